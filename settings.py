@@ -1,0 +1,293 @@
+"""
+Every environment variable, with its unit and default.
+
+Only entry points read this module. A wrong value is reported at start, all of them at once, each
+with the variable, the value and what was expected.
+"""
+
+import os
+import ssl
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+T = TypeVar("T")
+
+#: Heroku's router gives up after 30 s; our own answer has to leave before.
+MAX_REPLY_TIMEOUT_S = 28.0
+#: Threads of each web worker that never wait for a reply, so that probes are always answered.
+RESERVED_THREADS = 4
+MIN_SECRET_KEY_LENGTH = 16
+
+
+class SettingsError(Exception):
+    """Raised with one line for each wrong setting."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of all three processes. Times are in seconds unless the name says otherwise."""
+
+    port: int
+    web_concurrency: int
+    threads: int
+    kafka_url: str
+    kafka_prefix: str
+    kafka_trusted_cert: str
+    kafka_client_cert: str
+    kafka_client_cert_key: str
+    kafka_fetch_max_wait_ms: int
+    redis_url: str
+    secret_key: str
+    reply_topic: str
+    reply_timeout_s: float
+    reply_timeout_status: int
+    reply_retention_s: float
+    replies_mode: str
+    replies_group: str
+    responder_group: str
+    responder_threads: int
+    max_body_bytes: int
+    routes_file: Path
+    log_format: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """
+        Return the settings that *env* holds.
+
+        Raises:
+            SettingsError: naming every wrong or missing setting.
+        """
+        read = _Reader(env)
+        settings = cls(
+            port=read.integer("PORT", 8000, 1, 65535),
+            web_concurrency=read.integer("WEB_CONCURRENCY", 2, 1, 1024),
+            threads=read.integer("THREADS", 64, RESERVED_THREADS + 1, 10_000),
+            kafka_url=read.text("KAFKA_URL", None, _kafka_url),
+            kafka_prefix=read.text("KAFKA_PREFIX", "", _topic_characters),
+            kafka_trusted_cert=read.text("KAFKA_TRUSTED_CERT", "", _pem, secret=True),
+            kafka_client_cert=read.text("KAFKA_CLIENT_CERT", "", _pem, secret=True),
+            kafka_client_cert_key=read.text("KAFKA_CLIENT_CERT_KEY", "", _pem, secret=True),
+            kafka_fetch_max_wait_ms=read.integer("KAFKA_FETCH_MAX_WAIT_MS", 500, 1, 5_000),
+            redis_url=read.text("REDIS_URL", None, _redis_url),
+            secret_key=read.text("SECRET_KEY", None, _secret_key, secret=True),
+            reply_topic=read.text("REPLY_TOPIC", "replies", _topic),
+            reply_timeout_s=read.number("REPLY_TIMEOUT_S", 3.0, 0.1, MAX_REPLY_TIMEOUT_S),
+            reply_timeout_status=read.choice("REPLY_TIMEOUT_STATUS", 503, (503, 504), int),
+            reply_retention_s=read.number("REPLY_RETENTION_S", 60.0, 0.0, 86_400.0),
+            replies_mode=read.choice("REPLIES_MODE", "group", ("group", "broadcast"), str),
+            replies_group=read.text("REPLIES_GROUP", "replies", _topic),
+            responder_group=read.text("RESPONDER_GROUP", "responder", _topic),
+            responder_threads=read.integer("RESPONDER_THREADS", 16, 1, 1_000),
+            max_body_bytes=read.integer("MAX_BODY_BYTES", 900_000, 1, 1_000_000),
+            routes_file=Path(read.text("ROUTES_FILE", "routes.toml")),
+            log_format=read.choice("LOG_FORMAT", "text", ("text", "json"), str),
+        )
+        if bool(settings.kafka_client_cert) != bool(settings.kafka_client_cert_key):
+            read.problems.append(
+                "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY go together: set both or neither"
+            )
+        if read.problems:
+            raise SettingsError(read.problems)
+        return settings
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many requests one web worker may wait for at once."""
+        return self.threads - RESERVED_THREADS
+
+    def prefixed(self, name: str) -> str:
+        """Return topic or group *name* as the cluster knows it."""
+        return self.kafka_prefix + name
+
+    def kafka_brokers(self) -> list[str]:
+        """Return ``host:port`` of each broker in KAFKA_URL."""
+        return [urlsplit(url).netloc for url in _broker_urls(self.kafka_url)]
+
+    def kafka_uses_tls(self) -> bool:
+        """Say whether the brokers are spoken to over TLS."""
+        return _broker_urls(self.kafka_url)[0].startswith("kafka+ssl://")
+
+    def kafka_connection(self) -> dict[str, Any]:
+        """Return the connection arguments that every kafka-python client takes."""
+        connection: dict[str, Any] = {"bootstrap_servers": self.kafka_brokers()}
+        if self.kafka_uses_tls():
+            connection |= {"security_protocol": "SSL", "ssl_context": self.kafka_tls()}
+        return connection
+
+    def kafka_tls(self) -> ssl.SSLContext:
+        """Return the TLS context for the brokers, from the certificates in the environment."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.kafka_trusted_cert:
+            # Brokers with a CA of their own (Heroku's) have no stable host names to check.
+            context.check_hostname = False
+            context.load_verify_locations(cadata=self.kafka_trusted_cert)
+        else:
+            context.load_default_certs()
+        if self.kafka_client_cert:
+            # OpenSSL reads a client certificate from a file only; this one is ours alone (0600).
+            with tempfile.NamedTemporaryFile("w", suffix=".pem") as pem:
+                pem.write(f"{self.kafka_client_cert}\n{self.kafka_client_cert_key}\n")
+                pem.flush()
+                context.load_cert_chain(pem.name)
+        return context
+
+    def masked_redis_url(self) -> str:
+        """Return REDIS_URL without its password."""
+        return masked_url(self.redis_url)
+
+
+def masked_url(url: str) -> str:
+    """Return *url* with any password replaced by stars."""
+    try:
+        parts = urlsplit(url)
+        if parts.password is None:
+            return url
+    except ValueError:
+        return "***"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+class _Reader:
+    """Reads one variable after the other and collects what is wrong with them."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.problems: list[str] = []
+
+    def text(
+        self,
+        name: str,
+        default: str | None,
+        check: Callable[[str], str] = str,
+        secret: bool = False,
+    ) -> str:
+        return self._read(name, default, check, "", secret)
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        return self._read(name, default, _between(int, low, high, "a whole number"), default)
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        return self._read(name, default, _between(float, low, high, "a number of seconds"), default)
+
+    def choice(
+        self, name: str, default: T, choices: tuple[T, ...], kind: Callable[[str], T]
+    ) -> T:
+        def check(value: str) -> T:
+            if value not in map(str, choices):
+                raise ValueError("one of " + ", ".join(map(str, choices)))
+            return kind(value)
+
+        return self._read(name, default, check, default)
+
+    def _read(
+        self,
+        name: str,
+        default: T | None,
+        check: Callable[[str], T],
+        stand_in: T,
+        secret: bool = False,
+    ) -> T:
+        value = self._env.get(name, "")
+        if value == "":
+            if default is not None:
+                return default
+            self.problems.append(f"{name} is not set: {_EXPECTED_WHEN_MISSING[name]}")
+            return stand_in
+        try:
+            return check(value)
+        except ValueError as expected:
+            shown = "***" if secret else repr(masked_url(value)[:80])
+            self.problems.append(f"{name}={shown} is wrong: expected {expected}")
+            return stand_in
+
+
+_EXPECTED_WHEN_MISSING = {
+    "KAFKA_URL": "give the brokers, for example kafka://127.0.0.1:9092",
+    "REDIS_URL": "give the Redis that all replicas share, for example redis://127.0.0.1:6379/0",
+    "SECRET_KEY": "give the same random text to every gateway and replies process, "
+    "for example from: python -c 'import secrets; print(secrets.token_hex(32))'",
+}
+
+
+def _between(
+    kind: Callable[[str], T], low: float, high: float, noun: str
+) -> Callable[[str], T]:
+    def check(value: str) -> T:
+        try:
+            number: Any = kind(value)
+        except ValueError:
+            number = None
+        # Written so that "nan" fails too.
+        if number is None or not low <= number <= high:
+            raise ValueError(f"{noun} from {low:g} to {high:g}")
+        return kind(value)
+
+    return check
+
+
+def _broker_urls(value: str) -> list[str]:
+    urls = [url.strip() for url in value.split(",") if url.strip()]
+    return [url if "://" in url else f"kafka://{url}" for url in urls]
+
+
+def _kafka_url(value: str) -> str:
+    urls = _broker_urls(value)
+    expected = "a comma list of kafka://host:port or kafka+ssl://host:port, all of one kind"
+    if not urls or len({url.partition("://")[0] for url in urls}) != 1:
+        raise ValueError(expected)
+    for url in urls:
+        parts = urlsplit(url)
+        try:
+            complete = parts.hostname and parts.port and not parts.path.strip("/")
+        except ValueError:
+            complete = False
+        if parts.scheme not in ("kafka", "kafka+ssl") or not complete or "@" in parts.netloc:
+            raise ValueError(expected)
+    return value
+
+
+def _redis_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+        usable = parts.scheme == "unix" or (parts.scheme in ("redis", "rediss") and parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("redis://host:port/db, rediss://host:port/db or unix:///path")
+    return value
+
+
+def _secret_key(value: str) -> str:
+    if len(value) < MIN_SECRET_KEY_LENGTH:
+        raise ValueError(f"at least {MIN_SECRET_KEY_LENGTH} random characters")
+    return value
+
+
+def _pem(value: str) -> str:
+    if "-----BEGIN " not in value:
+        raise ValueError("a PEM text that starts with -----BEGIN")
+    return value
+
+
+def _topic_characters(value: str) -> str:
+    # The names that Kafka accepts for a topic: [a-zA-Z0-9._-], at most 249 of them.
+    if len(value) > 200 or not all(c.isascii() and (c.isalnum() or c in "._-") for c in value):
+        raise ValueError("letters, digits, '.', '_' and '-', at most 200 of them")
+    return value
+
+
+def _topic(value: str) -> str:
+    if value in (".", ".."):
+        raise ValueError("a name other than '.' and '..'")
+    return _topic_characters(value)
