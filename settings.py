@@ -8,7 +8,7 @@ with the variable, the value and what was expected.
 import os
 import ssl
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,8 @@ MAX_REPLY_TIMEOUT_S = 28.0
 #: Threads of each web worker that never wait for a reply, so that probes are always answered.
 RESERVED_THREADS = 4
 MIN_SECRET_KEY_LENGTH = 16
+#: What has no default.
+NEEDED = ("KAFKA_URL", "REDIS_URL", "SECRET_KEY")
 
 
 class SettingsError(Exception):
@@ -59,14 +61,16 @@ class Settings:
     log_format: str
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+    def from_env(
+        cls, env: Mapping[str, str] = os.environ, needs: Collection[str] = NEEDED
+    ) -> "Settings":
         """
-        Return the settings that *env* holds.
+        Return the settings that *env* holds; those in *needs* have no default and must be set.
 
         Raises:
             SettingsError: naming every wrong or missing setting.
         """
-        read = _Reader(env)
+        read = _Reader(env, needs)
         settings = cls(
             port=read.integer("PORT", 8000, 1, 65535),
             web_concurrency=read.integer("WEB_CONCURRENCY", 2, 1, 1024),
@@ -160,8 +164,9 @@ def masked_url(url: str) -> str:
 class _Reader:
     """Reads one variable after the other and collects what is wrong with them."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], needs: Collection[str]) -> None:
         self._env = env
+        self._needs = needs
         self.problems: list[str] = []
 
     def text(
@@ -179,9 +184,7 @@ class _Reader:
     def number(self, name: str, default: float, low: float, high: float) -> float:
         return self._read(name, default, _between(float, low, high, "a number of seconds"), default)
 
-    def choice(
-        self, name: str, default: T, choices: tuple[T, ...], kind: Callable[[str], T]
-    ) -> T:
+    def choice(self, name: str, default: T, choices: tuple[T, ...], kind: Callable[[str], T]) -> T:
         def check(value: str) -> T:
             if value not in map(str, choices):
                 raise ValueError("one of " + ", ".join(map(str, choices)))
@@ -201,6 +204,8 @@ class _Reader:
         if value == "":
             if default is not None:
                 return default
+            if name not in self._needs:
+                return stand_in
             self.problems.append(f"{name} is not set: {_EXPECTED_WHEN_MISSING[name]}")
             return stand_in
         try:
@@ -219,9 +224,7 @@ _EXPECTED_WHEN_MISSING = {
 }
 
 
-def _between(
-    kind: Callable[[str], T], low: float, high: float, noun: str
-) -> Callable[[str], T]:
+def _between(kind: Callable[[str], T], low: float, high: float, noun: str) -> Callable[[str], T]:
     def check(value: str) -> T:
         try:
             number: Any = kind(value)

@@ -46,7 +46,16 @@ REPLY_TOPIC_HEADERS = (REPLY_TOPIC, "kafka_replyTopic", "REPLY_TOPIC", "reply_to
 #: Headers of a request record that no HTTP client may set.
 RESERVED_HEADERS = frozenset(
     name.lower()
-    for name in (*ID_HEADERS, *REPLY_TOPIC_HEADERS, DEADLINE, METHOD, PATH, QUERY, STATUS, CONTENT_TYPE)
+    for name in (
+        *ID_HEADERS,
+        *REPLY_TOPIC_HEADERS,
+        DEADLINE,
+        METHOD,
+        PATH,
+        QUERY,
+        STATUS,
+        CONTENT_TYPE,
+    )
 )
 
 #: How a responder may name the HTTP status: ours, Zilla's, RIG's.
@@ -155,7 +164,10 @@ class Request:
             path=known.get(PATH, "/"),
             query=known.get(QUERY, ""),
             headers=tuple(
-                (name, v) for name, vs in text.items() for v in vs if name.lower() not in RESERVED_HEADERS
+                (name, v)
+                for name, vs in text.items()
+                for v in vs
+                if name.lower() not in RESERVED_HEADERS
             ),
             key=key,
         )
@@ -265,7 +277,8 @@ def _status(correlation_id: str, text: Mapping[str, list[str]], default: int) ->
             if len(value) == 3 and value.isascii() and value.isdigit() and 200 <= int(value) <= 599:
                 return int(value)
             raise UnusableReply(
-                correlation_id, f"header {name!r} is {value[:40]!r}, not an HTTP status from 200 to 599"
+                correlation_id,
+                f"header {name!r} is {value[:40]!r}, not an HTTP status from 200 to 599",
             )
     return default
 
@@ -295,4 +308,6 @@ def _is_field_value(value: bytes) -> bool:
 
 def _is_field_name(name: str) -> bool:
     """Say whether *name* is a token of RFC 9110, section 5.6.2."""
-    return name.isascii() and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name) and name != ""
+    return (
+        name.isascii() and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name) and name != ""
+    )

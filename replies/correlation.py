@@ -54,7 +54,10 @@ class CorrelationIds:
 
     def __init__(self, secret_key: str) -> None:
         self._signer = Signer(
-            secret_key, salt=b"rendezvous.correlation-id", key_derivation="hmac", digest_method=sha256
+            secret_key,
+            salt=b"rendezvous.correlation-id",
+            key_derivation="hmac",
+            digest_method=sha256,
         )
 
     def issue(self, node: str, deadline_ms: int) -> str:

@@ -23,8 +23,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from replies.correlation import CorrelationId
 from replies.contract import Outcome, Reply
+from replies.correlation import CorrelationId
 from replies.errors import StoreUnavailable, UnusableReply
 
 #: One Redis command may take this long. Below the shortest deadline, because whoever calls has a
@@ -35,7 +35,10 @@ MIN_TTL_MS = 1_000
 
 _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (AuthenticationError, "Redis refuses the password: correct REDIS_URL"),
-    (NoPermissionError, "Redis denies this user a command or key: allow SET, MGET and PING on reply:*"),
+    (
+        NoPermissionError,
+        "Redis denies this user a command or key: allow SET, MGET and PING on reply:*",
+    ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
     (BusyLoadingError, "Redis is loading its data: wait"),
@@ -166,13 +169,13 @@ def _decode(correlation_id: str, value: bytes) -> Reply:
     head, _, body = value.partition(b"\n")
     try:
         stored_id, status, outcome, detail, headers = json.loads(head)
-        reply = Reply(
-            stored_id, body, int(status), _pairs(headers), Outcome(outcome), str(detail)
-        )
+        reply = Reply(stored_id, body, int(status), _pairs(headers), Outcome(outcome), str(detail))
     except (ValueError, TypeError):
         return Reply.unusable(UnusableReply(correlation_id, "what is stored for it is not a reply"))
     if stored_id != correlation_id:
-        return Reply.unusable(UnusableReply(correlation_id, "what is stored for it answers another id"))
+        return Reply.unusable(
+            UnusableReply(correlation_id, "what is stored for it answers another id")
+        )
     return reply
 
 

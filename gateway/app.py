@@ -1,0 +1,84 @@
+"""The Flask application, put together from its collaborators."""
+
+import logging
+from collections.abc import Sequence
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from gateway.admission import Admission
+from gateway.errors import HttpProblem, Problem
+from gateway.lifecycle import Lifecycle
+from gateway.readiness import Readiness
+from gateway.requester import Requester
+from gateway.route_table import Route
+from gateway.routes import Exchange, probes, problem_pages, problem_response, status_resource
+from replies.correlation import CorrelationIds
+from replies.store import ReplyStore
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(
+    *,
+    routes: Sequence[Route],
+    requester: Requester,
+    admission: Admission,
+    store: ReplyStore,
+    ids: CorrelationIds,
+    readiness: Readiness,
+    lifecycle: Lifecycle,
+    reply_topic: str,
+    max_body_bytes: int,
+) -> Flask:
+    """
+    Return the gateway as a WSGI application.
+
+    Args:
+        routes: the HTTP routes, each with the topic that it feeds.
+        requester: exchanges a request for its reply.
+        admission: turns requests away before they are read.
+        store: where the status resource looks for replies.
+        ids: recognises the ids that the status resource is asked for.
+        readiness: the state of what a request needs.
+        lifecycle: starts this process's threads with the first request, if nobody did before.
+        reply_topic: the topic to which responders reply, with KAFKA_PREFIX.
+        max_body_bytes: the largest request body that is forwarded.
+    """
+    # No static folder: the gateway answers the routes of routes.toml and its own, nothing else.
+    app = Flask("gateway", static_folder=None)
+    # One byte above the limit: of a chunked body that is too large, Werkzeug would otherwise hand
+    # out the first bytes as if they were all of it.
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
+    app.before_request(lifecycle.ensure_started)
+    exchange = Exchange(requester, admission, reply_topic, max_body_bytes)
+    for number, route in enumerate(routes, start=1):
+        app.add_url_rule(
+            route.path,
+            endpoint=f"route-{number}",
+            view_func=exchange.view(route),
+            methods=list(route.methods),
+            provide_automatic_options=True,
+        )
+    app.register_blueprint(status_resource(ids, store))
+    app.register_blueprint(probes(readiness))
+    app.register_blueprint(problem_pages())
+    app.register_error_handler(Problem, problem_response)
+    app.register_error_handler(HTTPException, _http_problem)
+    app.register_error_handler(Exception, _our_fault)
+    app.extensions["rendezvous"] = lifecycle
+    return app
+
+
+def _http_problem(error: HTTPException) -> Response:
+    """Answer what HTTP itself forbids, keeping headers such as Allow."""
+    headers = {k: v for k, v in error.get_headers() if k.lower() != "content-type"}
+    status, title = error.code or 500, error.name
+    detail = f"{request.method} {request.path}: {error.description or title}"
+    return problem_response(HttpProblem(status, title, detail, headers))
+
+
+def _our_fault(error: Exception) -> Response:
+    logger.exception("%s %s failed", request.method, request.path, exc_info=error)
+    detail = "the gateway failed; its log has the cause"
+    return problem_response(HttpProblem(500, "Internal Server Error", detail, {}))

@@ -1,0 +1,226 @@
+"""
+Every unhappy ending of a request, and what the client is told about it.
+
+Problem                    problem details (RFC 9457) with a status of our own
+├── NotSent                the request did not reach Kafka, or nobody can say
+├── ReplyTimeout           no reply in time
+├── ReplyStoreUnavailable  Redis could not be asked
+├── BadReply               a reply came that is not an HTTP response
+├── ResponderError         the responder failed without naming an HTTP status
+├── Overloaded             more requests in flight than this process takes
+├── ShuttingDown           this process is draining
+├── BodyTooLarge           more bytes than MAX_BODY_BYTES
+├── ReplyExpired           the reply, or the wait for it, is over
+├── UnknownReply           no gateway of this deployment issued that id
+└── HttpProblem            what HTTP itself forbids: unknown route, wrong method ...
+"""
+
+import random
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Sent(StrEnum):
+    """Whether the request is in Kafka, as far as anybody can know."""
+
+    YES = "yes"  # acknowledged by the broker, or answered
+    NO = "no"  # refused, or never offered
+    UNKNOWN = "unknown"  # offered and not acknowledged: it may still be appended later
+
+
+class Problem(Exception):
+    """
+    Base of the unhappy endings.
+
+    Args:
+        detail: what happened, to which id or setting, and what to do next.
+        correlation_id: the request's, once it has one.
+        sent: whether the request is in Kafka; None where no request is at stake.
+    """
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    status: int
+    meaning: ClassVar[str]
+    retry_after_s: ClassVar[int | None] = None
+
+    def __init__(
+        self, detail: str, *, correlation_id: str | None = None, sent: Sent | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.correlation_id = correlation_id
+        self.sent = sent
+        self.headers: dict[str, str] = {}
+        if self.retry_after_s is not None:
+            # Clients turned away together must not all come back together.
+            self.headers["Retry-After"] = str(self.retry_after_s + random.randint(0, 2))
+
+    def body(self) -> dict[str, Any]:
+        """Return the members of the problem details."""
+        members: dict[str, Any] = {
+            "type": f"/problems/{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.sent is not None:
+            members["sent"] = self.sent
+        if self.correlation_id is not None:
+            members["correlation_id"] = self.correlation_id
+        if "Location" in self.headers:
+            members["status_url"] = self.headers["Location"]
+        return members
+
+
+class NotSent(Problem):
+    """Raised when the request could not be published, or may not have been."""
+
+    kind = "not-sent"
+    title = "Request Not Sent"
+    status = 503
+    retry_after_s = 1
+    meaning = (
+        'Kafka did not take the request. With "sent": "no" it was refused and it is safe to send it '
+        'again. With "sent": "unknown" it may still be appended: send it again only if running it '
+        "twice does no harm."
+    )
+
+
+class ReplyTimeout(Problem):
+    """Raised when no reply came before the deadline."""
+
+    kind = "reply-timeout"
+    title = "Gateway Timeout"
+    status = 503
+    retry_after_s = 1
+    meaning = (
+        "The request was published, and no reply came in time. It may have been or may still be "
+        "carried out. The URL in Location answers with the reply should it come late; ask there "
+        "before you send the request again."
+    )
+
+    def __init__(self, detail: str, *, status: int, correlation_id: str, sent: Sent) -> None:
+        super().__init__(detail, correlation_id=correlation_id, sent=sent)
+        self.status = status
+
+
+class ReplyStoreUnavailable(Problem):
+    """Raised when Redis, where the reply would arrive, cannot be asked."""
+
+    kind = "reply-store-unavailable"
+    title = "Reply Store Unavailable"
+    status = 503
+    retry_after_s = 1
+    meaning = (
+        'The store in which replies arrive does not answer. With "sent": "no" the request was not '
+        'published and it is safe to send it again. With "sent": "yes" or "unknown" it may be '
+        "carried out: ask the URL in Location once the store is back."
+    )
+
+
+class BadReply(Problem):
+    """Raised when the responder's reply is not an HTTP response."""
+
+    kind = "bad-reply"
+    title = "Bad Reply"
+    status = 502
+    meaning = (
+        "The responder replied with something that is not an HTTP response. The request was carried "
+        "out; sending it again would give the same reply. The responder has to be mended."
+    )
+
+
+class ResponderError(Problem):
+    """Raised when the responder signalled a failure without an HTTP status."""
+
+    kind = "responder-error"
+    title = "Responder Failed"
+    status = 502
+    meaning = (
+        "The responder reported a failure without saying which HTTP status it means. Whether "
+        "sending the request again helps depends on the failure, which is in the detail."
+    )
+
+
+class Overloaded(Problem):
+    """Raised when this process already waits for as many replies as it may."""
+
+    kind = "overloaded"
+    title = "Too Many Requests In Flight"
+    status = 503
+    retry_after_s = 1
+    meaning = "Nothing was published; it is safe to send the request again after Retry-After."
+
+
+class ShuttingDown(Problem):
+    """Raised when this process is finishing and takes no new requests."""
+
+    kind = "shutting-down"
+    title = "Shutting Down"
+    status = 503
+    retry_after_s = 1
+    meaning = "Nothing was published; it is safe to send the request again, on a new connection."
+
+
+class BodyTooLarge(Problem):
+    """Raised when a body has more bytes than the gateway forwards."""
+
+    kind = "too-large"
+    title = "Content Too Large"
+    status = 413
+    meaning = "The body exceeds the gateway's limit. Nothing was published."
+
+
+class ReplyExpired(Problem):
+    """Raised when a reply is asked for after its time."""
+
+    kind = "reply-expired"
+    title = "Reply Expired"
+    status = 410
+    meaning = "The time to fetch this reply is over. Whether one came is no longer known here."
+
+
+class UnknownReply(Problem):
+    """Raised for an id that no gateway of this deployment issued."""
+
+    kind = "unknown-reply"
+    title = "Unknown Correlation Id"
+    status = 404
+    meaning = "The id was not issued here, or was altered on the way."
+
+
+class HttpProblem(Problem):
+    """Raised for what HTTP forbids; title and status are those of the standard."""
+
+    kind = "http"
+    title = "HTTP Error"
+    meaning = "The title and status of the response say what is wrong, as RFC 9110 defines them."
+
+    def __init__(self, status: int, title: str, detail: str, headers: dict[str, str]) -> None:
+        super().__init__(detail)
+        self.status = status
+        self._title = title
+        self.headers |= headers
+
+    def body(self) -> dict[str, Any]:
+        """Return the members of the problem details; the type is HTTP's own meaning."""
+        return super().body() | {"type": "about:blank", "title": self._title}
+
+
+#: The kinds that have a page of their own at /problems/<kind>.
+DOCUMENTED: dict[str, type[Problem]] = {
+    problem.kind: problem
+    for problem in (
+        NotSent,
+        ReplyTimeout,
+        ReplyStoreUnavailable,
+        BadReply,
+        ResponderError,
+        Overloaded,
+        ShuttingDown,
+        BodyTooLarge,
+        ReplyExpired,
+        UnknownReply,
+    )
+}

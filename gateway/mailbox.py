@@ -1,0 +1,163 @@
+"""
+Who waits for what in this process, and the one poller that fetches for all of them.
+
+However many requests wait, Redis sees one MGET per tick, and none at all when nobody waits.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from replies.contract import Reply
+from replies.correlation import new_node
+from replies.errors import StoreUnavailable
+from replies.store import ReplyStore
+
+logger = logging.getLogger(__name__)
+
+#: The pause between two looks: short while the youngest request is young, since most replies come
+#: soon or late; then a fixed share of its age, so that a slow reply costs few looks.
+MIN_PAUSE_S = 0.002
+MAX_PAUSE_S = 0.050
+PAUSE_PER_AGE = 0.1
+#: The pause after Redis failed.
+TROUBLE_PAUSE_S = 0.1
+
+
+class Waiter:
+    """One request that waits for one ending: its reply, or the failure of its publication."""
+
+    __slots__ = ("_settled", "correlation_id", "ending", "since_s")
+
+    def __init__(self, correlation_id: str) -> None:
+        self.correlation_id = correlation_id
+        self.since_s = time.monotonic()
+        self.ending: Reply | Exception | None = None
+        # A bare lock, held until the ending is there: an Event is five times as dear.
+        self._settled = threading.Lock()
+        self._settled.acquire()
+
+    def wait(self, timeout_s: float) -> Reply | None:
+        """
+        Return the reply, or None when *timeout_s* has passed without any ending.
+
+        Raises:
+            Exception: the one that the mailbox was given as this request's ending.
+        """
+        self._settled.acquire(timeout=max(timeout_s, 0))
+        if isinstance(self.ending, Exception):
+            raise self.ending
+        return self.ending
+
+    def settle(self, ending: Reply | Exception) -> None:
+        """Wake whoever waits; to be called once."""
+        self.ending = ending
+        self._settled.release()
+
+
+class Mailbox:
+    """
+    The replies that this process waits for.
+
+    Args:
+        store: where the replies arrive.
+    """
+
+    def __init__(self, store: ReplyStore) -> None:
+        self._store = store
+        self._waiters: dict[str, Waiter] = {}
+        self._wake = threading.Event()
+        self._dozing = False
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        #: The name of this process in the ids it issues.
+        self.node = new_node()
+        #: Why Redis cannot be asked at the moment, or None.
+        self.trouble: str | None = None
+
+    def start(self) -> None:
+        """Start the poller; to be called in the process that waits, after any fork."""
+        self.node = new_node()
+        self._waiters.clear()
+        self._closing = False
+        self._thread = threading.Thread(target=self._poll, name="reply-poller", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the poller. Whoever still waits does so until the deadline."""
+        self._closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+
+    @contextmanager
+    def expecting(self, correlation_id: str) -> Iterator[Waiter]:
+        """Register a waiter for *correlation_id*, to be done before the request is published."""
+        waiter = self._waiters[correlation_id] = Waiter(correlation_id)
+        if self._dozing:
+            self._wake.set()
+        try:
+            yield waiter
+        finally:
+            self._waiters.pop(correlation_id, None)
+
+    def settle(self, correlation_id: str, ending: Reply | Exception) -> None:
+        """Give the waiter of *correlation_id* its ending; the first one counts."""
+        # Taking it out of the dict is what decides who was first.
+        waiter = self._waiters.pop(correlation_id, None)
+        if waiter is not None:
+            waiter.settle(ending)
+
+    def look(self, correlation_id: str) -> Reply | None:
+        """
+        Return the reply to *correlation_id* if it has arrived.
+
+        Raises:
+            StoreUnavailable: when Redis cannot be asked.
+        """
+        return self._store.fetch_many([correlation_id]).get(correlation_id)
+
+    def _poll(self) -> None:
+        while not self._closing:
+            waiting = list(self._waiters)
+            if waiting or self.trouble:
+                self._fetch(waiting)
+            self._pause()
+
+    def _fetch(self, waiting: list[str]) -> None:
+        try:
+            if waiting:
+                for correlation_id, reply in self._store.fetch_many(waiting).items():
+                    self.settle(correlation_id, reply)
+            else:
+                self._store.ping()
+        except StoreUnavailable as error:
+            if self.trouble is None:
+                logger.error("%s; %d requests wait", error, len(waiting))
+            self.trouble = str(error)
+        else:
+            if self.trouble is not None:
+                logger.info("Redis answers again")
+            self.trouble = None
+
+    def _pause(self) -> None:
+        self._wake.clear()
+        # Set before the youngest is looked up: whoever registers later sees it and wakes us.
+        self._dozing = True
+        pause_s = self._pause_s()
+        if pause_s is None or pause_s > MIN_PAUSE_S:
+            self._wake.wait(pause_s)
+        else:
+            time.sleep(pause_s)
+        self._dozing = False
+
+    def _pause_s(self) -> float | None:
+        if self.trouble is not None:
+            return TROUBLE_PAUSE_S
+        waiters = list(self._waiters.values())
+        if not waiters:
+            return None
+        age_s = time.monotonic() - waiters[-1].since_s
+        return min(max(age_s * PAUSE_PER_AGE, MIN_PAUSE_S), MAX_PAUSE_S)

@@ -1,0 +1,279 @@
+"""
+The gateway's only Kafka code: publishing requests, and asking the brokers how they are.
+
+A publication fails in one of two ways. Refused: the broker will never have the record. Unknown: it
+was offered, and nobody can say; kafka-python reports a send as failed although the broker may still
+append it once it wakes up.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka import errors as kafka_errors
+
+from replies.contract import Request
+
+logger = logging.getLogger(__name__)
+
+#: Pause between two attempts to reach the brokers.
+CONNECT_PAUSE_S = 1.0
+BOOTSTRAP_TIMEOUT_MS = 5_000
+#: A batch that failed is not offered again before this time is over. A refusal that comes sooner
+#: is therefore an answer to the first offer, and nothing was appended before it.
+RETRY_BACKOFF_MS = 100
+#: A request record may exceed its body by this much: key, headers, framing.
+RECORD_OVERHEAD_BYTES = 100_000
+
+#: Refused, whenever it is said: no repetition of the record can have been appended.
+_ALWAYS_REFUSED = (
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.InvalidTopicError,
+    kafka_errors.InvalidRecordError,
+    kafka_errors.InvalidTimestampError,
+    kafka_errors.UnsupportedForMessageFormatError,
+)
+#: Not the record's fault but the producer's: it has lost its place and fails every later send too.
+_PRODUCER_IS_LOST = (
+    kafka_errors.UnknownProducerIdError,
+    kafka_errors.OutOfOrderSequenceNumberError,
+    kafka_errors.InvalidProducerEpochError,
+    kafka_errors.InvalidProducerIdMappingError,
+    kafka_errors.ProducerFencedError,
+    kafka_errors.ClusterAuthorizationFailedError,
+    kafka_errors.IllegalStateError,
+)
+
+
+class PublishRefused(Exception):
+    """Raised when a record is not in Kafka and never will be; the message says why."""
+
+
+class PublishTooLarge(PublishRefused):
+    """Raised when a record is larger than the producer or the broker takes."""
+
+
+class Publication:
+    """
+    The fate of one published record.
+
+    Attributes:
+        acknowledged: the broker has confirmed it.
+        trouble: why it was not confirmed, while it may still be appended.
+    """
+
+    __slots__ = ("acknowledged", "trouble")
+
+    def __init__(self) -> None:
+        self.acknowledged = False
+        self.trouble: str | None = None
+
+
+class Publisher(Protocol):
+    """What the requester needs of a publisher."""
+
+    def publish(
+        self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
+    ) -> Publication:
+        """Publish *request* without waiting for the acknowledgement."""
+
+
+class RequestPublisher:
+    """
+    Publishes requests with one producer per process, built and rebuilt in the background.
+
+    Args:
+        connection: arguments that every kafka-python client takes.
+        reply_timeout_s: how long a client waits; no send outlives it.
+        max_body_bytes: the largest body that will be published.
+        new_producer, new_admin: how the clients are built.
+    """
+
+    def __init__(
+        self,
+        connection: dict[str, Any],
+        reply_timeout_s: float,
+        max_body_bytes: int,
+        new_producer: Callable[..., Any] = KafkaProducer,
+        new_admin: Callable[..., Any] = KafkaAdminClient,
+    ) -> None:
+        # Every default of the library exceeds an HTTP deadline: it would go on sending what
+        # nobody waits for any more.
+        timeout_ms = reply_timeout_s * 1000
+        self._producer_options = connection | {
+            "client_id": "rendezvous-gateway",
+            "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
+            "max_block_ms": round(min(timeout_ms / 3, 1_000)),
+            "request_timeout_ms": round(timeout_ms * 0.6),
+            "delivery_timeout_ms": round(timeout_ms * 0.9),
+            "retry_backoff_ms": RETRY_BACKOFF_MS,
+            "reconnect_backoff_max_ms": 1_000,
+            "max_request_size": max_body_bytes + RECORD_OVERHEAD_BYTES,
+            "allow_auto_create_topics": False,
+            "metrics_enabled": False,
+        }
+        self._admin_options = connection | {
+            "client_id": "rendezvous-gateway-probe",
+            "bootstrap_timeout_ms": 1_000,
+            "request_timeout_ms": 2_000,
+            "reconnect_backoff_max_ms": 1_000,
+        }
+        self._new_producer = new_producer
+        self._new_admin = new_admin
+        self._producer: Any = None
+        self._admin: Any = None
+        self._connected = threading.Event()
+        self._wanted = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._trouble = "the brokers in KAFKA_URL have not been reached yet"
+
+    def start(self) -> None:
+        """Begin to connect; to be called in the process that publishes, after any fork."""
+        self._producer = self._admin = None
+        self._connected.clear()
+        self._closing.clear()
+        self._wanted.set()
+        self._thread = threading.Thread(
+            target=self._keep_connected, name="kafka-connector", daemon=True
+        )
+        self._thread.start()
+
+    def publish(
+        self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
+    ) -> Publication:
+        """
+        Publish *request* without waiting for the acknowledgement.
+
+        Waits up to *timeout_s* for the first connection. *on_refused* is called, from another
+        thread, when the broker refuses the record later.
+
+        Raises:
+            PublishRefused: when it is certain at once that the record will not be in Kafka.
+        """
+        if not self._connected.wait(timeout_s):
+            raise PublishRefused(self._trouble)
+        key, value, headers = request.encode()
+        started_s = time.monotonic()
+        try:
+            future = self._producer.send(request.topic, value=value, key=key, headers=headers)
+        except (kafka_errors.KafkaError, ValueError, AttributeError) as error:
+            # Raised before the record was queued. AttributeError: the producer was given up
+            # by another thread just now.
+            self._give_up_if_lost(error)
+            raise _refusal(request.topic, error) from error
+        publication = Publication()
+
+        def failed(error: Exception) -> None:
+            self._give_up_if_lost(error)
+            first_offer = (time.monotonic() - started_s) * 1000 < RETRY_BACKOFF_MS
+            if isinstance(error, _ALWAYS_REFUSED) or (
+                first_offer
+                and isinstance(error, kafka_errors.BrokerResponseError)
+                and not isinstance(error, kafka_errors.RetriableError)
+            ):
+                on_refused(_refusal(request.topic, error))
+            else:
+                publication.trouble = f"the broker did not acknowledge it ({error})"
+                logger.warning("%s: %s", request.correlation_id, publication.trouble)
+
+        def acknowledged(_: object) -> None:
+            publication.acknowledged = True
+
+        future.add_callback(acknowledged)
+        future.add_errback(failed)
+        return publication
+
+    def check(self, topics: Sequence[str]) -> None:
+        """
+        Return when a broker answers and has every one of *topics*.
+
+        Raises:
+            ConnectionError: when no broker can be asked.
+            LookupError: naming the topics that are missing.
+        """
+        try:
+            if self._admin is None:
+                self._admin = self._new_admin(**self._admin_options)
+            described = self._admin.describe_topics(list(topics))
+        except kafka_errors.KafkaError as error:
+            self._close_admin()
+            raise ConnectionError(str(error)) from error
+        present = {topic["name"] for topic in described if topic["error_code"] == 0}
+        missing = sorted(set(topics) - present)
+        if missing:
+            raise LookupError(", ".join(missing))
+        if not self._connected.is_set():
+            raise ConnectionError(self._trouble)
+
+    def close(self) -> None:
+        """Stop connecting and close the clients; every accepted record has had its time by now."""
+        self._closing.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+        self._close_admin()
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            _close_producer(producer)
+
+    def _keep_connected(self) -> None:
+        while not self._closing.is_set():
+            self._wanted.wait()
+            self._wanted.clear()
+            while not self._connected.is_set() and not self._closing.wait(0):
+                self._connect()
+
+    def _connect(self) -> None:
+        try:
+            self._producer = self._new_producer(**self._producer_options)
+        except kafka_errors.KafkaError as error:
+            self._trouble = f"the brokers in KAFKA_URL cannot be reached ({error})"
+            self._closing.wait(CONNECT_PAUSE_S)
+        else:
+            self._connected.set()
+
+    def _give_up_if_lost(self, error: Exception) -> None:
+        producer = self._producer
+        if not isinstance(error, _PRODUCER_IS_LOST) or producer is None:
+            return
+        self._producer = None
+        self._connected.clear()
+        self._trouble = f"the producer is being rebuilt after {error}"
+        logger.error("the producer fails every send from now on (%s): rebuilding it", error)
+        # Not here: this runs on the producer's own thread, which close() waits for.
+        threading.Thread(target=_close_producer, args=(producer,), daemon=True).start()
+        self._wanted.set()
+
+    def _close_admin(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            admin.close()
+
+
+def _refusal(topic: str, error: Exception) -> PublishRefused:
+    if isinstance(
+        error, (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
+    ):
+        return PublishTooLarge(f"the record is too large for topic {topic!r} ({error})")
+    if isinstance(error, kafka_errors.AuthorizationError):
+        return PublishRefused(f"Kafka denies writing to topic {topic!r}: grant it ({error})")
+    if isinstance(
+        error, (kafka_errors.KafkaTimeoutError, kafka_errors.UnknownTopicOrPartitionError)
+    ):
+        return PublishRefused(
+            f"topic {topic!r} is not known to the brokers, or they do not answer: "
+            f"create it or see to the brokers ({error})"
+        )
+    return PublishRefused(f"topic {topic!r} did not take it ({error})")
+
+
+def _close_producer(producer: Any) -> None:
+    try:
+        producer.close(timeout=1)
+    except kafka_errors.KafkaError as error:
+        logger.warning("the producer was closed with records unsent (%s)", error)

@@ -1,0 +1,122 @@
+"""
+Whether a request would succeed now, and if not, what is missing, in words.
+
+The checks run in the background, one thread each, so that the answer is there at once whatever
+hangs.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from gateway.publisher import RequestPublisher
+from replies.errors import StoreUnavailable
+from replies.store import ReplyStore
+
+logger = logging.getLogger(__name__)
+
+CHECK_PAUSE_S = 1.0
+#: An answer older than this says that the check itself hangs.
+STALE_AFTER_S = 5.0
+
+
+class Check:
+    """One question, asked again and again; None is the good answer."""
+
+    def __init__(self, subject: str, ask: Callable[[], str | None]) -> None:
+        self._subject = subject
+        self._ask = ask
+        self._answer: str | None = f"{subject} has not been asked yet"
+        self._answered_s = time.monotonic()
+        self._closing = threading.Event()
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._closing.clear()
+        self._answered_s = time.monotonic()
+        threading.Thread(target=self._run, name=f"check-{self._subject}", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._closing.set()
+
+    def problem(self) -> str | None:
+        """Return what is wrong, or None."""
+        age_s = time.monotonic() - self._answered_s
+        if age_s > STALE_AFTER_S:
+            return f"{self._subject} has not answered for {age_s:.0f} s"
+        return self._answer
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            answer = self._ask()
+            if answer != self._answer:
+                logger.log(
+                    logging.INFO if answer is None else logging.WARNING,
+                    "%s: %s",
+                    self._subject,
+                    answer or "ready",
+                )
+            self._answer, self._answered_s = answer, time.monotonic()
+            self._closing.wait(CHECK_PAUSE_S)
+
+
+class Readiness:
+    """
+    The state of everything that a request needs.
+
+    Args:
+        checks: what to ask.
+        draining: says whether this process is finishing.
+    """
+
+    def __init__(self, checks: Sequence[Check], draining: Callable[[], bool]) -> None:
+        self._checks = checks
+        self._draining = draining
+
+    @classmethod
+    def of(
+        cls,
+        publisher: RequestPublisher,
+        store: ReplyStore,
+        topics: Sequence[str],
+        draining: Callable[[], bool],
+    ) -> "Readiness":
+        """Return the readiness of a gateway that publishes to *topics*, the reply topic included."""
+        kafka = Check("Kafka", lambda: _ask_kafka(publisher, topics))
+        redis = Check("Redis", lambda: _ask_redis(store))
+        return cls((kafka, redis), draining)
+
+    def start(self) -> None:
+        """Begin to check."""
+        for check in self._checks:
+            check.start()
+
+    def close(self) -> None:
+        """Stop checking."""
+        for check in self._checks:
+            check.close()
+
+    def problems(self) -> list[str]:
+        """Return what keeps a request from succeeding, each in a sentence; empty when ready."""
+        found = [problem for check in self._checks if (problem := check.problem()) is not None]
+        return ["this process is shutting down", *found] if self._draining() else found
+
+
+def _ask_kafka(publisher: RequestPublisher, topics: Sequence[str]) -> str | None:
+    try:
+        publisher.check(topics)
+    except ConnectionError as error:
+        return f"broker not reached: {error}"
+    except LookupError as error:
+        return f"topic missing: {error}; create it"
+    return None
+
+
+def _ask_redis(store: ReplyStore) -> str | None:
+    try:
+        store.ping()
+    except StoreUnavailable as error:
+        return str(error)
+    return None

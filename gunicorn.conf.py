@@ -1,0 +1,76 @@
+"""
+How gunicorn serves the gateway; every value with its reason.
+
+Beware: GUNICORN_CMD_ARGS and command line options beat this file.
+"""
+
+import errno
+import math
+import os
+import socket
+import sys
+from typing import Any
+
+from gateway.route_table import RoutesError, load_routes
+from settings import Settings, SettingsError
+
+# A wrong setting ends the start here, in the master, with one line each; in a worker it would come
+# as a traceback, once per worker.
+try:
+    _settings = Settings.from_env()
+    load_routes(_settings.routes_file)
+except (SettingsError, RoutesError) as error:
+    sys.exit(str(error))
+
+bind = f"0.0.0.0:{_settings.port}"
+workers = _settings.web_concurrency
+# gthread, plus a clean end for those who come while a worker finishes.
+worker_class = "gateway.draining.DrainingWorker"
+# A waiting request holds a thread, so this is how many can wait.
+threads = _settings.threads
+# Just above threads: gthread queues further connections where the application cannot see them.
+worker_connections = _settings.threads + 16
+# Only the heartbeat of a worker's main loop; the deadline of a request is the requester's affair.
+timeout = 30
+# Whoever waits when SIGTERM comes is still answered: the wait, and a moment to write the answer.
+graceful_timeout = math.ceil(_settings.reply_timeout_s) + 2
+# Longer than the 90 s for which Heroku's router keeps an idle connection: whoever closes first
+# must not be us, or the router's next request on it fails.
+keepalive = 95
+# Kafka clients and threads do not survive a fork. The application copes with --preload all the
+# same: it starts them in the process that serves.
+preload_app = False
+# Two gunicorns on one machine would share its default path.
+control_socket_disable = True
+accesslog = "-"
+access_log_format = (
+    '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
+)
+if _settings.log_format == "json":
+    access_log_format = (
+        '{"event": "access", "client": "%(h)s", "method": "%(m)s", "path": "%(U)s", "status": %(s)s, '
+        '"duration_ms": %(M)s, "correlation_id": "%({x-correlation-id}o)s"}'
+    )
+
+
+def on_starting(server: Any) -> None:
+    """Say which setting to change when the port cannot be had."""
+    if os.environ.get("GUNICORN_FD"):
+        return  # a running gunicorn hands over its socket
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", _settings.port))
+        except OSError as error:
+            advice = {
+                errno.EADDRINUSE: "another process listens there; stop it or choose another port",
+                errno.EACCES: "this user may not listen there; choose a port from 1024 up",
+            }.get(error.errno or 0, "choose another port")
+            sys.exit(f"PORT={_settings.port} cannot be listened on: {error.strerror}; {advice}")
+
+
+def post_worker_init(worker: Any) -> None:
+    """Connect to Kafka and Redis before the first request, and tell the app when we finish."""
+    lifecycle = worker.app.callable.extensions["rendezvous"]
+    lifecycle.stopping = lambda: not worker.alive
+    lifecycle.ensure_started()

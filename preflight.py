@@ -1,0 +1,83 @@
+"""
+Why a dependency cannot be reached, in one line that names the setting.
+
+kafka-python answers a refused port, a wrong certificate and a plaintext port alike with "Unable to
+bootstrap". Here the same steps are taken by hand, one after the other, to see which of them fails.
+"""
+
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from settings import Settings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 3.0
+RETRY_PAUSE_S = 2.0
+
+
+def explain_kafka(settings: Settings) -> str:
+    """Return what keeps the brokers in KAFKA_URL from being reached, and what to do."""
+    tls = settings.kafka_tls() if settings.kafka_uses_tls() else None
+    found = [f"{broker}: {_try(broker, tls)}" for broker in settings.kafka_brokers()]
+    return f"KAFKA_URL={settings.kafka_url}: {'; '.join(found)}"
+
+
+def wait_until(connect: Callable[[], T], settings: Settings, stop: threading.Event) -> T | None:
+    """
+    Return what *connect* returns, trying again until it does; None when *stop* is set first.
+
+    Each new reason is logged once. *connect* raises ConnectionError when Kafka cannot be reached
+    and LookupError naming the topics that are missing.
+    """
+    said = ""
+    while not stop.is_set():
+        try:
+            return connect()
+        except ConnectionError:
+            reason = explain_kafka(settings)
+        except LookupError as error:
+            reason = (
+                f"topic missing: {error.args[0]}; create it, or correct REPLY_TOPIC, KAFKA_PREFIX "
+                "or the topics in responder/handlers.py"
+            )
+        if reason != said:
+            logger.warning("%s. Waiting for it", reason)
+            said = reason
+        stop.wait(RETRY_PAUSE_S)
+    return None
+
+
+def _try(broker: str, tls: ssl.SSLContext | None) -> str:
+    host, _, port = broker.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as tcp:
+            if tls is not None:
+                with tls.wrap_socket(tcp, server_hostname=host):
+                    pass
+    except socket.gaierror:
+        return "no such host; correct the name"
+    except TimeoutError:
+        return "no answer; see to the network or correct the address"
+    except ConnectionRefusedError:
+        return "connection refused; start the broker or correct the port"
+    except ssl.SSLCertVerificationError as error:
+        return (
+            f"its certificate is not trusted ({error.verify_message}); correct KAFKA_TRUSTED_CERT"
+        )
+    except ssl.SSLError as error:
+        return (
+            f"TLS failed ({error.reason}); is this a plaintext port, or KAFKA_CLIENT_CERT missing?"
+        )
+    except OSError as error:
+        return f"{error.strerror or error}; see to the network or correct the address"
+    return (
+        "it listens but does not speak Kafka as expected; is it a TLS port (use kafka+ssl://), or "
+        "does it advertise an address that cannot be reached from here?"
+    )

@@ -1,0 +1,175 @@
+"""
+A Kafka consumer that outlives bad records and brokers that come and go.
+
+kafka-python 3.0 raises once for a record that it cannot decode, and its next poll() then never
+returns, at 100 % CPU. Whoever can write to a topic could so stop every reply. Here such a record is
+stepped over, and no deserializers are used, which would raise in the same place.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kafka import TopicPartition
+from kafka import errors as kafka_errors
+from kafka.structs import OffsetAndMetadata
+
+from replies.sparing import SparingLog
+
+logger = logging.getLogger(__name__)
+
+POLL_MS = 200
+#: What a broker allows at least: a replica that was killed holds up its partitions this long.
+SESSION_TIMEOUT_MS = 6_000
+HEARTBEAT_MS = 1_500
+#: The pause after the brokers refused something.
+TROUBLE_PAUSE_S = 0.5
+CLOSE_TIMEOUT_MS = 3_000
+
+Batch = Mapping[Any, Sequence[Any]]  # TopicPartition -> ConsumerRecords
+
+
+def consumer_options(
+    connection: Mapping[str, Any], group: str, fetch_max_wait_ms: int, client_id: str
+) -> dict[str, Any]:
+    """Return the arguments of a consumer in *group* that commits by hand and loses nothing."""
+    return dict(connection) | {
+        "group_id": group,
+        "client_id": client_id,
+        # "latest" would lose what came before the first assignment, without a word.
+        "auto_offset_reset": "earliest",
+        "enable_auto_commit": False,
+        "session_timeout_ms": SESSION_TIMEOUT_MS,
+        "heartbeat_interval_ms": HEARTBEAT_MS,
+        "fetch_max_wait_ms": fetch_max_wait_ms,
+        # New topics and partitions are noticed within this time.
+        "metadata_max_age_ms": 10_000,
+        "max_poll_records": 1_000,
+        "reconnect_backoff_max_ms": 1_000,
+        "request_timeout_ms": 10_000,
+        "bootstrap_timeout_ms": 5_000,
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }
+
+
+class ResilientConsumer:
+    """
+    A KafkaConsumer whose poll() returns, whatever is in the topic. To be used by one thread.
+
+    Args:
+        consumer: the KafkaConsumer; whoever made it closes it through this object.
+    """
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self._warn = SparingLog(logger)
+        #: How many records could not be decoded and were stepped over.
+        self.undecodable = 0
+
+    @classmethod
+    def open(cls, topics: Sequence[str], new_consumer: Callable[[], Any]) -> "ResilientConsumer":
+        """
+        Return a consumer of *topics*.
+
+        Raises:
+            ConnectionError: when no broker can be reached.
+            LookupError: naming the topics that do not exist.
+        """
+        try:
+            consumer = new_consumer()
+        except kafka_errors.KafkaError as error:
+            raise ConnectionError(str(error)) from error
+        missing = sorted(set(topics) - set(consumer.topics()))
+        if missing:
+            consumer.close()
+            raise LookupError(", ".join(missing))
+        consumer.subscribe(topics)
+        return cls(consumer)
+
+    def poll(self, timeout_ms: int = POLL_MS) -> Batch:
+        """Return the next records, by partition; empty when none came in time."""
+        try:
+            records: Batch = self._consumer.poll(timeout_ms=timeout_ms)
+        except Exception as error:
+            if not self._step_over(error):
+                raise
+            return {}
+        return records
+
+    def pause(self) -> None:
+        """Hold every partition of now; poll() then only keeps this member in its group."""
+        self._consumer.pause(*self._consumer.assignment())
+
+    def resume(self) -> None:
+        """Take up the partitions again."""
+        paused = self._consumer.paused()
+        if paused:
+            self._consumer.resume(*paused)
+
+    def commit_async(self, offsets: Mapping[Any, int]) -> None:
+        """Commit *offsets*, each the next one to read, without waiting."""
+        positions = self._positions(offsets)
+        if positions:
+            self._consumer.commit_async(positions, callback=self._committed)
+
+    def commit(self, offsets: Mapping[Any, int]) -> None:
+        """Commit *offsets* and wait a moment; not to succeed only brings records again."""
+        positions = self._positions(offsets)
+        if not positions:
+            return
+        try:
+            self._consumer.commit(positions, timeout_ms=CLOSE_TIMEOUT_MS)
+        except kafka_errors.KafkaError as error:
+            logger.info("offsets not committed, their records will come again (%s)", error)
+
+    def close(self) -> None:
+        """Leave the group at once, so that the others take over."""
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
+
+    def _positions(self, offsets: Mapping[Any, int]) -> dict[Any, OffsetAndMetadata]:
+        # A partition that has moved to another member is that one's to commit: the broker would
+        # accept our older offset and bring its records again.
+        ours = self._consumer.assignment()
+        return {p: OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items() if p in ours}
+
+    def _committed(self, offsets: object, answer: object) -> None:
+        if isinstance(answer, Exception):
+            self._warn.info("offsets not committed, their records will come again (%s)", answer)
+
+    def _step_over(self, error: Exception) -> bool:
+        """Get past *error*; say whether polling can go on."""
+        if isinstance(error, kafka_errors.KafkaError) and not _is_about_a_record(error):
+            self._warn.warning("Kafka: %s; trying again", error)
+            time.sleep(TROUBLE_PAUSE_S)
+            return True
+        partition = self._undecoded_partition()
+        if partition is None:
+            return False
+        offset = self._consumer.position(partition)
+        self.undecodable += 1
+        self._warn.warning(
+            "record %s/%d/%d cannot be decoded and is skipped: %s",
+            partition.topic,
+            partition.partition,
+            offset,
+            error,
+        )
+        # One at a time. Those behind it in the same batch of the same producer cannot be reached
+        # either: the library unpacks a batch from its start.
+        self._consumer.seek(partition, offset + 1)
+        return True
+
+    def _undecoded_partition(self) -> TopicPartition | None:
+        # The library does not say which record it stumbled over, other than by what it still
+        # holds in its hands. Pinned below 3.1, and tested on a real broker.
+        held = self._consumer._fetcher._next_partition_records
+        return None if held is None else held.topic_partition
+
+
+def _is_about_a_record(error: kafka_errors.KafkaError) -> bool:
+    # The plain KafkaError is "no complete records were found".
+    return type(error) is kafka_errors.KafkaError or isinstance(
+        error, (kafka_errors.CorruptRecordError, kafka_errors.UnsupportedCodecError)
+    )

@@ -1,0 +1,36 @@
+"""A log that says the same kind of thing once a second at most, and how often it did not."""
+
+import logging
+import time
+
+
+class SparingLog:
+    """
+    Forwards to *logger*, at most one line per *pause_s* and kind of message.
+
+    Records that strangers write must not fill the disk.
+    """
+
+    def __init__(self, logger: logging.Logger, pause_s: float = 1.0) -> None:
+        self._logger = logger
+        self._pause_s = pause_s
+        self._next_s: dict[str, float] = {}
+        self._held_back: dict[str, int] = {}
+
+    def info(self, message: str, *args: object) -> None:
+        """Log at INFO, unless the same message was logged just now."""
+        self._log(logging.INFO, message, args)
+
+    def warning(self, message: str, *args: object) -> None:
+        """Log at WARNING, unless the same message was logged just now."""
+        self._log(logging.WARNING, message, args)
+
+    def _log(self, level: int, message: str, args: tuple[object, ...]) -> None:
+        now_s = time.monotonic()
+        if now_s < self._next_s.get(message, 0.0):
+            self._held_back[message] = self._held_back.get(message, 0) + 1
+            return
+        self._next_s[message] = now_s + self._pause_s
+        held_back = self._held_back.pop(message, 0)
+        suffix = f" ({held_back} more like it)" if held_back else ""
+        self._logger.log(level, message + "%s", *args, suffix)

@@ -1,0 +1,221 @@
+"""
+Request topics to handlers to reply topic, then commit.
+
+A request is finished when the broker has acknowledged its reply. Only then may its offset be
+committed, and only with all before it: a crash brings requests again rather than losing them.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kafka import errors as kafka_errors
+
+from replies.consuming import ResilientConsumer
+from replies.contract import Reply, Request
+from replies.correlation import epoch_ms
+from replies.errors import MalformedRecord
+from replies.sparing import SparingLog
+from replies.watchdog import Watchdog
+from responder.lanes import Lanes
+from responder.progress import PartitionProgress
+from responder.registry import Handler, HandlerError
+
+logger = logging.getLogger(__name__)
+
+#: A request is dropped when its deadline is over by more than clocks may differ.
+CLOCK_TOLERANCE_MS = 2_000
+COMMIT_PAUSE_S = 0.1
+#: The pause before a reply that the broker did not take is offered again.
+REPLY_PAUSE_S = 0.2
+SUMMARY_PAUSE_S = 10.0
+#: So long replies are offered to the broker once we are told to stop.
+FINISH_S = 5.0
+#: So many requests may be taken up per thread before polling pauses.
+BACKLOG_PER_THREAD = 4
+
+_TOO_LARGE = (
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+)
+
+
+class ResponderWorker:
+    """
+    Answers the requests of several topics with plain functions.
+
+    Args:
+        consumer: of the request topics; closed at the end of run().
+        producer: a KafkaProducer; whoever made it closes it.
+        handlers: the function for each topic.
+        threads: how many requests are handled at once.
+        watchdog: is told each time the loop turns.
+    """
+
+    def __init__(
+        self,
+        consumer: ResilientConsumer,
+        producer: Any,
+        handlers: Mapping[str, Handler],
+        threads: int,
+        watchdog: Watchdog,
+    ) -> None:
+        self._consumer = consumer
+        self._producer = producer
+        self._handlers = handlers
+        self._lanes = Lanes(threads)
+        self._max_backlog = threads * BACKLOG_PER_THREAD
+        self._watchdog = watchdog
+        self._warn = SparingLog(logger)
+        self._give_up_s = math.inf  # monotonic clock; set when we are told to stop
+        self._lock = threading.Lock()  # guards the four below: handlers finish on their own threads
+        self._progress: dict[Any, PartitionProgress] = {}
+        self._committed: dict[Any, int] = {}
+        self._backlog = 0
+        #: What became of the requests: answered, failed, expired, malformed.
+        self.counts: Counter[str] = Counter()
+        self._committed_s = self._summary_s = time.monotonic()
+        self._summarised = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Answer requests until *stop* is set; those begun by then are answered and committed."""
+        try:
+            while not stop.is_set():
+                self._watchdog.beat()
+                for partition, records in self._consumer.poll().items():
+                    for record in records:
+                        self._take(partition, record)
+                self._throttle()
+                self._commit()
+        finally:
+            self._finish()
+
+    def _throttle(self) -> None:
+        """Take up no more while the handlers are behind; poll() goes on, to stay in the group."""
+        if self._backlog >= self._max_backlog:
+            self._consumer.pause()
+        else:
+            self._consumer.resume()
+
+    def _take(self, partition: Any, record: Any) -> None:
+        with self._lock:
+            self._progress.setdefault(partition, PartitionProgress()).begin(record.offset)
+            self._backlog += 1
+
+        def done() -> None:
+            with self._lock:
+                self._progress[partition].finish(record.offset)
+                self._backlog -= 1
+
+        key = (partition, record.key) if record.key is not None else object()
+        self._lanes.submit(key, lambda: self._answer(record, done))
+
+    def _answer(self, record: Any, done: Callable[[], None]) -> None:
+        """Handle one record, from its decoding to the acknowledgement of its reply."""
+        try:
+            request = Request.decode(record.topic, record.key, record.value, record.headers)
+        except MalformedRecord as error:
+            self._count("malformed")
+            self._warn.warning(
+                "record %s/%d/%d is not a request and is skipped: %s",
+                record.topic,
+                record.partition,
+                record.offset,
+                error,
+            )
+            done()
+            return
+        if epoch_ms() > request.deadline_ms + CLOCK_TOLERANCE_MS:
+            self._count("expired")
+            self._warn.warning(
+                "%s: dropped, its deadline passed %.1f s ago",
+                request.correlation_id,
+                (epoch_ms() - request.deadline_ms) / 1000,
+            )
+            done()
+            return
+        self._send(request, self._handle(request), done)
+
+    def _handle(self, request: Request) -> Reply:
+        try:
+            reply = self._handlers[request.topic](request)
+            self._count("answered")
+        except HandlerError as error:
+            self._count("failed")
+            return Reply.problem(request, error.status, "Request refused", error.detail)
+        except Exception:
+            # The trace is for our log; the client gets the fact.
+            logger.exception("%s: the handler of %s failed", request.correlation_id, request.topic)
+            self._count("failed")
+            return Reply.problem(
+                request, 500, "Responder failed", f"the handler of {request.topic} failed"
+            )
+        return reply
+
+    def _send(self, request: Request, reply: Reply, done: Callable[[], None]) -> None:
+        """Publish *reply* until the broker has it, or until we stop and leave it to a successor."""
+        value, headers = reply.encode()
+        while time.monotonic() < self._give_up_s:
+            try:
+                future = self._producer.send(
+                    request.reply_topic, value=value, key=request.key, headers=headers
+                )
+                future.get(timeout=10)
+            except _TOO_LARGE as error:
+                too_large = f"the reply has {len(value)} bytes, more than Kafka takes ({error})"
+                self._warn.warning("%s: %s", request.correlation_id, too_large)
+                value, headers = Reply.problem(request, 502, "Reply too large", too_large).encode()
+            except kafka_errors.KafkaError as error:
+                self._warn.warning(
+                    "%s: reply not taken by topic %s (%s); trying again",
+                    request.correlation_id,
+                    request.reply_topic,
+                    error,
+                )
+                time.sleep(REPLY_PAUSE_S)
+            else:
+                done()
+                return
+
+    def _count(self, outcome: str) -> None:
+        with self._lock:
+            self.counts[outcome] += 1
+
+    def _commit(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._committed_s > COMMIT_PAUSE_S:
+            self._committed_s = now_s
+            self._consumer.commit_async(self._uncommitted())
+        if now_s - self._summary_s > SUMMARY_PAUSE_S:
+            self._summary_s = now_s
+            self._summarise()
+
+    def _uncommitted(self) -> dict[Any, int]:
+        """Return what can be committed and has not been, and take it as committed."""
+        with self._lock:
+            ahead = {
+                partition: progress.next_offset()
+                for partition, progress in self._progress.items()
+                if progress.next_offset() != self._committed.get(partition)
+            }
+        self._committed |= ahead
+        return ahead
+
+    def _finish(self) -> None:
+        """Let the handlers that have begun end, then commit what they finished."""
+        self._give_up_s = time.monotonic() + FINISH_S
+        self._lanes.close()
+        self._consumer.commit(self._uncommitted())
+        self._consumer.close()
+        self._summarise()
+
+    def _summarise(self) -> None:
+        with self._lock:
+            counts = Counter(self.counts)
+        if counts.total() != self._summarised:
+            self._summarised = counts.total()
+            logger.info("requests so far: %s", ", ".join(f"{k} {n}" for k, n in counts.items()))

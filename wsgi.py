@@ -1,0 +1,52 @@
+"""Entry point of `web`: settings, then clients, then the application."""
+
+import atexit
+import sys
+
+from gateway import create_app
+from gateway.admission import Admission
+from gateway.lifecycle import Lifecycle
+from gateway.mailbox import Mailbox
+from gateway.publisher import RequestPublisher
+from gateway.readiness import Readiness
+from gateway.requester import Requester
+from gateway.route_table import RoutesError, load_routes
+from logs import configure_logs
+from replies.correlation import CorrelationIds
+from replies.store import ReplyStore
+from settings import Settings, SettingsError
+
+try:
+    settings = Settings.from_env()
+    routes = load_routes(settings.routes_file, settings.kafka_prefix)
+except (SettingsError, RoutesError) as error:
+    sys.exit(str(error))
+
+configure_logs(settings.log_format)
+ids = CorrelationIds(settings.secret_key)
+store = ReplyStore.connect(
+    settings.redis_url, settings.reply_retention_s, max_connections=settings.threads + 10
+)
+mailbox = Mailbox(store)
+publisher = RequestPublisher(
+    settings.kafka_connection(), settings.reply_timeout_s, settings.max_body_bytes
+)
+reply_topic = settings.prefixed(settings.reply_topic)
+topics = dict.fromkeys([*(route.topic for route in routes), reply_topic])
+lifecycle = Lifecycle()
+readiness = Readiness.of(publisher, store, list(topics), lifecycle.draining)
+lifecycle.add(mailbox, publisher, readiness)
+app = create_app(
+    routes=routes,
+    requester=Requester(
+        ids, mailbox, publisher, settings.reply_timeout_s, settings.reply_timeout_status
+    ),
+    admission=Admission(settings.max_in_flight, lifecycle.draining),
+    store=store,
+    ids=ids,
+    readiness=readiness,
+    lifecycle=lifecycle,
+    reply_topic=reply_topic,
+    max_body_bytes=settings.max_body_bytes,
+)
+atexit.register(lifecycle.close)
