@@ -48,8 +48,8 @@ access_log_format = (
 )
 if _settings.log_format == "json":
     access_log_format = (
-        '{"event": "access", "client": "%(h)s", "method": "%(m)s", "path": "%(U)s", "status": %(s)s, '
-        '"duration_ms": %(M)s, "correlation_id": "%({x-correlation-id}o)s"}'
+        '{"event": "access", "client": "%(h)s", "method": "%(m)s", "path": "%(U)s", '
+        '"status": %(s)s, "duration_ms": %(M)s, "correlation_id": "%({x-correlation-id}o)s"}'
     )
 
 

@@ -28,13 +28,13 @@ store = ReplyStore.connect(
     settings.redis_url, settings.reply_retention_s, max_connections=settings.threads + 10
 )
 mailbox = Mailbox(store)
+request_topics = list(dict.fromkeys(route.topic for route in routes))
 publisher = RequestPublisher(
-    settings.kafka_connection(), settings.reply_timeout_s, settings.max_body_bytes
+    settings.kafka_connection(), settings.reply_timeout_s, settings.max_body_bytes, request_topics
 )
 reply_topic = settings.prefixed(settings.reply_topic)
-topics = dict.fromkeys([*(route.topic for route in routes), reply_topic])
 lifecycle = Lifecycle()
-readiness = Readiness.of(publisher, store, list(topics), lifecycle.draining)
+readiness = Readiness.of(publisher, store, [*request_topics, reply_topic], lifecycle.draining)
 lifecycle.add(mailbox, publisher, readiness)
 app = create_app(
     routes=routes,

@@ -18,6 +18,13 @@ from replies.store import ReplyStore
 
 logger = logging.getLogger(__name__)
 
+#: Where Werkzeug's own words would not help: they know nothing of routes.toml.
+_ADVICE = {
+    404: "no such route; correct the path, or add it to routes.toml",
+    405: "not with this method; use one of those in Allow",
+    413: "the body is larger than MAX_BODY_BYTES allows; send less",
+}
+
 
 def create_app(
     *,
@@ -74,7 +81,8 @@ def _http_problem(error: HTTPException) -> Response:
     """Answer what HTTP itself forbids, keeping headers such as Allow."""
     headers = {k: v for k, v in error.get_headers() if k.lower() != "content-type"}
     status, title = error.code or 500, error.name
-    detail = f"{request.method} {request.path}: {error.description or title}"
+    advice = _ADVICE.get(status, error.description or title)
+    detail = f"{request.method} {request.path}: {advice}"
     return problem_response(HttpProblem(status, title, detail, headers))
 
 

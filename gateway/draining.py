@@ -8,9 +8,9 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no t
     gthread, except at its end.
 
     Between SIGTERM and its exit gthread keeps its listening sockets open without accepting: new
-    connections hang until the kernel resets them. This worker lets in those that are queued already,
-    for the application to answer them with 503, and closes the sockets, so that later ones are
-    refused at once and a load balancer turns to another replica.
+    connections hang until the kernel resets them. This worker lets in those that are queued
+    already, for the application to answer them with 503, and closes the sockets, so that later
+    ones are refused at once and a load balancer turns to another replica.
     """
 
     def set_accept_enabled(self, enabled: bool) -> None:

@@ -81,9 +81,9 @@ class NotSent(Problem):
     status = 503
     retry_after_s = 1
     meaning = (
-        'Kafka did not take the request. With "sent": "no" it was refused and it is safe to send it '
-        'again. With "sent": "unknown" it may still be appended: send it again only if running it '
-        "twice does no harm."
+        'Kafka did not take the request. With "sent": "no" it was refused, and it is safe to send '
+        'it again. With "sent": "unknown" it may still be appended: send it again only if running '
+        "it twice does no harm."
     )
 
 
@@ -126,8 +126,8 @@ class BadReply(Problem):
     title = "Bad Reply"
     status = 502
     meaning = (
-        "The responder replied with something that is not an HTTP response. The request was carried "
-        "out; sending it again would give the same reply. The responder has to be mended."
+        "The responder replied with something that is not an HTTP response. The request was "
+        "carried out, and sending it again would give the same reply: mend the responder."
     )
 
 

@@ -6,6 +6,7 @@ was offered, and nobody can say; kafka-python reports a send as failed although 
 append it once it wakes up.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -90,6 +91,7 @@ class RequestPublisher:
         connection: arguments that every kafka-python client takes.
         reply_timeout_s: how long a client waits; no send outlives it.
         max_body_bytes: the largest body that will be published.
+        topics: what will be published to; looked up before the first request needs them.
         new_producer, new_admin: how the clients are built.
     """
 
@@ -98,6 +100,7 @@ class RequestPublisher:
         connection: dict[str, Any],
         reply_timeout_s: float,
         max_body_bytes: int,
+        topics: Sequence[str] = (),
         new_producer: Callable[..., Any] = KafkaProducer,
         new_admin: Callable[..., Any] = KafkaAdminClient,
     ) -> None:
@@ -122,6 +125,7 @@ class RequestPublisher:
             "request_timeout_ms": 2_000,
             "reconnect_backoff_max_ms": 1_000,
         }
+        self._topics = topics
         self._new_producer = new_producer
         self._new_admin = new_admin
         self._producer: Any = None
@@ -230,12 +234,17 @@ class RequestPublisher:
 
     def _connect(self) -> None:
         try:
-            self._producer = self._new_producer(**self._producer_options)
+            producer = self._new_producer(**self._producer_options)
         except kafka_errors.KafkaError as error:
             self._trouble = f"the brokers in KAFKA_URL cannot be reached ({error})"
             self._closing.wait(CONNECT_PAUSE_S)
-        else:
-            self._connected.set()
+            return
+        for topic in self._topics:
+            # Otherwise the first request of each topic would pay for this look-up.
+            with contextlib.suppress(kafka_errors.KafkaError):
+                producer.partitions_for(topic)
+        self._producer = producer
+        self._connected.set()
 
     def _give_up_if_lost(self, error: Exception) -> None:
         producer = self._producer

@@ -83,7 +83,7 @@ class Readiness:
         topics: Sequence[str],
         draining: Callable[[], bool],
     ) -> "Readiness":
-        """Return the readiness of a gateway that publishes to *topics*, the reply topic included."""
+        """Return the readiness of a gateway that needs *topics*, the reply topic included."""
         kafka = Check("Kafka", lambda: _ask_kafka(publisher, topics))
         redis = Check("Redis", lambda: _ask_redis(store))
         return cls((kafka, redis), draining)

@@ -1,7 +1,7 @@
 """W3C Trace Context: what travels along from the client to the responder."""
 
 import re
-from collections.abc import Mapping
+from typing import Protocol
 
 #: traceparent of version 00, and of later ones, which may only append; any flags.
 _TRACEPARENT = re.compile(
@@ -11,7 +11,14 @@ _TRACEPARENT = re.compile(
 _TRACESTATE = re.compile(r"[ -~\t]{1,512}", re.ASCII)
 
 
-def trace_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+class SupportsGet(Protocol):
+    """The headers of a request."""
+
+    def get(self, key: str, default: str) -> str:
+        """Return the first header called *key*."""
+
+
+def trace_headers(headers: SupportsGet) -> list[tuple[str, str]]:
     """Return traceparent and tracestate as they came; nothing when traceparent is not valid."""
     traceparent = headers.get("traceparent", "")
     if not _TRACEPARENT.fullmatch(traceparent):

@@ -9,6 +9,7 @@ from kafka import KafkaConsumer
 
 from logs import configure_logs
 from preflight import wait_until
+from replies.broadcast import BroadcastConsumer
 from replies.consuming import ResilientConsumer, consumer_options
 from replies.correlation import CorrelationIds
 from replies.listener import ReplyListener
@@ -31,21 +32,18 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
 
     topic = settings.prefixed(settings.reply_topic)
-    options = consumer_options(
-        settings.kafka_connection(),
-        settings.prefixed(settings.replies_group),
-        settings.kafka_fetch_max_wait_ms,
-        "rendezvous-replies",
-    )
-    consumer = wait_until(
-        lambda: ResilientConsumer.open([topic], lambda: KafkaConsumer(**options)), settings, stop
-    )
+    consumer = wait_until(lambda: _consumer(settings, topic), settings, stop)
     if consumer is None:
         return
     store = ReplyStore.connect(settings.redis_url, settings.reply_retention_s)
     watchdog = Watchdog("the loop that carries replies")
     watchdog.start()
-    logger.info("carrying replies from topic %s to %s", topic, settings.masked_redis_url())
+    logger.info(
+        "carrying replies from topic %s to %s (REPLIES_MODE=%s)",
+        topic,
+        settings.masked_redis_url(),
+        settings.replies_mode,
+    )
     try:
         listener = ReplyListener(consumer, store, CorrelationIds(settings.secret_key), watchdog)
         listener.run(stop)
@@ -53,6 +51,21 @@ def main() -> None:
         watchdog.stop()
         store.close()
     logger.info("stopped")
+
+
+def _consumer(settings: Settings, topic: str) -> ResilientConsumer:
+    broadcast = settings.replies_mode == "broadcast"
+    options = consumer_options(
+        settings.kafka_connection(),
+        None if broadcast else settings.prefixed(settings.replies_group),
+        settings.kafka_fetch_max_wait_ms,
+        "rendezvous-replies",
+    )
+    if broadcast:
+        # What was replied while no replica ran can still be asked for this long.
+        lookback_s = settings.reply_timeout_s + settings.reply_retention_s
+        return BroadcastConsumer.open_all(topic, lambda: KafkaConsumer(**options), lookback_s)
+    return ResilientConsumer.open([topic], lambda: KafkaConsumer(**options))
 
 
 if __name__ == "__main__":

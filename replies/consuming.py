@@ -31,9 +31,9 @@ Batch = Mapping[Any, Sequence[Any]]  # TopicPartition -> ConsumerRecords
 
 
 def consumer_options(
-    connection: Mapping[str, Any], group: str, fetch_max_wait_ms: int, client_id: str
+    connection: Mapping[str, Any], group: str | None, fetch_max_wait_ms: int, client_id: str
 ) -> dict[str, Any]:
-    """Return the arguments of a consumer in *group* that commits by hand and loses nothing."""
+    """Return the arguments of a consumer in *group*, if any, that commits by hand only."""
     return dict(connection) | {
         "group_id": group,
         "client_id": client_id,
@@ -77,14 +77,7 @@ class ResilientConsumer:
             ConnectionError: when no broker can be reached.
             LookupError: naming the topics that do not exist.
         """
-        try:
-            consumer = new_consumer()
-        except kafka_errors.KafkaError as error:
-            raise ConnectionError(str(error)) from error
-        missing = sorted(set(topics) - set(consumer.topics()))
-        if missing:
-            consumer.close()
-            raise LookupError(", ".join(missing))
+        consumer = connect(topics, new_consumer)
         consumer.subscribe(topics)
         return cls(consumer)
 
@@ -166,6 +159,25 @@ class ResilientConsumer:
         # holds in its hands. Pinned below 3.1, and tested on a real broker.
         held = self._consumer._fetcher._next_partition_records
         return None if held is None else held.topic_partition
+
+
+def connect(topics: Sequence[str], new_consumer: Callable[[], Any]) -> Any:
+    """
+    Return a KafkaConsumer that has seen all of *topics*.
+
+    Raises:
+        ConnectionError: when no broker can be reached.
+        LookupError: naming the topics that do not exist.
+    """
+    try:
+        consumer = new_consumer()
+    except kafka_errors.KafkaError as error:
+        raise ConnectionError(str(error)) from error
+    missing = sorted(set(topics) - set(consumer.topics()))
+    if missing:
+        consumer.close()
+        raise LookupError(", ".join(missing))
+    return consumer
 
 
 def _is_about_a_record(error: kafka_errors.KafkaError) -> bool:

@@ -32,5 +32,6 @@ class SparingLog:
             return
         self._next_s[message] = now_s + self._pause_s
         held_back = self._held_back.pop(message, 0)
-        suffix = f" ({held_back} more like it)" if held_back else ""
-        self._logger.log(level, message + "%s", *args, suffix)
+        self._logger.log(level, message, *args)
+        if held_back:
+            self._logger.log(level, "%d more like the one before", held_back)

@@ -128,7 +128,7 @@ class ReplyStore:
         except RedisError as error:
             raise _unavailable(error) from error
         found = zip(correlation_ids, values, strict=True)
-        return {cid: _decode(cid, value) for cid, value in found if value is not None}
+        return {cid: _decode(cid, value) for cid, value in found if isinstance(value, bytes)}
 
     def is_over(self, correlation_id: CorrelationId) -> bool:
         """Say whether no reply to *correlation_id* can be fetched any more, now or later."""
