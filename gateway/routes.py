@@ -70,7 +70,7 @@ class Exchange:
                         method=request.method,
                         path=request.path,
                         query=request.query_string.decode("ascii", "replace"),
-                        headers=(*_allowed_headers(route), *trace_headers(request.headers)),
+                        headers=(*_allowed_headers(route), *_trace_headers()),
                         key=_record_key(route, parameters),
                     )
 
@@ -209,6 +209,11 @@ def _allowed_headers(route: Route) -> list[tuple[str, str]]:
         for name in route.headers
         for value in request.headers.getlist(name)
     ]
+
+
+def _trace_headers() -> list[tuple[str, str]]:
+    headers = request.headers
+    return trace_headers(headers.get("traceparent", ""), headers.get("tracestate", ""))
 
 
 def _record_key(route: Route, parameters: dict[str, object]) -> bytes | None:

@@ -1,7 +1,6 @@
 """W3C Trace Context: what travels along from the client to the responder."""
 
 import re
-from typing import Protocol
 
 #: traceparent of version 00, and of later ones, which may only append; any flags.
 _TRACEPARENT = re.compile(
@@ -11,20 +10,11 @@ _TRACEPARENT = re.compile(
 _TRACESTATE = re.compile(r"[ -~\t]{1,512}", re.ASCII)
 
 
-class SupportsGet(Protocol):
-    """The headers of a request."""
-
-    def get(self, key: str, default: str) -> str:
-        """Return the first header called *key*."""
-
-
-def trace_headers(headers: SupportsGet) -> list[tuple[str, str]]:
-    """Return traceparent and tracestate as they came; nothing when traceparent is not valid."""
-    traceparent = headers.get("traceparent", "")
+def trace_headers(traceparent: str, tracestate: str) -> list[tuple[str, str]]:
+    """Return both headers as they came; nothing when *traceparent* is not valid."""
     if not _TRACEPARENT.fullmatch(traceparent):
         return []
     found = [("traceparent", traceparent)]
-    tracestate = headers.get("tracestate", "")
     if _TRACESTATE.fullmatch(tracestate):
         found.append(("tracestate", tracestate))
     return found
