@@ -20,33 +20,56 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 3.0
 RETRY_PAUSE_S = 2.0
+#: When a port is open and a client still fails.
+NOT_KAFKA = (
+    "it listens but does not answer as a broker; is it a TLS port (then use kafka+ssl://), does it "
+    "hang, or does it advertise an address that cannot be reached from here?"
+)
 
 
-def explain_kafka(settings: Settings) -> str:
-    """Return what keeps the brokers in KAFKA_URL from being reached, and what to do."""
+def kafka_trouble(settings: Settings) -> str | None:
+    """
+    Return why no broker in KAFKA_URL can be reached, and what to do; None when one can be.
+
+    To be asked before a client is built: a TLS handshake that nobody answers hangs the constructor
+    of kafka-python for ever.
+    """
     tls = settings.kafka_tls() if settings.kafka_uses_tls() else None
-    found = [f"{broker}: {_try(broker, tls)}" for broker in settings.kafka_brokers()]
-    return f"KAFKA_URL={settings.kafka_url}: {'; '.join(found)}"
+    reasons = []
+    for broker in settings.kafka_brokers():
+        reason = _try(broker, tls)
+        if reason is None:
+            return None
+        reasons.append(f"{broker}: {reason}")
+    return f"KAFKA_URL={settings.kafka_url}: {'; '.join(reasons)}"
 
 
-def wait_until(connect: Callable[[], T], settings: Settings, stop: threading.Event) -> T | None:
+def wait_until(
+    connect: Callable[[], T],
+    settings: Settings,
+    stop: threading.Event,
+    beat: Callable[[], object],
+) -> T | None:
     """
     Return what *connect* returns, trying again until it does; None when *stop* is set first.
 
     Each new reason is logged once. *connect* raises ConnectionError when Kafka cannot be reached
-    and LookupError naming the topics that are missing.
+    and LookupError naming the topics that are missing; *beat* is called before each attempt.
     """
     said = ""
     while not stop.is_set():
-        try:
-            return connect()
-        except ConnectionError:
-            reason = explain_kafka(settings)
-        except LookupError as error:
-            reason = (
-                f"topic missing: {error.args[0]}; create it, or correct REPLY_TOPIC, KAFKA_PREFIX "
-                "or the topics in responder/handlers.py"
-            )
+        beat()
+        reason = kafka_trouble(settings)
+        if reason is None:
+            try:
+                return connect()
+            except ConnectionError as error:
+                reason = f"KAFKA_URL={settings.kafka_url}: {NOT_KAFKA} ({error})"
+            except LookupError as error:
+                reason = (
+                    f"topic missing: {error.args[0]}; create it, or correct REPLY_TOPIC, "
+                    "KAFKA_PREFIX or the topics in responder/handlers.py"
+                )
         if reason != said:
             logger.warning("%s. Waiting for it", reason)
             said = reason
@@ -54,7 +77,7 @@ def wait_until(connect: Callable[[], T], settings: Settings, stop: threading.Eve
     return None
 
 
-def _try(broker: str, tls: ssl.SSLContext | None) -> str:
+def _try(broker: str, tls: ssl.SSLContext | None) -> str | None:
     host, _, port = broker.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as tcp:
@@ -64,7 +87,7 @@ def _try(broker: str, tls: ssl.SSLContext | None) -> str:
     except socket.gaierror:
         return "no such host; correct the name"
     except TimeoutError:
-        return "no answer; see to the network or correct the address"
+        return "no answer; see to the network and the address; is this a plaintext port (kafka://)?"
     except ConnectionRefusedError:
         return "connection refused; start the broker or correct the port"
     except ssl.SSLCertVerificationError as error:
@@ -77,7 +100,4 @@ def _try(broker: str, tls: ssl.SSLContext | None) -> str:
         )
     except OSError as error:
         return f"{error.strerror or error}; see to the network or correct the address"
-    return (
-        "it listens but does not speak Kafka as expected; is it a TLS port (use kafka+ssl://), or "
-        "does it advertise an address that cannot be reached from here?"
-    )
+    return None

@@ -12,6 +12,7 @@ from gateway.readiness import Readiness
 from gateway.requester import Requester
 from gateway.route_table import RoutesError, load_routes
 from logs import configure_logs
+from preflight import kafka_trouble
 from replies.correlation import CorrelationIds
 from replies.store import ReplyStore
 from settings import Settings, SettingsError
@@ -30,7 +31,11 @@ store = ReplyStore.connect(
 mailbox = Mailbox(store)
 request_topics = list(dict.fromkeys(route.topic for route in routes))
 publisher = RequestPublisher(
-    settings.kafka_connection(), settings.reply_timeout_s, settings.max_body_bytes, request_topics
+    settings.kafka_connection(),
+    settings.reply_timeout_s,
+    settings.max_body_bytes,
+    request_topics,
+    trouble=lambda: kafka_trouble(settings),
 )
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()

@@ -92,6 +92,7 @@ class RequestPublisher:
         reply_timeout_s: how long a client waits; no send outlives it.
         max_body_bytes: the largest body that will be published.
         topics: what will be published to; looked up before the first request needs them.
+        trouble: says why no broker can be reached, before a client is built in vain.
         new_producer, new_admin: how the clients are built.
     """
 
@@ -101,6 +102,7 @@ class RequestPublisher:
         reply_timeout_s: float,
         max_body_bytes: int,
         topics: Sequence[str] = (),
+        trouble: Callable[[], str | None] = lambda: None,
         new_producer: Callable[..., Any] = KafkaProducer,
         new_admin: Callable[..., Any] = KafkaAdminClient,
     ) -> None:
@@ -126,6 +128,7 @@ class RequestPublisher:
             "reconnect_backoff_max_ms": 1_000,
         }
         self._topics = topics
+        self._find_trouble = trouble
         self._new_producer = new_producer
         self._new_admin = new_admin
         self._producer: Any = None
@@ -202,6 +205,9 @@ class RequestPublisher:
         """
         try:
             if self._admin is None:
+                trouble = self._find_trouble()
+                if trouble is not None:
+                    raise ConnectionError(trouble)
                 self._admin = self._new_admin(**self._admin_options)
             described = self._admin.describe_topics(list(topics))
         except kafka_errors.KafkaError as error:
@@ -233,10 +239,15 @@ class RequestPublisher:
                 self._connect()
 
     def _connect(self) -> None:
+        trouble = self._find_trouble()
+        if trouble is not None:
+            self._trouble = trouble
+            self._closing.wait(CONNECT_PAUSE_S)
+            return
         try:
             producer = self._new_producer(**self._producer_options)
         except kafka_errors.KafkaError as error:
-            self._trouble = f"the brokers in KAFKA_URL cannot be reached ({error})"
+            self._trouble = f"the brokers in KAFKA_URL do not answer ({error})"
             self._closing.wait(CONNECT_PAUSE_S)
             return
         for topic in self._topics:

@@ -1,56 +1,59 @@
 """Entry point of `replies`: settings, then clients, then carry replies until told to stop."""
 
 import logging
-import signal
-import sys
-import threading
 
 from kafka import KafkaConsumer
 
-from logs import configure_logs
 from preflight import wait_until
 from replies.broadcast import BroadcastConsumer
 from replies.consuming import ResilientConsumer, consumer_options
 from replies.correlation import CorrelationIds
+from replies.errors import StoreUnavailable
 from replies.listener import ReplyListener
 from replies.store import ReplyStore
 from replies.watchdog import Watchdog
-from settings import Settings, SettingsError
+from settings import Settings
+from startup import begin
 
 logger = logging.getLogger("replies")
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    try:
-        settings = Settings.from_env()
-    except SettingsError as error:
-        sys.exit(str(error))
-    configure_logs(settings.log_format)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
+    settings, stop = begin()
     topic = settings.prefixed(settings.reply_topic)
-    consumer = wait_until(lambda: _consumer(settings, topic), settings, stop)
+    watchdog = Watchdog("the loop that carries replies")
+    watchdog.start()
+    consumer = wait_until(lambda: _consumer(settings, topic), settings, stop, watchdog.beat)
     if consumer is None:
         return
     store = ReplyStore.connect(settings.redis_url, settings.reply_retention_s)
-    watchdog = Watchdog("the loop that carries replies")
-    watchdog.start()
     logger.info(
         "carrying replies from topic %s to %s (REPLIES_MODE=%s)",
         topic,
         settings.masked_redis_url(),
         settings.replies_mode,
     )
+    _warn_about(store)
     try:
-        listener = ReplyListener(consumer, store, CorrelationIds(settings.secret_key), watchdog)
-        listener.run(stop)
+        ids = CorrelationIds(settings.secret_key)
+        ReplyListener(consumer, store, ids, watchdog).run(stop)
     finally:
         watchdog.stop()
         store.close()
     logger.info("stopped")
+
+
+def _warn_about(store: ReplyStore) -> None:
+    try:
+        store.ping()
+    except StoreUnavailable as error:
+        logger.warning("%s. Replies wait in Kafka until then", error)
+    policy = store.evicting_policy()
+    if policy is not None:
+        logger.warning(
+            "Redis has maxmemory-policy %s, which drops unread replies: set noeviction", policy
+        )
 
 
 def _consumer(settings: Settings, topic: str) -> ResilientConsumer:

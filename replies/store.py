@@ -146,6 +146,18 @@ class ReplyStore:
         except RedisError as error:
             raise _unavailable(error) from error
 
+    def evicting_policy(self) -> str | None:
+        """
+        Return the eviction policy when it may drop unread replies; None when it keeps them.
+
+        Also None when Redis does not tell: hosted ones often deny the question.
+        """
+        try:
+            policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy")
+        except RedisError:
+            return None
+        return None if policy in (None, "noeviction") else str(policy)
+
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()

@@ -1,71 +1,53 @@
 """Entry point of `responder`: settings, then clients, then answer requests until told to stop."""
 
 import logging
-import signal
-import sys
-import threading
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
 import responder.handlers  # noqa: F401  # its functions register themselves
-from logs import configure_logs
 from preflight import wait_until
 from replies.consuming import ResilientConsumer, consumer_options
 from replies.watchdog import Watchdog
 from responder.registry import registered
 from responder.worker import ResponderWorker
-from settings import Settings, SettingsError
+from settings import Settings
+from startup import begin
 
 logger = logging.getLogger("responder")
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    try:
-        settings = Settings.from_env(needs=("KAFKA_URL",))
-    except SettingsError as error:
-        sys.exit(str(error))
-    configure_logs(settings.log_format)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
+    settings, stop = begin(needs=("KAFKA_URL",))
     handlers = registered(settings.kafka_prefix)
-    options = consumer_options(
-        settings.kafka_connection(),
-        settings.prefixed(settings.responder_group),
-        settings.kafka_fetch_max_wait_ms,
-        "rendezvous-responder",
-    )
-    consumer = wait_until(
-        lambda: ResilientConsumer.open(list(handlers), lambda: KafkaConsumer(**options)),
-        settings,
-        stop,
-    )
-    if consumer is None:
-        return
-    producer = wait_until(lambda: _producer(settings.kafka_connection()), settings, stop)
-    if producer is None:
-        consumer.close()
-        return
     watchdog = Watchdog("the loop that takes requests")
     watchdog.start()
+    clients = wait_until(lambda: _clients(settings, list(handlers)), settings, stop, watchdog.beat)
+    if clients is None:
+        return
+    consumer, producer = clients
     logger.info("answering topics %s", ", ".join(handlers))
     try:
-        ResponderWorker(consumer, producer, handlers, settings.responder_threads, watchdog).run(
-            stop
-        )
+        threads = settings.responder_threads
+        ResponderWorker(consumer, producer, handlers, threads, watchdog).run(stop)
     finally:
         watchdog.stop()
         producer.close(timeout=5)
     logger.info("stopped")
 
 
-def _producer(connection: dict[str, Any]) -> Any:
+def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, Any]:
+    connection = settings.kafka_connection()
+    options = consumer_options(
+        connection,
+        settings.prefixed(settings.responder_group),
+        settings.kafka_fetch_max_wait_ms,
+        "rendezvous-responder",
+    )
     try:
-        return KafkaProducer(
+        producer = KafkaProducer(
             **connection,
             client_id="rendezvous-responder",
             bootstrap_timeout_ms=5_000,
@@ -78,6 +60,11 @@ def _producer(connection: dict[str, Any]) -> Any:
         )
     except KafkaError as error:
         raise ConnectionError(str(error)) from error
+    try:
+        return ResilientConsumer.open(topics, lambda: KafkaConsumer(**options)), producer
+    except (ConnectionError, LookupError):
+        producer.close(timeout=1)
+        raise
 
 
 if __name__ == "__main__":

@@ -1,0 +1,26 @@
+"""How the processes without HTTP begin: settings, logs, and an ear for SIGTERM."""
+
+import signal
+import sys
+import threading
+from collections.abc import Collection
+
+from logs import configure_logs
+from settings import NEEDED, Settings, SettingsError
+
+
+def begin(needs: Collection[str] = NEEDED) -> tuple[Settings, threading.Event]:
+    """
+    Return the settings, and an event that SIGTERM and SIGINT set.
+
+    Exits with one line for each wrong setting. Settings in *needs* have no default.
+    """
+    try:
+        settings = Settings.from_env(needs=needs)
+    except SettingsError as error:
+        sys.exit(str(error))
+    configure_logs(settings.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return settings, stop
