@@ -55,7 +55,7 @@ def create_app(
     # No static folder: the gateway answers the routes of routes.toml and its own, nothing else.
     app = Flask("gateway", static_folder=None)
     # One byte above the limit: of a chunked body that is too large, Werkzeug would otherwise hand
-    # out the first bytes as if they were all of it.
+    # out the first bytes as if they were all of it. Exchange compares.
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
     app.before_request(lifecycle.ensure_started)
     exchange = Exchange(requester, admission, reply_topic, max_body_bytes)

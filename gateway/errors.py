@@ -10,6 +10,7 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── Overloaded             more requests in flight than this process takes
 ├── ShuttingDown           this process is draining
 ├── BodyTooLarge           more bytes than MAX_BODY_BYTES
+├── BodyUnreadable         a body that breaks off, or whose framing is broken
 ├── ReplyExpired           the reply, or the wait for it, is over
 ├── UnknownReply           no gateway of this deployment issued that id
 └── HttpProblem            what HTTP itself forbids: unknown route, wrong method ...
@@ -172,6 +173,15 @@ class BodyTooLarge(Problem):
     meaning = "The body exceeds the gateway's limit. Nothing was published."
 
 
+class BodyUnreadable(Problem):
+    """Raised when the body of a request breaks off or is not framed as HTTP says."""
+
+    kind = "unreadable-body"
+    title = "Unreadable Body"
+    status = 400
+    meaning = "The body could not be read to its end. Nothing was published."
+
+
 class ReplyExpired(Problem):
     """Raised when a reply is asked for after its time."""
 
@@ -220,6 +230,7 @@ DOCUMENTED: dict[str, type[Problem]] = {
         Overloaded,
         ShuttingDown,
         BodyTooLarge,
+        BodyUnreadable,
         ReplyExpired,
         UnknownReply,
     )

@@ -1,0 +1,219 @@
+"""Several replicas of the three processes on one Kafka and one Redis."""
+
+import http.client
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from devstack.broker import FETCH_MAX_WAIT_MS, EmbeddedBroker
+from devstack.child import Child
+from devstack.ports import LOOPBACK, free_port
+from devstack.procfile import read_procfile, start_process
+from devstack.readiness import ECHO, GatewayProbe
+from devstack.server import Server
+from devstack.topics import create_topics
+from devstack.waiting import wait_until
+from settings import Settings
+
+READY_LIMIT_S = 60.0
+PROCFILE = read_procfile(Path("Procfile"))
+
+
+@dataclass
+class Answer:
+    """An HTTP response, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    elapsed_s: float
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def correlation_id(self) -> str:
+        return self.headers["X-Correlation-ID"]
+
+
+@dataclass
+class Process:
+    """One process of the Procfile, with its log."""
+
+    name: str
+    child: Child
+    log: Path
+
+    def logged(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+@dataclass
+class Gateway(Process):
+    """A gateway replica on a port of its own."""
+
+    port: int
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 30.0,
+    ) -> Answer:
+        """Send one request over a connection of its own and return the answer."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=timeout_s)
+        try:
+            return exchange(connection, method, path, body, headers)
+        finally:
+            connection.close()
+
+    def post(self, path: str, body: bytes = b"", **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.request("POST", path, body, named)
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+
+def exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Send one request over *connection*."""
+    started_s = time.monotonic()
+    connection.request(method, path, body, dict(headers or {}))
+    response = connection.getresponse()
+    content = response.read()
+    elapsed_s = time.monotonic() - started_s
+    return Answer(response.status, response.headers, content, elapsed_s)
+
+
+@dataclass
+class Deployment:
+    """
+    Replicas with topics and groups of their own, stopped at the end of the ``with`` block.
+
+    Args:
+        env: settings of all processes.
+        web: the command of the gateways, for other ways to start them.
+    """
+
+    kafka: Server
+    redis: Server
+    folder: Path
+    gateways: int = 1
+    replies: int = 1
+    responders: int = 1
+    env: Mapping[str, str] = field(default_factory=dict)
+    web: str = PROCFILE["web"]
+    topics: tuple[str, ...] = ()
+    partitions: int = 4
+
+    def __post_init__(self) -> None:
+        self.prefix = f"t{secrets.token_hex(4)}."
+        self.secret_key = secrets.token_hex(32)
+        self.processes: list[Process] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            names = [self.prefix + topic for topic in ("echo", "orders", "replies", *self.topics)]
+            create_topics(self.settings.kafka_connection(), names, self.partitions)
+            for _ in range(self.replies):
+                self.start("replies")
+            for _ in range(self.responders):
+                self.start("responder")
+            for _ in range(self.gateways):
+                self.start_gateway()
+            self.wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.child.terminate()
+        for process in self.processes:
+            process.child.stop(10)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        env = {
+            "KAFKA_URL": self.kafka.url,
+            "KAFKA_PREFIX": self.prefix,
+            "REDIS_URL": self.redis.url,
+            "SECRET_KEY": self.secret_key,
+        }
+        if isinstance(self.kafka, EmbeddedBroker):
+            env["KAFKA_FETCH_MAX_WAIT_MS"] = str(FETCH_MAX_WAIT_MS)
+        return env | dict(self.env)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.from_env(self.environment)
+
+    @property
+    def gateway(self) -> Gateway:
+        return self.of("web")[0]  # type: ignore[return-value]
+
+    def of(self, name: str) -> list[Process]:
+        return [process for process in self.processes if process.name == name]
+
+    def start(self, name: str, command: str = "", **env: str) -> Process:
+        log = self.folder / f"{name}-{len(self.processes)}.log"
+        child = start_process(command or PROCFILE[name], self.environment | env, log)
+        process = Process(name, child, log)
+        self.processes.append(process)
+        return process
+
+    def start_gateway(self, **env: str) -> Gateway:
+        port = free_port()
+        process = self.start("web", self.web, PORT=str(port), **env)
+        gateway = Gateway(process.name, process.child, process.log, port)
+        self.processes[-1] = gateway
+        return gateway
+
+    def wait_until_ready(self) -> None:
+        """Return when each worker of each gateway answers real requests."""
+        settings = self.settings
+        for gateway in self.of("web"):
+            assert isinstance(gateway, Gateway)
+            in_a_row = 2 * settings.web_concurrency
+            probe = GatewayProbe(
+                gateway.port, ECHO if self.responders else None, in_a_row, settings.reply_timeout_s
+            )
+            ready = wait_until(probe.is_ready, READY_LIMIT_S)
+            assert ready, f"{probe.missing}\n{self.logs()}"
+
+    def logs(self) -> str:
+        return "\n".join(f"== {p.log.name}\n{p.logged()[-3000:]}" for p in self.processes)
+
+
+def worker_pids(gateway: Gateway) -> list[int]:
+    """Return the process ids of the gunicorn workers of *gateway*."""
+    marker = "Booting worker with pid: "
+    pids = [
+        int(line.rpartition(marker)[2]) for line in gateway.logged().splitlines() if marker in line
+    ]
+    return [pid for pid in pids if _exists(pid)]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
