@@ -47,6 +47,7 @@ class Settings:
     kafka_client_cert_key: str
     kafka_fetch_max_wait_ms: int
     redis_url: str
+    redis_tls_verify: bool
     secret_key: str
     reply_topic: str
     reply_timeout_s: float
@@ -82,6 +83,7 @@ class Settings:
             kafka_client_cert_key=read.text("KAFKA_CLIENT_CERT_KEY", "", _pem, secret=True),
             kafka_fetch_max_wait_ms=read.integer("KAFKA_FETCH_MAX_WAIT_MS", 500, 1, 5_000),
             redis_url=read.text("REDIS_URL", None, _redis_url),
+            redis_tls_verify=read.choice("REDIS_TLS_VERIFY", "yes", ("yes", "no"), str) == "yes",
             secret_key=read.text("SECRET_KEY", None, _secret_key, secret=True),
             reply_topic=read.text("REPLY_TOPIC", "replies", _topic),
             reply_timeout_s=read.number("REPLY_TIMEOUT_S", 3.0, 0.1, MAX_REPLY_TIMEOUT_S),

@@ -26,7 +26,10 @@ except (SettingsError, RoutesError) as error:
 configure_logs(settings.log_format)
 ids = CorrelationIds(settings.secret_key)
 store = ReplyStore.connect(
-    settings.redis_url, settings.reply_retention_s, max_connections=settings.threads + 10
+    settings.redis_url,
+    settings.reply_retention_s,
+    tls_verify=settings.redis_tls_verify,
+    max_connections=settings.threads + 10,
 )
 mailbox = Mailbox(store)
 request_topics = list(dict.fromkeys(route.topic for route in routes))

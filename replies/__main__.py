@@ -27,7 +27,9 @@ def main() -> None:
     consumer = wait_until(lambda: _consumer(settings, topic), settings, stop, watchdog.beat)
     if consumer is None:
         return
-    store = ReplyStore.connect(settings.redis_url, settings.reply_retention_s)
+    store = ReplyStore.connect(
+        settings.redis_url, settings.reply_retention_s, tls_verify=settings.redis_tls_verify
+    )
     logger.info(
         "carrying replies from topic %s to %s (REPLIES_MODE=%s)",
         topic,

@@ -71,10 +71,22 @@ class ReplyStore:
         self._retention_ms = round(retention_s * 1000)
 
     @classmethod
-    def connect(cls, url: str, retention_s: float, max_connections: int = 32) -> "ReplyStore":
-        """Return a store on the Redis at *url*; no connection is opened before it is needed."""
+    def connect(
+        cls, url: str, retention_s: float, *, tls_verify: bool = True, max_connections: int = 32
+    ) -> "ReplyStore":
+        """
+        Return a store on the Redis at *url*; no connection is opened before it is needed.
+
+        Args:
+            tls_verify: whether the certificate of a ``rediss://`` server is checked.
+            max_connections: more than that at once is an error, not a wait.
+        """
+        unverified = (
+            {} if tls_verify or not url.startswith("rediss:") else {"ssl_cert_reqs": "none"}
+        )
         redis = Redis.from_url(
             url,
+            **unverified,
             max_connections=max_connections,
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=SOCKET_TIMEOUT_S,
