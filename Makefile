@@ -1,0 +1,48 @@
+# The two that matter: make run, make test. They need Python >= 3.11 and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv run test unit integration e2e check format clean
+
+help:  ## show this list
+	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
+
+.venv: $(INSTALLED)  ## the virtual environment with everything installed
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %s; 3.11 or later is needed, for example: make PYTHON=python3.13 ..." % ("$(PYTHON)", sys.version.split()[0]) if sys.version_info < (3, 11) else 0)'
+	@echo "installing into .venv ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# exec: signals reach the development stack itself, and its exit code is ours.
+run: $(INSTALLED)  ## start everything on this machine: Kafka, Redis, web, replies, responder
+	@exec $(BIN)/python -m devstack
+
+test: $(INSTALLED)  ## run all tests
+	@exec $(BIN)/pytest
+
+unit: $(INSTALLED)  ## run the tests that need no server
+	@exec $(BIN)/pytest tests/unit
+
+integration: $(INSTALLED)  ## run the tests with Kafka and Redis
+	@exec $(BIN)/pytest tests/integration
+
+e2e: $(INSTALLED)  ## run the tests of the whole, over HTTP
+	@exec $(BIN)/pytest tests/e2e
+
+check: $(INSTALLED)  ## lint, formatting, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## put imports and formatting in order
+	$(BIN)/ruff check --select I --fix
+	$(BIN)/ruff format
+
+clean:  ## remove the virtual environment and all caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

