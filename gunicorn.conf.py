@@ -47,10 +47,7 @@ access_log_format = (
     '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
 )
 if _settings.log_format == "json":
-    access_log_format = (
-        '{"event": "access", "client": "%(h)s", "method": "%(m)s", "path": "%(U)s", '
-        '"status": %(s)s, "duration_ms": %(M)s, "correlation_id": "%({x-correlation-id}o)s"}'
-    )
+    logger_class = "gateway.access_log.JsonAccessLogger"
 
 
 def on_starting(server: Any) -> None:

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: For all brokers together.
 CONNECT_TIMEOUT_S = 3.0
 RETRY_PAUSE_S = 2.0
 #: When a port is open and a client still fails.
@@ -35,9 +36,10 @@ def kafka_trouble(settings: Settings) -> str | None:
     of kafka-python for ever.
     """
     tls = settings.kafka_tls() if settings.kafka_uses_tls() else None
+    brokers = settings.kafka_brokers()
     reasons = []
-    for broker in settings.kafka_brokers():
-        reason = _try(broker, tls)
+    for broker in brokers:
+        reason = _try(broker, tls, CONNECT_TIMEOUT_S / len(brokers))
         if reason is None:
             return None
         reasons.append(f"{broker}: {reason}")
@@ -77,14 +79,14 @@ def wait_until(
     return None
 
 
-def _try(broker: str, tls: ssl.SSLContext | None) -> str | None:
+def _try(broker: str, tls: ssl.SSLContext | None, timeout_s: float) -> str | None:
     host, _, port = broker.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as tcp:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as tcp:
             if tls is not None:
                 with tls.wrap_socket(tcp, server_hostname=host):
                     pass
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         return "no such host; correct the name"
     except TimeoutError:
         return "no answer; see to the network and the address; is this a plaintext port (kafka://)?"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
@@ -101,6 +101,8 @@ class Settings:
             read.problems.append(
                 "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY go together: set both or neither"
             )
+        if not read.problems:
+            read.problems += settings._tls_problems()
         if read.problems:
             raise SettingsError(read.problems)
         return settings
@@ -146,21 +148,34 @@ class Settings:
                 context.load_cert_chain(pem.name)
         return context
 
+    def _tls_problems(self) -> list[str]:
+        if not self.kafka_url or not self.kafka_uses_tls():
+            unused = self.kafka_trusted_cert or self.kafka_client_cert
+            return ["certificates are set, but KAFKA_URL is not kafka+ssl://"] if unused else []
+        try:
+            self.kafka_tls()
+        except (ssl.SSLError, ValueError) as error:
+            return [
+                "KAFKA_TRUSTED_CERT, KAFKA_CLIENT_CERT or KAFKA_CLIENT_CERT_KEY cannot be read: "
+                f"expected whole PEM texts, with their line breaks ({error})"
+            ]
+        return []
+
     def masked_redis_url(self) -> str:
         """Return REDIS_URL without its password."""
         return masked_url(self.redis_url)
 
 
 def masked_url(url: str) -> str:
-    """Return *url* with any password replaced by stars."""
-    try:
-        parts = urlsplit(url)
-        if parts.password is None:
-            return url
-    except ValueError:
-        return "***"
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    """Return *url*, or what should be one, with any password replaced by stars."""
+    before, at, host = url.rpartition("@")
+    if not at:
+        return url
+    scheme, separator, user = before.rpartition("://") if before.count("://") == 1 else ("", "", "")
+    if not separator:
+        # Hardly a URL: the password may be anywhere in front of the host.
+        return f"***@{host}"
+    return f"{scheme}://{user.partition(':')[0]}:***@{host}"
 
 
 class _Reader:
@@ -248,17 +263,18 @@ def _broker_urls(value: str) -> list[str]:
 def _kafka_url(value: str) -> str:
     urls = _broker_urls(value)
     expected = "a comma list of kafka://host:port or kafka+ssl://host:port, all of one kind"
-    if not urls or len({url.partition("://")[0] for url in urls}) != 1:
+    if len({url.partition("://")[0] for url in urls}) != 1 or not all(map(_is_broker, urls)):
         raise ValueError(expected)
-    for url in urls:
-        parts = urlsplit(url)
-        try:
-            complete = parts.hostname and parts.port and not parts.path.strip("/")
-        except ValueError:
-            complete = False
-        if parts.scheme not in ("kafka", "kafka+ssl") or not complete or "@" in parts.netloc:
-            raise ValueError(expected)
     return value
+
+
+def _is_broker(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        complete = parts.hostname and parts.port and not parts.path.strip("/")
+    except ValueError:
+        return False
+    return parts.scheme in ("kafka", "kafka+ssl") and bool(complete) and "@" not in parts.netloc
 
 
 def _redis_url(value: str) -> str:

@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.admission import Admission
-from gateway.errors import HttpProblem, Problem
+from gateway.errors import HttpProblem, Problem, Sent
 from gateway.lifecycle import Lifecycle
 from gateway.readiness import Readiness
 from gateway.requester import Requester
@@ -81,9 +81,10 @@ def _http_problem(error: HTTPException) -> Response:
     """Answer what HTTP itself forbids, keeping headers such as Allow."""
     headers = {k: v for k, v in error.get_headers() if k.lower() != "content-type"}
     status, title = error.code or 500, error.name
-    advice = _ADVICE.get(status, error.description or title)
+    ours = error.description != type(error).description
+    advice = error.description if ours else _ADVICE.get(status, error.description)
     detail = f"{request.method} {request.path}: {advice}"
-    return problem_response(HttpProblem(status, title, detail, headers))
+    return problem_response(HttpProblem(status, title, detail, headers, Sent.NO))
 
 
 def _our_fault(error: Exception) -> Response:

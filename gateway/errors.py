@@ -207,8 +207,15 @@ class HttpProblem(Problem):
     title = "HTTP Error"
     meaning = "The title and status of the response say what is wrong, as RFC 9110 defines them."
 
-    def __init__(self, status: int, title: str, detail: str, headers: dict[str, str]) -> None:
-        super().__init__(detail)
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        headers: dict[str, str],
+        sent: Sent | None = None,
+    ) -> None:
+        super().__init__(detail, sent=sent)
         self.status = status
         self._title = title
         self.headers |= headers

@@ -47,9 +47,10 @@ class Waiter:
             Exception: the one that the mailbox was given as this request's ending.
         """
         self._settled.acquire(timeout=max(timeout_s, 0))
-        if isinstance(self.ending, Exception):
-            raise self.ending
-        return self.ending
+        ending = self.ending  # read once: it may still come after the time is up
+        if isinstance(ending, Exception):
+            raise ending
+        return ending
 
     def settle(self, ending: Reply | Exception) -> None:
         """Wake whoever waits; to be called once."""
@@ -74,7 +75,7 @@ class Mailbox:
         self._thread: threading.Thread | None = None
         #: The name of this process in the ids it issues.
         self.node = new_node()
-        #: Why Redis cannot be asked at the moment, or None.
+        #: Why Redis cannot be asked at the moment, in words for a client, or None.
         self.trouble: str | None = None
 
     def start(self) -> None:
@@ -122,8 +123,12 @@ class Mailbox:
     def _poll(self) -> None:
         while not self._closing:
             waiting = list(self._waiters)
-            if waiting or self.trouble:
-                self._fetch(waiting)
+            try:
+                if waiting or self.trouble:
+                    self._fetch(waiting)
+            except Exception:
+                # Without the poller every later request would wait in vain.
+                logger.exception("the reply poller failed and goes on; %d wait", len(waiting))
             self._pause()
 
     def _fetch(self, waiting: list[str]) -> None:
@@ -132,11 +137,11 @@ class Mailbox:
                 for correlation_id, reply in self._store.fetch_many(waiting).items():
                     self.settle(correlation_id, reply)
             else:
-                self._store.ping()
+                self._store.fetch_many([self.node])  # nobody's id: only to see whether it answers
         except StoreUnavailable as error:
             if self.trouble is None:
                 logger.error("%s; %d requests wait", error, len(waiting))
-            self.trouble = str(error)
+            self.trouble = error.advice
         else:
             if self.trouble is not None:
                 logger.info("Redis answers again")
@@ -146,6 +151,8 @@ class Mailbox:
         self._wake.clear()
         # Set before the youngest is looked up: whoever registers later sees it and wakes us.
         self._dozing = True
+        if self._closing:  # close() may have woken us just before the clear()
+            return
         pause_s = self._pause_s()
         if pause_s is None or pause_s > MIN_PAUSE_S:
             self._wake.wait(pause_s)

@@ -26,6 +26,8 @@ BOOTSTRAP_TIMEOUT_MS = 5_000
 #: A batch that failed is not offered again before this time is over. A refusal that comes sooner
 #: is therefore an answer to the first offer, and nothing was appended before it.
 RETRY_BACKOFF_MS = 100
+#: What a client is told; the addresses and causes are for /readyz and the log.
+NOT_CONNECTED = "the Kafka brokers have not been reached; /readyz and the log say why"
 #: A request record may exceed its body by this much: key, headers, framing.
 RECORD_OVERHEAD_BYTES = 100_000
 
@@ -37,6 +39,12 @@ _ALWAYS_REFUSED = (
     kafka_errors.InvalidRecordError,
     kafka_errors.InvalidTimestampError,
     kafka_errors.UnsupportedForMessageFormatError,
+)
+#: Refused, when it is the answer to the first offer.
+_REFUSED_AT_FIRST = (
+    kafka_errors.AuthorizationError,
+    kafka_errors.InvalidRequiredAcksError,
+    kafka_errors.PolicyViolationError,
 )
 #: Not the record's fault but the producer's: it has lost its place and fails every later send too.
 _PRODUCER_IS_LOST = (
@@ -163,25 +171,25 @@ class RequestPublisher:
             PublishRefused: when it is certain at once that the record will not be in Kafka.
         """
         if not self._connected.wait(timeout_s):
-            raise PublishRefused(self._trouble)
+            raise PublishRefused(NOT_CONNECTED)
         key, value, headers = request.encode()
         started_s = time.monotonic()
+        producer = self._producer
+        if producer is None:  # given up by another thread just now
+            raise PublishRefused(NOT_CONNECTED)
         try:
-            future = self._producer.send(request.topic, value=value, key=key, headers=headers)
-        except (kafka_errors.KafkaError, ValueError, AttributeError) as error:
-            # Raised before the record was queued. AttributeError: the producer was given up
-            # by another thread just now.
-            self._give_up_if_lost(error)
+            future = producer.send(request.topic, value=value, key=key, headers=headers)
+        except (kafka_errors.KafkaError, ValueError) as error:
+            # Raised before the record was queued.
+            self._give_up_if_lost(producer, error)
             raise _refusal(request.topic, error) from error
         publication = Publication()
 
         def failed(error: Exception) -> None:
-            self._give_up_if_lost(error)
+            self._give_up_if_lost(producer, error)
             first_offer = (time.monotonic() - started_s) * 1000 < RETRY_BACKOFF_MS
             if isinstance(error, _ALWAYS_REFUSED) or (
-                first_offer
-                and isinstance(error, kafka_errors.BrokerResponseError)
-                and not isinstance(error, kafka_errors.RetriableError)
+                first_offer and isinstance(error, _REFUSED_AT_FIRST)
             ):
                 on_refused(_refusal(request.topic, error))
             else:
@@ -250,6 +258,12 @@ class RequestPublisher:
             self._trouble = f"the brokers in KAFKA_URL do not answer ({error})"
             self._closing.wait(CONNECT_PAUSE_S)
             return
+        except Exception as error:
+            # Without the connector no request would ever be published again.
+            logger.exception("building the producer failed; trying again")
+            self._trouble = f"the producer cannot be built ({error}); the log has the cause"
+            self._closing.wait(CONNECT_PAUSE_S)
+            return
         for topic in self._topics:
             # Otherwise the first request of each topic would pay for this look-up.
             with contextlib.suppress(kafka_errors.KafkaError):
@@ -257,9 +271,9 @@ class RequestPublisher:
         self._producer = producer
         self._connected.set()
 
-    def _give_up_if_lost(self, error: Exception) -> None:
-        producer = self._producer
-        if not isinstance(error, _PRODUCER_IS_LOST) or producer is None:
+    def _give_up_if_lost(self, producer: Any, error: Exception) -> None:
+        # What a producer that was given up still fails must not cost its successor.
+        if not isinstance(error, _PRODUCER_IS_LOST) or producer is not self._producer:
             return
         self._producer = None
         self._connected.clear()

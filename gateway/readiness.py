@@ -50,7 +50,12 @@ class Check:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            answer = self._ask()
+            try:
+                answer = self._ask()
+            except Exception as error:
+                # Without its thread this process would never be ready again.
+                logger.exception("asking %s failed", self._subject)
+                answer = f"asking {self._subject} failed: {error}; the log has the cause"
             if answer != self._answer:
                 logger.log(
                     logging.INFO if answer is None else logging.WARNING,

@@ -87,7 +87,9 @@ class Requester:
                 publication = self._publish(request, deadline)
                 reply = waiter.wait(deadline.remaining_s())
             except PublishTooLarge as error:
-                raise BodyTooLarge(str(error), correlation_id=correlation_id) from error
+                raise BodyTooLarge(
+                    str(error), correlation_id=correlation_id, sent=Sent.NO
+                ) from error
             except PublishRefused as error:
                 raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
         return usable(reply or self._last_look(waiter, publication))
@@ -107,7 +109,7 @@ class Requester:
             try:
                 reply = self._mailbox.look(correlation_id)
             except StoreUnavailable as error:
-                trouble = str(error)
+                trouble = error.advice
             else:
                 if reply is not None:
                     return reply

@@ -4,7 +4,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from replies.contract import RESERVED_HEADERS
 
@@ -13,7 +13,7 @@ _KEYS = {"path", "topic", "methods", "key", "headers"}
 _OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
-_PARAMETER = re.compile(r"<(?:[a-z]+:)?([A-Za-z_][A-Za-z0-9_]*)>")
+_PARAMETER = re.compile(r"<(?:(?:string|int|float|path|uuid):)?([A-Za-z_][A-Za-z0-9_]*)>")
 #: Never let through, whatever routes.toml says: they are between the client and this gateway.
 _PRIVATE_HEADERS = frozenset(
     {
@@ -30,6 +30,9 @@ _PRIVATE_HEADERS = frozenset(
         "upgrade",
     }
 )
+
+
+_ALWAYS_TRAVEL = frozenset({"traceparent", "tracestate"})
 
 
 class RoutesError(Exception):
@@ -62,7 +65,7 @@ def load_routes(file: Path, topic_prefix: str = "") -> tuple[Route, ...]:
         raise RoutesError(f"{file}: not TOML: {error}") from error
     tables = document.get("route")
     unknown = sorted(set(document) - {"route"})
-    if unknown or not isinstance(tables, list) or not tables:
+    if unknown or not _are_tables(tables):
         raise RoutesError(
             f"{file}: expected one or more [[route]] tables"
             + (f" and nothing else, found {', '.join(unknown)}" if unknown else "")
@@ -75,6 +78,10 @@ def load_routes(file: Path, topic_prefix: str = "") -> tuple[Route, ...]:
     if faults:
         raise RoutesError("\n".join(faults))
     return tuple(_route(table, topic_prefix) for table in tables)
+
+
+def _are_tables(tables: object) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(tables, list) and bool(tables) and all(isinstance(t, dict) for t in tables)
 
 
 def _route(table: dict[str, Any], topic_prefix: str) -> Route:
@@ -121,9 +128,9 @@ def _header_faults(headers: object) -> list[str]:
     ):
         return [f"headers={headers!r}: expected a list of HTTP header names"]
     return [
-        f"headers: {name!r} may not travel; remove it"
+        f"headers: {name!r} may not be listed; remove it"
         for name in headers
-        if name.lower() in _PRIVATE_HEADERS | RESERVED_HEADERS
+        if name.lower() in _PRIVATE_HEADERS | RESERVED_HEADERS | _ALWAYS_TRAVEL
     ]
 
 

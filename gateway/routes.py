@@ -72,7 +72,7 @@ class Exchange:
                         content_type=_text(request.headers.get("Content-Type")),
                         method=request.method,
                         path=request.path,
-                        query=request.query_string.decode("ascii", "replace"),
+                        query=request.query_string.decode("utf-8", "replace"),
                         headers=(*_allowed_headers(route), *_trace_headers()),
                         key=_record_key(route, parameters),
                     )
@@ -114,7 +114,7 @@ def status_resource(ids: CorrelationIds, store: ReplyStore) -> Blueprint:
         try:
             found = store.fetch_many([correlation_id]).get(correlation_id)
         except StoreUnavailable as error:
-            raise ReplyStoreUnavailable(str(error), correlation_id=correlation_id) from error
+            raise ReplyStoreUnavailable(error.advice, correlation_id=correlation_id) from error
         if found is not None:
             return reply_response(usable(found))
         if store.is_over(known):

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kafka import TopicPartition
+from kafka.errors import KafkaError
 
-from replies.consuming import POLL_MS, Batch, ResilientConsumer, connect
+from replies.consuming import Batch, ResilientConsumer, connect
 
 #: New partitions are noticed within this time and the consumer's metadata age.
 PARTITIONS_PAUSE_S = 5.0
@@ -52,21 +53,25 @@ class BroadcastConsumer(ResilientConsumer):
             ConnectionError: when no broker can be reached.
             LookupError: when the topic does not exist.
         """
-        return cls(connect([topic], new_consumer), topic, lookback_s)
-
-    def poll(self, timeout_ms: int = POLL_MS) -> Batch:
-        """Return the next records, by partition; empty when none came in time."""
-        now_s = time.monotonic()
-        if now_s - self._looked_s > PARTITIONS_PAUSE_S:
-            self._looked_s = now_s
-            self._take_new_partitions()
-        return super().poll(timeout_ms)
+        consumer = connect([topic], new_consumer)
+        try:
+            return cls(consumer, topic, lookback_s)
+        except KafkaError as error:
+            consumer.close()
+            raise ConnectionError(str(error)) from error
 
     def commit_async(self, offsets: Mapping[Any, int]) -> None:
         """Do nothing: without a group there is nobody to tell."""
 
     def commit(self, offsets: Mapping[Any, int]) -> None:
         """Do nothing: without a group there is nobody to tell."""
+
+    def _records(self, timeout_ms: int) -> Batch:
+        now_s = time.monotonic()
+        if now_s - self._looked_s > PARTITIONS_PAUSE_S:
+            self._looked_s = now_s
+            self._take_new_partitions()
+        return super()._records(timeout_ms)
 
     def _partitions(self) -> list[TopicPartition]:
         numbers = self._consumer.partitions_for_topic(self._topic) or ()

@@ -84,12 +84,11 @@ class ResilientConsumer:
     def poll(self, timeout_ms: int = POLL_MS) -> Batch:
         """Return the next records, by partition; empty when none came in time."""
         try:
-            records: Batch = self._consumer.poll(timeout_ms=timeout_ms)
+            return self._records(timeout_ms)
         except Exception as error:
             if not self._step_over(error):
                 raise
             return {}
-        return records
 
     def pause(self) -> None:
         """Hold every partition of now; poll() then only keeps this member in its group."""
@@ -126,6 +125,10 @@ class ResilientConsumer:
         # accept our older offset and bring its records again.
         ours = self._consumer.assignment()
         return {p: OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items() if p in ours}
+
+    def _records(self, timeout_ms: int) -> Batch:
+        records: Batch = self._consumer.poll(timeout_ms=timeout_ms)
+        return records
 
     def _committed(self, offsets: object, answer: object) -> None:
         if isinstance(answer, Exception):
@@ -173,7 +176,11 @@ def connect(topics: Sequence[str], new_consumer: Callable[[], Any]) -> Any:
         consumer = new_consumer()
     except kafka_errors.KafkaError as error:
         raise ConnectionError(str(error)) from error
-    missing = sorted(set(topics) - set(consumer.topics()))
+    try:
+        missing = sorted(set(topics) - set(consumer.topics()))
+    except kafka_errors.KafkaError as error:
+        consumer.close()
+        raise ConnectionError(str(error)) from error
     if missing:
         consumer.close()
         raise LookupError(", ".join(missing))

@@ -21,6 +21,7 @@ it differently under one name.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,6 +83,10 @@ REPLY_HTTP_HEADERS = frozenset(
         "vary",
     }
 )
+#: What can be a correlation id: no more than that may reach a log or a header.
+_ID = re.compile(r"[!-~]{1,200}", re.ASCII)
+#: What Kafka accepts as the name of a topic.
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 MAX_HEADER_BYTES = 8_000
 MAX_HEADERS_BYTES = 32_000
 
@@ -153,10 +158,14 @@ class Request:
             deadline_ms = int(known.get(DEADLINE, ""))
         except ValueError:
             raise MalformedRecord(f"header {DEADLINE!r} is not a Unix time in ms") from None
+        correlation_id = _single(text, ID_HEADERS, "correlation id")
+        reply_topic = _single(text, REPLY_TOPIC_HEADERS, "reply topic")
+        if not _ID.fullmatch(correlation_id) or not _TOPIC.fullmatch(reply_topic):
+            raise MalformedRecord("the correlation id or the reply topic is none")
         return cls(
-            correlation_id=_single(text, ID_HEADERS, "correlation id"),
+            correlation_id=correlation_id,
             topic=topic,
-            reply_topic=_single(text, REPLY_TOPIC_HEADERS, "reply topic"),
+            reply_topic=reply_topic,
             deadline_ms=deadline_ms,
             body=value or b"",
             content_type=known.get(CONTENT_TYPE),

@@ -35,4 +35,13 @@ class ForeignCorrelationId(RendezvousError):
 
 
 class StoreUnavailable(RendezvousError):
-    """Raised when Redis refuses or does not answer; the message says which and what to do."""
+    """
+    Raised when Redis refuses or does not answer.
+
+    ``advice`` says what is the matter and what to do, and names no address; the message adds the
+    cause as Redis or the network told it.
+    """
+
+    def __init__(self, advice: str, cause: object = None) -> None:
+        super().__init__(advice if cause is None else f"{advice} ({cause})")
+        self.advice = advice

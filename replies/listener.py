@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 from replies.consuming import Batch, ResilientConsumer
-from replies.contract import Reply
+from replies.contract import Outcome, Reply
 from replies.correlation import CorrelationId, CorrelationIds
 from replies.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable, UnusableReply
 from replies.sparing import SparingLog
@@ -127,21 +127,23 @@ class ReplyListener:
         for records in batch.values():
             for record in records:
                 try:
-                    reply = self._reply(record)
-                    found.append((self._ids.read(reply.correlation_id), reply))
+                    found.append(self._reply(record))
                 except MalformedRecord as error:
                     self._skip("malformed", record, error)
                 except ForeignCorrelationId as error:
                     self._skip("foreign", record, error)
         return found
 
-    def _reply(self, record: Any) -> Reply:
+    def _reply(self, record: Any) -> tuple[CorrelationId, Reply]:
         try:
-            return Reply.decode(record.value, record.headers)
+            reply = Reply.decode(record.value, record.headers)
         except UnusableReply as error:
+            reply = Reply.unusable(error)
+        correlation_id = self._ids.read(reply.correlation_id)
+        if reply.outcome is Outcome.UNUSABLE:
             self.counts["unusable"] += 1
-            self._warn.warning("reply to %s is unusable: %s", error.correlation_id, error)
-            return Reply.unusable(error)
+            self._warn.warning("reply to %s is unusable: %s", correlation_id.text, reply.detail)
+        return correlation_id, reply
 
     def _skip(self, kind: str, record: Any, error: Exception) -> None:
         self.counts[kind] += 1

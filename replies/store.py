@@ -194,7 +194,7 @@ def _decode(correlation_id: str, value: bytes) -> Reply:
     try:
         stored_id, status, outcome, detail, headers = json.loads(head)
         reply = Reply(stored_id, body, int(status), _pairs(headers), Outcome(outcome), str(detail))
-    except (ValueError, TypeError):
+    except (ArithmeticError, RecursionError, TypeError, ValueError):
         return Reply.unusable(UnusableReply(correlation_id, "what is stored for it is not a reply"))
     if stored_id != correlation_id:
         return Reply.unusable(
@@ -210,5 +210,5 @@ def _pairs(headers: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
 def _unavailable(error: RedisError) -> StoreUnavailable:
     for kind, advice in _WHAT_TO_DO:
         if isinstance(error, kind):
-            return StoreUnavailable(f"{advice} ({error})")
-    return StoreUnavailable(f"Redis refused: {error}")
+            return StoreUnavailable(advice, error)
+    return StoreUnavailable("Redis refused; its own words are in the log", error)

@@ -30,8 +30,14 @@ def main() -> None:
     consumer, producer = clients
     logger.info("answering topics %s", ", ".join(handlers))
     try:
-        threads = settings.responder_threads
-        ResponderWorker(consumer, producer, handlers, threads, watchdog).run(stop)
+        ResponderWorker(
+            consumer,
+            producer,
+            handlers,
+            settings.responder_threads,
+            watchdog,
+            settings.reply_retention_s,
+        ).run(stop)
     finally:
         watchdog.stop()
         producer.close(timeout=5)

@@ -33,20 +33,20 @@ class Lanes:
 
     def close(self) -> None:
         """Take no more tasks, drop those that have not begun, and wait for the others."""
-        with self._lock:
-            for lane in self._lanes.values():
-                while len(lane) > 1:
-                    lane.pop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, key: object) -> None:
         lane = self._lanes[key]
-        lane[0]()
-        with self._lock:
-            lane.popleft()
-            if not lane:
-                del self._lanes[key]
-                return
+        try:
+            lane[0]()
+        finally:
+            with self._lock:
+                lane.popleft()
+                empty = not lane
+                if empty:
+                    del self._lanes[key]
+        if empty:
+            return
         # Back to the end of the pool's queue: a busy key must not keep the others from a thread.
         try:
             self._pool.submit(self._run, key)

@@ -11,12 +11,13 @@ class PartitionProgress:
 
     def __init__(self) -> None:
         self._unfinished: set[int] = set()
-        self._begun = 0  # one past the highest offset that was begun
+        self._begun = 0  # one past the offset that was begun last
 
     def begin(self, offset: int) -> None:
         """Note that the record at *offset* has been taken up."""
         self._unfinished.add(offset)
-        self._begun = max(self._begun, offset + 1)
+        # Not the highest: after a rebalance, or in a topic made anew, offsets start again lower.
+        self._begun = offset + 1
 
     def finish(self, offset: int) -> None:
         """Note that the record at *offset* needs nothing more."""

@@ -44,6 +44,10 @@ _TOO_LARGE = (
 )
 
 
+#: Value and headers.
+ReplyRecord = tuple[bytes, list[tuple[str, bytes]]]
+
+
 class ResponderWorker:
     """
     Answers the requests of several topics with plain functions.
@@ -54,6 +58,7 @@ class ResponderWorker:
         handlers: the function for each topic.
         threads: how many requests are handled at once.
         watchdog: is told each time the loop turns.
+        reply_retention_s: how long after its deadline a reply is still of use to somebody.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class ResponderWorker:
         handlers: Mapping[str, Handler],
         threads: int,
         watchdog: Watchdog,
+        reply_retention_s: float = 0.0,
     ) -> None:
         self._consumer = consumer
         self._producer = producer
@@ -70,13 +76,14 @@ class ResponderWorker:
         self._lanes = Lanes(threads)
         self._max_backlog = threads * BACKLOG_PER_THREAD
         self._watchdog = watchdog
+        self._retention_ms = CLOCK_TOLERANCE_MS + round(reply_retention_s * 1000)
         self._warn = SparingLog(logger)
         self._give_up_s = math.inf  # monotonic clock; set when we are told to stop
         self._lock = threading.Lock()  # guards the four below: handlers finish on their own threads
         self._progress: dict[Any, PartitionProgress] = {}
         self._committed: dict[Any, int] = {}
         self._backlog = 0
-        #: What became of the requests: answered, failed, expired, malformed.
+        #: What became of the requests: answered, failed, expired, malformed, unsent, skipped.
         self.counts: Counter[str] = Counter()
         self._committed_s = self._summary_s = time.monotonic()
         self._summarised = 0
@@ -92,7 +99,7 @@ class ResponderWorker:
                 self._throttle()
                 self._commit()
         finally:
-            self._finish()
+            self._end()
 
     def _throttle(self) -> None:
         """Take up no more while the handlers are behind; poll() goes on, to stay in the group."""
@@ -112,53 +119,56 @@ class ResponderWorker:
                 self._backlog -= 1
 
         key = (partition, record.key) if record.key is not None else object()
-        self._lanes.submit(key, lambda: self._answer(record, done))
+        self._lanes.submit(key, lambda: self._finish(record, done))
 
-    def _answer(self, record: Any, done: Callable[[], None]) -> None:
-        """Handle one record, from its decoding to the acknowledgement of its reply."""
+    def _finish(self, record: Any, done: Callable[[], None]) -> None:
+        """Do all that *record* needs; it is done unless we are stopped before its reply is out."""
+        try:
+            if self._answer(record):
+                done()
+        except Exception:
+            # Left undone, one bad record would hold up its partition for good.
+            logger.exception("record %s failed and is skipped", _place(record))
+            self._count("skipped")
+            done()
+
+    def _answer(self, record: Any) -> bool:
+        """Answer *record*; say whether it needs nothing more."""
         try:
             request = Request.decode(record.topic, record.key, record.value, record.headers)
         except MalformedRecord as error:
             self._count("malformed")
-            self._warn.warning(
-                "record %s/%d/%d is not a request and is skipped: %s",
-                record.topic,
-                record.partition,
-                record.offset,
-                error,
-            )
-            done()
-            return
-        if epoch_ms() > request.deadline_ms + CLOCK_TOLERANCE_MS:
+            self._warn.warning("record %s is no request and is skipped: %s", _place(record), error)
+            return True
+        late_ms = epoch_ms() - request.deadline_ms
+        if late_ms > CLOCK_TOLERANCE_MS:
             self._count("expired")
             self._warn.warning(
                 "%s: dropped, its deadline passed %.1f s ago",
                 request.correlation_id,
-                (epoch_ms() - request.deadline_ms) / 1000,
+                late_ms / 1000,
             )
-            done()
-            return
-        self._send(request, self._handle(request), done)
+            return True
+        return self._send(request, self._handle(request))
 
-    def _handle(self, request: Request) -> Reply:
+    def _handle(self, request: Request) -> ReplyRecord:
         try:
-            reply = self._handlers[request.topic](request)
-            self._count("answered")
+            record = _encoded(self._handlers[request.topic](request))
         except HandlerError as error:
             self._count("failed")
-            return Reply.problem(request, error.status, "Request refused", error.detail)
-        except Exception:
+            return Reply.problem(request, error.status, "Request refused", error.detail).encode()
+        except (Exception, SystemExit):
             # The trace is for our log; the client gets the fact.
             logger.exception("%s: the handler of %s failed", request.correlation_id, request.topic)
             self._count("failed")
-            return Reply.problem(
-                request, 500, "Responder failed", f"the handler of {request.topic} failed"
-            )
-        return reply
+            detail = f"the handler of {request.topic} failed"
+            return Reply.problem(request, 500, "Responder failed", detail).encode()
+        self._count("answered")
+        return record
 
-    def _send(self, request: Request, reply: Reply, done: Callable[[], None]) -> None:
-        """Publish *reply* until the broker has it, or until we stop and leave it to a successor."""
-        value, headers = reply.encode()
+    def _send(self, request: Request, record: ReplyRecord) -> bool:
+        """Offer the reply until the broker has it or nobody can want it; False when stopped."""
+        value, headers = record
         while time.monotonic() < self._give_up_s:
             try:
                 future = self._producer.send(
@@ -166,9 +176,9 @@ class ResponderWorker:
                 )
                 future.get(timeout=10)
             except _TOO_LARGE as error:
-                too_large = f"the reply has {len(value)} bytes, more than Kafka takes ({error})"
-                self._warn.warning("%s: %s", request.correlation_id, too_large)
-                value, headers = Reply.problem(request, 502, "Reply too large", too_large).encode()
+                detail = f"the reply has {len(value)} bytes, more than Kafka takes ({error})"
+                self._warn.warning("%s: %s", request.correlation_id, detail)
+                value, headers = Reply.problem(request, 502, "Reply too large", detail).encode()
             except kafka_errors.KafkaError as error:
                 self._warn.warning(
                     "%s: reply not taken by topic %s (%s); trying again",
@@ -176,10 +186,13 @@ class ResponderWorker:
                     request.reply_topic,
                     error,
                 )
+                if epoch_ms() > request.deadline_ms + self._retention_ms:
+                    self._count("unsent")
+                    return True
                 time.sleep(REPLY_PAUSE_S)
             else:
-                done()
-                return
+                return True
+        return False
 
     def _count(self, outcome: str) -> None:
         with self._lock:
@@ -205,8 +218,10 @@ class ResponderWorker:
         self._committed |= ahead
         return ahead
 
-    def _finish(self) -> None:
+    def _end(self) -> None:
         """Let the handlers that have begun end, then commit what they finished."""
+        # How long they take is the platform's affair now.
+        self._watchdog.stop()
         self._give_up_s = time.monotonic() + FINISH_S
         self._lanes.close()
         self._consumer.commit(self._uncommitted())
@@ -219,3 +234,14 @@ class ResponderWorker:
         if counts.total() != self._summarised:
             self._summarised = counts.total()
             logger.info("requests so far: %s", ", ".join(f"{k} {n}" for k, n in counts.items()))
+
+
+def _encoded(reply: Reply) -> ReplyRecord:
+    """Return the record of what a handler returned; raises TypeError when that is no reply."""
+    if not isinstance(reply, Reply) or not isinstance(reply.body, bytes):
+        raise TypeError(f"a handler has to return a Reply with a body of bytes, not {reply!r:.200}")
+    return reply.encode()
+
+
+def _place(record: Any) -> str:
+    return f"{record.topic}/{record.partition}/{record.offset}"

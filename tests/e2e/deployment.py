@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ class Answer:
     """An HTTP response, read whole."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     body: bytes
     elapsed_s: float
 
@@ -88,7 +88,7 @@ def exchange(
     connection: http.client.HTTPConnection,
     method: str,
     path: str,
-    body: bytes | None = None,
+    body: bytes | Iterable[bytes] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Send one request over *connection*."""

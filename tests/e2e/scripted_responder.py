@@ -13,7 +13,7 @@ Headers = list[tuple[str, bytes]]
 
 def correlation_id(record: Any) -> bytes:
     """Return the id under which *record* waits for its reply."""
-    return next(value for name, value in record.headers if name == "correlation-id")
+    return bytes(dict(record.headers)["correlation-id"])
 
 
 class NameNotUtf8(str):

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from devstack.server import Server
-from replies.contract import Headers
 from tests.e2e.deployment import Deployment
 from tests.e2e.scripted_responder import NameNotUtf8, ScriptedResponder, correlation_id
 
@@ -81,7 +80,7 @@ def replies_without_id(responder: ScriptedResponder, record: Any) -> None:
 
 
 def replies_with_two_ids(responder: ScriptedResponder, record: Any) -> None:
-    ids: Headers = [("correlation-id", correlation_id(record)), ("correlation-id", b"another")]
+    ids = [("correlation-id", correlation_id(record)), ("correlation-id", b"another")]
     responder.reply(b"body", ids)
 
 

@@ -1,0 +1,362 @@
+"""
+Stand-ins for what the product takes in its constructors, with the same methods and none of the I/O.
+
+They go in by the same door as the real ones. Where the real one raises the library's own errors, so
+do these: a test says which one and when.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.structs import OffsetAndMetadata
+
+from gateway.publisher import Publication, PublishRefused
+from replies.contract import Reply, Request
+from replies.correlation import CorrelationIds
+from replies.store import ReplyStore
+
+Headers = list[tuple[str, bytes]]
+
+
+def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
+    """Return as soon as *condition* holds; fail when it does not within *within_s*."""
+    give_up_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up_s, "it did not come to pass in time"
+        time.sleep(0.002)
+
+
+def altered(correlation_id: str) -> str:
+    """Return *correlation_id* with its last character altered, still of the right shape."""
+    return correlation_id[:-1] + ("A" if correlation_id[-1] != "A" else "B")
+
+
+class FakeFuture:
+    """What KafkaProducer.send() returns: settled by the test."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[object], object]] = []
+        self._errbacks: list[Callable[[Exception], object]] = []
+        self._settled = threading.Event()
+        self._error: Exception | None = None
+
+    def add_callback(self, callback: Callable[[object], object]) -> None:
+        self._callbacks.append(callback)
+        if self._settled.is_set() and self._error is None:
+            callback(None)
+
+    def add_errback(self, errback: Callable[[Exception], object]) -> None:
+        self._errbacks.append(errback)
+        if self._error is not None:
+            errback(self._error)
+
+    def get(self, timeout: float) -> None:
+        assert self._settled.wait(timeout), "nobody settled this send"
+        if self._error is not None:
+            raise self._error
+
+    def succeed(self) -> "FakeFuture":
+        self._settled.set()
+        for callback in self._callbacks:
+            callback(None)
+        return self
+
+    def fail(self, error: Exception) -> "FakeFuture":
+        self._error = error
+        self._settled.set()
+        for errback in self._errbacks:
+            errback(error)
+        return self
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One call of FakeProducer.send()."""
+
+    topic: str
+    value: Any
+    key: bytes | None
+    headers: Headers
+    future: FakeFuture
+
+    def header(self, name: str) -> str:
+        """Return the only header called *name*."""
+        (value,) = [v for n, v in self.headers if n == name]
+        return value.decode()
+
+
+class FakeProducer:
+    """
+    A KafkaProducer that remembers.
+
+    Args:
+        troubles: what the next sends end in, one each: an exception to be raised by send(), or
+            a future. When they are used up, sends are acknowledged.
+    """
+
+    def __init__(self, *troubles: Exception | FakeFuture, **options: Any) -> None:
+        self.options = options
+        self.troubles: deque[Exception | FakeFuture] = deque(troubles)
+        self.always: Exception | None = None
+        self.sent: list[Sent] = []
+        self.looked_up: list[str] = []
+        self.closed = False
+
+    def partitions_for(self, topic: str) -> set[int]:
+        self.looked_up.append(topic)
+        return {0}
+
+    def send(self, topic: str, *, value: Any, key: bytes | None, headers: Headers) -> FakeFuture:
+        trouble = self.always or (self.troubles.popleft() if self.troubles else None)
+        if isinstance(trouble, Exception):
+            raise trouble
+        # The real one is as strict, and with the same errors.
+        if not isinstance(value, bytes):
+            raise TypeError(f"Unsupported type for serialized value: {type(value)}")
+        if not all(isinstance(item, bytes) for _, item in headers):
+            raise TypeError("All headers items must be (str, bytes) tuples")
+        if not topic or set(topic) & set(" !/"):
+            raise ValueError(f'Topic name "{topic}" is illegal')
+        future = FakeFuture().succeed() if trouble is None else trouble
+        self.sent.append(Sent(topic, value, key, headers, future))
+        return future
+
+    def close(self, timeout: float) -> None:
+        self.closed = True
+
+
+class FakeAdmin:
+    """A KafkaAdminClient that knows *topics*."""
+
+    def __init__(self, topics: Iterable[str], trouble: Exception | None = None) -> None:
+        self.topics = set(topics)
+        self.trouble = trouble
+        self.closed = False
+
+    def describe_topics(self, topics: list[str]) -> list[dict[str, object]]:
+        if self.trouble is not None:
+            raise self.trouble
+        return [{"name": name, "error_code": 0 if name in self.topics else 3} for name in topics]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """What a KafkaConsumer returns for one record."""
+
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    offset: int = 0
+    key: bytes | None = None
+    topic: str = "replies"
+    partition: int = 0
+
+
+Batch = dict[TopicPartition, list[FakeRecord]]
+
+
+def batch_of(*records: FakeRecord) -> Batch:
+    """Return *records* as poll() would, by partition."""
+    batch: Batch = {}
+    for record in records:
+        batch.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
+    return batch
+
+
+class _Held:
+    def __init__(self, partition: TopicPartition) -> None:
+        self.topic_partition = partition
+
+
+class _Fetcher:
+    """The one private place of the library that the product looks at."""
+
+    def __init__(self) -> None:
+        self._next_partition_records: _Held | None = None
+
+
+class FakeConsumer:
+    """
+    A KafkaConsumer that is fed by the test.
+
+    Args:
+        partitions: what is assigned to it, and what its topics consist of.
+    """
+
+    def __init__(self, *partitions: TopicPartition) -> None:
+        self.partitions = list(partitions)
+        self.assigned: set[TopicPartition] = set(partitions)
+        self.paused_partitions: set[TopicPartition] = set()
+        self.polls = 0
+        self.committed: dict[TopicPartition, OffsetAndMetadata] = {}
+        self.commits: list[dict[TopicPartition, int]] = []
+        self.commit_error: Exception | None = None
+        self.metadata_error: Exception | None = None
+        self.positions: dict[TopicPartition, int] = {}
+        self.ends: dict[TopicPartition, int] = {}
+        self.offsets_by_time: dict[TopicPartition, Any] = {}
+        self.asked_since_ms: dict[TopicPartition, int] = {}
+        self.subscribed: list[str] = []
+        self.closed = False
+        self._fetcher = _Fetcher()
+        self._script: deque[tuple[Exception | Batch, bool]] = deque()
+
+    # What a test does.
+
+    def feed(self, *records: FakeRecord, although_paused: bool = False) -> None:
+        """Let the next poll() return *records*, after those that were fed before."""
+        self._script.append((batch_of(*records), although_paused))
+
+    def stumble(self, error: Exception, over: TopicPartition | None = None) -> None:
+        """Let the next poll() raise *error*, holding *over* in its hands as the real one does."""
+        self._script.append((error, True))
+        self._fetcher._next_partition_records = None if over is None else _Held(over)
+
+    def committed_offset(self, partition: TopicPartition) -> int | None:
+        found = self.committed.get(partition)
+        return None if found is None else found.offset
+
+    def is_drained(self) -> bool:
+        return not self._script
+
+    # What the product does.
+
+    def poll(self, timeout_ms: int) -> Batch:
+        self.polls += 1
+        if not self._script:
+            time.sleep(0.001)
+            return {}
+        found, although_paused = self._script[0]
+        if self.paused_partitions and not although_paused:
+            time.sleep(0.001)
+            return {}
+        self._script.popleft()
+        if isinstance(found, Exception):
+            raise found
+        self.assigned |= set(found)
+        return found
+
+    def topics(self) -> set[str]:
+        if self.metadata_error is not None:
+            raise self.metadata_error
+        return {partition.topic for partition in self.partitions}
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        if self.metadata_error is not None:
+            raise self.metadata_error
+        return {p.partition for p in self.partitions if p.topic == topic}
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        self.subscribed = list(topics)
+
+    def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        self.assigned = set(partitions)
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self.assigned)
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        self.paused_partitions |= set(partitions)
+
+    def paused(self) -> set[TopicPartition]:
+        return set(self.paused_partitions)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        self.paused_partitions -= set(partitions)
+
+    def position(self, partition: TopicPartition) -> int:
+        return self.positions[partition]
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.positions[partition] = offset
+
+    def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return {partition: self.ends.get(partition, 0) for partition in partitions}
+
+    def offsets_for_times(self, since_ms: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
+        self.asked_since_ms = since_ms
+        return {partition: self.offsets_by_time.get(partition) for partition in since_ms}
+
+    def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata], timeout_ms: int) -> None:
+        if self.commit_error is not None:
+            raise self.commit_error
+        self._commit(offsets)
+
+    def commit_async(
+        self,
+        offsets: dict[TopicPartition, OffsetAndMetadata],
+        callback: Callable[[object, object], None],
+    ) -> None:
+        if self.commit_error is None:
+            self._commit(offsets)
+        callback(offsets, self.commit_error)
+
+    def close(self, autocommit: bool = True, timeout_ms: int | None = None) -> None:
+        self.closed = True
+
+    def _commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        assert not self.closed, "committed after close()"
+        self.committed |= offsets
+        self.commits.append({partition: found.offset for partition, found in offsets.items()})
+
+
+class FakePublisher:
+    """
+    A gateway.publisher.Publisher behind which the test plays broker, responder and replies.
+
+    Args:
+        store, ids: where and for which ids the answers are put.
+    """
+
+    def __init__(self, store: ReplyStore, ids: CorrelationIds) -> None:
+        self._store = store
+        self._ids = ids
+        self.published: list[Request] = []
+        #: The responder: what it replies, or None for silence.
+        self.answer: Callable[[Request], Reply | None] = lambda request: Reply.to(request)
+        #: Raised by publish().
+        self.refused_at_once: PublishRefused | None = None
+        #: Reported while the request waits.
+        self.refused_later: PublishRefused | None = None
+        self.acknowledges = True
+        self.trouble: str | None = None
+        #: Called when a request has been published.
+        self.then: Callable[[], object] = lambda: None
+
+    def publish(
+        self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
+    ) -> Publication:
+        if self.refused_at_once is not None:
+            raise self.refused_at_once
+        self.published.append(request)
+        publication = Publication()
+        publication.acknowledged = self.acknowledges
+        publication.trouble = self.trouble
+        if self.refused_later is not None:
+            on_refused(self.refused_later)
+        reply = self.answer(request)
+        if reply is not None:
+            self._store.put_many([(self._ids.read(reply.correlation_id), reply)])
+        self.then()
+        return publication
+
+
+class FakePart:
+    """A part of a Lifecycle that writes down what happens to it."""
+
+    def __init__(self, name: str, diary: list[str]) -> None:
+        self._name = name
+        self._diary = diary
+
+    def start(self) -> None:
+        self._diary.append(f"start {self._name}")
+
+    def close(self) -> None:
+        self._diary.append(f"close {self._name}")

@@ -1,0 +1,60 @@
+"""Fixtures of the unit tests: a Redis in memory, the ids of one deployment, and no server."""
+
+from collections.abc import Iterator
+
+import pytest
+from fakeredis import FakeRedis, FakeServer
+
+from gateway.mailbox import Mailbox
+from replies.correlation import CorrelationId, CorrelationIds, epoch_ms
+from replies.store import ReplyStore
+from tests.fakes import FakePublisher
+
+SECRET_KEY = "a secret of the unit tests"
+NODE = "0a1b2c3d"
+
+
+@pytest.fixture
+def ids() -> CorrelationIds:
+    return CorrelationIds(SECRET_KEY)
+
+
+@pytest.fixture
+def redis_server() -> FakeServer:
+    """The Redis behind the store; ``connected = False`` takes it away."""
+    return FakeServer()
+
+
+@pytest.fixture
+def redis(redis_server: FakeServer) -> Iterator[FakeRedis]:
+    client = FakeRedis(server=redis_server)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def store(redis: FakeRedis) -> ReplyStore:
+    return ReplyStore(redis, retention_s=60)
+
+
+@pytest.fixture
+def new_id(ids: CorrelationIds):
+    """Issue an id, *due_in_ms* from now."""
+
+    def issue(due_in_ms: int = 3_000) -> CorrelationId:
+        return ids.read(ids.issue(NODE, epoch_ms() + due_in_ms))
+
+    return issue
+
+
+@pytest.fixture
+def mailbox(store: ReplyStore) -> Iterator[Mailbox]:
+    box = Mailbox(store)
+    box.start()
+    yield box
+    box.close()
+
+
+@pytest.fixture
+def publisher(store: ReplyStore, ids: CorrelationIds) -> FakePublisher:
+    return FakePublisher(store, ids)

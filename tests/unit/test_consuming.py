@@ -1,0 +1,183 @@
+"""The consumer that outlives bad records and brokers that come and go."""
+
+import pytest
+from kafka import TopicPartition
+from kafka import errors as kafka_errors
+
+from replies.consuming import ResilientConsumer, consumer_options
+from tests.fakes import FakeConsumer, FakeRecord
+
+P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
+RECORD = FakeRecord(b"x", [])
+
+
+@pytest.fixture(autouse=True)
+def short_pause(monkeypatch):
+    monkeypatch.setattr("replies.consuming.TROUBLE_PAUSE_S", 0.001)
+
+
+@pytest.fixture
+def kafka():
+    return FakeConsumer(P0, P1)
+
+
+@pytest.fixture
+def consumer(kafka):
+    return ResilientConsumer(kafka)
+
+
+def test_records_come_as_the_library_returns_them(kafka, consumer):
+    kafka.feed(RECORD)
+
+    assert consumer.poll() == {P0: [RECORD]}
+    assert consumer.poll() == {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        kafka_errors.CorruptRecordError("crc"),
+        kafka_errors.UnsupportedCodecError("zstd"),
+        kafka_errors.KafkaError("no complete records were found"),
+        RuntimeError("whatever"),
+    ],
+)
+def test_a_record_that_cannot_be_decoded_is_stepped_over_and_counted(
+    kafka, consumer, error, caplog
+):
+    kafka.positions[P1] = 41
+    kafka.stumble(error, over=P1)
+    kafka.feed(RECORD)
+
+    assert consumer.poll() == {}
+    assert kafka.positions[P1] == 42
+    assert consumer.undecodable == 1
+    assert "replies/1/41 cannot be decoded" in caplog.text
+    assert consumer.poll() == {P0: [RECORD]}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        kafka_errors.KafkaTimeoutError("asleep"),
+        kafka_errors.KafkaConnectionError("gone"),
+        kafka_errors.NotCoordinatorError(),
+        kafka_errors.TopicAuthorizationFailedError(),
+        kafka_errors.CommitFailedError(),
+    ],
+)
+def test_kafka_errors_do_not_end_polling(kafka, consumer, error, caplog):
+    # A record is in its hands all the same: it is not the one at fault.
+    kafka.positions[P0] = 7
+    kafka.stumble(error, over=P0)
+    kafka.feed(RECORD)
+
+    assert consumer.poll() == {}
+    assert consumer.poll() == {P0: [RECORD]}
+    assert kafka.positions[P0] == 7
+    assert consumer.undecodable == 0
+    assert "trying again" in caplog.text
+
+
+def test_an_error_that_is_about_no_record_is_not_hidden(kafka, consumer):
+    kafka.stumble(RuntimeError("a fault of ours"))
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        consumer.poll()
+
+
+def test_pausing_holds_what_is_assigned_now_and_resuming_takes_all_up_again(kafka, consumer):
+    consumer.pause()
+    held = kafka.paused()
+    consumer.resume()
+
+    assert held == {P0, P1}
+    assert kafka.paused() == set()
+    consumer.resume()  # nothing to do
+
+
+def test_offsets_are_committed_for_partitions_that_are_still_ours_only(kafka, consumer):
+    kafka.assigned = {P1}
+
+    consumer.commit_async({P0: 5, P1: 6})
+    consumer.commit({P0: 5, P1: 7})
+
+    assert kafka.commits == [{P1: 6}, {P1: 7}]
+
+
+def test_nothing_is_committed_when_nothing_is_ours(kafka, consumer):
+    kafka.assigned = set()
+
+    consumer.commit_async({P0: 5})
+    consumer.commit({P0: 5})
+    consumer.commit({})
+
+    assert kafka.commits == []
+
+
+@pytest.mark.parametrize("how", ["commit", "commit_async"])
+def test_a_commit_that_fails_is_told_and_not_fatal(kafka, consumer, how, caplog):
+    caplog.set_level("INFO")
+    kafka.commit_error = kafka_errors.CommitFailedError()
+
+    getattr(consumer, how)({P0: 5})
+
+    assert "their records will come again" in caplog.text
+
+
+def test_closing_leaves_the_group_without_committing(kafka, consumer):
+    consumer.close()
+
+    assert kafka.closed
+    assert kafka.commits == []
+
+
+def test_opening_subscribes_to_topics_that_are_there(kafka):
+    ResilientConsumer.open(["replies"], lambda: kafka)
+
+    assert kafka.subscribed == ["replies"]
+
+
+def test_opening_without_brokers_is_a_connection_error():
+    def unreachable():
+        raise kafka_errors.KafkaTimeoutError("Unable to bootstrap")
+
+    with pytest.raises(ConnectionError, match="Unable to bootstrap"):
+        ResilientConsumer.open(["replies"], unreachable)
+
+
+def test_opening_names_the_topics_that_are_missing_and_closes_what_it_built(kafka):
+    with pytest.raises(LookupError, match="more, others"):
+        ResilientConsumer.open(["others", "replies", "more"], lambda: kafka)
+
+    assert kafka.closed
+
+
+def test_brokers_that_go_away_while_topics_are_looked_up_are_a_connection_error(kafka):
+    kafka.metadata_error = kafka_errors.KafkaTimeoutError("asleep")
+
+    with pytest.raises(ConnectionError):
+        ResilientConsumer.open(["replies"], lambda: kafka)
+
+    assert kafka.closed
+
+
+def test_a_consumer_commits_by_hand_and_misses_nothing():
+    options = consumer_options({"bootstrap_servers": ["b:1"]}, "replies", 5, "me")
+
+    assert options["bootstrap_servers"] == ["b:1"]
+    assert options["group_id"] == "replies"
+    assert options["fetch_max_wait_ms"] == 5
+    assert options["enable_auto_commit"] is False
+    assert options["auto_offset_reset"] == "earliest"
+    assert options["allow_auto_create_topics"] is False
+    # A killed replica stalls its partitions this long; the default is 45 s.
+    assert options["session_timeout_ms"] <= 10_000
+    assert options["heartbeat_interval_ms"] * 3 <= options["session_timeout_ms"]
+    # A deserializer that raises would hang the library for good.
+    assert not [name for name in options if "deserializer" in name]
+
+
+def test_without_a_group_there_is_none():
+    assert consumer_options({}, None, 500, "me")["group_id"] is None

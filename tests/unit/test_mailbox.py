@@ -1,0 +1,288 @@
+"""The mailbox: who waits gets his own reply, and nobody is woken twice."""
+
+import threading
+import time
+
+import pytest
+
+from gateway import mailbox as mailbox_module
+from gateway.mailbox import MAX_PAUSE_S, MIN_PAUSE_S, Mailbox, Waiter
+from replies.contract import Reply
+from replies.errors import StoreUnavailable
+from tests.fakes import eventually
+
+
+def watch(store, monkeypatch):
+    """Return the list in which each look of the poller will be noted."""
+    asked, fetch_many = [], store.fetch_many
+
+    def noted(cids):
+        asked.append(list(cids))
+        return fetch_many(cids)
+
+    monkeypatch.setattr(store, "fetch_many", noted)
+    return asked
+
+
+def test_a_reply_wakes_the_one_who_waits_for_it(mailbox, store, new_id):
+    cid = new_id()
+
+    with mailbox.expecting(cid.text) as waiter:
+        store.put_many([(cid, Reply(cid.text, b"here"))])
+        reply = waiter.wait(10)
+
+    assert reply == Reply(cid.text, b"here")
+
+
+def test_a_reply_that_is_there_before_the_wait_is_found(mailbox, store, new_id):
+    cid = new_id()
+    store.put_many([(cid, Reply(cid.text))])
+
+    with mailbox.expecting(cid.text) as waiter:
+        assert waiter.wait(10) == Reply(cid.text)
+
+
+def test_everyone_gets_his_own_reply(mailbox, store, new_id):
+    cids = [new_id(30_000) for _ in range(40)]
+    got = {}
+
+    def ask(cid):
+        with mailbox.expecting(cid.text) as waiter:
+            got[cid.text] = waiter.wait(10)
+
+    threads = [threading.Thread(target=ask, args=(cid,)) for cid in cids]
+    for thread in threads:
+        thread.start()
+    for cid in reversed(cids):
+        store.put_many([(cid, Reply(cid.text, cid.text.encode()))])
+    for thread in threads:
+        thread.join(15)
+
+    assert got == {cid.text: Reply(cid.text, cid.text.encode()) for cid in cids}
+
+
+def test_a_wait_without_ending_ends_in_none(mailbox, new_id):
+    with mailbox.expecting(new_id().text) as waiter:
+        assert waiter.wait(0.01) is None
+        assert waiter.wait(0) is None
+        assert waiter.wait(-1) is None
+
+
+def test_a_failed_publication_wakes_the_one_who_waits(mailbox, new_id):
+    cid = new_id()
+
+    with mailbox.expecting(cid.text) as waiter:
+        mailbox.settle(cid.text, RuntimeError("refused"))
+        with pytest.raises(RuntimeError, match="refused"):
+            waiter.wait(10)
+
+
+def test_the_first_ending_counts(store, new_id):
+    mailbox = Mailbox(store)  # not started: nobody else settles
+    cid = new_id()
+
+    with mailbox.expecting(cid.text) as waiter:
+        mailbox.settle(cid.text, Reply(cid.text, b"first"))
+        mailbox.settle(cid.text, RuntimeError("second"))
+        assert waiter.wait(1) == Reply(cid.text, b"first")
+
+
+def test_an_ending_for_someone_who_has_left_goes_nowhere(mailbox, new_id):
+    cid = new_id()
+    with mailbox.expecting(cid.text):
+        pass
+
+    mailbox.settle(cid.text, Reply(cid.text))
+
+
+def test_nobody_is_left_in_the_mailbox_when_the_wait_is_over(store, new_id):
+    mailbox = Mailbox(store)
+    with pytest.raises(KeyError), mailbox.expecting(new_id().text):
+        raise KeyError
+
+    assert list(mailbox._waiters) == []
+
+
+def test_redis_is_asked_once_for_all_who_wait(mailbox, store, new_id, monkeypatch):
+    asked = watch(store, monkeypatch)
+    cids = [new_id().text for _ in range(3)]
+
+    with mailbox.expecting(cids[0]), mailbox.expecting(cids[1]), mailbox.expecting(cids[2]):
+        eventually(lambda: cids in asked)
+
+
+def test_redis_is_not_asked_while_nobody_waits(store, new_id, monkeypatch):
+    asked = watch(store, monkeypatch)
+    mailbox = Mailbox(store)
+    mailbox.start()
+    with mailbox.expecting(new_id().text):
+        eventually(lambda: asked)
+    # One more look may be under way; after it the poller sleeps until somebody comes.
+    eventually(lambda: mailbox._dozing and mailbox._pause_s() is None)
+    before = len(asked)
+    threading.Event().wait(4 * MAX_PAUSE_S)
+    after = len(asked)
+    with mailbox.expecting(new_id().text):
+        eventually(lambda: len(asked) > after)
+    mailbox.close()
+
+    assert after - before <= 1
+
+
+def test_the_pause_grows_with_the_age_of_the_youngest_request(store, new_id):
+    mailbox = Mailbox(store)
+
+    assert mailbox._pause_s() is None
+    with mailbox.expecting(new_id().text) as old:
+        assert mailbox._pause_s() == MIN_PAUSE_S
+        old.since_s -= 0.3
+        assert mailbox._pause_s() == pytest.approx(0.03, rel=0.5)
+        old.since_s -= 100
+        assert mailbox._pause_s() == MAX_PAUSE_S
+        with mailbox.expecting(new_id().text):
+            assert mailbox._pause_s() == MIN_PAUSE_S
+
+
+def test_a_newcomer_wakes_a_poller_that_sleeps_long(mailbox, store, new_id, monkeypatch):
+    # Asleep for good, for nobody waits: only the newcomer himself can end that.
+    eventually(lambda: mailbox._dozing)
+    cid = new_id(30_000)
+    store.put_many([(cid, Reply(cid.text))])
+
+    with mailbox.expecting(cid.text) as waiter:
+        assert waiter.wait(10) is not None
+
+
+def test_redis_trouble_is_noticed_told_once_and_over_by_itself(
+    mailbox, store, redis_server, new_id, caplog
+):
+    cid = new_id(30_000)
+    redis_server.connected = False
+    with mailbox.expecting(cid.text) as waiter:
+        eventually(lambda: mailbox.trouble is not None)
+        redis_server.connected = True
+        store.put_many([(cid, Reply(cid.text))])
+
+        assert waiter.wait(10) is not None
+    eventually(lambda: mailbox.trouble is None)
+
+    assert [r.levelname for r in caplog.records if "Redis cannot be reached" in r.message] == [
+        "ERROR"
+    ]
+
+
+def test_trouble_ends_although_nobody_waits(mailbox, redis_server, new_id):
+    redis_server.connected = False
+    with mailbox.expecting(new_id().text):
+        eventually(lambda: mailbox.trouble is not None)
+    redis_server.connected = True
+
+    eventually(lambda: mailbox.trouble is None)
+
+
+def test_looking_asks_the_store_itself(store, redis_server, new_id):
+    mailbox = Mailbox(store)
+    cid = new_id()
+    assert mailbox.look(cid.text) is None
+    store.put_many([(cid, Reply(cid.text))])
+    assert mailbox.look(cid.text) == Reply(cid.text)
+    redis_server.connected = False
+
+    with pytest.raises(StoreUnavailable):
+        mailbox.look(cid.text)
+
+
+def test_each_start_has_a_name_of_its_own(store):
+    mailbox = Mailbox(store)
+    before = mailbox.node
+    mailbox.start()
+    mailbox.close()
+
+    assert mailbox.node != before
+
+
+def test_closing_ends_the_poller(store, new_id):
+    mailbox = Mailbox(store)
+    mailbox.start()
+    eventually(lambda: mailbox._dozing)
+    mailbox.close()
+
+    assert mailbox._thread is not None
+    assert not mailbox._thread.is_alive()
+
+
+def test_closing_between_two_looks_ends_the_poller(store, monkeypatch):
+    mailbox = Mailbox(store)
+    pause, closed = mailbox._pause, threading.Event()
+
+    def closed_meanwhile():
+        if not closed.is_set():
+            mailbox._closing = True
+            mailbox._wake.set()
+            closed.set()
+        pause()
+
+    monkeypatch.setattr(mailbox, "_pause", closed_meanwhile)
+    mailbox.start()
+    closed.wait(10)
+    assert mailbox._thread is not None
+    mailbox._thread.join(0.5)
+    alive = mailbox._thread.is_alive()
+    mailbox._wake.set()  # let it go, whatever came out
+
+    assert not alive
+
+
+def test_a_refusal_at_the_very_end_of_the_wait_is_never_returned_as_a_reply(new_id):
+    class Late(Waiter):
+        """Its ending comes between two looks at it."""
+
+        looks = 0
+
+        def __getattribute__(self, name):
+            if name == "ending":
+                type(self).looks += 1
+                return None if self.looks == 1 else RuntimeError("refused")
+            return super().__getattribute__(name)
+
+    ending = None
+    try:
+        ending = Late(new_id().text).wait(0)
+    except RuntimeError:
+        return  # told as what it is
+
+    assert ending is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_poller_survives_what_nobody_expected(store, new_id, monkeypatch):
+    fetch_many, troubles = store.fetch_many, [RuntimeError("nobody expected this")]
+
+    def fails_once(cids):
+        if troubles:
+            raise troubles.pop()
+        return fetch_many(cids)
+
+    monkeypatch.setattr(store, "fetch_many", fails_once)
+    mailbox = Mailbox(store)
+    mailbox.start()
+    cid = new_id(30_000)
+    store.put_many([(cid, Reply(cid.text))])
+    with mailbox.expecting(cid.text) as waiter:
+        reply = waiter.wait(1)
+    mailbox.close()
+
+    assert reply is not None
+
+
+def test_pauses_are_short_enough_to_be_of_use():
+    # A guard for the two constants: a tick above the reply time of a fast responder shows.
+    assert 0 < mailbox_module.MIN_PAUSE_S <= 0.005
+    assert mailbox_module.MIN_PAUSE_S < mailbox_module.MAX_PAUSE_S <= 0.1
+
+
+def test_one_waiter_costs_no_more_time_than_is_left():
+    began_s = time.monotonic()
+    Waiter("x").wait(0.05)
+
+    assert 0.04 < time.monotonic() - began_s < 5

@@ -1,0 +1,258 @@
+"""Settings: defaults, and one line for each that is wrong."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from settings import Settings, SettingsError, masked_url
+
+ENOUGH = {
+    "KAFKA_URL": "kafka://127.0.0.1:9092",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "SECRET_KEY": "0123456789abcdef",
+}
+
+
+def read(**env):
+    return Settings.from_env(ENOUGH | env)
+
+
+def problems(**env):
+    with pytest.raises(SettingsError) as caught:
+        read(**env)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def test_the_defaults_are_those_that_are_documented():
+    settings = read()
+
+    assert (settings.port, settings.web_concurrency, settings.threads) == (8000, 2, 64)
+    assert settings.reply_topic == settings.replies_group == "replies"
+    assert settings.kafka_prefix == ""
+    assert (settings.reply_timeout_s, settings.reply_timeout_status) == (3.0, 503)
+    assert (settings.reply_retention_s, settings.replies_mode) == (60.0, "group")
+    assert (settings.responder_threads, settings.max_body_bytes) == (16, 900_000)
+    assert settings.routes_file == Path("routes.toml")
+    assert settings.log_format == "text"
+    assert settings.redis_tls_verify is True
+    assert settings.kafka_brokers() == ["127.0.0.1:9092"]
+    assert settings.kafka_connection() == {"bootstrap_servers": ["127.0.0.1:9092"]}
+
+
+def test_threads_are_kept_free_for_probes():
+    assert read(THREADS="64").max_in_flight == 60
+    assert read(THREADS="5").max_in_flight == 1
+
+
+def test_an_empty_variable_is_one_that_is_not_set():
+    assert read(PORT="", REPLY_TIMEOUT_S="", KAFKA_PREFIX="") == read()
+
+
+def test_what_has_no_default_is_asked_for_all_at_once():
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"SECRET_KEY": ""})
+
+    assert [line.split(":")[0] for line in caught.value.problems] == [
+        "KAFKA_URL is not set",
+        "REDIS_URL is not set",
+        "SECRET_KEY is not set",
+    ]
+    assert "kafka://127.0.0.1:9092" in caught.value.problems[0]
+
+
+def test_a_process_asks_only_for_what_it_needs():
+    settings = Settings.from_env({"KAFKA_URL": "b:1"}, needs=("KAFKA_URL",))
+
+    assert settings.secret_key == settings.redis_url == ""
+
+
+def test_all_that_is_wrong_is_told_at_once():
+    found = problems(PORT="http", REPLY_TIMEOUT_S="0", REPLIES_MODE="both", KAFKA_URL="")
+
+    assert [line.partition("=")[0].split()[0] for line in found] == [
+        "PORT",
+        "KAFKA_URL",
+        "REPLY_TIMEOUT_S",
+        "REPLIES_MODE",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("PORT", "0", "a whole number from 1 to 65535"),
+        ("PORT", "65536", "a whole number from 1 to 65535"),
+        ("PORT", "80.5", "a whole number"),
+        ("PORT", "1" * 5_000, "a whole number"),
+        ("WEB_CONCURRENCY", "0", "a whole number from 1"),
+        ("THREADS", "4", "a whole number from 5"),
+        ("KAFKA_FETCH_MAX_WAIT_MS", "0", "a whole number from 1"),
+        ("REPLY_TIMEOUT_S", "nan", "a number of seconds from 0.1 to 28"),
+        ("REPLY_TIMEOUT_S", "inf", "a number of seconds from 0.1 to 28"),
+        ("REPLY_TIMEOUT_S", "-1", "a number of seconds from 0.1 to 28"),
+        ("REPLY_TIMEOUT_S", "30", "a number of seconds from 0.1 to 28"),
+        ("REPLY_TIMEOUT_S", "3 s", "a number of seconds"),
+        ("REPLY_RETENTION_S", "-0.1", "a number of seconds from 0"),
+        ("REPLY_TIMEOUT_STATUS", "500", "one of 503, 504"),
+        ("REPLIES_MODE", "GROUP", "one of group, broadcast"),
+        ("REDIS_TLS_VERIFY", "false", "one of yes, no"),
+        ("LOG_FORMAT", "xml", "one of text, json"),
+        ("RESPONDER_THREADS", "0", "a whole number from 1"),
+        ("MAX_BODY_BYTES", "1000001", "a whole number from 1"),
+        ("REPLY_TOPIC", "a b", "letters, digits"),
+        ("REPLY_TOPIC", "ä", "letters, digits"),
+        ("REPLY_TOPIC", "..", "other than"),
+        ("REPLIES_GROUP", "a/b", "letters, digits"),
+        ("RESPONDER_GROUP", "x" * 201, "at most 200"),
+        ("KAFKA_PREFIX", "team 1", "letters, digits"),
+        ("KAFKA_URL", "127.0.0.1", "a comma list of kafka://host:port"),
+        ("KAFKA_URL", "kafka://127.0.0.1", "a comma list"),
+        ("KAFKA_URL", "kafka://:9092", "a comma list"),
+        ("KAFKA_URL", "kafka://host:99999", "a comma list"),
+        ("KAFKA_URL", "kafka://host:port", "a comma list"),
+        ("KAFKA_URL", "http://host:9092", "a comma list"),
+        ("KAFKA_URL", "kafka://a:1,kafka+ssl://b:2", "all of one kind"),
+        ("KAFKA_URL", "kafka://a:1/topic", "a comma list"),
+        ("KAFKA_URL", " , ", "a comma list"),
+        ("REDIS_URL", "127.0.0.1:6379", "redis://host:port/db"),
+        ("REDIS_URL", "http://127.0.0.1:6379", "redis://host:port/db"),
+        ("REDIS_URL", "redis://", "redis://host:port/db"),
+        ("REDIS_URL", "redis://host:port", "redis://host:port/db"),
+        ("REDIS_URL", "redis://[::1", "redis://host:port/db"),
+    ],
+)
+def test_a_wrong_value_is_told_with_variable_value_and_expectation(name, value, expected):
+    (line,) = problems(**{name: value})
+
+    assert line.startswith(f"{name}={masked_url(value)[:80]!r} is wrong: expected ")
+    assert expected in line
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", "too short"),
+        ("KAFKA_TRUSTED_CERT", "hunter2 hunter2"),
+        ("KAFKA_CLIENT_CERT", "hunter2 hunter2"),
+        ("KAFKA_CLIENT_CERT_KEY", "hunter2 hunter2"),
+    ],
+)
+def test_a_secret_is_never_told(name, value):
+    found = problems(**{name: value})
+
+    assert found[0].startswith(f"{name}=*** is wrong: expected ")
+    assert value not in "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "http://user:hunter2@host:1"),
+        ("REDIS_URL", "redis://user:hunter2@host:port"),
+        ("KAFKA_URL", "kafka://user:hunter2@host:1"),
+    ],
+)
+def test_a_password_in_a_url_is_never_told(name, value):
+    (line,) = problems(**{name: value})
+
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "user:hunter2@host:6379"),
+        ("REDIS_URL", "redis//:hunter2@host:6379"),
+        ("KAFKA_URL", "kafka://u:a@h:1,kafka://u:hunter2@h:2"),
+    ],
+)
+def test_a_password_in_what_is_hardly_a_url_is_never_told_either(name, value):
+    (line,) = problems(**{name: value})
+
+    assert "hunter2" not in line
+
+
+def test_a_broken_ipv6_address_is_told_with_what_was_expected():
+    (line,) = problems(KAFKA_URL="kafka://[::1:9092")
+
+    assert "expected a comma list of kafka://host:port" in line
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("redis://user:secret@host:6379/0", "redis://user:***@host:6379/0"),
+        ("redis://:secret@host/0", "redis://:***@host/0"),
+        ("redis://host/0", "redis://host/0"),
+        ("redis://user:sec@ret@host/0", "redis://user:***@host/0"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url, masked):
+    assert masked_url(url) == masked
+    assert read(REDIS_URL=url).masked_redis_url() == masked
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"KAFKA_CLIENT_CERT": "-----BEGIN CERTIFICATE-----"},
+        {"KAFKA_CLIENT_CERT_KEY": "-----BEGIN PRIVATE KEY-----"},
+    ],
+)
+def test_a_client_certificate_and_its_key_go_together(given):
+    (line,) = problems(**given)
+
+    assert "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY go together" in line
+
+
+@pytest.mark.parametrize(
+    ("url", "brokers", "tls"),
+    [
+        ("kafka://a:1", ["a:1"], False),
+        ("a:1,b:2", ["a:1", "b:2"], False),
+        (" a:1 , kafka://b:2 ,", ["a:1", "b:2"], False),
+        ("kafka+ssl://a:1,kafka+ssl://b:2", ["a:1", "b:2"], True),
+        ("kafka://[::1]:9092", ["[::1]:9092"], False),
+    ],
+)
+def test_brokers_are_a_comma_list_with_or_without_scheme(url, brokers, tls):
+    settings = read(KAFKA_URL=url)
+
+    assert (settings.kafka_brokers(), settings.kafka_uses_tls()) == (brokers, tls)
+
+
+def test_tls_checks_the_broker_against_the_machines_authorities_by_default():
+    settings = read(KAFKA_URL="kafka+ssl://a:1")
+    context = settings.kafka_tls()
+
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert settings.kafka_connection()["security_protocol"] == "SSL"
+
+
+def test_a_certificate_that_cannot_be_read_is_told_with_its_variable():
+    (line,) = problems(
+        KAFKA_URL="kafka+ssl://a:1",
+        KAFKA_TRUSTED_CERT="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----",
+    )
+
+    assert "KAFKA_TRUSTED_CERT" in line
+    assert "expected whole PEM texts" in line
+
+
+def test_certificates_without_tls_are_a_mistake():
+    (line,) = problems(KAFKA_TRUSTED_CERT="-----BEGIN CERTIFICATE-----")
+
+    assert "KAFKA_URL is not kafka+ssl://" in line
+
+
+def test_topics_and_groups_take_the_prefix():
+    assert read(KAFKA_PREFIX="team-1.").prefixed("orders") == "team-1.orders"
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "unix:///run/redis.sock"])
+def test_redis_may_be_reached_in_three_ways(url):
+    assert read(REDIS_URL=url).redis_url == url

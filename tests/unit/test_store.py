@@ -1,0 +1,274 @@
+"""The store: key, encoding and time to live of a reply, and what Redis trouble is called."""
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+from redis import exceptions as redis_errors
+
+from replies.contract import Outcome, Reply
+from replies.errors import StoreUnavailable
+from replies.store import MIN_TTL_MS, Put, ReplyStore, reply_key
+
+
+def test_a_reply_is_fetched_as_it_was_put(store, new_id):
+    cid = new_id()
+    reply = Reply(
+        cid.text, b"\x00\n\xff\n", 418, (("content-type", "a/b"), ("x-a", "1"), ("x-a", "2"))
+    )
+
+    assert store.put_many([(cid, reply)]) == [Put.STORED]
+    assert store.fetch_many([cid.text]) == {cid.text: reply}
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_the_outcome_and_its_detail_are_kept(store, new_id, outcome):
+    cid = new_id()
+    reply = Reply(cid.text, outcome=outcome, status=502, detail="ä\n\x00")
+    store.put_many([(cid, reply)])
+
+    assert store.fetch_many([cid.text]) == {cid.text: reply}
+
+
+def test_the_first_reply_wins(store, new_id):
+    cid = new_id()
+    first, second = Reply(cid.text, b"first"), Reply(cid.text, b"second")
+
+    assert store.put_many([(cid, first), (cid, second)]) == [Put.STORED, Put.DUPLICATE]
+    assert store.put_many([(cid, second)]) == [Put.DUPLICATE]
+    assert store.fetch_many([cid.text])[cid.text].body == b"first"
+
+
+def test_fetching_a_reply_leaves_it_there(store, new_id):
+    cid = new_id()
+    store.put_many([(cid, Reply(cid.text))])
+
+    assert store.fetch_many([cid.text]) == store.fetch_many([cid.text]) != {}
+
+
+def test_what_has_not_come_is_not_among_the_fetched(store, new_id):
+    here, missing = new_id(), new_id()
+    store.put_many([(here, Reply(here.text))])
+
+    assert list(store.fetch_many([missing.text, here.text])) == [here.text]
+    assert store.fetch_many([]) == {}
+
+
+def test_a_reply_lives_until_the_deadline_plus_the_retention(store, redis, new_id):
+    cid = new_id(due_in_ms=30_000)
+    store.put_many([(cid, Reply(cid.text))])
+
+    assert 60_000 < redis.pttl(reply_key(cid.text)) <= 90_000
+
+
+def test_without_retention_a_reply_is_gone_at_the_deadline(redis, new_id):
+    cid = new_id(due_in_ms=30_000)
+    ReplyStore(redis, retention_s=0).put_many([(cid, Reply(cid.text))])
+
+    assert 0 < redis.pttl(reply_key(cid.text)) <= 30_000
+
+
+def test_a_reply_at_the_last_moment_lives_long_enough_for_the_last_look(redis, new_id):
+    cid = new_id(due_in_ms=300)
+    store = ReplyStore(redis, retention_s=0)
+
+    assert store.put_many([(cid, Reply(cid.text))]) == [Put.STORED]
+    assert 300 < redis.pttl(reply_key(cid.text)) <= MIN_TTL_MS
+
+
+def test_a_late_reply_is_stored_while_it_can_be_asked_for(store, new_id):
+    cid = new_id(due_in_ms=-30_000)
+
+    assert store.put_many([(cid, Reply(cid.text))]) == [Put.STORED]
+    assert store.fetch_many([cid.text])
+
+
+def test_a_reply_after_deadline_and_retention_is_not_stored(store, redis, new_id):
+    over, live = new_id(due_in_ms=-61_000), new_id()
+
+    outcomes = store.put_many([(over, Reply(over.text)), (live, Reply(live.text))])
+
+    assert outcomes == [Put.EXPIRED, Put.STORED]
+    assert redis.keys() == [reply_key(live.text).encode()]
+
+
+def test_an_id_is_over_when_deadline_and_retention_are(store, new_id):
+    assert not store.is_over(new_id(due_in_ms=-30_000))
+    assert store.is_over(new_id(due_in_ms=-61_000))
+
+
+def test_the_keys_of_one_node_share_a_cluster_slot(ids):
+    assert reply_key("0a1b2c3d.1.x.y") == "reply:{0a1b2c3d}:0a1b2c3d.1.x.y"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"", b"\n", b"not json\n", b"{}\n", b"[]\n", b"null\n", b"[1,2]\nbody", b"\xff\n",
+        b'["ID", "many", "answered", "", []]\n',
+        b'["ID", 200, "invented", "", []]\n',
+        b'["ID", 200, "answered", "", [["x"]]]\n',
+        b'["ID", 200, "answered", "", 7]\n',
+    ],
+)  # fmt: skip
+def test_a_stored_value_that_is_no_reply_fails_only_its_own_request(store, redis, new_id, value):
+    broken, sound = new_id(), new_id()
+    redis.set(reply_key(broken.text), value.replace(b"ID", broken.text.encode()))
+    store.put_many([(sound, Reply(sound.text, b"fine"))])
+
+    found = store.fetch_many([broken.text, sound.text])
+
+    assert found[broken.text].outcome is Outcome.UNUSABLE
+    assert found[broken.text].correlation_id == broken.text
+    assert found[sound.text].body == b"fine"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b'["ID", Infinity, "answered", "", []]\n', b"[" * 200_000],
+    ids=["OverflowError", "RecursionError"],
+)
+def test_a_stored_value_of_any_kind_comes_back_as_unusable(store, redis, new_id, value):
+    cid = new_id()
+    redis.set(reply_key(cid.text), value.replace(b"ID", cid.text.encode()))
+
+    assert store.fetch_many([cid.text])[cid.text].outcome is Outcome.UNUSABLE
+
+
+def test_a_reply_under_the_key_of_another_request_is_not_given_to_it(store, redis, new_id):
+    mine, other = new_id(), new_id()
+    redis.set(reply_key(mine.text), json.dumps([other.text, 200, "answered", "", []]) + "\nsecret")
+
+    found = store.fetch_many([mine.text])[mine.text]
+
+    assert (found.outcome, found.body) == (Outcome.UNUSABLE, b"")
+    assert "another id" in found.detail
+
+
+class RefusingRedis:
+    """A Redis client of which every command ends in one error."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def pipeline(self, transaction):
+        return self
+
+    def set(self, *args, **kwargs):
+        return self
+
+    def _refuse(self, *args):
+        raise self.error
+
+    execute = mget = ping = _refuse
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (redis_errors.AuthenticationError("WRONGPASS"), "correct REDIS_URL"),
+        (redis_errors.NoPermissionError("NOPERM"), "allow SET, MGET and PING"),
+        (redis_errors.OutOfMemoryError("OOM"), "raise maxmemory"),
+        (redis_errors.ReadOnlyError("READONLY"), "point REDIS_URL at the primary"),
+        (redis_errors.BusyLoadingError("LOADING"), "wait"),
+        (redis_errors.TimeoutError("Timeout reading"), "does not answer"),
+        (redis_errors.ConnectionError("Error 111"), "cannot be reached"),
+        (redis_errors.ResponseError("NOREPLICAS"), "Redis refused"),
+    ],
+)
+def test_redis_trouble_comes_with_its_reason_and_what_to_do(new_id, error, advice):
+    store = ReplyStore(RefusingRedis(error), 60)  # type: ignore[arg-type]
+    cid = new_id()
+
+    for ask in (
+        lambda: store.put_many([(cid, Reply(cid.text))]),
+        lambda: store.fetch_many([cid.text]),
+        store.ping,
+    ):
+        with pytest.raises(StoreUnavailable, match=advice) as caught:
+            ask()
+        assert str(error) in str(caught.value)
+        assert caught.value.__cause__ is error
+
+
+def test_a_redis_that_is_gone_is_reported_at_once_and_not_tried_again_behind_our_back():
+    # Port 1 of this machine refuses; the retries of redis-py would take seconds.
+    store = ReplyStore.connect("redis://127.0.0.1:1/0", 60)
+
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        store.ping()
+    store.close()
+
+
+@pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "closes"])
+def test_a_command_that_fails_is_not_repeated_behind_our_back(hangs):
+    connections, stop = [], threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.02)
+
+        def serve():
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connections.append(server.accept()[0])
+                    if not hangs:
+                        connections[-1].close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        store = ReplyStore.connect(f"redis://127.0.0.1:{server.getsockname()[1]}", 60)
+        began_s = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="does not answer" if hangs else "reached"):
+            store.ping()
+        took_s = time.monotonic() - began_s
+        store.close()
+        stop.set()
+        thread.join(10)
+    for connection in connections:
+        connection.close()
+
+    assert len(connections) == 1
+    assert took_s < 5
+
+
+def test_connecting_opens_no_connection_before_it_is_needed():
+    ReplyStore.connect("redis://a.host.that.is.not.there.invalid:1/0", 60).close()
+
+
+@pytest.mark.parametrize(
+    ("url", "tls_verify", "required"),
+    [
+        ("rediss://h:1", True, ssl.CERT_REQUIRED),
+        ("rediss://h:1", False, ssl.CERT_NONE),
+        ("redis://h:1", False, None),
+    ],
+)
+def test_certificates_are_checked_unless_told_otherwise(url, tls_verify, required):
+    store = ReplyStore.connect(url, 60, tls_verify=tls_verify)
+    connection = store._redis.connection_pool.make_connection()
+    store.close()
+
+    assert getattr(connection, "cert_reqs", None) == required
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"), [("noeviction", None), ("allkeys-lru", "allkeys-lru"), (None, None)]
+)
+def test_a_policy_that_drops_unread_replies_is_told(store, monkeypatch, policy, told):
+    monkeypatch.setattr(
+        store._redis, "config_get", lambda name: {} if policy is None else {name: policy}
+    )
+
+    assert store.evicting_policy() == told
+
+
+def test_a_redis_that_does_not_tell_its_policy_is_taken_as_it_is(store, monkeypatch):
+    def denied(name):
+        raise redis_errors.NoPermissionError("NOPERM")
+
+    monkeypatch.setattr(store._redis, "config_get", denied)
+
+    assert store.evicting_policy() is None
