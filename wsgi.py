@@ -42,7 +42,7 @@ publisher = RequestPublisher(
 )
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()
-readiness = Readiness.of(publisher, store, [*request_topics, reply_topic], lifecycle.draining)
+readiness = Readiness.of(publisher, store, request_topics, reply_topic, lifecycle.draining)
 lifecycle.add(mailbox, publisher, readiness)
 app = create_app(
     routes=routes,

@@ -85,12 +85,13 @@ class Readiness:
         cls,
         publisher: RequestPublisher,
         store: ReplyStore,
-        topics: Sequence[str],
+        request_topics: Sequence[str],
+        reply_topic: str,
         draining: Callable[[], bool],
     ) -> "Readiness":
-        """Return the readiness of a gateway that needs *topics*, the reply topic included."""
-        kafka = Check("Kafka", lambda: _ask_kafka(publisher, topics))
-        redis = Check("Redis", lambda: _ask_redis(store))
+        """Return the readiness of a gateway that publishes to *request_topics*."""
+        kafka = Check("Kafka", lambda: _ask_kafka(publisher, [*request_topics, reply_topic]))
+        redis = Check("Redis", lambda: _ask_redis(store, reply_topic))
         return cls((kafka, redis), draining)
 
     def start(self) -> None:
@@ -119,9 +120,14 @@ def _ask_kafka(publisher: RequestPublisher, topics: Sequence[str]) -> str | None
     return None
 
 
-def _ask_redis(store: ReplyStore) -> str | None:
+def _ask_redis(store: ReplyStore, reply_topic: str) -> str | None:
     try:
-        store.ping()
+        served = store.is_served(reply_topic)
     except StoreUnavailable as error:
         return str(error)
+    if not served:
+        return (
+            f"no replies process reads topic {reply_topic}: start one (python -m replies), "
+            "or see its log"
+        )
     return None

@@ -39,7 +39,7 @@ def main() -> None:
     _warn_about(store)
     try:
         ids = CorrelationIds(settings.secret_key)
-        ReplyListener(consumer, store, ids, watchdog).run(stop)
+        ReplyListener(consumer, store, ids, watchdog, topic).run(stop)
     finally:
         watchdog.stop()
         store.close()

@@ -90,6 +90,10 @@ class ResilientConsumer:
                 raise
             return {}
 
+    def is_assigned(self) -> bool:
+        """Say whether there are partitions to read from: the group has been joined."""
+        return bool(self._consumer.assignment())
+
     def pause(self) -> None:
         """Hold every partition of now; poll() then only keeps this member in its group."""
         self._consumer.pause(*self._consumer.assignment())

@@ -6,7 +6,9 @@ brings records again, which the store refuses, instead of losing them. Trouble w
 it never skips. A record that is itself at fault is skipped and counted; it never stops the rest.
 """
 
+import contextlib
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 COMMIT_PAUSE_S = 0.1
 STORE_PAUSE_S = 0.2
 SUMMARY_PAUSE_S = 10.0
+#: How often the gateways are told that replies are carried.
+SERVED_PAUSE_S = 2.0
 
 
 class ReplyListener:
@@ -38,6 +42,7 @@ class ReplyListener:
         store: where the replies go.
         ids: tells our ids from others.
         watchdog: is told each time the loop turns.
+        topic: the reply topic; while it is read, the store is told so for the gateways' readiness.
     """
 
     def __init__(
@@ -46,11 +51,14 @@ class ReplyListener:
         store: ReplyStore,
         ids: CorrelationIds,
         watchdog: Watchdog,
+        topic: str,
     ) -> None:
         self._consumer = consumer
         self._store = store
         self._ids = ids
         self._watchdog = watchdog
+        self._topic = topic
+        self._served_s = -math.inf
         self._warn = SparingLog(logger)
         self._next_offsets: dict[Any, int] = {}
         self._committed_s = 0.0
@@ -78,6 +86,11 @@ class ReplyListener:
         if batch and not self._carry(batch, stop):
             return
         now_s = time.monotonic()
+        if now_s - self._served_s > SERVED_PAUSE_S and self._consumer.is_assigned():
+            self._served_s = now_s
+            # Redis trouble is told where replies are stored.
+            with contextlib.suppress(StoreUnavailable):
+                self._store.mark_served(self._topic)
         if self._next_offsets and now_s - self._committed_s > COMMIT_PAUSE_S:
             self._committed_s = now_s
             offsets, self._next_offsets = self._next_offsets, {}

@@ -32,12 +32,15 @@ from replies.errors import StoreUnavailable, UnusableReply
 SOCKET_TIMEOUT_S = 0.25
 #: A reply that comes just before its time is up stays this long, so that the last look finds it.
 MIN_TTL_MS = 1_000
+#: How long the word of a replies process that it reads the reply topic holds.
+SERVED_S = 10
 
 _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (AuthenticationError, "Redis refuses the password: correct REDIS_URL"),
     (
         NoPermissionError,
-        "Redis denies this user a command or key: allow SET, MGET and PING on reply:*",
+        "Redis denies this user a command or key: "
+        "allow SET, MGET, EXISTS and PING on reply:* and served:*",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
@@ -158,6 +161,30 @@ class ReplyStore:
         except RedisError as error:
             raise _unavailable(error) from error
 
+    def mark_served(self, reply_topic: str) -> None:
+        """
+        Note that some replies process reads *reply_topic*; it holds for SERVED_S.
+
+        Raises:
+            StoreUnavailable: when Redis refuses or does not answer.
+        """
+        try:
+            self._redis.set(_served_key(reply_topic), b"", ex=SERVED_S)
+        except RedisError as error:
+            raise _unavailable(error) from error
+
+    def is_served(self, reply_topic: str) -> bool:
+        """
+        Say whether a replies process has read *reply_topic* within SERVED_S.
+
+        Raises:
+            StoreUnavailable: when Redis refuses or does not answer.
+        """
+        try:
+            return bool(self._redis.exists(_served_key(reply_topic)))
+        except RedisError as error:
+            raise _unavailable(error) from error
+
     def evicting_policy(self) -> str | None:
         """
         Return the eviction policy when it may drop unread replies; None when it keeps them.
@@ -182,6 +209,10 @@ def reply_key(correlation_id: str) -> str:
     """Return the Redis key of the reply to *correlation_id*."""
     # The hash tag keeps the keys of one node in one slot of a Redis Cluster, where MGET needs them.
     return f"reply:{{{correlation_id.partition('.')[0]}}}:{correlation_id}"
+
+
+def _served_key(reply_topic: str) -> str:
+    return f"served:{reply_topic}"
 
 
 def _encode(reply: Reply) -> bytes:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaProducer
 
 from devstack.server import Server
 from tests.e2e.deployment import Deployment
@@ -168,6 +169,19 @@ def test_a_reply_to_nobody_in_particular_is_skipped(
 
     assert (answer.status, answer.json["type"]) == (503, "/problems/reply-timeout")
     assert deployment.gateway.post("/echo", b"next").body == b"next"
+
+
+def test_junk_on_a_request_topic_does_not_stop_the_responder(deployment: Deployment):
+    producer = KafkaProducer(**deployment.settings.kafka_connection())
+    topic = deployment.prefix + "echo"
+    for partition in producer.partitions_for(topic):
+        for headers in ([(NameNotUtf8("x"), b"poison")], [("correlation-id", b"no deadline")], []):
+            producer.send(topic, b"junk", headers=headers, partition=partition).get(timeout=20)
+    producer.close()
+
+    statuses = {deployment.gateway.post("/echo", b"next").status for _ in range(20)}
+
+    assert statuses == {200}
 
 
 def test_the_request_record_carries_the_contract(

@@ -101,6 +101,20 @@ def test_nothing_is_lost_when_replies_and_responders_are_replaced_under_load(
         assert set(endings) == {"own"}
 
 
+def test_in_broadcast_mode_the_death_of_a_replies_process_goes_unnoticed(
+    deploy: Callable[..., Deployment],
+):
+    # Far below the session timeout of 6 s, for which a group would leave its partitions alone.
+    env = {"REPLIES_MODE": "broadcast", "REPLY_TIMEOUT_S": "4"}
+    with deploy(replies=2, env=env) as deployment, ThreadPoolExecutor(8) as clients:
+        for process in deployment.of("replies"):
+            answers = [clients.submit(deployment.gateway.post, "/echo", b"x") for _ in range(100)]
+            process.child.kill()
+            assert Counter(answer.result().status for answer in answers) == {200: 100}
+            successor = deployment.start("replies")
+            assert wait_until(lambda: "carrying replies" in successor.logged(), 30)  # noqa: B023
+
+
 def test_a_killed_worker_takes_only_its_own_clients_with_it(deploy: Callable[..., Deployment]):
     clients_n = 16
     env = {"WEB_CONCURRENCY": "2", "REPLY_TIMEOUT_S": str(TIMEOUT_S)}

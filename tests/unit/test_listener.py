@@ -21,7 +21,9 @@ class Running:
 
     def __init__(self, kafka, store, ids):
         self.kafka = kafka
-        self.listener = ReplyListener(ResilientConsumer(kafka), store, ids, Watchdog("the test"))
+        self.listener = ReplyListener(
+            ResilientConsumer(kafka), store, ids, Watchdog("the test"), "replies"
+        )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.listener.run, args=(self.stop,))
         self.thread.start()
@@ -196,7 +198,7 @@ def test_a_reply_that_nobody_can_ask_for_any_more_is_not_stored(running, kafka, 
     kafka.feed(record(new_id(-61_000), 0))
     eventually(lambda: kafka.committed_offset(P0) == 1)
 
-    assert redis.keys() == []
+    assert redis.keys("reply:*") == []
     assert running.counts["expired"] == 1
 
 
@@ -239,7 +241,7 @@ def test_an_id_of_another_secret_key_is_foreign(running, kafka, redis):
     eventually(lambda: kafka.committed_offset(P0) == 1)
 
     assert running.counts["foreign"] == 1
-    assert redis.keys() == []
+    assert redis.keys("reply:*") == []
 
 
 @pytest.mark.parametrize("status", ["42", "101", "abc", "600", "", "2000", " 200"])
@@ -285,10 +287,24 @@ def test_a_stored_reply_reaches_the_one_who_waits(running, kafka, store, ids):
 def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, new_id):
     kafka.feed(record(new_id(), 0))
     kafka.stumble(RuntimeError("a fault of ours"))
-    listener = ReplyListener(ResilientConsumer(kafka), store, ids, Watchdog("the test"))
+    listener = ReplyListener(ResilientConsumer(kafka), store, ids, Watchdog("the test"), "replies")
 
     with pytest.raises(RuntimeError, match="a fault of ours"):
         listener.run(threading.Event())
 
     assert kafka.committed_offset(P0) == 1
     assert kafka.closed
+
+
+def test_the_gateways_are_told_that_replies_are_carried(running, store):
+    eventually(lambda: store.is_served("replies"))
+
+
+def test_nobody_is_told_so_before_the_group_is_joined(kafka, store, ids):
+    kafka.assigned.clear()
+    running = Running(kafka, store, ids)
+    try:
+        eventually(lambda: kafka.polls > 3)
+        assert not store.is_served("replies")
+    finally:
+        running.end()

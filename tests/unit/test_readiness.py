@@ -15,16 +15,18 @@ class Dependency:
     def __init__(self):
         self.trouble: Exception | None = None
         self.asked: list[object] = []
+        self.served = True
 
     def check(self, topics):
         self.asked.append(list(topics))
         if self.trouble is not None:
             raise self.trouble
 
-    def ping(self):
-        self.asked.append("ping")
+    def is_served(self, topic):
+        self.asked.append(topic)
         if self.trouble is not None:
             raise self.trouble
+        return self.served
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +51,7 @@ def draining():
 
 @pytest.fixture
 def readiness(kafka, redis, draining):
-    found = Readiness.of(kafka, redis, ["orders", "replies"], lambda: draining[0])
+    found = Readiness.of(kafka, redis, ["orders"], "replies", lambda: draining[0])
     found.start()
     yield found
     found.close()
@@ -59,11 +61,11 @@ def test_it_is_ready_when_kafka_and_redis_are(readiness, kafka, redis):
     eventually(lambda: readiness.problems() == [])
 
     assert kafka.asked[0] == ["orders", "replies"]
-    assert redis.asked[0] == "ping"
+    assert redis.asked[0] == "replies"
 
 
 def test_it_is_not_ready_before_anybody_was_asked(kafka, redis):
-    problems = Readiness.of(kafka, redis, ["orders"], lambda: False).problems()
+    problems = Readiness.of(kafka, redis, ["orders"], "replies", lambda: False).problems()
 
     assert problems == ["Kafka has not been asked yet", "Redis has not been asked yet"]
 
@@ -87,6 +89,14 @@ def test_redis_trouble_is_told_and_goes_by(readiness, redis):
     redis.trouble = StoreUnavailable("Redis is out of memory")
     eventually(lambda: readiness.problems() == ["Redis is out of memory"])
     redis.trouble = None
+
+    eventually(lambda: readiness.problems() == [])
+
+
+def test_it_is_not_ready_while_nobody_reads_the_reply_topic(readiness, redis):
+    redis.served = False
+    eventually(lambda: "no replies process reads topic replies" in str(readiness.problems()))
+    redis.served = True
 
     eventually(lambda: readiness.problems() == [])
 
@@ -122,7 +132,7 @@ def test_a_check_that_hangs_is_not_taken_for_its_last_good_answer(monkeypatch):
 
 
 def test_no_more_questions_are_asked_once_closed(kafka, redis):
-    readiness = Readiness.of(kafka, redis, ["orders"], lambda: False)
+    readiness = Readiness.of(kafka, redis, ["orders"], "replies", lambda: False)
     readiness.start()
     eventually(lambda: kafka.asked)
     readiness.close()

@@ -12,7 +12,7 @@ from redis import exceptions as redis_errors
 
 from replies.contract import Outcome, Reply
 from replies.errors import StoreUnavailable
-from replies.store import MIN_TTL_MS, Put, ReplyStore, reply_key
+from replies.store import MIN_TTL_MS, SERVED_S, Put, ReplyStore, reply_key
 
 
 def test_a_reply_is_fetched_as_it_was_put(store, new_id):
@@ -171,7 +171,7 @@ class RefusingRedis:
     ("error", "advice"),
     [
         (redis_errors.AuthenticationError("WRONGPASS"), "correct REDIS_URL"),
-        (redis_errors.NoPermissionError("NOPERM"), "allow SET, MGET and PING"),
+        (redis_errors.NoPermissionError("NOPERM"), "allow SET, MGET, EXISTS and PING"),
         (redis_errors.OutOfMemoryError("OOM"), "raise maxmemory"),
         (redis_errors.ReadOnlyError("READONLY"), "point REDIS_URL at the primary"),
         (redis_errors.BusyLoadingError("LOADING"), "wait"),
@@ -272,3 +272,13 @@ def test_a_redis_that_does_not_tell_its_policy_is_taken_as_it_is(store, monkeypa
     monkeypatch.setattr(store._redis, "config_get", denied)
 
     assert store.evicting_policy() is None
+
+
+def test_the_reply_topic_is_served_while_somebody_says_so(store, redis):
+    before = store.is_served("replies")
+    store.mark_served("replies")
+
+    assert before is False
+    assert store.is_served("replies") is True
+    assert store.is_served("others") is False
+    assert 0 < redis.pttl("served:replies") <= SERVED_S * 1000
