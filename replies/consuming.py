@@ -15,6 +15,7 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
+from replies.gaps import GapWatch
 from replies.sparing import SparingLog
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ POLL_MS = 200
 #: What a broker allows at least: a replica that was killed holds up its partitions this long.
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
+#: The pause before a gap is looked at again.
+GAP_PAUSE_S = 0.005
 #: The pause after the brokers refused something.
 TROUBLE_PAUSE_S = 0.5
 CLOSE_TIMEOUT_MS = 3_000
@@ -47,7 +50,8 @@ def consumer_options(
         "metadata_max_age_ms": 10_000,
         "max_poll_records": 1_000,
         "reconnect_backoff_max_ms": 1_000,
-        "request_timeout_ms": 10_000,
+        # A fetch that is never answered holds up its partitions this long.
+        "request_timeout_ms": fetch_max_wait_ms + 3_000,
         "bootstrap_timeout_ms": 5_000,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
@@ -65,6 +69,7 @@ class ResilientConsumer:
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
         self._warn = SparingLog(logger)
+        self._gaps = GapWatch()
         #: How many records could not be decoded and were stepped over.
         self.undecodable = 0
 
@@ -84,7 +89,7 @@ class ResilientConsumer:
     def poll(self, timeout_ms: int = POLL_MS) -> Batch:
         """Return the next records, by partition; empty when none came in time."""
         try:
-            return self._records(timeout_ms)
+            return self._without_gaps(self._records(timeout_ms))
         except Exception as error:
             if not self._step_over(error):
                 raise
@@ -130,6 +135,19 @@ class ResilientConsumer:
         ours = self._consumer.assignment()
         return {p: OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items() if p in ours}
 
+    def _without_gaps(self, batch: Batch) -> Batch:
+        if not batch:
+            return batch
+        good, again = self._gaps.check(batch, self._consumer.assignment())
+        for partition, offset in again.items():
+            self._warn.warning(
+                "%s: offset %d was left out; looking again", _name(partition), offset
+            )
+            self._consumer.seek(partition, offset)
+        if again and not good:
+            time.sleep(GAP_PAUSE_S)
+        return good
+
     def _records(self, timeout_ms: int) -> Batch:
         records: Batch = self._consumer.poll(timeout_ms=timeout_ms)
         return records
@@ -159,6 +177,7 @@ class ResilientConsumer:
         # One at a time. Those behind it in the same batch of the same producer cannot be reached
         # either: the library unpacks a batch from its start.
         self._consumer.seek(partition, offset + 1)
+        self._gaps.expect(partition, offset + 1)
         return True
 
     def _undecoded_partition(self) -> TopicPartition | None:
@@ -166,6 +185,10 @@ class ResilientConsumer:
         # holds in its hands. Pinned below 3.1, and tested on a real broker.
         held = self._consumer._fetcher._next_partition_records
         return None if held is None else held.topic_partition
+
+
+def _name(partition: Any) -> str:
+    return f"{partition.topic}/{partition.partition}"
 
 
 def connect(topics: Sequence[str], new_consumer: Callable[[], Any]) -> Any:
