@@ -1,0 +1,26 @@
+"""The textbook's way back: one SET for each reply."""
+
+import os
+
+from kafka import KafkaConsumer
+from redis import Redis
+
+TTL_S = 60
+
+
+def main() -> None:
+    """Run until killed."""
+    redis = Redis.from_url(os.environ["REDIS_URL"])
+    consumer = KafkaConsumer(
+        os.environ["NAIVE_REPLIES"],
+        bootstrap_servers=os.environ["KAFKA_URL"].removeprefix("kafka://"),
+        group_id="naive",
+        auto_offset_reset="earliest",
+    )
+    for record in consumer:
+        correlation_id = dict(record.headers)["correlation-id"].decode()
+        redis.set(f"naive:{correlation_id}", record.value, ex=TTL_S)
+
+
+if __name__ == "__main__":
+    main()
