@@ -12,6 +12,8 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 TIMEOUT_S = 10.0
+#: Short, as is the fetch: see MIN_POLL_MS in replies/consuming.py.
+POLL_MS = 4
 
 
 class Floor:
@@ -26,7 +28,7 @@ class Floor:
     def __init__(self, connection: Mapping[str, Any], topic: str, reply_topic: str) -> None:
         self._topic, self._reply_topic = topic, reply_topic
         self._producer = KafkaProducer(**connection)
-        self._consumer = KafkaConsumer(**connection)
+        self._consumer = KafkaConsumer(**connection, fetch_max_wait_ms=20)
         numbers = self._consumer.partitions_for_topic(reply_topic) or ()
         self._consumer.assign([TopicPartition(reply_topic, number) for number in numbers])
         self._consumer.seek_to_end()
@@ -40,7 +42,7 @@ class Floor:
         for _ in range(in_flight):
             self._send(started, body)
         while started:
-            for records in self._consumer.poll(timeout_ms=1_000).values():
+            for records in self._consumer.poll(timeout_ms=POLL_MS).values():
                 for record in records:
                     begun_s = started.pop(dict(record.headers)["correlation-id"], None)
                     if begun_s is None:

@@ -21,7 +21,7 @@ from devstack.valkey import EmbeddedRedis
 from devstack.waiting import wait_until
 
 SUBJECTS = ("floor", "naive", "ours", "ours-broadcast")
-TOPICS = ("echo", "replies", "broadcast-replies", "naive-replies", "floor-replies")
+TOPICS = ("echo", "orders", "replies", "broadcast-replies", "naive-replies", "floor-replies")
 READY_LIMIT_S = 60.0
 NAIVE = "gunicorn -k gthread --threads 72 --worker-connections 1000 bench.naive_gateway:app"
 

@@ -19,9 +19,15 @@ logger = logging.getLogger(__name__)
 
 #: The pause between two looks: short while the youngest request is young, since most replies come
 #: soon or late; then a fixed share of its age, so that a slow reply costs few looks.
-MIN_PAUSE_S = 0.002
+MIN_PAUSE_S = 0.0005
 MAX_PAUSE_S = 0.050
 PAUSE_PER_AGE = 0.1
+#: And, when many wait, no shorter than so many times the last look took: then the processor is
+#: scarce, and each look keeps it from those it is for. For the few, what counts is how soon.
+PAUSE_PER_LOOK = 4.0
+MANY_WAITERS = 16
+#: Above this a pause can be cut short by a request that is registered meanwhile.
+SHORT_PAUSE_S = 0.005
 #: The pause after Redis failed.
 TROUBLE_PAUSE_S = 0.1
 
@@ -72,6 +78,7 @@ class Mailbox:
         self._wake = threading.Event()
         self._dozing = False
         self._closing = False
+        self._look_s = 0.0  # how long the last look took
         self._thread: threading.Thread | None = None
         #: The name of this process in the ids it issues.
         self.node = new_node()
@@ -132,6 +139,7 @@ class Mailbox:
             self._pause()
 
     def _fetch(self, waiting: list[str]) -> None:
+        started_s = time.monotonic()
         try:
             if waiting:
                 for correlation_id, reply in self._store.fetch_many(waiting).items():
@@ -146,6 +154,7 @@ class Mailbox:
             if self.trouble is not None:
                 logger.info("Redis answers again")
             self.trouble = None
+        self._look_s = time.monotonic() - started_s
 
     def _pause(self) -> None:
         self._wake.clear()
@@ -154,7 +163,7 @@ class Mailbox:
         if self._closing:  # close() may have woken us just before the clear()
             return
         pause_s = self._pause_s()
-        if pause_s is None or pause_s > MIN_PAUSE_S:
+        if pause_s is None or pause_s > SHORT_PAUSE_S:
             self._wake.wait(pause_s)
         else:
             time.sleep(pause_s)
@@ -167,4 +176,6 @@ class Mailbox:
         if not waiters:
             return None
         age_s = time.monotonic() - waiters[-1].since_s
-        return min(max(age_s * PAUSE_PER_AGE, MIN_PAUSE_S), MAX_PAUSE_S)
+        crowd = min(len(waiters) / MANY_WAITERS, 1.0)
+        shortest_s = max(MIN_PAUSE_S, self._look_s * PAUSE_PER_LOOK * crowd)
+        return min(max(age_s * PAUSE_PER_AGE, shortest_s), MAX_PAUSE_S)

@@ -8,6 +8,7 @@ append it once it wakes up.
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ BOOTSTRAP_TIMEOUT_MS = 5_000
 #: A batch that failed is not offered again before this time is over. A refusal that comes sooner
 #: is therefore an answer to the first offer, and nothing was appended before it.
 RETRY_BACKOFF_MS = 100
+#: How long records without a key of their own go to the same partition.
+PARTITION_TURN_S = 0.02
 #: What a client is told; the addresses and causes are for /readyz and the log.
 NOT_CONNECTED = "the Kafka brokers have not been reached; /readyz and the log say why"
 #: A request record may exceed its body by this much: key, headers, framing.
@@ -178,7 +181,13 @@ class RequestPublisher:
         if producer is None:  # given up by another thread just now
             raise PublishRefused(NOT_CONNECTED)
         try:
-            future = producer.send(request.topic, value=value, key=key, headers=headers)
+            future = producer.send(
+                request.topic,
+                value=value,
+                key=key,
+                headers=headers,
+                partition=_partition_now(producer, request.topic) if request.key is None else None,
+            )
         except (kafka_errors.KafkaError, ValueError) as error:
             # Raised before the record was queued.
             self._give_up_if_lost(producer, error)
@@ -287,6 +296,18 @@ class RequestPublisher:
         admin, self._admin = self._admin, None
         if admin is not None:
             admin.close()
+
+
+def _partition_now(producer: Any, topic: str) -> int | None:
+    """
+    Return the partition that takes the records whose order does not matter, for a moment.
+
+    Their keys are random: spread by key, they would fill as many batches as there are partitions,
+    and each batch is a request. One partition at a time makes one batch of them.
+    """
+    partitions = sorted(producer.partitions_for(topic))
+    turn = int(time.monotonic() / PARTITION_TURN_S) + os.getpid()
+    return int(partitions[turn % len(partitions)])
 
 
 def _refusal(topic: str, error: Exception) -> PublishRefused:

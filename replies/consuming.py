@@ -20,6 +20,10 @@ from replies.sparing import SparingLog
 
 logger = logging.getLogger(__name__)
 
+#: How long one poll() waits for records: briefly while they flow, longer when none come.
+#: kafka-python 3.0 can miss the arrival of a fetch that completes while it sends the next one, and
+#: then sleeps for its whole timeout beside the records. A short timeout bounds that.
+MIN_POLL_MS = 4
 POLL_MS = 200
 #: What a broker allows at least: a replica that was killed holds up its partitions this long.
 SESSION_TIMEOUT_MS = 6_000
@@ -70,6 +74,7 @@ class ResilientConsumer:
         self._consumer = consumer
         self._warn = SparingLog(logger)
         self._gaps = GapWatch()
+        self._poll_ms = POLL_MS
         #: How many records could not be decoded and were stepped over.
         self.undecodable = 0
 
@@ -86,10 +91,12 @@ class ResilientConsumer:
         consumer.subscribe(topics)
         return cls(consumer)
 
-    def poll(self, timeout_ms: int = POLL_MS) -> Batch:
+    def poll(self, timeout_ms: int | None = None) -> Batch:
         """Return the next records, by partition; empty when none came in time."""
         try:
-            return self._without_gaps(self._records(timeout_ms))
+            batch = self._without_gaps(self._records(timeout_ms or self._poll_ms))
+            self._poll_ms = MIN_POLL_MS if batch else min(2 * self._poll_ms, POLL_MS)
+            return batch
         except Exception as error:
             if not self._step_over(error):
                 raise

@@ -53,12 +53,10 @@ class CorrelationIds:
     """
 
     def __init__(self, secret_key: str) -> None:
-        self._signer = Signer(
-            secret_key,
-            salt=b"rendezvous.correlation-id",
-            key_derivation="hmac",
-            digest_method=sha256,
-        )
+        salt = b"rendezvous.correlation-id"
+        key = Signer(secret_key, salt, key_derivation="hmac", digest_method=sha256).derive_key()
+        # The derived key serves for good: Signer would derive it anew for each id.
+        self._signer = Signer(key, salt, key_derivation="none", digest_method=sha256)
 
     def issue(self, node: str, deadline_ms: int) -> str:
         """Return a new id for a request that *node* waits for until *deadline_ms* (Unix time)."""

@@ -83,6 +83,7 @@ class Sent:
     key: bytes | None
     headers: Headers
     future: FakeFuture
+    partition: int | None = None
 
     def header(self, name: str) -> str:
         """Return the only header called *name*."""
@@ -105,13 +106,22 @@ class FakeProducer:
         self.always: Exception | None = None
         self.sent: list[Sent] = []
         self.looked_up: list[str] = []
+        self.partitions = [0]
         self.closed = False
 
     def partitions_for(self, topic: str) -> set[int]:
         self.looked_up.append(topic)
-        return {0}
+        return set(self.partitions)
 
-    def send(self, topic: str, *, value: Any, key: bytes | None, headers: Headers) -> FakeFuture:
+    def send(
+        self,
+        topic: str,
+        *,
+        value: Any,
+        key: bytes | None,
+        headers: Headers,
+        partition: int | None = None,
+    ) -> FakeFuture:
         trouble = self.always or (self.troubles.popleft() if self.troubles else None)
         if isinstance(trouble, Exception):
             raise trouble
@@ -123,7 +133,7 @@ class FakeProducer:
         if not topic or set(topic) & set(" !/"):
             raise ValueError(f'Topic name "{topic}" is illegal')
         future = FakeFuture().succeed() if trouble is None else trouble
-        self.sent.append(Sent(topic, value, key, headers, future))
+        self.sent.append(Sent(topic, value, key, headers, future, partition))
         return future
 
     def close(self, timeout: float) -> None:

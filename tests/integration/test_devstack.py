@@ -313,10 +313,12 @@ class TestStarterDies:
     def starter(self, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", list[int], str]]:
         script = tmp_path / "starter.py"
         script.write_text(
-            "import sys, time\n"
+            "import signal, sys, time\n"
             "from devstack.broker import EmbeddedBroker\n"
             "from devstack.child import Child\n"
             "from devstack.valkey import EmbeddedRedis\n"
+            # Whoever runs the tests in the background of a shell makes us ignore it.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "broker, redis = EmbeddedBroker().start(), EmbeddedRedis().start()\n"
             "said = []\n"
             f"family = Child.start([sys.executable, '-c', {FAMILY!r}], output=said.append)\n"

@@ -2,11 +2,13 @@
 
 import threading
 from collections import deque
+from dataclasses import replace
 
 import pytest
 from kafka import errors as kafka_errors
 
 from gateway.publisher import (
+    PARTITION_TURN_S,
     RECORD_OVERHEAD_BYTES,
     PublishRefused,
     PublishTooLarge,
@@ -88,6 +90,34 @@ def test_a_request_becomes_one_record(new_publisher, brokers):
     (sent,) = brokers.producers[0].sent
     assert (sent.topic, sent.key, sent.value) == ("orders", b"the-id", b"body")
     assert sent.header("reply-topic") == "replies"
+
+
+def test_records_without_a_key_of_their_own_share_a_partition_and_take_turns(
+    new_publisher, brokers, monkeypatch
+):
+    now = [100.01]  # in the middle of a turn
+    monkeypatch.setattr("gateway.publisher.time.monotonic", lambda: now[0])
+    producer = FakeProducer()
+    producer.partitions = [0, 1, 2]
+    brokers.next_producers.append(producer)
+    publisher = new_publisher()
+    turns = []
+    for _ in range(3):
+        producer.sent.clear()
+        for _ in range(5):
+            publisher.publish(REQUEST, 10, never)
+        turns.append({sent.partition for sent in producer.sent})
+        now[0] += PARTITION_TURN_S
+
+    assert [len(turn) for turn in turns] == [1, 1, 1]
+    assert set().union(*turns) == {0, 1, 2}
+
+
+def test_a_record_with_a_key_goes_where_its_key_leads(new_publisher, brokers):
+    new_publisher().publish(replace(REQUEST, key=b"customer-7"), 10, never)
+
+    (sent,) = brokers.producers[0].sent
+    assert (sent.key, sent.partition) == (b"customer-7", None)
 
 
 def test_publishing_does_not_wait_for_the_acknowledgement(new_publisher, brokers):
