@@ -95,9 +95,8 @@ class Exchange:
         except Exception as error:
             # Whatever the server raises for it: each has errors of its own.
             raise BodyUnreadable(f"the body cannot be read: {error}", sent=Sent.NO) from error
-        size = f"{declared} bytes" if declared else "more"
         raise BodyTooLarge(
-            f"the body has {size} where MAX_BODY_BYTES allows {limit}; send less", sent=Sent.NO
+            f"the body exceeds the {limit} bytes of MAX_BODY_BYTES; send less", sent=Sent.NO
         )
 
 

@@ -432,7 +432,7 @@ def test_a_body_that_says_it_is_too_large_is_refused_and_not_kept(gateway):
     response = gateway.request(data=b"x" * (MAX_BODY_BYTES + 1))
 
     problem = assert_problem(response, 413, "too-large", "no")
-    assert f"{MAX_BODY_BYTES + 1} bytes" in problem["detail"]
+    assert f"the {MAX_BODY_BYTES} bytes" in problem["detail"]
     assert "MAX_BODY_BYTES" in problem["detail"]
     assert gateway.publisher.published == []
 
