@@ -45,12 +45,15 @@ def test_a_stopped_gateway_answers_all_who_wait_and_turns_away_who_comes(
         stopped_s = time.monotonic()
         gateway.child.terminate()
         newcomer = wait_until(lambda: refused(gateway), 2)
+        # Also those who come when nobody accepts any more: they must not be left hanging.
+        latecomers = [refused(gateway) for _ in range(3)]
         statuses = Counter(future.result().status for future in waiting)
         code = gateway.child.wait(TIMEOUT_S + 5)
         took_s = time.monotonic() - stopped_s
 
         assert statuses == {201: slots}
         assert newcomer
+        assert all(latecomers)
         assert code == 0
         assert took_s < TIMEOUT_S + 2
 
@@ -58,9 +61,11 @@ def test_a_stopped_gateway_answers_all_who_wait_and_turns_away_who_comes(
 def refused(gateway: Gateway) -> bool:
     """Say whether a newcomer is turned away: by the kernel, or with 503."""
     try:
-        answer = gateway.post("/echo", b"late")
+        answer = gateway.request("POST", "/echo", b"late", timeout_s=1)
     except ConnectionRefusedError:
         return True
+    except TimeoutError:
+        return False
     assert answer.status in (200, 503)
     return answer.status == 503 and answer.json["type"] == "/problems/shutting-down"
 
