@@ -199,3 +199,15 @@ def test_polls_are_short_while_records_flow_and_longer_when_none_come(kafka):
             consumer.poll()
 
     assert timeouts_ms == [POLL_MS, *(n * MIN_POLL_MS for n in (1, 2, 4, 1, 2))]
+
+
+def test_a_record_that_was_stepped_over_is_not_looked_for_again(kafka, consumer):
+    kafka.feed(FakeRecord(b"x", [], 5))
+    consumer.poll()
+    kafka.positions[P0] = 6
+    kafka.stumble(kafka_errors.CorruptRecordError("crc"), over=P0)
+    consumer.poll()
+    behind = FakeRecord(b"x", [], 7)
+    kafka.feed(behind)
+
+    assert consumer.poll() == {P0: [behind]}
