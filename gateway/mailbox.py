@@ -125,7 +125,7 @@ class Mailbox:
         Raises:
             StoreUnavailable: when Redis cannot be asked.
         """
-        return self._store.fetch_many([correlation_id]).get(correlation_id)
+        return self._store.fetch(correlation_id)
 
     def _poll(self) -> None:
         while not self._closing:

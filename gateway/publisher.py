@@ -256,29 +256,28 @@ class RequestPublisher:
                 self._connect()
 
     def _connect(self) -> None:
-        trouble = self._find_trouble()
+        trouble = self._find_trouble() or self._build()
         if trouble is not None:
             self._trouble = trouble
             self._closing.wait(CONNECT_PAUSE_S)
-            return
+
+    def _build(self) -> str | None:
+        """Build the producer; return why it cannot be built, or None."""
         try:
             producer = self._new_producer(**self._producer_options)
         except kafka_errors.KafkaError as error:
-            self._trouble = f"the brokers in KAFKA_URL do not answer ({error})"
-            self._closing.wait(CONNECT_PAUSE_S)
-            return
+            return f"the brokers in KAFKA_URL do not answer ({error})"
         except Exception as error:
             # Without the connector no request would ever be published again.
             logger.exception("building the producer failed; trying again")
-            self._trouble = f"the producer cannot be built ({error}); the log has the cause"
-            self._closing.wait(CONNECT_PAUSE_S)
-            return
+            return f"the producer cannot be built ({error}); the log has the cause"
         for topic in self._topics:
             # Otherwise the first request of each topic would pay for this look-up.
             with contextlib.suppress(kafka_errors.KafkaError):
                 producer.partitions_for(topic)
         self._producer = producer
         self._connected.set()
+        return None
 
     def _give_up_if_lost(self, producer: Any, error: Exception) -> None:
         # What a producer that was given up still fails must not cost its successor.

@@ -30,8 +30,7 @@ _PRIVATE_HEADERS = frozenset(
         "upgrade",
     }
 )
-
-
+#: Let through without being listed: listed too, they would travel twice.
 _ALWAYS_TRAVEL = frozenset({"traceparent", "tracestate"})
 
 

@@ -111,7 +111,7 @@ def status_resource(ids: CorrelationIds, store: ReplyStore) -> Blueprint:
         except ForeignCorrelationId as error:
             raise UnknownReply(f"{correlation_id[:200]!r} was not issued here: {error}") from error
         try:
-            found = store.fetch_many([correlation_id]).get(correlation_id)
+            found = store.fetch(correlation_id)
         except StoreUnavailable as error:
             raise ReplyStoreUnavailable(error.advice, correlation_id=correlation_id) from error
         if found is not None:

@@ -51,6 +51,7 @@ def _warn_about(store: ReplyStore) -> None:
         store.ping()
     except StoreUnavailable as error:
         logger.warning("%s. Replies wait in Kafka until then", error)
+        return  # its policy cannot be asked either
     policy = store.evicting_policy()
     if policy is not None:
         logger.warning(

@@ -145,6 +145,15 @@ class ReplyStore:
         found = zip(correlation_ids, values, strict=True)
         return {cid: _decode(cid, value) for cid, value in found if isinstance(value, bytes)}
 
+    def fetch(self, correlation_id: str) -> Reply | None:
+        """
+        Return the reply to *correlation_id* if it has arrived; see fetch_many().
+
+        Raises:
+            StoreUnavailable: when Redis does not answer or refuses.
+        """
+        return self.fetch_many([correlation_id]).get(correlation_id)
+
     def is_over(self, correlation_id: CorrelationId) -> bool:
         """Say whether no reply to *correlation_id* can be fetched any more, now or later."""
         return self._remaining_ms(correlation_id) <= 0
