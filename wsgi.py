@@ -5,6 +5,7 @@ import sys
 
 from gateway import create_app
 from gateway.admission import Admission
+from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
 from gateway.mailbox import Mailbox
 from gateway.publisher import RequestPublisher
@@ -50,6 +51,7 @@ app = create_app(
         ids, mailbox, publisher, settings.reply_timeout_s, settings.reply_timeout_status
     ),
     admission=Admission(settings.max_in_flight, lifecycle.draining),
+    breakers=Breakers(tuple(request_topics), settings.reply_timeout_s),
     store=store,
     ids=ids,
     readiness=readiness,

@@ -9,6 +9,7 @@ import pytest
 
 from gateway import create_app
 from gateway.admission import Admission
+from gateway.breaker import Breakers
 from gateway.errors import DOCUMENTED
 from gateway.lifecycle import Lifecycle
 from gateway.publisher import PublishRefused, PublishTooLarge
@@ -58,6 +59,7 @@ def new_gateway(ids, mailbox, publisher, store):
             routes=ROUTES,
             requester=requester,
             admission=Admission(max_in_flight, lambda: draining[0]),
+            breakers=Breakers(tuple(r.topic for r in ROUTES), reply_timeout_s),
             store=store,
             ids=ids,
             readiness=Readiness((), lambda: draining[0]),
