@@ -148,7 +148,11 @@ def probes(readiness: Readiness) -> Blueprint:
     @blueprint.get("/readyz")
     def readyz() -> Response:
         problems = readiness.problems()
-        state = {"status": "not ready" if problems else "ready", "problems": problems}
+        state = {
+            "status": "not ready" if problems else "ready",
+            "problems": problems,
+            "warnings": readiness.warnings(),
+        }
         return _json(state, 503 if problems else 200, {"Cache-Control": "no-store"})
 
     return blueprint

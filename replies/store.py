@@ -6,7 +6,7 @@ drift apart. The replies process puts; the gateway fetches.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from redis import Redis
@@ -32,15 +32,13 @@ from replies.errors import StoreUnavailable, UnusableReply
 SOCKET_TIMEOUT_S = 0.25
 #: A reply that comes just before its time is up stays this long, so that the last look finds it.
 MIN_TTL_MS = 1_000
-#: How long the word of a replies process that it reads the reply topic holds.
-SERVED_S = 10
 
 _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (AuthenticationError, "Redis refuses the password: correct REDIS_URL"),
     (
         NoPermissionError,
         "Redis denies this user a command or key: "
-        "allow SET, MGET, EXISTS and PING on reply:* and served:*",
+        "allow SET, GET, MGET, PTTL and PING on reply:* and served:*",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
@@ -170,29 +168,43 @@ class ReplyStore:
         except RedisError as error:
             raise _unavailable(error) from error
 
-    def mark_served(self, reply_topic: str) -> None:
+    def leave_words(self, words: Mapping[str, str], hold_s: int) -> None:
         """
-        Note that some replies process reads *reply_topic*; it holds for SERVED_S.
+        Keep each of *words* under its name for *hold_s*, for other processes to find.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
+        pipeline = self._redis.pipeline(transaction=False)
+        for name, word in words.items():
+            pipeline.set(_word_key(name), word, ex=hold_s)
         try:
-            self._redis.set(_served_key(reply_topic), b"", ex=SERVED_S)
+            pipeline.execute()
         except RedisError as error:
             raise _unavailable(error) from error
 
-    def is_served(self, reply_topic: str) -> bool:
+    def words(self, names: Sequence[str], hold_s: int) -> list[tuple[bytes | None, int]]:
         """
-        Say whether a replies process has read *reply_topic* within SERVED_S.
+        Return what was left under each of *names*, with its age in ms; None where nothing holds.
+
+        Args:
+            hold_s: for how long they were left.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
+        pipeline = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.get(_word_key(name))
+            pipeline.pttl(_word_key(name))
         try:
-            return bool(self._redis.exists(_served_key(reply_topic)))
+            found = pipeline.execute()
         except RedisError as error:
             raise _unavailable(error) from error
+        return [
+            (word, max(0, hold_s * 1000 - remaining_ms))
+            for word, remaining_ms in zip(found[::2], found[1::2], strict=True)
+        ]
 
     def evicting_policy(self) -> str | None:
         """
@@ -220,8 +232,8 @@ def reply_key(correlation_id: str) -> str:
     return f"reply:{{{correlation_id.partition('.')[0]}}}:{correlation_id}"
 
 
-def _served_key(reply_topic: str) -> str:
-    return f"served:{reply_topic}"
+def _word_key(name: str) -> str:
+    return f"served:{name}"
 
 
 def _encode(reply: Reply) -> bytes:

@@ -667,6 +667,15 @@ def test_what_is_missing_is_told_in_words(gateway, new_gateway, monkeypatch):
     assert response.get_json()["problems"] == ["topic missing: orders; create it"]
 
 
+def test_a_warning_is_told_and_does_not_end_readiness(gateway, monkeypatch):
+    monkeypatch.setattr(Readiness, "warnings", lambda self: ["the clocks differ"])
+
+    response = gateway.request("GET", "/readyz")
+
+    assert response.status_code == 200
+    assert response.get_json()["warnings"] == ["the clocks differ"]
+
+
 @pytest.mark.parametrize("kind", sorted(DOCUMENTED))
 def test_every_type_of_problem_has_a_page(gateway, kind):
     response = gateway.request("GET", f"/problems/{kind}")
