@@ -83,10 +83,10 @@ def test_another_correlation_id_is_another_request(database, connection):
 def test_an_exception_undoes_effect_and_row_and_the_next_delivery_runs(database, connection, end):
     with pytest.raises(type(end)):
         SqlJournal(connection).once(REQUEST, effect(connection, then=raising(end)))
-    after_the_first = (effects(database), rows(database))
+    after_the_first = (effects(database), rows(database), connection.in_transaction)
     reply = SqlJournal(connection).once(REQUEST, effect(connection))
 
-    assert after_the_first == (0, 0)
+    assert after_the_first == (0, 0, False)
     assert reply.body == b"first"
     assert effects(database) == 1
 
@@ -183,6 +183,16 @@ def test_a_broken_statement_of_the_journal_is_not_taken_for_a_repetition(tmp_pat
         assert not connection.in_transaction
 
 
+def test_a_database_that_is_locked_for_too_long_is_said_and_not_taken_for_a_repetition(database):
+    with closing(sqlite3.connect(database)) as busy:
+        busy.execute("BEGIN IMMEDIATE")
+        with (
+            closing(sqlite3.connect(database, timeout=0)) as connection,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            SqlJournal(connection).once(REQUEST, effect(connection))
+
+
 def test_what_is_old_can_be_forgotten_by_its_deadline(database, connection):
     journal = SqlJournal(connection)
     for number in range(4):
@@ -206,7 +216,7 @@ def test_a_connection_that_commits_by_itself_is_refused(database):
 
 
 class PercentDriver:
-    """A connection whose driver writes %s, on top of sqlite3, and whose errors are its own."""
+    """Writes %s, has errors of its own, and takes nothing more in a transaction that failed."""
 
     class IntegrityError(Exception):
         pass
@@ -217,17 +227,24 @@ class PercentDriver:
     def __init__(self, connection):
         self._connection = connection
         self.statements = []
-        self.commit, self.rollback = connection.commit, connection.rollback
+        self.commit = connection.commit
+        self._failed = False
+
+    def rollback(self):
+        self._failed = False
+        self._connection.rollback()
 
     def cursor(self):
         return self
 
     def execute(self, statement, parameters):
         assert "?" not in statement
+        assert not self._failed, "current transaction is aborted"
         self.statements.append(statement)
         try:
             self._found = self._connection.execute(statement.replace("%s", "?"), parameters)
         except sqlite3.IntegrityError as error:
+            self._failed = True
             raise self.UniqueViolation from error
 
     def fetchone(self):
