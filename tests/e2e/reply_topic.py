@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import RetriableError
 
 from replies.correlation import CorrelationIds, epoch_ms, new_node
 from tests.e2e.deployment import Deployment, Gateway
@@ -62,8 +63,16 @@ class ReplyTopic:
 
     def committed(self) -> int:
         """Return how many records the replies processes have committed, over all partitions."""
-        offsets = self._admin.list_group_offsets({self._group: None})[self._group]
+        try:
+            offsets = self._admin.list_group_offsets({self._group: None})[self._group]
+        except RetriableError:
+            return 0  # a broker that sees its first group has nowhere to look yet
         return sum(max(found.offset, 0) for tp, found in offsets.items() if tp.topic == self.name)
+
+    def members(self) -> set[str]:
+        """Return under which ids the replies processes are members; not of an embedded broker."""
+        described = self._admin.describe_groups([self._group])[self._group]
+        return {member["member_id"] for member in described["members"]}
 
     def end(self) -> int:
         """Return how many records there are, over all partitions."""

@@ -1,0 +1,1 @@
+"""Long tests with broken servers and killed processes: make faults."""
