@@ -6,6 +6,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import RetriableError
 
 from replies.correlation import CorrelationIds, epoch_ms, new_node
+from replies.store import ReplyStore
 from tests.e2e.deployment import Deployment, Gateway
 
 
@@ -105,3 +106,13 @@ def fetched(gateway: Gateway, replies: dict[str, bytes]) -> dict[str, bytes]:
         if answer.status == 200:
             found[correlation_id] = answer.body
     return found
+
+
+def stored(deployment: Deployment, replies: dict[str, bytes]) -> dict[str, bytes]:
+    """Return those of *replies* that are in Redis now."""
+    store = ReplyStore.connect(deployment.redis.url, 60)
+    try:
+        found = store.fetch_many(list(replies))
+    finally:
+        store.close()
+    return {correlation_id: reply.body for correlation_id, reply in found.items()}

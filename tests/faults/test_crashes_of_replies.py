@@ -11,9 +11,8 @@ import pytest
 
 from devstack.server import Server
 from devstack.waiting import wait_until
-from replies.store import ReplyStore
 from tests.e2e.deployment import Deployment, Process
-from tests.e2e.reply_topic import ReplyTopic
+from tests.e2e.reply_topic import ReplyTopic, stored
 
 pytestmark = pytest.mark.faults
 
@@ -43,7 +42,6 @@ def test_a_kill_at_any_moment_loses_nothing_and_what_comes_twice_changes_nothing
             twice += sum(crashes.map(crashed, seeds))
 
     record_property("replies that came twice", twice)
-    print("replies that came twice:", twice)
     # Otherwise no kill has fallen between storing and committing.
     assert twice > 0
 
@@ -82,15 +80,6 @@ def crash(deployment: Deployment, seed: int) -> int:
     assert before.items() <= after.items(), f"seed {seed}: changed"
     assert committed <= len(before), f"seed {seed}: committed before it was stored"
     return counted(successor, DUPLICATE)
-
-
-def stored(deployment: Deployment, replies: dict[str, bytes]) -> dict[str, bytes]:
-    store = ReplyStore.connect(deployment.redis.url, 60)
-    try:
-        found = store.fetch_many(list(replies))
-    finally:
-        store.close()
-    return {correlation_id: reply.body for correlation_id, reply in found.items()}
 
 
 def counted(process: Process, what: re.Pattern[str]) -> int:

@@ -60,7 +60,6 @@ def test_a_replies_process_that_is_cut_off_from_redis_waits_as_a_member_of_its_g
         assert process.child.returncode is None
     record_property("lag", lag[-1])
     record_property("drained within s", drained_s)
-    print(f"lag {lag[-1]}, drained in {drained_s:.2f} s")
 
 
 def listens(gateway: Gateway) -> bool:

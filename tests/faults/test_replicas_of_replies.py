@@ -24,7 +24,6 @@ Report = Callable[[str, object], None]
 
 def report(record_property: Report, load: Load, what: str) -> None:
     record_property(what, load.figures())
-    print(f"{what}: {load.figures()}")
 
 
 def carries(process: Process) -> bool:
