@@ -5,8 +5,9 @@
                                 [--kafka embedded|apache] [--output FOLDER]
 
 Two gateways with two workers each, two replies, two responders, one Kafka, one Redis; 24 clients
-that send 150 requests a second in all. Every request is numbered, and what has to come back follows
-from its number; an oracle joins what the clients saw, what the responders did and what Redis holds.
+that send --rate requests a second in all. Every request is numbered, and what has to come back
+follows from its number; an oracle joins what the clients saw, what the responders did and what
+Redis holds. Exit code 1 says that something came to light that must not be, 2 that it did not run.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def main() -> int:
     if reason is not None:
         sys.stderr.write(f"{reason}\n")
         return COULD_NOT_RUN
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     folder = options.output or Path(".soak", f"{options.what}-{options.mode}-{options.kafka}")
     _clear(folder)
     try:
@@ -51,7 +52,7 @@ def _faults(options: argparse.Namespace, folder: Path) -> int:
     _say(f"{len(faults)} faults in {options.minutes:g} minutes; logs and results: {folder}")
     with Topology(options.kafka, options.mode, options.seed, folder) as topology:
         _say("the deployment answers; the load begins")
-        evidence = run(topology, faults, options.minutes, options.seed, folder, _say)
+        evidence = run(topology, faults, options.minutes, options.rate, folder, _say)
     findings = find(evidence, options.seed)
     failures = list(findings.failures())
     _say("\n" + "\n".join(report.table(findings)))
@@ -67,11 +68,15 @@ def _faults(options: argparse.Namespace, folder: Path) -> int:
 def _leaks(options: argparse.Namespace, folder: Path) -> int:
     with Topology(options.kafka, options.mode, options.seed, folder) as topology:
         _say("the deployment answers; the load begins")
-        found = leaks.measure(topology, options.minutes, options.seed, folder, _say)
+        found = leaks.measure(topology, options.minutes, options.rate, folder, _say)
     _say("\n" + "\n".join(leaks.table(found)))
     report.write_json(leaks.as_json(found, _shown(options)), folder / "result.json")
     leaks.plot(found, folder / "leaks.png")
     return _conclude(list(found.failures()), folder)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _conclude(failures: list[str], folder: Path) -> int:
@@ -111,10 +116,10 @@ def _options() -> argparse.Namespace:
     add("what", choices=("faults", "leaks"), help="disturb it, or watch what it holds")
     add("--minutes", type=float, default=10, help="how long the load runs (%(default)s)")
     add("--seed", type=int, default=1, help="of requests and faults (%(default)s)")
-    add(
-        "--mode", choices=("group", "broadcast"), default="group", help="REPLIES_MODE (%(default)s)"
-    )
-    add("--kafka", choices=("embedded", "apache"), default="embedded", help="(%(default)s)")
+    add("--rate", type=float, default=120, help="requests a second of all clients (%(default)s)")
+    modes, kafkas = ("group", "broadcast"), ("embedded", "apache")
+    add("--mode", choices=modes, default=modes[0], help="REPLIES_MODE (%(default)s)")
+    add("--kafka", choices=kafkas, default=kafkas[0], help="which Kafka (%(default)s)")
     add("--output", type=Path, help="folder for results, plot and logs (.soak/...)")
     return parser.parse_args()
 

@@ -114,10 +114,10 @@ def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
 
 
-def measure(topology: Topology, minutes: float, seed: int, folder: Path, say: Say) -> Leaks:
+def measure(topology: Topology, minutes: float, per_s: float, folder: Path, say: Say) -> Leaks:
     """Load *topology* for so long and return what it held."""
     samples: list[Sample] = []
-    with load(topology, seed, folder) as clients:
+    with load(topology, per_s, folder) as clients:
         start_s = time.monotonic()
         follow(
             clients,

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from soak.oracle import Verdict
 from soak.progress import percentile
@@ -45,6 +46,8 @@ def plot_run(findings: Findings, title: str, file: Path) -> None:
     _name(rate, evidence.faults, evidence.start_s)
     for axes in (rate, latency, errors):
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small")
+    patches = [Patch(color=colour, alpha=0.4, label=name) for name, colour in COLOURS.items()]
+    figure.legend(handles=patches, loc="upper right", title="faults of", fontsize="small", ncols=3)
     errors.set_xlabel("seconds since the load began")
     figure.savefig(file, dpi=110)
 

@@ -19,7 +19,6 @@ from soak.tasks import digest
 from soak.topology import TIMEOUT_S, Topology
 
 CLIENTS = 24
-PER_S = 150.0
 PROGRESS_S = 10.0
 CHECK_S = 0.5
 #: The clients may have to wait for their last answers.
@@ -47,7 +46,7 @@ class RunFailed(Exception):
 
 
 def run(
-    topology: Topology, faults: list[Fault], minutes: float, seed: int, folder: Path, say: Say
+    topology: Topology, faults: list[Fault], minutes: float, per_s: float, folder: Path, say: Say
 ) -> Evidence:
     """
     Load and disturb *topology* and return what was seen.
@@ -61,7 +60,7 @@ def run(
         if disturber.failure is not None:
             raise RunFailed(f"{disturber.current}: {disturber.failure!r}") from disturber.failure
 
-    with load(topology, seed, folder) as clients:
+    with load(topology, per_s, folder) as clients:
         start_s = time.monotonic()
         disturber.start(start_s)
         try:
@@ -83,10 +82,10 @@ def run(
 
 
 @contextmanager
-def load(topology: Topology, seed: int, folder: Path) -> Iterator[Child]:
+def load(topology: Topology, per_s: float, folder: Path) -> Iterator[Child]:
     """Run the clients while the block runs, and let those who wait have their answers."""
     command = Load(
-        tuple(topology.ports), CLIENTS, PER_S, seed, TIMEOUT_S, str(folder.absolute())
+        tuple(topology.ports), CLIENTS, per_s, topology.seed, TIMEOUT_S, str(folder.absolute())
     ).command()
     clients = Child.start(command, output=folder / "clients.log")
     try:

@@ -51,6 +51,7 @@ class Topology:
     """
 
     def __init__(self, kafka: str, mode: str, seed: int, folder: Path) -> None:
+        self.seed = seed
         self._folder = folder
         self._stack = ExitStack()
         kafka_port, redis_port = free_port(), free_port()
