@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e bench soak leaks check format clean
+.PHONY: help .venv run test unit integration e2e faults bench soak leaks check format clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
@@ -33,6 +33,9 @@ integration: $(INSTALLED)  ## run the tests with Kafka and Redis
 
 e2e: $(INSTALLED)  ## run the tests of the whole, over HTTP
 	@exec $(BIN)/pytest tests/e2e
+
+faults: $(INSTALLED)  ## run the tests that kill brokers and cut networks (Java 17, Maven); takes minutes
+	@exec $(BIN)/pytest tests/faults
 
 bench: $(INSTALLED)  ## measure it against floor and textbook (Java 17, Maven, wrk); takes minutes
 	@exec $(BIN)/python -m bench $(BENCH)

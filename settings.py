@@ -57,6 +57,8 @@ class Settings:
     replies_group: str
     responder_group: str
     responder_threads: int
+    responder_journal: str
+    responder_journal_ttl_s: float
     max_body_bytes: int
     routes_file: Path
     log_format: str
@@ -93,6 +95,10 @@ class Settings:
             replies_group=read.text("REPLIES_GROUP", "replies", _topic),
             responder_group=read.text("RESPONDER_GROUP", "responder", _topic),
             responder_threads=read.integer("RESPONDER_THREADS", 16, 1, 1_000),
+            responder_journal=read.choice("RESPONDER_JOURNAL", "off", ("off", "redis"), str),
+            responder_journal_ttl_s=read.number(
+                "RESPONDER_JOURNAL_TTL_S", 3_600.0, 60.0, 30 * 86_400.0
+            ),
             max_body_bytes=read.integer("MAX_BODY_BYTES", 900_000, 1, 1_000_000),
             routes_file=Path(read.text("ROUTES_FILE", "routes.toml")),
             log_format=read.choice("LOG_FORMAT", "text", ("text", "json"), str),
@@ -101,6 +107,8 @@ class Settings:
             read.problems.append(
                 "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY go together: set both or neither"
             )
+        if settings.responder_journal == "redis":
+            read.require("REDIS_URL")
         if not read.problems:
             read.problems += settings._tls_problems()
         if read.problems:
@@ -186,6 +194,11 @@ class _Reader:
         self._needs = needs
         self.problems: list[str] = []
 
+    def require(self, name: str) -> None:
+        """Note that variable *name*, which has no default, is missing, unless it is known."""
+        if not self._env.get(name) and name not in self._needs:
+            self._miss(name)
+
     def text(
         self,
         name: str,
@@ -223,7 +236,7 @@ class _Reader:
                 return default
             if name not in self._needs:
                 return stand_in
-            self.problems.append(f"{name} is not set: {_EXPECTED_WHEN_MISSING[name]}")
+            self._miss(name)
             return stand_in
         try:
             return check(value)
@@ -231,6 +244,9 @@ class _Reader:
             shown = "***" if secret else repr(masked_url(value)[:80])
             self.problems.append(f"{name}={shown} is wrong: expected {expected}")
             return stand_in
+
+    def _miss(self, name: str) -> None:
+        self.problems.append(f"{name} is not set: {_EXPECTED_WHEN_MISSING[name]}")
 
 
 _EXPECTED_WHEN_MISSING = {

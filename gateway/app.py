@@ -7,6 +7,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.admission import Admission
+from gateway.breaker import Breakers
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.lifecycle import Lifecycle
 from gateway.readiness import Readiness
@@ -31,6 +32,7 @@ def create_app(
     routes: Sequence[Route],
     requester: Requester,
     admission: Admission,
+    breakers: Breakers,
     store: ReplyStore,
     ids: CorrelationIds,
     readiness: Readiness,
@@ -45,6 +47,7 @@ def create_app(
         routes: the HTTP routes, each with the topic that it feeds.
         requester: exchanges a request for its reply.
         admission: turns requests away before they are read.
+        breakers: turn away those whose responder is dead.
         store: where the status resource looks for replies.
         ids: recognises the ids that the status resource is asked for.
         readiness: the state of what a request needs.
@@ -58,7 +61,7 @@ def create_app(
     # out the first bytes as if they were all of it. Exchange compares.
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
     app.before_request(lifecycle.ensure_started)
-    exchange = Exchange(requester, admission, reply_topic, max_body_bytes)
+    exchange = Exchange(requester, admission, breakers, reply_topic, max_body_bytes)
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(
             route.path,

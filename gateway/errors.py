@@ -7,6 +7,7 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── ReplyStoreUnavailable  Redis could not be asked
 ├── BadReply               a reply came that is not an HTTP response
 ├── ResponderError         the responder failed without naming an HTTP status
+├── ResponderSilent        the topic's responder is taken for dead
 ├── Overloaded             more requests in flight than this process takes
 ├── ShuttingDown           this process is draining
 ├── BodyTooLarge           more bytes than MAX_BODY_BYTES
@@ -144,6 +145,20 @@ class ResponderError(Problem):
     )
 
 
+class ResponderSilent(Problem):
+    """Raised when a topic's responder is taken for dead, and enough requests probe it already."""
+
+    kind = "responder-silent"
+    title = "Responder Silent"
+    status = 503
+    retry_after_s = 1
+    meaning = (
+        "The service behind this route has not replied for a while, so that waiting for it would "
+        "be in vain. Nothing was published; it is safe to send the request again after "
+        "Retry-After. The first reply opens the route again."
+    )
+
+
 class Overloaded(Problem):
     """Raised when this process already waits for as many replies as it may."""
 
@@ -234,6 +249,7 @@ DOCUMENTED: dict[str, type[Problem]] = {
         ReplyStoreUnavailable,
         BadReply,
         ResponderError,
+        ResponderSilent,
         Overloaded,
         ShuttingDown,
         BodyTooLarge,

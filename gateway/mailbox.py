@@ -14,6 +14,7 @@ from replies.contract import Reply
 from replies.correlation import new_node
 from replies.errors import StoreUnavailable
 from replies.store import ReplyStore
+from replies.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,11 @@ MANY_WAITERS = 16
 SHORT_PAUSE_S = 0.005
 #: The pause after Redis failed.
 TROUBLE_PAUSE_S = 0.1
+#: How long the poller sleeps when nobody waits, to show then that it is alive.
+IDLE_PAUSE_S = 1.0
+#: One look takes 0.25 s at most. A poller that is silent for so long hangs or is dead, and whoever
+#: waits in this process waits in vain.
+POLLER_LIMIT_S = 10.0
 
 
 class Waiter:
@@ -70,10 +76,12 @@ class Mailbox:
 
     Args:
         store: where the replies arrive.
+        watchdog: ends this process when its poller is dead; by default one of its own.
     """
 
-    def __init__(self, store: ReplyStore) -> None:
+    def __init__(self, store: ReplyStore, watchdog: Watchdog | None = None) -> None:
         self._store = store
+        self._watchdog = watchdog or Watchdog("the reply poller", POLLER_LIMIT_S)
         self._waiters: dict[str, Waiter] = {}
         self._wake = threading.Event()
         self._dozing = False
@@ -92,9 +100,11 @@ class Mailbox:
         self._closing = False
         self._thread = threading.Thread(target=self._poll, name="reply-poller", daemon=True)
         self._thread.start()
+        self._watchdog.start()
 
     def close(self) -> None:
         """Stop the poller. Whoever still waits does so until the deadline."""
+        self._watchdog.stop()
         self._closing = True
         self._wake.set()
         if self._thread is not None:
@@ -129,6 +139,7 @@ class Mailbox:
 
     def _poll(self) -> None:
         while not self._closing:
+            self._watchdog.beat()
             waiting = list(self._waiters)
             try:
                 if waiting or self.trouble:
@@ -164,7 +175,7 @@ class Mailbox:
             return
         pause_s = self._pause_s()
         if pause_s is None or pause_s > SHORT_PAUSE_S:
-            self._wake.wait(pause_s)
+            self._wake.wait(IDLE_PAUSE_S if pause_s is None else pause_s)
         else:
             time.sleep(pause_s)
         self._dozing = False

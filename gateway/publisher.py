@@ -17,10 +17,16 @@ from typing import Any, Protocol
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
 
+from gateway.pulse import Pulse
 from replies.contract import Request
 
 logger = logging.getLogger(__name__)
 
+#: How often the producer's pulse is felt.
+LOOK_PAUSE_S = 1.0
+#: A producer tells the fate of each record within its delivery timeout; so many looks later it is
+#: taken for dead.
+SILENT_LOOKS = 3
 #: Pause between two attempts to reach the brokers.
 CONNECT_PAUSE_S = 1.0
 BOOTSTRAP_TIMEOUT_MS = 5_000
@@ -142,7 +148,9 @@ class RequestPublisher:
         self._find_trouble = trouble
         self._new_producer = new_producer
         self._new_admin = new_admin
+        self._silent_limit = round(reply_timeout_s) + SILENT_LOOKS
         self._producer: Any = None
+        self._pulse = Pulse()
         self._admin: Any = None
         self._connected = threading.Event()
         self._wanted = threading.Event()
@@ -177,9 +185,10 @@ class RequestPublisher:
             raise PublishRefused(NOT_CONNECTED)
         key, value, headers = request.encode()
         started_s = time.monotonic()
-        producer = self._producer
+        producer, pulse = self._producer, self._pulse
         if producer is None:  # given up by another thread just now
             raise PublishRefused(NOT_CONNECTED)
+        pulse.offered()  # before send(), which may be answered before it returns
         try:
             future = producer.send(
                 request.topic,
@@ -190,11 +199,13 @@ class RequestPublisher:
             )
         except (kafka_errors.KafkaError, ValueError) as error:
             # Raised before the record was queued.
+            pulse.heard()
             self._give_up_if_lost(producer, error)
             raise _refusal(request.topic, error) from error
         publication = Publication()
 
         def failed(error: Exception) -> None:
+            pulse.heard()
             self._give_up_if_lost(producer, error)
             first_offer = (time.monotonic() - started_s) * 1000 < RETRY_BACKOFF_MS
             if isinstance(error, _ALWAYS_REFUSED) or (
@@ -206,6 +217,7 @@ class RequestPublisher:
                 logger.warning("%s: %s", request.correlation_id, publication.trouble)
 
         def acknowledged(_: object) -> None:
+            pulse.heard()
             publication.acknowledged = True
 
         future.add_callback(acknowledged)
@@ -250,10 +262,16 @@ class RequestPublisher:
 
     def _keep_connected(self) -> None:
         while not self._closing.is_set():
-            self._wanted.wait()
+            self._wanted.wait(LOOK_PAUSE_S)
             self._wanted.clear()
+            self._feel_pulse()
             while not self._connected.is_set() and not self._closing.wait(0):
                 self._connect()
+
+    def _feel_pulse(self) -> None:
+        producer = self._producer
+        if producer is not None and self._pulse.look() >= self._silent_limit:
+            self._give_up(producer, f"no word of any record for {self._silent_limit} s")
 
     def _connect(self) -> None:
         trouble = self._find_trouble() or self._build()
@@ -275,18 +293,23 @@ class RequestPublisher:
             # Otherwise the first request of each topic would pay for this look-up.
             with contextlib.suppress(kafka_errors.KafkaError):
                 producer.partitions_for(topic)
+        self._pulse = Pulse()
         self._producer = producer
         self._connected.set()
         return None
 
     def _give_up_if_lost(self, producer: Any, error: Exception) -> None:
+        if isinstance(error, _PRODUCER_IS_LOST):
+            self._give_up(producer, str(error))
+
+    def _give_up(self, producer: Any, reason: str) -> None:
         # What a producer that was given up still fails must not cost its successor.
-        if not isinstance(error, _PRODUCER_IS_LOST) or producer is not self._producer:
+        if producer is not self._producer:
             return
         self._producer = None
         self._connected.clear()
-        self._trouble = f"the producer is being rebuilt after {error}"
-        logger.error("the producer fails every send from now on (%s): rebuilding it", error)
+        self._trouble = f"the producer is being rebuilt after {reason}"
+        logger.error("the producer fails every send from now on (%s): rebuilding it", reason)
         # Not here: this runs on the producer's own thread, which close() waits for.
         threading.Thread(target=_close_producer, args=(producer,), daemon=True).start()
         self._wanted.set()

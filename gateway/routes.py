@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request, url_for
 from werkzeug.exceptions import NotFound
 
 from gateway.admission import Admission
+from gateway.breaker import Breakers
 from gateway.errors import (
     DOCUMENTED,
     BodyTooLarge,
@@ -43,15 +44,22 @@ class Exchange:
     Args:
         requester: exchanges a request for its reply.
         admission: turns requests away before they are read.
+        breakers: turn away, likewise, those whose responder is dead.
         reply_topic: where responders reply to.
         max_body_bytes: the largest body that is forwarded.
     """
 
     def __init__(
-        self, requester: Requester, admission: Admission, reply_topic: str, max_body_bytes: int
+        self,
+        requester: Requester,
+        admission: Admission,
+        breakers: Breakers,
+        reply_topic: str,
+        max_body_bytes: int,
     ) -> None:
         self._requester = requester
         self._admission = admission
+        self._breakers = breakers
         self._reply_topic = reply_topic
         self._max_body_bytes = max_body_bytes
 
@@ -59,7 +67,7 @@ class Exchange:
         """Return the view of *route*."""
 
         def exchange(**parameters: object) -> Response:
-            with self._admission.admit():
+            with self._admission.admit(), self._breakers.admit(route.topic):
                 body = self._body()
 
                 def new_request(correlation_id: str, deadline_ms: int) -> Request:
@@ -140,7 +148,11 @@ def probes(readiness: Readiness) -> Blueprint:
     @blueprint.get("/readyz")
     def readyz() -> Response:
         problems = readiness.problems()
-        state = {"status": "not ready" if problems else "ready", "problems": problems}
+        state = {
+            "status": "not ready" if problems else "ready",
+            "problems": problems,
+            "warnings": readiness.warnings(),
+        }
         return _json(state, 503 if problems else 200, {"Cache-Control": "no-store"})
 
     return blueprint

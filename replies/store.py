@@ -5,8 +5,7 @@ Both ends of the hand-over stand side by side here, so that key, encoding and ti
 drift apart. The replies process puts; the gateway fetches.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from redis import Redis
@@ -23,24 +22,23 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from replies.contract import Outcome, Reply
+from replies import saved
+from replies.contract import Reply
 from replies.correlation import CorrelationId
-from replies.errors import StoreUnavailable, UnusableReply
+from replies.errors import StoreUnavailable
 
 #: One Redis command may take this long. Below the shortest deadline, because whoever calls has a
 #: loop of its own that tries again: redis-py's retries would only add up behind its back.
 SOCKET_TIMEOUT_S = 0.25
 #: A reply that comes just before its time is up stays this long, so that the last look finds it.
 MIN_TTL_MS = 1_000
-#: How long the word of a replies process that it reads the reply topic holds.
-SERVED_S = 10
 
 _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (AuthenticationError, "Redis refuses the password: correct REDIS_URL"),
     (
         NoPermissionError,
         "Redis denies this user a command or key: "
-        "allow SET, MGET, EXISTS and PING on reply:* and served:*",
+        "allow SET, GET, MGET, PTTL and PING on reply:*, served:*, answered:* and handling:*",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
@@ -77,25 +75,8 @@ class ReplyStore:
     def connect(
         cls, url: str, retention_s: float, *, tls_verify: bool = True, max_connections: int = 32
     ) -> "ReplyStore":
-        """
-        Return a store on the Redis at *url*; no connection is opened before it is needed.
-
-        Args:
-            tls_verify: whether the certificate of a ``rediss://`` server is checked.
-            max_connections: more than that at once is an error, not a wait.
-        """
-        unverified = (
-            {} if tls_verify or not url.startswith("rediss:") else {"ssl_cert_reqs": "none"}
-        )
-        redis = Redis.from_url(
-            url,
-            **unverified,
-            max_connections=max_connections,
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=SOCKET_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=30,
-        )
+        """Return a store on the Redis at *url*; see open_redis()."""
+        redis = open_redis(url, tls_verify=tls_verify, max_connections=max_connections)
         return cls(redis, retention_s)
 
     def put_many(self, replies: Sequence[tuple[CorrelationId, Reply]]) -> list[Put]:
@@ -115,11 +96,11 @@ class ReplyStore:
                 # NX: the first reply wins; a redelivered record cannot change an answer already
                 # given. PX in the same command: a crash in between would leave a key for ever.
                 ttl_ms = max(remaining_ms, MIN_TTL_MS)
-                pipeline.set(reply_key(cid.text), _encode(reply), nx=True, px=ttl_ms)
+                pipeline.set(reply_key(cid.text), saved.to_bytes(reply), nx=True, px=ttl_ms)
         try:
             answers = iter(pipeline.execute())
         except RedisError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         return [
             Put.EXPIRED if remaining_ms <= 0 else Put.STORED if next(answers) else Put.DUPLICATE
             for _, _, remaining_ms in live
@@ -141,9 +122,11 @@ class ReplyStore:
         try:
             values = self._redis.mget([reply_key(cid) for cid in correlation_ids])
         except RedisError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         found = zip(correlation_ids, values, strict=True)
-        return {cid: _decode(cid, value) for cid, value in found if isinstance(value, bytes)}
+        return {
+            cid: saved.from_bytes(cid, value) for cid, value in found if isinstance(value, bytes)
+        }
 
     def fetch(self, correlation_id: str) -> Reply | None:
         """
@@ -168,31 +151,45 @@ class ReplyStore:
         try:
             self._redis.ping()
         except RedisError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
-    def mark_served(self, reply_topic: str) -> None:
+    def leave_words(self, words: Mapping[str, str], hold_s: int) -> None:
         """
-        Note that some replies process reads *reply_topic*; it holds for SERVED_S.
-
-        Raises:
-            StoreUnavailable: when Redis refuses or does not answer.
-        """
-        try:
-            self._redis.set(_served_key(reply_topic), b"", ex=SERVED_S)
-        except RedisError as error:
-            raise _unavailable(error) from error
-
-    def is_served(self, reply_topic: str) -> bool:
-        """
-        Say whether a replies process has read *reply_topic* within SERVED_S.
+        Keep each of *words* under its name for *hold_s*, for other processes to find.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
+        pipeline = self._redis.pipeline(transaction=False)
+        for name, word in words.items():
+            pipeline.set(_word_key(name), word, ex=hold_s)
         try:
-            return bool(self._redis.exists(_served_key(reply_topic)))
+            pipeline.execute()
         except RedisError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
+
+    def words(self, names: Sequence[str], hold_s: int) -> list[tuple[bytes | None, int]]:
+        """
+        Return what was left under each of *names*, with its age in ms; None where nothing holds.
+
+        Args:
+            hold_s: for how long they were left.
+
+        Raises:
+            StoreUnavailable: when Redis refuses or does not answer.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.get(_word_key(name))
+            pipeline.pttl(_word_key(name))
+        try:
+            found = pipeline.execute()
+        except RedisError as error:
+            raise unavailable(error) from error
+        return [
+            (word, max(0, hold_s * 1000 - remaining_ms))
+            for word, remaining_ms in zip(found[::2], found[1::2], strict=True)
+        ]
 
     def evicting_policy(self) -> str | None:
         """
@@ -214,40 +211,38 @@ class ReplyStore:
         return correlation_id.remaining_ms(self._retention_ms)
 
 
+def open_redis(url: str, *, tls_verify: bool, max_connections: int) -> Redis:
+    """
+    Return a client of the Redis at *url*; no connection is opened before it is needed.
+
+    Args:
+        tls_verify: whether the certificate of a ``rediss://`` server is checked.
+        max_connections: more than that at once is an error, not a wait.
+    """
+    unverified = {} if tls_verify or not url.startswith("rediss:") else {"ssl_cert_reqs": "none"}
+    return Redis.from_url(
+        url,
+        **unverified,
+        max_connections=max_connections,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=30,
+    )
+
+
 def reply_key(correlation_id: str) -> str:
     """Return the Redis key of the reply to *correlation_id*."""
     # The hash tag keeps the keys of one node in one slot of a Redis Cluster, where MGET needs them.
     return f"reply:{{{correlation_id.partition('.')[0]}}}:{correlation_id}"
 
 
-def _served_key(reply_topic: str) -> str:
-    return f"served:{reply_topic}"
+def _word_key(name: str) -> str:
+    return f"served:{name}"
 
 
-def _encode(reply: Reply) -> bytes:
-    head = [reply.correlation_id, reply.status, reply.outcome, reply.detail, reply.headers]
-    return json.dumps(head).encode() + b"\n" + reply.body
-
-
-def _decode(correlation_id: str, value: bytes) -> Reply:
-    head, _, body = value.partition(b"\n")
-    try:
-        stored_id, status, outcome, detail, headers = json.loads(head)
-        reply = Reply(stored_id, body, int(status), _pairs(headers), Outcome(outcome), str(detail))
-    except (ArithmeticError, RecursionError, TypeError, ValueError):
-        return Reply.unusable(UnusableReply(correlation_id, "what is stored for it is not a reply"))
-    if stored_id != correlation_id:
-        return Reply.unusable(
-            UnusableReply(correlation_id, "what is stored for it answers another id")
-        )
-    return reply
-
-
-def _pairs(headers: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((str(name), str(value)) for name, value in headers)
-
-
-def _unavailable(error: RedisError) -> StoreUnavailable:
+def unavailable(error: RedisError) -> StoreUnavailable:
+    """Return what *error* means to whoever runs this."""
     for kind, advice in _WHAT_TO_DO:
         if isinstance(error, kind):
             return StoreUnavailable(advice, error)

@@ -10,6 +10,7 @@ import responder.handlers  # noqa: F401  # its functions register themselves
 from preflight import wait_until
 from replies.consuming import ResilientConsumer, consumer_options
 from replies.watchdog import Watchdog
+from responder.redis_journal import RedisJournal
 from responder.registry import registered
 from responder.worker import ResponderWorker
 from settings import Settings
@@ -28,6 +29,7 @@ def main() -> None:
     if clients is None:
         return
     consumer, producer = clients
+    journal = _journal(settings)
     logger.info("answering topics %s", ", ".join(handlers))
     try:
         ResponderWorker(
@@ -37,11 +39,29 @@ def main() -> None:
             settings.responder_threads,
             watchdog,
             settings.reply_retention_s,
+            journal,
         ).run(stop)
     finally:
         watchdog.stop()
         producer.close(timeout=5)
+        if journal is not None:
+            journal.close()
     logger.info("stopped")
+
+
+def _journal(settings: Settings) -> RedisJournal | None:
+    if settings.responder_journal == "off":
+        return None
+    journal = RedisJournal.connect(
+        settings.redis_url,
+        settings.prefixed(settings.responder_group),
+        settings.responder_journal_ttl_s,
+        tls_verify=settings.redis_tls_verify,
+        # One for each handler, and one to renew their claims.
+        max_connections=settings.responder_threads + 1,
+    )
+    journal.start()
+    return journal
 
 
 def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, Any]:

@@ -21,6 +21,10 @@ class HandlerError(Exception):
         self.status = status
         self.detail = detail
 
+    def reply_to(self, request: Request) -> Reply:
+        """Return the reply that tells the client of *request*."""
+        return Reply.problem(request, self.status, "Request refused", self.detail)
+
 
 class Handlers:
     """The handlers of one responder, by topic (without KAFKA_PREFIX)."""

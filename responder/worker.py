@@ -21,7 +21,9 @@ from replies.correlation import epoch_ms
 from replies.errors import MalformedRecord
 from replies.sparing import SparingLog
 from replies.watchdog import Watchdog
+from responder.journal import Journal
 from responder.lanes import Lanes
+from responder.once import Once
 from responder.progress import PartitionProgress
 from responder.registry import Handler, HandlerError
 
@@ -44,10 +46,6 @@ _TOO_LARGE = (
 )
 
 
-#: Value and headers.
-ReplyRecord = tuple[bytes, list[tuple[str, bytes]]]
-
-
 class ResponderWorker:
     """
     Answers the requests of several topics with plain functions.
@@ -59,6 +57,7 @@ class ResponderWorker:
         threads: how many requests are handled at once.
         watchdog: is told each time the loop turns.
         reply_retention_s: how long after its deadline a reply is still of use to somebody.
+        journal: keeps a request that is delivered again from being handled again; None for none.
     """
 
     def __init__(
@@ -69,6 +68,7 @@ class ResponderWorker:
         threads: int,
         watchdog: Watchdog,
         reply_retention_s: float = 0.0,
+        journal: Journal | None = None,
     ) -> None:
         self._consumer = consumer
         self._producer = producer
@@ -77,13 +77,15 @@ class ResponderWorker:
         self._max_backlog = threads * BACKLOG_PER_THREAD
         self._watchdog = watchdog
         self._retention_ms = CLOCK_TOLERANCE_MS + round(reply_retention_s * 1000)
+        self._once = None if journal is None else Once(journal, self._is_wanted, self._count)
         self._warn = SparingLog(logger)
         self._give_up_s = math.inf  # monotonic clock; set when we are told to stop
         self._lock = threading.Lock()  # guards the four below: handlers finish on their own threads
         self._progress: dict[Any, PartitionProgress] = {}
         self._committed: dict[Any, int] = {}
         self._backlog = 0
-        #: What became of the requests: answered, failed, expired, malformed, unsent, skipped.
+        #: What became of the requests: answered, failed, repeated, expired, malformed,
+        #: unsent, skipped.
         self.counts: Counter[str] = Counter()
         self._committed_s = self._summary_s = time.monotonic()
         self._summarised = 0
@@ -149,26 +151,48 @@ class ResponderWorker:
                 late_ms / 1000,
             )
             return True
-        return self._send(request, self._handle(request))
+        reply = self._reply(request)
+        if reply is not None:
+            return self._send(request, reply)
+        if self._is_stopping():
+            return False
+        self._count("expired")
+        self._warn.warning(
+            "%s: dropped, its deadline passed before it could begin", request.correlation_id
+        )
+        return True
 
-    def _handle(self, request: Request) -> ReplyRecord:
+    def _reply(self, request: Request) -> Reply | None:
+        """Return the reply to *request*; None when the journal has not let it begin."""
+        if self._once is None:
+            return self._handle(request)
+        return self._once.answer(request, self._handle)
+
+    def _is_wanted(self, request: Request) -> bool:
+        """Say whether *request* may still begin: here, or when it is delivered again."""
+        return not self._is_stopping() and epoch_ms() <= request.deadline_ms + CLOCK_TOLERANCE_MS
+
+    def _is_stopping(self) -> bool:
+        return self._give_up_s < math.inf
+
+    def _handle(self, request: Request) -> Reply:
         try:
-            record = _encoded(self._handlers[request.topic](request))
+            reply = _checked(self._handlers[request.topic](request))
         except HandlerError as error:
             self._count("failed")
-            return Reply.problem(request, error.status, "Request refused", error.detail).encode()
+            return error.reply_to(request)
         except (Exception, SystemExit):
             # The trace is for our log; the client gets the fact.
             logger.exception("%s: the handler of %s failed", request.correlation_id, request.topic)
             self._count("failed")
             detail = f"the handler of {request.topic} failed"
-            return Reply.problem(request, 500, "Responder failed", detail).encode()
+            return Reply.problem(request, 500, "Responder failed", detail)
         self._count("answered")
-        return record
+        return reply
 
-    def _send(self, request: Request, record: ReplyRecord) -> bool:
+    def _send(self, request: Request, reply: Reply) -> bool:
         """Offer the reply until the broker has it or nobody can want it; False when stopped."""
-        value, headers = record
+        value, headers = reply.encode()
         while time.monotonic() < self._give_up_s:
             try:
                 future = self._producer.send(
@@ -236,11 +260,12 @@ class ResponderWorker:
             logger.info("requests so far: %s", ", ".join(f"{k} {n}" for k, n in counts.items()))
 
 
-def _encoded(reply: Reply) -> ReplyRecord:
-    """Return the record of what a handler returned; raises TypeError when that is no reply."""
+def _checked(reply: Reply) -> Reply:
+    """Return what a handler returned; raises when that is no reply that can be published."""
     if not isinstance(reply, Reply) or not isinstance(reply.body, bytes):
         raise TypeError(f"a handler has to return a Reply with a body of bytes, not {reply!r:.200}")
-    return reply.encode()
+    reply.encode()
+    return reply
 
 
 def _place(record: Any) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import TopicPartition
+from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
 from gateway.publisher import Publication, PublishRefused
@@ -167,6 +168,7 @@ class FakeRecord:
     key: bytes | None = None
     topic: str = "replies"
     partition: int = 0
+    timestamp: int = 0  # Unix time in milliseconds
 
 
 Batch = dict[TopicPartition, list[FakeRecord]]
@@ -211,6 +213,7 @@ class FakeConsumer:
         self.metadata_error: Exception | None = None
         self.positions: dict[TopicPartition, int] = {}
         self.ends: dict[TopicPartition, int] = {}
+        self.highwaters: dict[TopicPartition, int] = {}
         self.offsets_by_time: dict[TopicPartition, Any] = {}
         self.asked_since_ms: dict[TopicPartition, int] = {}
         self.subscribed: list[str] = []
@@ -262,6 +265,11 @@ class FakeConsumer:
         if self.metadata_error is not None:
             raise self.metadata_error
         return {p.partition for p in self.partitions if p.topic == topic}
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        if partition not in self.assigned:
+            raise kafka_errors.IllegalStateError("not assigned")
+        return self.highwaters.get(partition)
 
     def subscribe(self, topics: Sequence[str]) -> None:
         self.subscribed = list(topics)

@@ -9,6 +9,7 @@ from gateway import mailbox as mailbox_module
 from gateway.mailbox import MAX_PAUSE_S, MIN_PAUSE_S, Mailbox, Waiter
 from replies.contract import Reply
 from replies.errors import StoreUnavailable
+from replies.watchdog import EXIT_CODE, Watchdog
 from tests.fakes import eventually
 
 
@@ -228,7 +229,7 @@ def test_closing_between_two_looks_ends_the_poller(store, monkeypatch):
     assert mailbox._thread is not None
     mailbox._thread.join(0.5)
     alive = mailbox._thread.is_alive()
-    mailbox._wake.set()  # let it go, whatever came out
+    mailbox.close()  # let it go, whatever came out
 
     assert not alive
 
@@ -273,6 +274,40 @@ def test_the_poller_survives_what_nobody_expected(store, new_id, monkeypatch):
     mailbox.close()
 
     assert reply is not None
+
+
+class CountedBeats(Watchdog):
+    """A watchdog that ends nothing."""
+
+    def __init__(self):
+        super().__init__("the poller of the test", end=lambda code: None)
+        self.beats = 0
+
+    def beat(self):
+        self.beats += 1
+
+
+def test_the_poller_shows_that_it_is_alive_also_when_nobody_waits(store, monkeypatch):
+    monkeypatch.setattr("gateway.mailbox.IDLE_PAUSE_S", 0.005)
+    watchdog = CountedBeats()
+    mailbox = Mailbox(store, watchdog)
+    mailbox.start()
+    eventually(lambda: watchdog.beats > 3)
+    mailbox.close()
+
+
+def test_a_poller_that_hangs_ends_the_process(store, new_id, monkeypatch):
+    hangs = threading.Event()
+    ended: list[int] = []
+    monkeypatch.setattr(store, "fetch_many", lambda ids: hangs.wait(30) and {})
+    mailbox = Mailbox(store, Watchdog("the poller of the test", 0.05, ended.append))
+    mailbox.start()
+    with mailbox.expecting(new_id().text):
+        eventually(lambda: ended)
+    hangs.set()
+    mailbox.close()
+
+    assert ended == [EXIT_CODE]
 
 
 def test_pauses_are_short_enough_to_be_of_use():

@@ -368,6 +368,42 @@ def test_what_the_lost_producer_still_fails_does_not_cost_the_new_one(new_publis
     assert publisher._producer is brokers.producers[1]
 
 
+def test_a_producer_that_says_nothing_any_more_is_replaced(
+    new_publisher, brokers, monkeypatch, caplog
+):
+    monkeypatch.setattr("gateway.publisher.LOOK_PAUSE_S", 0.005)
+    brokers.next_producers.append(FakeProducer(FakeFuture()))  # its thread has died: no word ever
+    publisher = new_publisher()
+    publication = publisher.publish(REQUEST, 10, never)
+    eventually(lambda: len(brokers.producers) == 2 and brokers.producers[0].closed)
+
+    assert "no word of any record for 6 s" in caplog.text
+    assert not publication.acknowledged  # nor refused: nobody knows
+    assert publisher.publish(REQUEST, 10, never).acknowledged
+
+
+def test_a_producer_that_answers_or_has_nothing_to_do_is_kept(new_publisher, brokers, monkeypatch):
+    monkeypatch.setattr("gateway.publisher.LOOK_PAUSE_S", 0.001)
+    publisher = new_publisher()
+    assert publisher.publish(REQUEST, 10, never).acknowledged
+    assert not publisher._pulse._owed
+    with pytest.raises(PublishRefused):
+        publisher.publish(replace(REQUEST, topic=""), 10, never)
+    assert not publisher._pulse._owed
+    looks: list[int] = []
+    look = publisher._pulse.look
+
+    def noted():
+        looks.append(look())
+        return looks[-1]
+
+    monkeypatch.setattr(publisher._pulse, "look", noted)
+    eventually(lambda: len(looks) > 20)
+
+    assert set(looks) == {0}
+    assert len(brokers.producers) == 1
+
+
 def test_an_ordinary_failure_keeps_the_producer(new_publisher, brokers):
     future = FakeFuture()
     brokers.next_producers.append(FakeProducer(future))

@@ -9,6 +9,7 @@ import pytest
 
 from gateway import create_app
 from gateway.admission import Admission
+from gateway.breaker import Breakers
 from gateway.errors import DOCUMENTED
 from gateway.lifecycle import Lifecycle
 from gateway.publisher import PublishRefused, PublishTooLarge
@@ -58,6 +59,7 @@ def new_gateway(ids, mailbox, publisher, store):
             routes=ROUTES,
             requester=requester,
             admission=Admission(max_in_flight, lambda: draining[0]),
+            breakers=Breakers(tuple(r.topic for r in ROUTES), reply_timeout_s),
             store=store,
             ids=ids,
             readiness=Readiness((), lambda: draining[0]),
@@ -663,6 +665,15 @@ def test_what_is_missing_is_told_in_words(gateway, new_gateway, monkeypatch):
 
     assert response.status_code == 503
     assert response.get_json()["problems"] == ["topic missing: orders; create it"]
+
+
+def test_a_warning_is_told_and_does_not_end_readiness(gateway, monkeypatch):
+    monkeypatch.setattr(Readiness, "warnings", lambda self: ["the clocks differ"])
+
+    response = gateway.request("GET", "/readyz")
+
+    assert response.status_code == 200
+    assert response.get_json()["warnings"] == ["the clocks differ"]
 
 
 @pytest.mark.parametrize("kind", sorted(DOCUMENTED))

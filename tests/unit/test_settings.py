@@ -34,6 +34,7 @@ def test_the_defaults_are_those_that_are_documented():
     assert (settings.reply_timeout_s, settings.reply_timeout_status) == (3.0, 503)
     assert (settings.reply_retention_s, settings.replies_mode) == (60.0, "group")
     assert (settings.responder_threads, settings.max_body_bytes) == (16, 900_000)
+    assert (settings.responder_journal, settings.responder_journal_ttl_s) == ("off", 3_600.0)
     assert settings.routes_file == Path("routes.toml")
     assert settings.log_format == "text"
     assert settings.redis_tls_verify is True
@@ -66,6 +67,20 @@ def test_a_process_asks_only_for_what_it_needs():
     settings = Settings.from_env({"KAFKA_URL": "b:1"}, needs=("KAFKA_URL",))
 
     assert settings.secret_key == settings.redis_url == ""
+
+
+@pytest.mark.parametrize("url", ["", None])
+def test_a_journal_in_redis_needs_a_redis_whoever_asks(url):
+    env = {"KAFKA_URL": "b:1", "RESPONDER_JOURNAL": "redis"} | (
+        {} if url is None else {"REDIS_URL": url}
+    )
+    for needs in (("KAFKA_URL",), ("KAFKA_URL", "REDIS_URL")):
+        with pytest.raises(SettingsError) as caught:
+            Settings.from_env(env, needs=needs)
+        (problem,) = caught.value.problems
+        assert problem.startswith("REDIS_URL is not set: give the Redis")
+    assert Settings.from_env(env | {"REDIS_URL": "redis://h"}, needs=("KAFKA_URL",)).redis_url
+    assert not Settings.from_env({"KAFKA_URL": "b:1"}, needs=("KAFKA_URL",)).redis_url
 
 
 def test_all_that_is_wrong_is_told_at_once():

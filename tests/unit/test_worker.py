@@ -14,7 +14,9 @@ from replies.consuming import ResilientConsumer
 from replies.contract import Reply, Request
 from replies.correlation import epoch_ms
 from replies.watchdog import Watchdog
+from responder import once as once_module
 from responder import worker as worker_module
+from responder.redis_journal import RedisJournal
 from responder.registry import HandlerError
 from responder.worker import ResponderWorker
 from tests.fakes import FakeConsumer, FakeFuture, FakeProducer, FakeRecord, eventually
@@ -27,12 +29,13 @@ def short_pauses(monkeypatch):
     monkeypatch.setattr(worker_module, "COMMIT_PAUSE_S", 0.0)
     monkeypatch.setattr(worker_module, "REPLY_PAUSE_S", 0.005)
     monkeypatch.setattr(worker_module, "FINISH_S", 0.5)
+    monkeypatch.setattr(once_module, "JOURNAL_PAUSE_S", 0.005)
 
 
 class Running:
     """A worker in a thread of its own."""
 
-    def __init__(self, handler, producer, threads):
+    def __init__(self, handler, producer, threads, journal):
         self.kafka = FakeConsumer(P0, P1)
         self.producer = producer
         self.worker = ResponderWorker(
@@ -41,6 +44,7 @@ class Running:
             {"orders": handler},
             threads,
             Watchdog("the test"),
+            journal=journal,
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.worker.run, args=(self.stop,))
@@ -65,8 +69,8 @@ class Running:
 def run():
     started = []
 
-    def start(handler=Reply.to, producer=None, threads=4):
-        started.append(Running(handler, producer or FakeProducer(), threads))
+    def start(handler=Reply.to, producer=None, threads=4, journal=None):
+        started.append(Running(handler, producer or FakeProducer(), threads, journal))
         return started[-1]
 
     yield start
@@ -370,9 +374,9 @@ def test_shutdown_answers_and_commits_what_has_begun_and_leaves_the_rest(run):
 
 def test_the_watchdog_is_told_each_time_the_loop_turns(run):
     running = run()
-    running.worker._watchdog._last_s = 0
+    running.worker._watchdog._beaten = False
 
-    eventually(lambda: running.worker._watchdog._last_s > 0)
+    eventually(lambda: running.worker._watchdog._beaten)
 
 
 def test_what_became_of_the_requests_is_summed_up_at_the_end(run, caplog):
@@ -419,3 +423,149 @@ def test_a_reply_that_nobody_waits_for_any_more_is_given_up(run):
     running.feed(record("the-id", 0, due_in_ms=-worker_module.CLOCK_TOLERANCE_MS + 200))
 
     eventually(lambda: running.committed() == 1, within_s=1)
+
+
+@pytest.fixture
+def journal(redis):
+    return RedisJournal(redis, "responder", ttl_s=100)
+
+
+def counting(effects):
+    """Return a handler that notes each of its effects."""
+
+    def handler(request):
+        effects.append(request.correlation_id)
+        return Reply.to(request, b"%d" % len(effects))
+
+    return handler
+
+
+@pytest.mark.parametrize("key", [b"same", None], ids=["one lane", "two lanes"])
+def test_a_request_that_comes_twice_is_handled_once_and_answered_twice(run, journal, key):
+    effects: list[str] = []
+    running = run(counting(effects), journal=journal)
+    running.feed(*[replace(record("the-id", offset, key=b"k"), key=key) for offset in (0, 1)])
+    eventually(lambda: running.committed() == 2)
+
+    assert effects == ["the-id"]
+    assert [sent.value for sent in running.producer.sent] == [b"1", b"1"]
+    assert running.worker.counts == {"answered": 1, "repeated": 1}
+
+
+def test_without_a_journal_a_request_that_comes_twice_is_handled_twice(run):
+    effects: list[str] = []
+    running = run(counting(effects))
+    running.feed(record("the-id", 0), record("the-id", 1))
+    eventually(lambda: running.committed() == 2)
+
+    assert effects == ["the-id"] * 2
+
+
+def test_a_successor_repeats_the_reply_that_a_dead_worker_had_saved(run, journal, redis):
+    effects: list[str] = []
+    producer = FakeProducer()
+    producer.always = kafka_errors.KafkaTimeoutError("asleep")
+    first = run(counting(effects), producer, journal=journal)
+    first.feed(record("the-id", 0))
+    eventually(lambda: first.worker.counts["answered"] == 1)
+    first.end()
+    successor = run(counting(effects), journal=RedisJournal(redis, "responder", ttl_s=100))
+    successor.feed(record("the-id", 0))
+    eventually(lambda: successor.committed() == 1)
+
+    assert first.committed() in (None, 0)
+    assert effects == ["the-id"]
+    assert successor.replies()["the-id"].value == b"1"
+
+
+def test_a_failure_is_remembered_like_any_other_reply(run, journal):
+    effects: list[str] = []
+
+    def broken(request):
+        effects.append(request.correlation_id)
+        raise RuntimeError("after the effect")
+
+    running = run(broken, journal=journal)
+    running.feed(record("the-id", 0), record("the-id", 1))
+    eventually(lambda: running.committed() == 2)
+
+    assert effects == ["the-id"]
+    assert [sent.header("status") for sent in running.producer.sent] == ["500", "500"]
+
+
+def test_without_its_journal_a_request_waits_and_is_handled_when_it_is_back(
+    run, journal, redis_server, caplog
+):
+    effects: list[str] = []
+    redis_server.connected = False
+    running = run(counting(effects), journal=journal)
+    running.feed(record("the-id", 0))
+    eventually(lambda: "not handled, the journal cannot be asked" in caplog.text)
+    before = (list(effects), running.committed())
+    redis_server.connected = True
+    eventually(lambda: running.committed() == 1)
+
+    assert before in (([], None), ([], 0))
+    assert effects == ["the-id"]
+
+
+def test_without_its_journal_a_request_is_dropped_at_its_deadline(
+    run, journal, redis_server, caplog
+):
+    effects: list[str] = []
+    redis_server.connected = False
+    running = run(counting(effects), journal=journal)
+    running.feed(record("the-id", 0, due_in_ms=-worker_module.CLOCK_TOLERANCE_MS + 200))
+    eventually(lambda: running.committed() == 1)
+
+    assert effects == []
+    assert running.producer.sent == []
+    assert running.worker.counts == {"expired": 1}
+    assert "the-id: dropped, its deadline passed before it could begin" in caplog.text
+
+
+def test_a_worker_that_is_stopped_leaves_what_its_journal_has_not_let_begin(
+    run, journal, redis_server, caplog
+):
+    effects: list[str] = []
+    redis_server.connected = False
+    running = run(counting(effects), journal=journal)
+    running.feed(record("the-id", 3))
+    eventually(lambda: "not handled" in caplog.text)
+    running.end()
+
+    assert effects == []
+    assert running.committed() in (None, 3)
+    assert not running.worker.counts
+
+
+def test_a_reply_that_is_not_saved_yet_is_not_published(run, journal, redis_server, caplog):
+    def losing_redis(request):
+        redis_server.connected = False
+        return Reply.to(request)
+
+    running = run(losing_redis, journal=journal)
+    running.feed(record("the-id", 0))
+    eventually(lambda: "handled, but its reply is not saved" in caplog.text)
+    published_unsaved = list(running.producer.sent)
+    redis_server.connected = True
+    eventually(lambda: running.committed() == 1)
+
+    assert published_unsaved == []
+    assert list(running.replies()) == ["the-id"]
+
+
+def test_a_worker_that_is_stopped_publishes_also_what_cannot_be_saved(
+    run, journal, redis_server, caplog
+):
+    def losing_redis(request):
+        redis_server.connected = False
+        return Reply.to(request)
+
+    running = run(losing_redis, journal=journal)
+    running.feed(record("the-id", 0))
+    eventually(lambda: "handled, but its reply is not saved" in caplog.text)
+    running.end()
+
+    assert list(running.replies()) == ["the-id"]
+    assert running.committed() == 1

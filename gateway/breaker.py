@@ -1,0 +1,168 @@
+"""
+Who is sent on to a topic whose responder is dead: a few, to see whether it is back.
+
+Everybody who waits for a dead responder holds a place until the deadline, and soon all places are
+held: the healthy topics starve with it. Here the others are turned away at once, and the few that
+are let through find out when it answers again. There is no pause to be waited for, so a responder
+that comes back is in service with its first reply.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from gateway.errors import (
+    BadReply,
+    NotSent,
+    Problem,
+    ReplyTimeout,
+    ResponderError,
+    ResponderSilent,
+    Sent,
+)
+
+logger = logging.getLogger(__name__)
+
+#: A topic is given up when so many of its requests have ended within the window, ...
+MIN_ENDED = 20
+WINDOW_S = 10.0
+#: ... so many of them without a reply, and the last reply is older than a client waits.
+SILENT_SHARE = 0.5
+#: How many requests may be in flight to a topic that was given up.
+PROBES = 3
+
+
+class TopicBreaker:
+    """
+    What is known of one topic's responder, in this process.
+
+    Args:
+        topic: for messages.
+        reply_timeout_s: how long a client waits.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self, topic: str, reply_timeout_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._topic = topic
+        self._reply_timeout_s = reply_timeout_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._endings: deque[tuple[float, bool]] = deque()  # when, and whether without a reply
+        self._silent = 0  # how many of the endings were without a reply
+        self._replied_s = clock()
+        self._in_flight = 0
+        #: Whether only probes are let through.
+        self.is_open = False
+
+    def enter(self) -> None:
+        """
+        Take a request in.
+
+        Raises:
+            ResponderSilent: when the responder is given up and enough requests probe it.
+        """
+        with self._lock:
+            if not self.is_open or self._in_flight < PROBES:
+                self._in_flight += 1
+                return
+            silent_s = self._clock() - self._replied_s
+        raise ResponderSilent(
+            f"nothing has come back from topic {self._topic!r} for {silent_s:.0f} s: "
+            "see to its responder",
+            sent=Sent.NO,
+        )
+
+    def left(self, replied: bool | None) -> None:
+        """Note how a request ended: with a reply, in vain, or (None) for reasons of its own."""
+        with self._lock:
+            self._in_flight -= 1
+            if replied is None:
+                return
+            now_s = self._clock()
+            self._note(now_s, silent=not replied)
+            if replied:
+                self._replied_s = now_s
+                self._close()
+            elif not self.is_open and self._is_dead(now_s):
+                self.is_open = True
+                logger.error(
+                    "topic %s: %d of %d requests had no reply in time, none came for %.1f s; "
+                    "only %d at a time are let through until one does",
+                    self._topic,
+                    self._silent,
+                    len(self._endings),
+                    now_s - self._replied_s,
+                    PROBES,
+                )
+
+    def _note(self, now_s: float, silent: bool) -> None:
+        self._endings.append((now_s, silent))
+        self._silent += silent
+        while self._endings[0][0] < now_s - WINDOW_S:
+            self._silent -= self._endings.popleft()[1]
+
+    def _is_dead(self, now_s: float) -> bool:
+        ended = len(self._endings)
+        return (
+            ended >= MIN_ENDED
+            and self._silent >= ended * SILENT_SHARE
+            and now_s - self._replied_s > self._reply_timeout_s
+        )
+
+    def _close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._endings.clear()
+            self._silent = 0
+            logger.warning("topic %s: replies come again", self._topic)
+
+
+class Breakers:
+    """
+    A breaker for each topic.
+
+    Args:
+        topics: what is published to.
+        reply_timeout_s: how long a client waits.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        topics: tuple[str, ...],
+        reply_timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._by_topic = {topic: TopicBreaker(topic, reply_timeout_s, clock) for topic in topics}
+
+    @contextmanager
+    def admit(self, topic: str) -> Iterator[None]:
+        """
+        Let the block exchange one request over *topic*, and learn from how it ends.
+
+        Raises:
+            ResponderSilent: when the topic's responder is given up.
+        """
+        breaker = self._by_topic[topic]
+        breaker.enter()
+        replied: bool | None = None
+        try:
+            yield
+            replied = True
+        except Problem as problem:
+            replied = _replied(problem)
+            raise
+        finally:
+            breaker.left(replied)
+
+
+def _replied(problem: Problem) -> bool | None:
+    if isinstance(problem, (ReplyTimeout, NotSent)):
+        # What was refused at once held nobody's place.
+        return None if problem.sent is Sent.NO else False
+    return True if isinstance(problem, (BadReply, ResponderError)) else None

@@ -1,0 +1,1 @@
+"""What really breaks, broken on purpose: brokers, networks, topics, rights."""
