@@ -207,6 +207,10 @@ class RequestPublisher:
         def failed(error: Exception) -> None:
             pulse.heard()
             self._give_up_if_lost(producer, error)
+            if isinstance(error, kafka_errors.KafkaTimeoutError):
+                # Expired. Where it had been offered before, kafka-python 3.0 drops its producer id
+                # and never asks for another: it sends nothing any more, and says nothing.
+                self._give_up(producer, str(error))
             first_offer = (time.monotonic() - started_s) * 1000 < RETRY_BACKOFF_MS
             if isinstance(error, _ALWAYS_REFUSED) or (
                 first_offer and isinstance(error, _REFUSED_AT_FIRST)
@@ -354,3 +358,5 @@ def _close_producer(producer: Any) -> None:
         producer.close(timeout=1)
     except kafka_errors.KafkaError as error:
         logger.warning("the producer was closed with records unsent (%s)", error)
+        # kafka-python 3.0 has given up before it came to its thread and its connections.
+        producer._sender.force_close()

@@ -123,7 +123,7 @@ def test_sent_no_and_executed_is_a_lie_whatever_the_fault(kind):
 
 @pytest.mark.parametrize(("kind", "sent"), [(k, s) for k, given in DESIGNED.items() for s in given])
 def test_an_error_with_a_true_sent_in_a_fault_is_to_be_expected(kind, sent):
-    effects = [] if sent == "no" else None
+    effects = [] if sent == "no" else [effect(PLAIN)]
 
     assert judge(problem(kind, sent), effects, [AROUND]) is Verdict.ERROR
 
