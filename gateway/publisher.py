@@ -210,6 +210,10 @@ class RequestPublisher:
             # A producer that is lost fails all that it holds with the error of somebody else.
             is_its_own = producer is self._producer
             self._give_up_if_lost(producer, error)
+            if isinstance(error, kafka_errors.KafkaTimeoutError):
+                # Expired. Where it had been offered before, kafka-python 3.0 drops its producer id
+                # and never asks for another: it sends nothing any more, and says nothing.
+                self._give_up(producer, str(error))
             first_offer = (time.monotonic() - started_s) * 1000 < RETRY_BACKOFF_MS
             if is_its_own and (
                 isinstance(error, _ALWAYS_REFUSED)
@@ -376,3 +380,5 @@ def _close_producer(producer: Any) -> None:
         producer.close(timeout=1)
     except kafka_errors.KafkaError as error:
         logger.warning("the producer was closed with records unsent (%s)", error)
+        # kafka-python 3.0 has given up before it came to its thread and its connections.
+        producer._sender.force_close()

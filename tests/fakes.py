@@ -121,6 +121,8 @@ class FakeProducer:
         self.partitions = [0]
         self.closed = False
         self._transaction_manager = FakeTransactionManager()
+        self.close_trouble: Exception | None = None
+        self._sender = FakeSender()
 
     def partitions_for(self, topic: str) -> set[int]:
         self.looked_up.append(topic)
@@ -151,6 +153,18 @@ class FakeProducer:
 
     def close(self, timeout: float) -> None:
         self.closed = True
+        if self.close_trouble is not None:
+            raise self.close_trouble
+
+
+class FakeSender:
+    """The thread inside a KafkaProducer."""
+
+    def __init__(self) -> None:
+        self.force_closed = False
+
+    def force_close(self) -> None:
+        self.force_closed = True
 
 
 class FakeAdmin:
