@@ -49,7 +49,7 @@ app = create_app(
     requester=Requester(
         ids, mailbox, publisher, settings.reply_timeout_s, settings.reply_timeout_status
     ),
-    admission=Admission(settings.max_in_flight, lifecycle.draining),
+    admission=Admission(settings.max_in_flight),
     store=store,
     ids=ids,
     readiness=readiness,

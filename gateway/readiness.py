@@ -73,7 +73,7 @@ class Readiness:
 
     Args:
         checks: what to ask.
-        draining: says whether this process is finishing.
+        draining: says whether the server stops.
     """
 
     def __init__(self, checks: Sequence[Check], draining: Callable[[], bool]) -> None:

@@ -38,7 +38,7 @@ ROOMS = {
     },
     "redis": {"replies/store.py"},
     "itsdangerous": {"replies/correlation.py"},
-    "gunicorn": {"gateway/draining.py", "gateway/access_log.py"},
+    "gunicorn": {"gateway/worker.py", "gateway/access_log.py"},
 }
 STANDARD_LIBRARY_ONLY = {"replies/contract.py": {"replies.errors"}, "replies/errors.py": set()}
 
