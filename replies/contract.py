@@ -26,6 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 from replies.errors import MalformedRecord, UnusableReply
 
@@ -87,6 +88,8 @@ REPLY_HTTP_HEADERS = frozenset(
 _ID = re.compile(r"[!-~]{1,200}", re.ASCII)
 #: What Kafka accepts as the name of a topic.
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+#: Unix time in ms. Python's int() reads far more, and numbers that no clock can be compared with.
+_DEADLINE = re.compile(r"[0-9]{1,15}", re.ASCII)
 MAX_HEADER_BYTES = 8_000
 MAX_HEADERS_BYTES = 32_000
 
@@ -154,10 +157,9 @@ class Request:
         """
         text = _text_headers(headers)
         known = {name: values[-1] for name, values in text.items()}
-        try:
-            deadline_ms = int(known.get(DEADLINE, ""))
-        except ValueError:
-            raise MalformedRecord(f"header {DEADLINE!r} is not a Unix time in ms") from None
+        deadline_ms = known.get(DEADLINE, "")
+        if not _DEADLINE.fullmatch(deadline_ms):
+            raise MalformedRecord(f"header {DEADLINE!r} is not a Unix time in ms")
         correlation_id = _single(text, ID_HEADERS, "correlation id")
         reply_topic = _single(text, REPLY_TOPIC_HEADERS, "reply topic")
         if not _ID.fullmatch(correlation_id) or not _TOPIC.fullmatch(reply_topic):
@@ -166,7 +168,7 @@ class Request:
             correlation_id=correlation_id,
             topic=topic,
             reply_topic=reply_topic,
-            deadline_ms=deadline_ms,
+            deadline_ms=int(deadline_ms),
             body=value or b"",
             content_type=known.get(CONTENT_TYPE),
             method=known.get(METHOD, "POST"),
@@ -304,7 +306,10 @@ def _http_headers(correlation_id: str, headers: Headers) -> tuple[tuple[str, str
             raise UnusableReply(
                 correlation_id, f"header {name[:40]!r} holds characters that HTTP does not allow"
             )
-        allowed.append((lower, value.decode("ascii").strip()))
+        text = value.decode("ascii").strip()
+        if lower == "location" and not _is_uri_reference(text):
+            raise UnusableReply(correlation_id, f"header {name!r} is no URI: {text[:40]!r}")
+        allowed.append((lower, text))
     if sum(len(name) + len(value) for name, value in allowed) > MAX_HEADERS_BYTES:
         raise UnusableReply(correlation_id, f"its headers exceed {MAX_HEADERS_BYTES} bytes")
     return tuple(allowed)
@@ -320,3 +325,14 @@ def _is_field_name(name: str) -> bool:
     return (
         name.isascii() and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name) and name != ""
     )
+
+
+def _is_uri_reference(value: str) -> bool:
+    """Say whether host and port of *value*, if it has any, can be told: servers look for them."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        return False
+    return True

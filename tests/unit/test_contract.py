@@ -94,6 +94,9 @@ def test_a_request_without_content_type_carries_none():
         [*ID, ("reply-topic", b"r")],
         [*ID, ("reply-topic", b"r"), ("deadline", b"soon")],
         [*ID, ("reply-topic", b"r"), ("deadline", None)],
+        [*ID, ("reply-topic", b"r"), ("deadline", b"-" + b"9" * 400)],
+        [*ID, ("reply-topic", b"r"), ("deadline", b"1_000")],
+        [*ID, ("reply-topic", b"r"), ("deadline", "\u0661".encode())],
         [*ID, ("reply-topic", b"r"), ("deadline", b"9" * 5_000)],
         [*ID, ("correlation-id", b"other"), ("reply-topic", b"r"), ("deadline", b"1")],
         [*ID, ("correlation_id", b"other"), ("reply-topic", b"r"), ("deadline", b"1")],
@@ -260,6 +263,21 @@ def test_a_header_value_that_http_does_not_allow_makes_a_reply_unusable(name, va
 def test_a_header_name_that_http_does_not_allow_makes_a_reply_unusable(name):
     with pytest.raises(UnusableReply, match="characters"):
         Reply.decode(b"", [*ID, (name, b"1")])
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "//host:port", "//host:99999", "//.example", "//" + "a" * 64]
+)
+def test_a_location_that_is_no_uri_makes_a_reply_unusable(location):
+    with pytest.raises(UnusableReply, match="no URI"):
+        Reply.decode(b"", [*ID, ("Location", location.encode())])
+
+
+@pytest.mark.parametrize("location", ["/orders/7", "", "a b", "//h:1/", "http://[::1]:80/?a=%zz#b"])
+def test_any_uri_reference_is_a_location(location):
+    reply = Reply.decode(b"", [*ID, ("location", location.encode())])
+
+    assert reply.headers == (("location", location),)
 
 
 def test_a_tab_is_allowed_within_a_header_value_and_blanks_around_it_are_dropped():
