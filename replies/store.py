@@ -234,6 +234,8 @@ def _decode(correlation_id: str, value: bytes) -> Reply:
     try:
         stored_id, status, outcome, detail, headers = json.loads(head)
         reply = Reply(stored_id, body, int(status), _pairs(headers), Outcome(outcome), str(detail))
+        if reply.outcome is Outcome.ANSWERED and not reply.fits_http():
+            raise ValueError("not what decode() returned")
     except (ArithmeticError, RecursionError, TypeError, ValueError):
         return Reply.unusable(UnusableReply(correlation_id, "what is stored for it is not a reply"))
     if stored_id != correlation_id:

@@ -374,3 +374,20 @@ def test_an_unusable_reply_keeps_its_id_and_its_reason():
     reply = Reply.unusable(UnusableReply("the-id", "because"))
 
     assert reply == Reply("the-id", status=502, outcome=Outcome.UNUSABLE, detail="because")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "fits"),
+    [
+        (200, (), True),
+        (599, (("x-a", "1"), ("location", "/a")), True),
+        (42, (), False),
+        (600, (), False),
+        (200, (("x-a", "a\r\nb: c"),), False),
+        (200, (("x-a", "é"),), False),
+        (200, (("location", "http://["),), False),
+        (200, (("content-length", "7"),), False),
+    ],
+)
+def test_a_reply_tells_whether_it_is_an_http_response(status, headers, fits):
+    assert Reply("the-id", b"", status, headers).fits_http() == fits
