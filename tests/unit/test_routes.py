@@ -455,9 +455,14 @@ def test_a_body_that_cannot_be_read_is_the_clients_fault_and_not_sent(gateway):
     assert gateway.publisher.published == []
 
 
-def test_a_body_that_breaks_off_is_not_sent_in_part(gateway):
+@pytest.mark.parametrize("terminated", [False, True], ids=["by us", "by the server"])
+def test_a_body_that_breaks_off_is_not_sent_in_part(gateway, terminated):
     response = gateway.request(
-        environ_overrides={"wsgi.input": io.BytesIO(b"x" * 5), "CONTENT_LENGTH": "10"}
+        environ_overrides={
+            "wsgi.input": io.BytesIO(b"x" * 5),
+            "wsgi.input_terminated": terminated,
+            "CONTENT_LENGTH": "10",
+        }
     )
 
     assert_problem(response, 400, "unreadable-body", "no")
