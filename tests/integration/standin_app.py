@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from gateway import create_app
 from gateway.admission import Admission
+from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
 from gateway.readiness import Readiness
 from gateway.route_table import Route
@@ -32,6 +33,7 @@ app = create_app(
     routes=[Route("/echo", "echo")],
     requester=requester,
     admission=Admission(settings.max_in_flight),
+    breakers=Breakers(("echo",), settings.reply_timeout_s),
     store=nothing,
     ids=CorrelationIds(settings.secret_key),
     readiness=Readiness((), lifecycle.draining),

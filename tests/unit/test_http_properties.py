@@ -14,6 +14,7 @@ from werkzeug.test import run_wsgi_app
 
 from gateway import create_app
 from gateway.admission import Admission
+from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
 from gateway.mailbox import Mailbox
 from gateway.readiness import Readiness
@@ -85,7 +86,8 @@ def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
         app = create_app(
             routes=ROUTES,
             requester=Requester(IDS, mailbox, publisher, 5.0),
-            admission=Admission(8, lambda: False),
+            admission=Admission(8),
+            breakers=Breakers(tuple(route.topic for route in ROUTES), 5.0),
             store=store,
             ids=IDS,
             readiness=Readiness((), lambda: False),
