@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults bench check format clean
+.PHONY: help .venv run test unit integration e2e faults bench soak leaks check format clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
@@ -40,6 +40,16 @@ faults: $(INSTALLED)  ## run the tests that kill brokers and cut networks (Java 
 bench: $(INSTALLED)  ## measure it against floor and textbook (Java 17, Maven, wrk); takes minutes
 	@exec $(BIN)/python -m bench $(BENCH)
 
+# MINUTES=10 SEED=1 MODE=group|broadcast KAFKA=embedded|apache
+SOAK = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	$(if $(MODE),--mode $(MODE)) $(if $(KAFKA),--kafka $(KAFKA))
+
+soak: $(INSTALLED)  ## load and faults for MINUTES, by SEED, in MODE and on KAFKA; judge each answer
+	@exec $(BIN)/python -m soak faults $(SOAK)
+
+leaks: $(INSTALLED)  ## load for MINUTES; see whether memory, threads, descriptors or Redis grow
+	@exec $(BIN)/python -m soak leaks $(SOAK)
+
 check: $(INSTALLED)  ## lint, formatting, types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -50,5 +60,5 @@ format: $(INSTALLED)  ## put imports and formatting in order
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environment and all caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,9 +12,11 @@ from gateway.publisher import RequestPublisher
 from gateway.readiness import Readiness
 from gateway.requester import Requester
 from gateway.route_table import RoutesError, load_routes
+from gateway.way_back import WayBack
 from logs import configure_logs
 from preflight import kafka_trouble
 from replies.correlation import CorrelationIds
+from replies.reply_path import ReplyPath
 from replies.store import ReplyStore
 from settings import Settings, SettingsError
 
@@ -43,14 +45,17 @@ publisher = RequestPublisher(
 )
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()
-readiness = Readiness.of(publisher, store, request_topics, reply_topic, lifecycle.draining)
+way_back = WayBack(
+    ReplyPath(store, reply_topic), settings.reply_timeout_s, settings.reply_retention_s
+)
+readiness = Readiness.of(publisher, request_topics, way_back, lifecycle.draining)
 lifecycle.add(mailbox, publisher, readiness)
 app = create_app(
     routes=routes,
     requester=Requester(
         ids, mailbox, publisher, settings.reply_timeout_s, settings.reply_timeout_status
     ),
-    admission=Admission(settings.max_in_flight, lifecycle.draining),
+    admission=Admission(settings.max_in_flight),
     breakers=Breakers(tuple(request_topics), settings.reply_timeout_s),
     store=store,
     ids=ids,

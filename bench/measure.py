@@ -5,7 +5,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,16 +96,6 @@ class Costs:
     def _redis_commands(self) -> int:
         stats = self._redis.info("stats")
         return int(stats["total_commands_processed"])
-
-
-def children_of(pid: int) -> list[int]:
-    """Return *pid* and the processes below it."""
-    found = [pid]
-    with suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += children_of(int(child))
-    return found
 
 
 def _cpu_s(pid: int) -> float:

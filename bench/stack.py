@@ -11,10 +11,11 @@ from typing import Self
 from redis import Redis
 
 from bench.floor import Floor
-from bench.measure import Costs, Result, children_of, with_floor, with_wrk
+from bench.measure import Costs, Result, with_floor, with_wrk
 from devstack.apache_kafka import ApacheKafka
 from devstack.child import Child
 from devstack.ports import LOOPBACK, free_port
+from devstack.proc import children_of
 from devstack.procfile import start_process
 from devstack.topics import create_topics
 from devstack.valkey import EmbeddedRedis

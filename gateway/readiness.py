@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gateway.publisher import RequestPublisher
-from replies.errors import StoreUnavailable
-from replies.store import ReplyStore
+from gateway.way_back import WayBack
 
 logger = logging.getLogger(__name__)
 
@@ -73,26 +72,32 @@ class Readiness:
 
     Args:
         checks: what to ask.
-        draining: says whether this process is finishing.
+        draining: says whether the server stops.
+        way_back: knows what does not keep requests from succeeding, yet should be seen to.
     """
 
-    def __init__(self, checks: Sequence[Check], draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        checks: Sequence[Check],
+        draining: Callable[[], bool],
+        way_back: WayBack | None = None,
+    ) -> None:
         self._checks = checks
         self._draining = draining
+        self._way_back = way_back
 
     @classmethod
     def of(
         cls,
         publisher: RequestPublisher,
-        store: ReplyStore,
         request_topics: Sequence[str],
-        reply_topic: str,
+        way_back: WayBack,
         draining: Callable[[], bool],
     ) -> "Readiness":
         """Return the readiness of a gateway that publishes to *request_topics*."""
-        kafka = Check("Kafka", lambda: _ask_kafka(publisher, [*request_topics, reply_topic]))
-        redis = Check("Redis", lambda: _ask_redis(store, reply_topic))
-        return cls((kafka, redis), draining)
+        topics = [*request_topics, way_back.topic]
+        kafka = Check("Kafka", lambda: _ask_kafka(publisher, topics))
+        return cls((kafka, Check("Redis", way_back.ask)), draining, way_back)
 
     def start(self) -> None:
         """Begin to check."""
@@ -109,6 +114,11 @@ class Readiness:
         found = [problem for check in self._checks if (problem := check.problem()) is not None]
         return ["this process is shutting down", *found] if self._draining() else found
 
+    def warnings(self) -> list[str]:
+        """Return what should be seen to although requests succeed, each in a sentence."""
+        found = None if self._way_back is None else self._way_back.warning
+        return [] if found is None else [found]
+
 
 def _ask_kafka(publisher: RequestPublisher, topics: Sequence[str]) -> str | None:
     try:
@@ -117,17 +127,4 @@ def _ask_kafka(publisher: RequestPublisher, topics: Sequence[str]) -> str | None
         return f"broker not reached: {error}"
     except LookupError as error:
         return f"topic missing: {error}; create it"
-    return None
-
-
-def _ask_redis(store: ReplyStore, reply_topic: str) -> str | None:
-    try:
-        served = store.is_served(reply_topic)
-    except StoreUnavailable as error:
-        return str(error)
-    if not served:
-        return (
-            f"no replies process reads topic {reply_topic}: start one (python -m replies), "
-            "or see its log"
-        )
     return None

@@ -97,6 +97,9 @@ class Exchange:
             # not announce its length, is seen to be too large rather than cut.
             declared = request.content_length or 0
             body = request.get_data(cache=False) if declared <= limit else b""
+            if len(body) < declared <= limit:
+                # gunicorn ends the body where the client went away, without a word.
+                raise EOFError(f"it broke off after {len(body)} of {declared} bytes")
             if declared <= limit and len(body) <= limit:
                 return body
             _discard(limit * DISCARD_FACTOR)
@@ -148,7 +151,11 @@ def probes(readiness: Readiness) -> Blueprint:
     @blueprint.get("/readyz")
     def readyz() -> Response:
         problems = readiness.problems()
-        state = {"status": "not ready" if problems else "ready", "problems": problems}
+        state = {
+            "status": "not ready" if problems else "ready",
+            "problems": problems,
+            "warnings": readiness.warnings(),
+        }
         return _json(state, 503 if problems else 200, {"Cache-Control": "no-store"})
 
     return blueprint

@@ -10,6 +10,7 @@ from replies.consuming import ResilientConsumer, consumer_options
 from replies.correlation import CorrelationIds
 from replies.errors import StoreUnavailable
 from replies.listener import ReplyListener
+from replies.reply_path import ReplyPath
 from replies.store import ReplyStore
 from replies.watchdog import Watchdog
 from settings import Settings
@@ -39,7 +40,7 @@ def main() -> None:
     _warn_about(store)
     try:
         ids = CorrelationIds(settings.secret_key)
-        ReplyListener(consumer, store, ids, watchdog, topic).run(stop)
+        ReplyListener(consumer, store, ids, watchdog, ReplyPath(store, topic)).run(stop)
     finally:
         watchdog.stop()
         store.close()

@@ -6,6 +6,7 @@ returns, at 100 % CPU. Whoever can write to a topic could so stop every reply. H
 stepped over, and no deserializers are used, which would raise in the same place.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
 from replies.gaps import GapWatch
+from replies.lag import LagWatch
 from replies.sparing import SparingLog
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,8 @@ class ResilientConsumer:
         self._consumer = consumer
         self._warn = SparingLog(logger)
         self._gaps = GapWatch()
+        self._lag = LagWatch()
+        self._known_partitions = 0
         self._poll_ms = POLL_MS
         #: How many records could not be decoded and were stepped over.
         self.undecodable = 0
@@ -95,19 +99,32 @@ class ResilientConsumer:
         """Return the next records, by partition; empty when none came in time."""
         try:
             batch = self._without_gaps(self._records(timeout_ms or self._poll_ms))
+            self._lag.note(batch, self._consumer.assignment(), self._end)
             self._poll_ms = MIN_POLL_MS if batch else min(2 * self._poll_ms, POLL_MS)
             return batch
         except Exception as error:
+            self._lag.look_away()
             if not self._step_over(error):
                 raise
             return {}
 
-    def is_assigned(self) -> bool:
-        """Say whether there are partitions to read from: the group has been joined."""
-        return bool(self._consumer.assignment())
+    def is_fresh(self, partition: Any) -> bool:
+        """Say whether what poll() returned last of *partition* was appended while we polled."""
+        return partition in self._lag.fresh
+
+    def lags_s(self) -> dict[Any, float]:
+        """Return the partitions that are ours to read now, with how late they are read."""
+        return {partition: self._lag.lag_s(partition) for partition in self._consumer.assignment()}
+
+    def partitions_of(self, topic: str) -> int:
+        """Return how many partitions *topic* has, as far as is known."""
+        with contextlib.suppress(kafka_errors.KafkaError):
+            self._known_partitions = len(self._consumer.partitions_for_topic(topic) or ())
+        return self._known_partitions
 
     def pause(self) -> None:
         """Hold every partition of now; poll() then only keeps this member in its group."""
+        self._lag.look_away()
         self._consumer.pause(*self._consumer.assignment())
 
     def resume(self) -> None:
@@ -154,6 +171,13 @@ class ResilientConsumer:
         if again and not good:
             time.sleep(GAP_PAUSE_S)
         return good
+
+    def _end(self, partition: Any) -> int | None:
+        try:
+            end: int | None = self._consumer.highwater(partition)
+        except kafka_errors.KafkaError:
+            return None  # it has just moved to another member
+        return end
 
     def _records(self, timeout_ms: int) -> Batch:
         records: Batch = self._consumer.poll(timeout_ms=timeout_ms)

@@ -18,6 +18,7 @@ from replies.consuming import Batch, ResilientConsumer
 from replies.contract import Outcome, Reply
 from replies.correlation import CorrelationId, CorrelationIds
 from replies.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable, UnusableReply
+from replies.reply_path import ReplyPath
 from replies.sparing import SparingLog
 from replies.store import ReplyStore
 from replies.watchdog import Watchdog
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 COMMIT_PAUSE_S = 0.1
 STORE_PAUSE_S = 0.2
 SUMMARY_PAUSE_S = 10.0
-#: How often the gateways are told that replies are carried.
-SERVED_PAUSE_S = 2.0
+#: How often the gateways are told what is read.
+TELL_PAUSE_S = 2.0
 
 
 class ReplyListener:
@@ -42,7 +43,7 @@ class ReplyListener:
         store: where the replies go.
         ids: tells our ids from others.
         watchdog: is told each time the loop turns.
-        topic: the reply topic; while it is read, the store is told so for the gateways' readiness.
+        path: is told what is read, for the gateways' readiness.
     """
 
     def __init__(
@@ -51,14 +52,14 @@ class ReplyListener:
         store: ReplyStore,
         ids: CorrelationIds,
         watchdog: Watchdog,
-        topic: str,
+        path: ReplyPath,
     ) -> None:
         self._consumer = consumer
         self._store = store
         self._ids = ids
         self._watchdog = watchdog
-        self._topic = topic
-        self._served_s = -math.inf
+        self._path = path
+        self._told_s = -math.inf
         self._warn = SparingLog(logger)
         self._next_offsets: dict[Any, int] = {}
         self._committed_s = 0.0
@@ -86,11 +87,9 @@ class ReplyListener:
         if batch and not self._carry(batch, stop):
             return
         now_s = time.monotonic()
-        if now_s - self._served_s > SERVED_PAUSE_S and self._consumer.is_assigned():
-            self._served_s = now_s
-            # Redis trouble is told where replies are stored.
-            with contextlib.suppress(StoreUnavailable):
-                self._store.mark_served(self._topic)
+        if now_s - self._told_s > TELL_PAUSE_S:
+            self._told_s = now_s
+            self._tell()
         if self._next_offsets and now_s - self._committed_s > COMMIT_PAUSE_S:
             self._committed_s = now_s
             offsets, self._next_offsets = self._next_offsets, {}
@@ -98,6 +97,13 @@ class ReplyListener:
         if now_s - self._summary_s > SUMMARY_PAUSE_S:
             self._summary_s = now_s
             self._summarise()
+
+    def _tell(self) -> None:
+        lags_s = {partition.partition: lag for partition, lag in self._consumer.lags_s().items()}
+        if lags_s:
+            # Redis trouble is told where replies are stored.
+            with contextlib.suppress(StoreUnavailable):
+                self._path.tell(self._consumer.partitions_of(self._path.topic), lags_s)
 
     def _carry(self, batch: Batch, stop: threading.Event) -> bool:
         """Store *batch*, however long that takes; False when stopped before."""

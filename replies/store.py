@@ -5,7 +5,7 @@ Both ends of the hand-over stand side by side here, so that key, encoding and ti
 drift apart. The replies process puts; the gateway fetches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from redis import Redis
@@ -14,6 +14,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ConnectionError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -23,30 +24,41 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from replies import saved
-from replies.contract import Reply
+from replies.contract import Outcome, Reply
 from replies.correlation import CorrelationId
-from replies.errors import StoreUnavailable
+from replies.errors import StoreUnavailable, UnusableReply
 
 #: One Redis command may take this long. Below the shortest deadline, because whoever calls has a
 #: loop of its own that tries again: redis-py's retries would only add up behind its back.
 SOCKET_TIMEOUT_S = 0.25
 #: A reply that comes just before its time is up stays this long, so that the last look finds it.
 MIN_TTL_MS = 1_000
-#: How long the word of a replies process that it reads the reply topic holds.
-SERVED_S = 10
 
 _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (AuthenticationError, "Redis refuses the password: correct REDIS_URL"),
     (
         NoPermissionError,
         "Redis denies this user a command or key: "
-        "allow SET, GET, MGET, EXISTS and PING on reply:*, served:*, answered:* and handling:*",
+        "allow SET, GET, MGET, PTTL and PING on reply:*, served:*, answered:* and handling:*",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
+    (MasterDownError, "Redis is a replica that lost its primary: point REDIS_URL at the primary"),
     (BusyLoadingError, "Redis is loading its data: wait"),
     (TimeoutError, "Redis does not answer: see whether it hangs or the network drops packets"),
     (ConnectionError, "Redis cannot be reached: start it or correct REDIS_URL"),
+)
+#: What redis-py has no class of its own for; looked for first, in Redis's own words.
+_WHAT_TO_DO_IF_IT_SAYS = (
+    ("NOREPLICAS", "Redis has fewer replicas than min-replicas-to-write: bring them back"),
+    (
+        "MISCONF",
+        "Redis cannot write to its disk: see to that, or unset stop-writes-on-bgsave-error",
+    ),
+    (
+        "max number of clients",
+        "Redis has no connection left: raise maxclients or run fewer threads",
+    ),
 )
 
 
@@ -126,9 +138,7 @@ class ReplyStore:
         except RedisError as error:
             raise unavailable(error) from error
         found = zip(correlation_ids, values, strict=True)
-        return {
-            cid: saved.from_bytes(cid, value) for cid, value in found if isinstance(value, bytes)
-        }
+        return {cid: _found(cid, value) for cid, value in found if isinstance(value, bytes)}
 
     def fetch(self, correlation_id: str) -> Reply | None:
         """
@@ -155,29 +165,43 @@ class ReplyStore:
         except RedisError as error:
             raise unavailable(error) from error
 
-    def mark_served(self, reply_topic: str) -> None:
+    def leave_words(self, words: Mapping[str, str], hold_s: int) -> None:
         """
-        Note that some replies process reads *reply_topic*; it holds for SERVED_S.
+        Keep each of *words* under its name for *hold_s*, for other processes to find.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
+        pipeline = self._redis.pipeline(transaction=False)
+        for name, word in words.items():
+            pipeline.set(_word_key(name), word, ex=hold_s)
         try:
-            self._redis.set(_served_key(reply_topic), b"", ex=SERVED_S)
+            pipeline.execute()
         except RedisError as error:
             raise unavailable(error) from error
 
-    def is_served(self, reply_topic: str) -> bool:
+    def words(self, names: Sequence[str], hold_s: int) -> list[tuple[bytes | None, int]]:
         """
-        Say whether a replies process has read *reply_topic* within SERVED_S.
+        Return what was left under each of *names*, with its age in ms; None where nothing holds.
+
+        Args:
+            hold_s: for how long they were left.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
+        pipeline = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipeline.get(_word_key(name))
+            pipeline.pttl(_word_key(name))
         try:
-            return bool(self._redis.exists(_served_key(reply_topic)))
+            found = pipeline.execute()
         except RedisError as error:
             raise unavailable(error) from error
+        return [
+            (word, max(0, hold_s * 1000 - remaining_ms))
+            for word, remaining_ms in zip(found[::2], found[1::2], strict=True)
+        ]
 
     def evicting_policy(self) -> str | None:
         """
@@ -225,12 +249,23 @@ def reply_key(correlation_id: str) -> str:
     return f"reply:{{{correlation_id.partition('.')[0]}}}:{correlation_id}"
 
 
-def _served_key(reply_topic: str) -> str:
-    return f"served:{reply_topic}"
+def _found(correlation_id: str, value: bytes) -> Reply:
+    reply = saved.from_bytes(correlation_id, value)
+    if reply.outcome is Outcome.ANSWERED and not reply.fits_http():
+        # Not what the replies process has put there.
+        return Reply.unusable(UnusableReply(correlation_id, "what is stored for it is no response"))
+    return reply
+
+
+def _word_key(name: str) -> str:
+    return f"served:{name}"
 
 
 def unavailable(error: RedisError) -> StoreUnavailable:
     """Return what *error* means to whoever runs this."""
+    for words, advice in _WHAT_TO_DO_IF_IT_SAYS:
+        if words in str(error):
+            return StoreUnavailable(advice, error)
     for kind, advice in _WHAT_TO_DO:
         if isinstance(error, kind):
             return StoreUnavailable(advice, error)

@@ -76,6 +76,9 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
         producer = KafkaProducer(
             **connection,
             client_id="rendezvous-responder",
+            # An idempotent one is lost for good when a broker forgets it or refuses one record.
+            # A reply that comes twice does no harm: the first one wins.
+            enable_idempotence=False,
             bootstrap_timeout_ms=5_000,
             request_timeout_ms=5_000,
             delivery_timeout_ms=10_000,

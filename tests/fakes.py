@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import TopicPartition
+from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
 from gateway.publisher import Publication, PublishRefused
@@ -91,6 +92,17 @@ class Sent:
         return value.decode()
 
 
+class FakeTransactionManager:
+    """What an idempotent producer knows of itself: a private place that the product looks at."""
+
+    def __init__(self) -> None:
+        self._NEEDS_EPOCH_BUMP_ERRORS: frozenset[type[Exception]] = frozenset()
+        self.is_fatal = False
+
+    def has_fatal_error(self) -> bool:
+        return self.is_fatal
+
+
 class FakeProducer:
     """
     A KafkaProducer that remembers.
@@ -108,6 +120,9 @@ class FakeProducer:
         self.looked_up: list[str] = []
         self.partitions = [0]
         self.closed = False
+        self._transaction_manager = FakeTransactionManager()
+        self.close_trouble: Exception | None = None
+        self._sender = FakeSender()
 
     def partitions_for(self, topic: str) -> set[int]:
         self.looked_up.append(topic)
@@ -138,6 +153,18 @@ class FakeProducer:
 
     def close(self, timeout: float) -> None:
         self.closed = True
+        if self.close_trouble is not None:
+            raise self.close_trouble
+
+
+class FakeSender:
+    """The thread inside a KafkaProducer."""
+
+    def __init__(self) -> None:
+        self.force_closed = False
+
+    def force_close(self) -> None:
+        self.force_closed = True
 
 
 class FakeAdmin:
@@ -167,6 +194,7 @@ class FakeRecord:
     key: bytes | None = None
     topic: str = "replies"
     partition: int = 0
+    timestamp: int = 0  # Unix time in milliseconds
 
 
 Batch = dict[TopicPartition, list[FakeRecord]]
@@ -211,6 +239,7 @@ class FakeConsumer:
         self.metadata_error: Exception | None = None
         self.positions: dict[TopicPartition, int] = {}
         self.ends: dict[TopicPartition, int] = {}
+        self.highwaters: dict[TopicPartition, int] = {}
         self.offsets_by_time: dict[TopicPartition, Any] = {}
         self.asked_since_ms: dict[TopicPartition, int] = {}
         self.subscribed: list[str] = []
@@ -262,6 +291,11 @@ class FakeConsumer:
         if self.metadata_error is not None:
             raise self.metadata_error
         return {p.partition for p in self.partitions if p.topic == topic}
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        if partition not in self.assigned:
+            raise kafka_errors.IllegalStateError("not assigned")
+        return self.highwaters.get(partition)
 
     def subscribe(self, topics: Sequence[str]) -> None:
         self.subscribed = list(topics)

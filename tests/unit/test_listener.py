@@ -4,12 +4,14 @@ import threading
 
 import pytest
 from kafka import TopicPartition
+from kafka import errors as kafka_errors
 
 from gateway.mailbox import Mailbox
 from replies.consuming import ResilientConsumer
 from replies.contract import Outcome, Reply
 from replies.correlation import CorrelationIds, epoch_ms
 from replies.listener import ReplyListener
+from replies.reply_path import ReplyPath
 from replies.watchdog import Watchdog
 from tests.fakes import FakeConsumer, FakeRecord, eventually
 
@@ -22,7 +24,7 @@ class Running:
     def __init__(self, kafka, store, ids):
         self.kafka = kafka
         self.listener = ReplyListener(
-            ResilientConsumer(kafka), store, ids, Watchdog("the test"), "replies"
+            ResilientConsumer(kafka), store, ids, Watchdog("the test"), ReplyPath(store, "replies")
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.listener.run, args=(self.stop,))
@@ -56,10 +58,14 @@ def running(kafka, store, ids):
     found.end()
 
 
-def record(cid, offset=0, value=b"body", partition=0, **headers):
+def record(cid, offset=0, value=b"body", partition=0, timestamp_ms=0, **headers):
     named = [(name, text.encode()) for name, text in headers.items()]
     return FakeRecord(
-        value, [("correlation-id", cid.text.encode()), *named], offset, partition=partition
+        value,
+        [("correlation-id", cid.text.encode()), *named],
+        offset,
+        partition=partition,
+        timestamp=timestamp_ms,
     )
 
 
@@ -287,7 +293,9 @@ def test_a_stored_reply_reaches_the_one_who_waits(running, kafka, store, ids):
 def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, new_id):
     kafka.feed(record(new_id(), 0))
     kafka.stumble(RuntimeError("a fault of ours"))
-    listener = ReplyListener(ResilientConsumer(kafka), store, ids, Watchdog("the test"), "replies")
+    listener = ReplyListener(
+        ResilientConsumer(kafka), store, ids, Watchdog("the test"), ReplyPath(store, "replies")
+    )
 
     with pytest.raises(RuntimeError, match="a fault of ours"):
         listener.run(threading.Event())
@@ -296,8 +304,20 @@ def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, 
     assert kafka.closed
 
 
-def test_the_gateways_are_told_that_replies_are_carried(running, store):
-    eventually(lambda: store.is_served("replies"))
+def test_the_gateways_are_told_what_is_read(running, kafka, store):
+    kafka.partitions.append(P1)  # somebody else's
+    path = ReplyPath(store, "replies")
+
+    eventually(lambda: (found := path.state()) and found.unread == (1,))
+
+
+def test_the_gateways_are_told_how_late_it_is_read(running, kafka, store, new_id, monkeypatch):
+    monkeypatch.setattr("replies.listener.TELL_PAUSE_S", 0.0)
+    kafka.highwaters[P0] = 10
+    kafka.feed(record(new_id(), 3, timestamp_ms=epoch_ms() - 9_000))
+    path = ReplyPath(store, "replies")
+
+    eventually(lambda: (found := path.state()) and 9 <= found.lag_s < 60)
 
 
 def test_nobody_is_told_so_before_the_group_is_joined(kafka, store, ids):
@@ -305,6 +325,19 @@ def test_nobody_is_told_so_before_the_group_is_joined(kafka, store, ids):
     running = Running(kafka, store, ids)
     try:
         eventually(lambda: kafka.polls > 3)
-        assert not store.is_served("replies")
+        assert ReplyPath(store, "replies").state() is None
     finally:
         running.end()
+
+
+def test_a_partition_that_has_just_moved_away_costs_none_of_its_replies(
+    running, kafka, store, new_id, monkeypatch
+):
+    def moved(partition):
+        raise kafka_errors.IllegalStateError("not assigned")
+
+    monkeypatch.setattr(kafka, "highwater", moved)
+    cid = new_id()
+    kafka.feed(record(cid, 0))
+
+    eventually(lambda: store.fetch(cid.text) is not None)

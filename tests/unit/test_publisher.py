@@ -409,10 +409,34 @@ def test_an_ordinary_failure_keeps_the_producer(new_publisher, brokers):
     brokers.next_producers.append(FakeProducer(future))
     publisher = new_publisher()
     publisher.publish(REQUEST, 10, never)
-    future.fail(kafka_errors.KafkaTimeoutError())
+    future.fail(kafka_errors.RequestTimedOutError())
     publisher.publish(REQUEST, 10, never)
 
     assert len(brokers.producers) == 1
+
+
+def test_a_producer_one_of_whose_records_expired_is_replaced(new_publisher, brokers):
+    future = FakeFuture()
+    brokers.next_producers.append(FakeProducer(future))
+    publisher = new_publisher()
+    publication = publisher.publish(REQUEST, 10, never)
+    future.fail(kafka_errors.KafkaTimeoutError("Expiring 1 record(s)"))
+
+    assert publisher.publish(REQUEST, 10, never).acknowledged
+    assert len(brokers.producers) == 2
+    assert publication.trouble is not None  # nobody knows what became of it
+
+
+def test_the_thread_of_a_producer_that_cannot_be_closed_in_time_is_ended(new_publisher, brokers):
+    future, producer = FakeFuture(), FakeProducer()
+    producer.troubles.append(future)
+    producer.close_trouble = kafka_errors.KafkaTimeoutError("Timeout waiting for future")
+    brokers.next_producers.append(producer)
+    publisher = new_publisher()
+    publisher.publish(REQUEST, 10, never)
+    future.fail(kafka_errors.KafkaTimeoutError("Expiring 1 record(s)"))
+
+    eventually(lambda: producer._sender.force_closed)
 
 
 def test_closing_closes_the_clients(new_publisher, brokers):

@@ -12,7 +12,7 @@ from redis import exceptions as redis_errors
 
 from replies.contract import Outcome, Reply
 from replies.errors import StoreUnavailable
-from replies.store import MIN_TTL_MS, SERVED_S, Put, ReplyStore, reply_key
+from replies.store import MIN_TTL_MS, Put, ReplyStore, reply_key
 
 
 def test_a_reply_is_fetched_as_it_was_put(store, new_id):
@@ -171,13 +171,17 @@ class RefusingRedis:
     ("error", "advice"),
     [
         (redis_errors.AuthenticationError("WRONGPASS"), "correct REDIS_URL"),
-        (redis_errors.NoPermissionError("NOPERM"), "allow SET, GET, MGET, EXISTS and PING"),
+        (redis_errors.NoPermissionError("NOPERM"), "allow SET, GET, MGET, PTTL and PING"),
         (redis_errors.OutOfMemoryError("OOM"), "raise maxmemory"),
         (redis_errors.ReadOnlyError("READONLY"), "point REDIS_URL at the primary"),
         (redis_errors.BusyLoadingError("LOADING"), "wait"),
         (redis_errors.TimeoutError("Timeout reading"), "does not answer"),
         (redis_errors.ConnectionError("Error 111"), "cannot be reached"),
-        (redis_errors.ResponseError("NOREPLICAS"), "Redis refused"),
+        (redis_errors.MasterDownError("MASTERDOWN"), "lost its primary"),
+        (redis_errors.ResponseError("Command # 1: NOREPLICAS Not enough"), "bring them back"),
+        (redis_errors.ResponseError("MISCONF Valkey is configured"), "cannot write to its disk"),
+        (redis_errors.ConnectionError("max number of clients reached"), "raise maxclients"),
+        (redis_errors.ResponseError("ERR something new"), "Redis refused"),
     ],
 )
 def test_redis_trouble_comes_with_its_reason_and_what_to_do(new_id, error, advice):
@@ -274,11 +278,12 @@ def test_a_redis_that_does_not_tell_its_policy_is_taken_as_it_is(store, monkeypa
     assert store.evicting_policy() is None
 
 
-def test_the_reply_topic_is_served_while_somebody_says_so(store, redis):
-    before = store.is_served("replies")
-    store.mark_served("replies")
+def test_words_are_found_under_their_names_while_they_hold(store, redis):
+    store.leave_words({"a": "one", "b": "two"}, hold_s=10)
+    redis.pexpire("served:b", 7_000)
+    (a, a_age_ms), (missing, _), (b, b_age_ms) = store.words(["a", "missing", "b"], hold_s=10)
 
-    assert before is False
-    assert store.is_served("replies") is True
-    assert store.is_served("others") is False
-    assert 0 < redis.pttl("served:replies") <= SERVED_S * 1000
+    assert (a, missing, b) == (b"one", None, b"two")
+    assert 9_000 < redis.pttl("served:a") <= 10_000
+    assert 0 <= a_age_ms < 1_000
+    assert 3_000 <= b_age_ms < 4_000

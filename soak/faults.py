@@ -1,0 +1,143 @@
+"""Carries faults out on the deployment, one after the other."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from devstack.server import Server
+from soak.records import Happened, write
+from soak.schedule import Fault
+from soak.topology import STOP_GRACE_S, Topology
+
+DELAY_S = 0.2
+#: Not closer than this, even where healing took longer than the schedule thought.
+LEAST_PAUSE_S = 6.0
+
+
+class Disturber:
+    """
+    Disturbs *topology* by the *faults*, in a thread of its own from start() on.
+
+    Args:
+        log: the file to which each fault is added once it is over.
+    """
+
+    def __init__(self, topology: Topology, faults: Sequence[Fault], log: Path) -> None:
+        self._topology = topology
+        self._faults = faults
+        self._log = log
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="disturber", daemon=True)
+        self._start_s = 0.0
+        #: What is disturbed now.
+        self.current = ""
+        self.happened: list[Happened] = []
+        #: Processes that had ended and nobody had asked them to.
+        self.ended: list[str] = []
+        #: Why it could not go on, if so.
+        self.failure: Exception | None = None
+
+    def start(self, start_s: float) -> None:
+        """Begin; the schedule counts from *start_s*, by the monotonic clock."""
+        self._start_s = start_s
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Heal what holds and begin nothing more."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        healed_s = 0.0
+        try:
+            for fault in self._faults:
+                due_s = max(self._start_s + fault.at_s, healed_s + LEAST_PAUSE_S)
+                if self._stop.wait(max(0.0, due_s - time.monotonic())):
+                    return
+                self.ended += self._topology.revive()
+                healed_s = self._carry_out(fault)
+        except Exception as error:  # noqa: BLE001 - whoever waits for us reports it
+            self.failure = error
+
+    def _carry_out(self, fault: Fault) -> float:
+        kind = fault.kind
+        self.current = f"{kind.name} {fault.replica} ({fault.lasts_s:.1f} s)"
+        at_s = time.monotonic()
+        self._disturb(fault)
+        healed_s = time.monotonic()
+        limits = (kind.recovery_limit_s, kind.breaks_connections)
+        happened = Happened(kind.name, fault.replica, at_s, healed_s, *limits)
+        self.happened.append(happened)
+        with self._log.open("a", encoding="utf-8") as file:
+            write(file, happened)
+        self.current = ""
+        return healed_s
+
+    def _disturb(self, fault: Fault) -> None:
+        target = fault.kind.target
+        if fault.kind.action in ("delay", "blackhole", "reset"):
+            self._disturb_network(fault)
+        elif target == "worker":
+            self._disturb_worker(fault)
+        elif target in ("redis", "kafka"):
+            self._disturb_server(fault)
+        else:
+            self._disturb_process(fault)
+
+    def _disturb_network(self, fault: Fault) -> None:
+        proxy = self._topology.proxies[fault.kind.target]
+        if fault.kind.action == "delay":
+            proxy.delay(DELAY_S)
+        elif fault.kind.action == "blackhole":
+            proxy.blackhole()
+        else:
+            proxy.reset()
+        self._hold(fault)
+        proxy.heal()
+
+    def _disturb_worker(self, fault: Fault) -> None:
+        pid = self._topology.workers(fault.replica)[0]
+        if fault.kind.action == "kill":
+            os.kill(pid, signal.SIGKILL)
+            return
+        os.kill(pid, signal.SIGSTOP)
+        self._hold(fault)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    def _disturb_server(self, fault: Fault) -> None:
+        kafka = fault.kind.target == "kafka"
+        server: Server = self._topology.kafka if kafka else self._topology.redis
+        if fault.kind.action == "pause":
+            server.pause()
+            self._hold(fault)
+            server.resume()
+            return
+        server.kill()
+        if not kafka:  # the start of a broker takes long enough
+            self._hold(fault)
+        server.start()
+        if kafka:
+            self._topology.create_topics()
+
+    def _disturb_process(self, fault: Fault) -> None:
+        name, replica = fault.kind.target, fault.replica
+        child = self._topology.child(name, replica)
+        if fault.kind.action == "pause":
+            child.pause()
+            self._hold(fault)
+            child.resume()
+            return
+        if fault.kind.action == "kill":
+            child.kill()
+        else:
+            child.stop(STOP_GRACE_S)
+        self._hold(fault)
+        self._topology.start(name, replica)
+
+    def _hold(self, fault: Fault) -> None:
+        self._stop.wait(fault.lasts_s)

@@ -1,0 +1,233 @@
+"""The proxy does to a connection what its faults say, to existing and to new ones."""
+
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from devstack.ports import LOOPBACK, free_port
+from devstack.tcp_proxy import TcpProxy
+from devstack.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+LIMIT_S = 10.0
+#: Long enough for what is not to arrive.
+SILENCE_S = 0.3
+
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        try:
+            while data := self.request.recv(65_536):
+                self.server.received += data  # type: ignore[attr-defined]
+                self.request.sendall(data)
+        except ConnectionError:
+            pass
+
+
+class Target(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    received = b""
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    with Target((LOOPBACK, 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def proxy(target: Target) -> Iterator[TcpProxy]:
+    with TcpProxy(target.server_address[1]) as proxy:
+        yield proxy
+
+
+@contextmanager
+def connected(proxy: TcpProxy) -> Iterator[socket.socket]:
+    with socket.create_connection((LOOPBACK, proxy.port), LIMIT_S) as connection:
+        yield connection
+
+
+def echoed(connection: socket.socket, data: bytes) -> bytes:
+    connection.sendall(data)
+    answer = b""
+    while len(answer) < len(data) and (part := connection.recv(65_536)):
+        answer += part
+    return answer
+
+
+def is_silent(connection: socket.socket) -> bool:
+    connection.settimeout(SILENCE_S)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        return True
+    finally:
+        connection.settimeout(LIMIT_S)
+    return False
+
+
+def is_reset(connection: socket.socket) -> bool:
+    try:
+        connection.recv(1)
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def works(proxy: TcpProxy) -> bool:
+    with connected(proxy) as connection:
+        return echoed(connection, b"hello") == b"hello"
+
+
+def test_what_is_sent_arrives_in_both_directions(proxy: TcpProxy):
+    data = bytes(range(256)) * 4_000
+    with connected(proxy) as connection:
+        sender = threading.Thread(target=connection.sendall, args=(data,))
+        sender.start()
+        answer = b""
+        while len(answer) < len(data):
+            answer += connection.recv(65_536)
+        sender.join()
+
+    assert answer == data
+
+
+def test_an_end_that_finishes_is_passed_on_after_what_it_sent(proxy: TcpProxy):
+    with connected(proxy) as connection:
+        connection.sendall(b"last words")
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := connection.recv(100):
+            answer += part
+
+    assert answer == b"last words"
+    assert wait_until(lambda: proxy.connections == 0, LIMIT_S)
+
+
+def test_a_delay_holds_each_direction_of_existing_and_new_connections(proxy: TcpProxy):
+    with connected(proxy) as existing:
+        assert echoed(existing, b"before") == b"before"
+        proxy.delay(0.1)
+        with connected(proxy) as new:
+            for connection in (existing, new):
+                started_s = time.monotonic()
+                assert echoed(connection, b"delayed") == b"delayed"
+                assert time.monotonic() - started_s >= 0.2
+
+
+def test_a_delay_is_not_added_up_over_what_is_sent_meanwhile(proxy: TcpProxy):
+    proxy.delay(0.5)
+    with connected(proxy) as connection:
+        started_s = time.monotonic()
+        sent = b""
+        while time.monotonic() - started_s < 0.45:
+            connection.sendall(b"x")
+            sent += b"x"
+            time.sleep(0.01)
+        while len(sent) > 0:
+            sent = sent[len(connection.recv(65_536)) :]
+        elapsed_s = time.monotonic() - started_s
+
+    assert 1.0 <= elapsed_s < 3.0
+
+
+def test_a_blackhole_accepts_and_passes_nothing_and_its_end_resets(proxy: TcpProxy, target: Target):
+    with connected(proxy) as existing:
+        assert echoed(existing, b"before") == b"before"
+        proxy.blackhole()
+        with connected(proxy) as new:
+            for connection in (existing, new):
+                connection.sendall(b"lost")
+                assert is_silent(connection)
+            proxy.heal()
+            assert is_reset(existing)
+            assert is_reset(new)
+
+    assert works(proxy)
+    assert target.received == b"beforehello"
+
+
+def test_a_blackhole_of_one_direction_passes_the_other(proxy: TcpProxy, target: Target):
+    proxy.blackhole(upstream=False)
+    with connected(proxy) as connection:
+        connection.sendall(b"heard")
+        assert wait_until(lambda: target.received == b"heard", LIMIT_S)
+        assert is_silent(connection)
+        proxy.heal()
+        assert is_reset(connection)
+
+    with connected(proxy) as connection:
+        assert echoed(connection, b"a") == b"a"
+        proxy.blackhole(downstream=False)
+        connection.sendall(b"b")
+        assert is_silent(connection)
+    assert target.received == b"hearda"
+
+
+def test_a_reset_reaches_the_existing_connections_only(proxy: TcpProxy):
+    with connected(proxy) as connection:
+        assert echoed(connection, b"before") == b"before"
+        proxy.reset()
+        assert is_reset(connection)
+
+    assert works(proxy)
+
+
+def test_a_refusal_resets_and_lets_nobody_in_until_healed(proxy: TcpProxy):
+    with connected(proxy) as connection:
+        assert echoed(connection, b"before") == b"before"
+        proxy.refuse()
+        assert is_reset(connection)
+    with pytest.raises(ConnectionRefusedError), connected(proxy):
+        pass
+
+    proxy.refuse()
+    proxy.heal()
+    assert works(proxy)
+
+
+def is_reset_at_once(proxy: TcpProxy) -> bool:
+    try:
+        with connected(proxy) as connection:
+            return is_reset(connection)
+    except ConnectionResetError:  # before create_connection() had looked
+        return True
+
+
+def test_a_target_that_is_down_resets_the_client():
+    with TcpProxy(free_port()) as proxy:
+        assert is_reset_at_once(proxy)
+
+
+def test_a_target_that_comes_back_is_reached_again(target: Target):
+    port = free_port()
+    with TcpProxy(port) as proxy:
+        assert is_reset_at_once(proxy)
+        with Target((LOOPBACK, port), Echo) as late:
+            thread = threading.Thread(target=late.serve_forever, kwargs={"poll_interval": 0.05})
+            thread.start()
+            assert works(proxy)
+            late.shutdown()
+            thread.join()
+
+
+def test_nothing_is_left_when_it_ends(target: Target):
+    threads = threading.active_count()
+    with TcpProxy(target.server_address[1]) as proxy, connected(proxy) as connection:
+        assert echoed(connection, b"x") == b"x"
+        proxy.blackhole()
+        port = proxy.port
+    assert wait_until(lambda: threading.active_count() <= threads, LIMIT_S)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((LOOPBACK, port), LIMIT_S)
