@@ -32,7 +32,17 @@ class Effects:
     def counts(self, table: str = "effects") -> Counter[str]:
         """Return how often each correlation id is in *table*."""
         with closing(connect(str(self.file))) as database:
-            return Counter(cid for (cid,) in database.execute(f"SELECT * FROM {table}"))
+            return Counter(
+                cid for (cid,) in database.execute(f"SELECT correlation_id FROM {table}")
+            )
+
+    def are_tried_by(self, process: Process) -> bool:
+        """Say whether *process* has begun to handle anything."""
+        with closing(connect(str(self.file))) as database:
+            found = database.execute(
+                "SELECT 1 FROM deliveries WHERE pid = ?", (process.child.pid,)
+            ).fetchone()
+        return found is not None
 
 
 class EffectsDeployment(Deployment):

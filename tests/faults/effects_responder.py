@@ -29,10 +29,10 @@ MOMENTS = (
     "before the offset is committed",
     "while the offset is committed",
 )
-#: How many requests the handler has seen, how many effects it had.
+#: Which requests the handler has seen, in which process, and which effects it had.
 TABLES = (
     CREATE_TABLE_SQLITE,
-    "CREATE TABLE IF NOT EXISTS deliveries (correlation_id TEXT)",
+    "CREATE TABLE IF NOT EXISTS deliveries (correlation_id TEXT, pid INTEGER)",
     "CREATE TABLE IF NOT EXISTS effects (correlation_id TEXT)",
 )
 #: Longer than any lock is held on a machine that is out of breath.
@@ -56,7 +56,9 @@ def die_at(moment: str) -> None:
 def effect(request: Request) -> Reply:
     """Have one effect, and reply with its number."""
     with closing(connect(os.environ["EFFECTS_FILE"])) as database:
-        database.execute("INSERT INTO deliveries VALUES (?)", (request.correlation_id,))
+        database.execute(
+            "INSERT INTO deliveries VALUES (?, ?)", (request.correlation_id, os.getpid())
+        )
         database.commit()
         die_at("before the effect")
         time.sleep(random.random() * float(os.environ.get("EFFECTS_PAUSE_S", "0")))
