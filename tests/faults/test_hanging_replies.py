@@ -7,8 +7,8 @@ import pytest
 from devstack.waiting import wait_until
 from replies.watchdog import EXIT_CODE
 from tests.e2e.deployment import Deployment
-from tests.faults.hanging_replies import RECORDS
 from tests.e2e.load import OWN, Load
+from tests.faults.hanging_replies import RECORDS
 
 pytestmark = [
     pytest.mark.faults,
