@@ -82,18 +82,25 @@ class ReplyTopic:
 
 def record_count(connection: dict[str, Any], topic: str) -> int:
     """Return how many records *topic* holds."""
-    # Read, because the embedded broker says of a batch of many that it ends after the first.
+    return len(records_of(connection, topic))
+
+
+def records_of(connection: dict[str, Any], topic: str) -> list[Any]:
+    """Return all records of *topic*."""
     consumer = KafkaConsumer(**connection, fetch_max_wait_ms=5)
     try:
         partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
         consumer.assign(partitions)
         consumer.seek_to_beginning(*partitions)
+        # Read on until none comes: the embedded broker says of a batch that it ends after its
+        # first record.
         ends = consumer.end_offsets(partitions)
-        while consumer.poll(timeout_ms=100) or any(
+        found: list[Any] = []
+        while (batch := consumer.poll(timeout_ms=100)) or any(
             consumer.position(partition) < end for partition, end in ends.items()
         ):
-            pass
-        return sum(consumer.position(partition) for partition in partitions)
+            found += [record for records in batch.values() for record in records]
+        return found
     finally:
         consumer.close()
 

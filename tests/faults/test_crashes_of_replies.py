@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from devstack.server import Server
+from devstack.valkey import EmbeddedRedis
 from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment, Process
 from tests.e2e.reply_topic import ReplyTopic, stored
@@ -85,3 +87,26 @@ def crash(deployment: Deployment, seed: int) -> int:
 def counted(process: Process, what: re.Pattern[str]) -> int:
     found = what.findall(process.logged())
     return int(found[-1]) if found else 0
+
+
+@pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session")
+def test_killed_while_redis_takes_nothing_a_process_leaves_its_replies_to_its_successor(
+    kafka: Server, tmp_path: Path
+):
+    with (
+        EmbeddedRedis() as redis_server,
+        Redis.from_url(redis_server.url) as redis,
+        Deployment(kafka, redis_server, tmp_path, gateways=0, responders=0) as deployment,
+        ReplyTopic(deployment) as topic,
+    ):
+        (first,) = deployment.of("replies")
+        redis.config_set("maxmemory", "1")
+        replies = topic.put_many(REPLIES)
+        assert wait_until(lambda: f"{REPLIES} replies wait for it" in first.logged(), 30)
+        first.child.kill()
+        redis.config_set("maxmemory", "0")
+        assert stored(deployment, replies) == {}
+        deployment.start("replies")
+
+        assert wait_until(lambda: topic.committed() == REPLIES, 30)
+        assert stored(deployment, replies) == replies
