@@ -13,14 +13,19 @@ CORRELATION_ID = 1
 
 
 def broker_answers(host: str, port: int, timeout_s: float) -> bool:
-    """Say whether the broker answers a metadata request and counts itself among the brokers."""
+    """Say whether the broker answers a metadata request and knows of a broker."""
+    return bool(broker_ids(host, port, timeout_s))
+
+
+def broker_ids(host: str, port: int, timeout_s: float) -> set[int]:
+    """Return the ids of the brokers that this one knows of; empty when it does not answer."""
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
             connection.settimeout(timeout_s)
             connection.sendall(_metadata_request())
-            return _broker_count(_receive(connection)) > 0
+            return _broker_ids(_receive(connection))
     except (OSError, EOFError):
-        return False
+        return set()
 
 
 def _metadata_request() -> bytes:
@@ -45,8 +50,20 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     return data
 
 
-def _broker_count(response: bytes) -> int:
-    """Return how many brokers *response* lists: none before a new broker is let in."""
+def _broker_ids(response: bytes) -> set[int]:
+    """Return the ids of the brokers in *response*: none before a new broker is let in."""
     # Correlation id, no tags, throttle time, then the length plus one of the list of brokers.
     correlation_id, _, _, count_plus_one = struct.unpack_from(">ibiB", response)
-    return count_plus_one - 1 if correlation_id == CORRELATION_ID else 0
+    if correlation_id != CORRELATION_ID:
+        return set()
+    ids, at = set(), 10
+    for _ in range(count_plus_one - 1):
+        (broker_id,) = struct.unpack_from(">i", response, at)
+        ids.add(broker_id)
+        # Id; host and, behind the port, rack: each the length plus one, or 0 for none; no tags.
+        at = _after_text(response, _after_text(response, at + 4) + 4) + 1
+    return ids
+
+
+def _after_text(response: bytes, at: int) -> int:
+    return at + 1 + max(response[at] - 1, 0)

@@ -92,6 +92,17 @@ class Sent:
         return value.decode()
 
 
+class FakeTransactionManager:
+    """What an idempotent producer knows of itself: a private place that the product looks at."""
+
+    def __init__(self) -> None:
+        self._NEEDS_EPOCH_BUMP_ERRORS: frozenset[type[Exception]] = frozenset()
+        self.is_fatal = False
+
+    def has_fatal_error(self) -> bool:
+        return self.is_fatal
+
+
 class FakeProducer:
     """
     A KafkaProducer that remembers.
@@ -111,6 +122,7 @@ class FakeProducer:
         self.closed = False
         self.close_trouble: Exception | None = None
         self._sender = FakeSender()
+        self._transaction_manager = FakeTransactionManager()
 
     def partitions_for(self, topic: str) -> set[int]:
         self.looked_up.append(topic)
