@@ -99,13 +99,18 @@ class ResilientConsumer:
         """Return the next records, by partition; empty when none came in time."""
         try:
             batch = self._without_gaps(self._records(timeout_ms or self._poll_ms))
-            self._lag.note(batch, self._end)
+            self._lag.note(batch, self._consumer.assignment(), self._end)
             self._poll_ms = MIN_POLL_MS if batch else min(2 * self._poll_ms, POLL_MS)
             return batch
         except Exception as error:
+            self._lag.look_away()
             if not self._step_over(error):
                 raise
             return {}
+
+    def is_fresh(self, partition: Any) -> bool:
+        """Say whether what poll() returned last of *partition* was appended while we polled."""
+        return partition in self._lag.fresh
 
     def lags_s(self) -> dict[Any, float]:
         """Return the partitions that are ours to read now, with how late they are read."""
@@ -119,6 +124,7 @@ class ResilientConsumer:
 
     def pause(self) -> None:
         """Hold every partition of now; poll() then only keeps this member in its group."""
+        self._lag.look_away()
         self._consumer.pause(*self._consumer.assignment())
 
     def resume(self) -> None:

@@ -25,6 +25,10 @@ class SparingLog:
         """Log at WARNING, unless the same message was logged just now."""
         self._log(logging.WARNING, message, args)
 
+    def error(self, message: str, *args: object) -> None:
+        """Log at ERROR, unless the same message was logged just now."""
+        self._log(logging.ERROR, message, args)
+
     def _log(self, level: int, message: str, args: tuple[object, ...]) -> None:
         now_s = time.monotonic()
         if now_s < self._next_s.get(message, 0.0):

@@ -14,6 +14,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ConnectionError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -42,9 +43,22 @@ _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
+    (MasterDownError, "Redis is a replica that lost its primary: point REDIS_URL at the primary"),
     (BusyLoadingError, "Redis is loading its data: wait"),
     (TimeoutError, "Redis does not answer: see whether it hangs or the network drops packets"),
     (ConnectionError, "Redis cannot be reached: start it or correct REDIS_URL"),
+)
+#: What redis-py has no class of its own for; looked for first, in Redis's own words.
+_WHAT_TO_DO_IF_IT_SAYS = (
+    ("NOREPLICAS", "Redis has fewer replicas than min-replicas-to-write: bring them back"),
+    (
+        "MISCONF",
+        "Redis cannot write to its disk: see to that, or unset stop-writes-on-bgsave-error",
+    ),
+    (
+        "max number of clients",
+        "Redis has no connection left: raise maxclients or run fewer threads",
+    ),
 )
 
 
@@ -243,6 +257,9 @@ def _word_key(name: str) -> str:
 
 def unavailable(error: RedisError) -> StoreUnavailable:
     """Return what *error* means to whoever runs this."""
+    for words, advice in _WHAT_TO_DO_IF_IT_SAYS:
+        if words in str(error):
+            return StoreUnavailable(advice, error)
     for kind, advice in _WHAT_TO_DO:
         if isinstance(error, kind):
             return StoreUnavailable(advice, error)

@@ -21,6 +21,7 @@ from replies.correlation import epoch_ms
 from replies.errors import MalformedRecord
 from replies.sparing import SparingLog
 from replies.watchdog import Watchdog
+from responder.clocks import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockWatch
 from responder.journal import Journal
 from responder.lanes import Lanes
 from responder.once import Once
@@ -29,8 +30,6 @@ from responder.registry import Handler, HandlerError
 
 logger = logging.getLogger(__name__)
 
-#: A request is dropped when its deadline is over by more than clocks may differ.
-CLOCK_TOLERANCE_MS = 2_000
 COMMIT_PAUSE_S = 0.1
 #: The pause before a reply that the broker did not take is offered again.
 REPLY_PAUSE_S = 0.2
@@ -78,6 +77,7 @@ class ResponderWorker:
         self._watchdog = watchdog
         self._retention_ms = CLOCK_TOLERANCE_MS + round(reply_retention_s * 1000)
         self._once = None if journal is None else Once(journal, self._is_wanted, self._count)
+        self._clocks = ClockWatch()
         self._warn = SparingLog(logger)
         self._give_up_s = math.inf  # monotonic clock; set when we are told to stop
         self._lock = threading.Lock()  # guards the four below: handlers finish on their own threads
@@ -95,9 +95,11 @@ class ResponderWorker:
         try:
             while not stop.is_set():
                 self._watchdog.beat()
-                for partition, records in self._consumer.poll().items():
+                batch, now_ms = self._consumer.poll(), epoch_ms()
+                for partition, records in batch.items():
+                    taken_ms = now_ms if self._consumer.is_fresh(partition) else None
                     for record in records:
-                        self._take(partition, record)
+                        self._take(partition, record, taken_ms)
                 self._throttle()
                 self._commit()
         finally:
@@ -110,7 +112,8 @@ class ResponderWorker:
         else:
             self._consumer.resume()
 
-    def _take(self, partition: Any, record: Any) -> None:
+    def _take(self, partition: Any, record: Any, taken_ms: int | None) -> None:
+        """Begin with *record*; *taken_ms* is when it came, if it came fresh from its gateway."""
         with self._lock:
             self._progress.setdefault(partition, PartitionProgress()).begin(record.offset)
             self._backlog += 1
@@ -121,12 +124,12 @@ class ResponderWorker:
                 self._backlog -= 1
 
         key = (partition, record.key) if record.key is not None else object()
-        self._lanes.submit(key, lambda: self._finish(record, done))
+        self._lanes.submit(key, lambda: self._finish(record, taken_ms, done))
 
-    def _finish(self, record: Any, done: Callable[[], None]) -> None:
+    def _finish(self, record: Any, taken_ms: int | None, done: Callable[[], None]) -> None:
         """Do all that *record* needs; it is done unless we are stopped before its reply is out."""
         try:
-            if self._answer(record):
+            if self._answer(record, taken_ms):
                 done()
         except Exception:
             # Left undone, one bad record would hold up its partition for good.
@@ -134,7 +137,7 @@ class ResponderWorker:
             self._count("skipped")
             done()
 
-    def _answer(self, record: Any) -> bool:
+    def _answer(self, record: Any, taken_ms: int | None) -> bool:
         """Answer *record*; say whether it needs nothing more."""
         try:
             request = Request.decode(record.topic, record.key, record.value, record.headers)
@@ -142,15 +145,18 @@ class ResponderWorker:
             self._count("malformed")
             self._warn.warning("record %s is no request and is skipped: %s", _place(record), error)
             return True
+        if taken_ms is not None:
+            self._clocks.note(taken_ms - request.deadline_ms)
         late_ms = epoch_ms() - request.deadline_ms
         if late_ms > CLOCK_TOLERANCE_MS:
-            self._count("expired")
-            self._warn.warning(
-                "%s: dropped, its deadline passed %.1f s ago",
+            return self._drop(request, late_ms)
+        if late_ms < -MAX_WAIT_MS:
+            self._warn.error(
+                "%s: its deadline is %.0f s away, and no gateway waits so long: this clock is "
+                "behind the gateways'; set it (NTP)",
                 request.correlation_id,
-                late_ms / 1000,
+                -late_ms / 1000,
             )
-            return True
         reply = self._reply(request)
         if reply is not None:
             return self._send(request, reply)
@@ -161,6 +167,21 @@ class ResponderWorker:
             "%s: dropped, its deadline passed before it could begin", request.correlation_id
         )
         return True
+
+    def _drop(self, request: Request, late_ms: int) -> bool:
+        self._count("expired")
+        self._warn.warning(
+            "%s: dropped, its deadline passed %.1f s ago", request.correlation_id, late_ms / 1000
+        )
+        ahead_s = self._clocks.ahead_s()
+        if ahead_s is None:
+            return True
+        # Somebody may be waiting after all, and would otherwise do so in vain, every time.
+        detail = (
+            f"the responder's clock is {ahead_s:.0f} s or more ahead of the gateway's, by which "
+            "every request comes too late; this one was not carried out. Set the clocks (NTP)"
+        )
+        return self._send(request, Reply.problem(request, 503, "Clocks Differ", detail))
 
     def _reply(self, request: Request) -> Reply | None:
         """Return the reply to *request*; None when the journal has not let it begin."""

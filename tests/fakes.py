@@ -120,9 +120,9 @@ class FakeProducer:
         self.looked_up: list[str] = []
         self.partitions = [0]
         self.closed = False
+        self._transaction_manager = FakeTransactionManager()
         self.close_trouble: Exception | None = None
         self._sender = FakeSender()
-        self._transaction_manager = FakeTransactionManager()
 
     def partitions_for(self, topic: str) -> set[int]:
         self.looked_up.append(topic)

@@ -97,6 +97,28 @@ def test_pausing_holds_what_is_assigned_now_and_resuming_takes_all_up_again(kafk
     consumer.resume()  # nothing to do
 
 
+@pytest.mark.parametrize("waits", ["while paused", "while Kafka is in trouble", "never"])
+def test_what_was_appended_while_we_polled_is_told_from_what_may_have_waited(
+    kafka, consumer, waits
+):
+    kafka.highwaters[P0] = 1
+    kafka.feed(FakeRecord(b"x", [], 0))
+    consumer.poll()
+    first = consumer.is_fresh(P0)
+    if waits == "while paused":
+        consumer.pause()
+        consumer.resume()
+    elif waits == "while Kafka is in trouble":
+        kafka.stumble(kafka_errors.KafkaConnectionError())
+        consumer.poll()
+    kafka.highwaters[P0] = 2
+    kafka.feed(FakeRecord(b"x", [], 1))
+    consumer.poll()
+
+    assert not first
+    assert consumer.is_fresh(P0) == (waits == "never")
+
+
 def test_offsets_are_committed_for_partitions_that_are_still_ours_only(kafka, consumer):
     kafka.assigned = {P1}
 

@@ -177,7 +177,11 @@ class RefusingRedis:
         (redis_errors.BusyLoadingError("LOADING"), "wait"),
         (redis_errors.TimeoutError("Timeout reading"), "does not answer"),
         (redis_errors.ConnectionError("Error 111"), "cannot be reached"),
-        (redis_errors.ResponseError("NOREPLICAS"), "Redis refused"),
+        (redis_errors.MasterDownError("MASTERDOWN"), "lost its primary"),
+        (redis_errors.ResponseError("Command # 1: NOREPLICAS Not enough"), "bring them back"),
+        (redis_errors.ResponseError("MISCONF Valkey is configured"), "cannot write to its disk"),
+        (redis_errors.ConnectionError("max number of clients reached"), "raise maxclients"),
+        (redis_errors.ResponseError("ERR something new"), "Redis refused"),
     ],
 )
 def test_redis_trouble_comes_with_its_reason_and_what_to_do(new_id, error, advice):

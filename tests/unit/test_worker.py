@@ -16,6 +16,7 @@ from replies.correlation import epoch_ms
 from replies.watchdog import Watchdog
 from responder import once as once_module
 from responder import worker as worker_module
+from responder.clocks import CLOCK_TOLERANCE_MS
 from responder.redis_journal import RedisJournal
 from responder.registry import HandlerError
 from responder.worker import ResponderWorker
@@ -110,6 +111,44 @@ def test_nothing_is_committed_before_the_reply_is_acknowledged(run):
     eventually(lambda: running.committed() == 1)
 
     assert before in (None, 0)
+
+
+def test_while_our_clock_is_ahead_a_request_is_refused_rather_than_dropped(
+    run, monkeypatch, caplog
+):
+    monkeypatch.setattr("responder.clocks.MIN_LATE_S", 0.0)
+    running = run()
+    running.kafka.highwaters[P0] = 0  # always read to its end
+    for offset in range(8):
+        running.feed(record(f"id-{offset}", offset, due_in_ms=-3_600_000))
+    eventually(lambda: running.committed() == 8)
+
+    assert "this clock is 3600 s or more ahead" in caplog.text
+    assert running.worker.counts == {"expired": 8}
+    refused = running.replies()["id-7"]
+    assert refused.header("status") == "503"
+    assert "clock is 3600 s or more ahead of the gateway's" in json.loads(refused.value)["detail"]
+    assert "was not carried out" in json.loads(refused.value)["detail"]
+
+
+def test_a_backlog_is_no_sign_of_a_wrong_clock(run, monkeypatch):
+    monkeypatch.setattr("responder.clocks.MIN_LATE_S", 0.0)
+    running = run()
+    running.kafka.highwaters[P0] = 100  # there is more
+    for offset in range(8):
+        running.feed(record(f"id-{offset}", offset, due_in_ms=-3_600_000))
+    eventually(lambda: running.committed() == 8)
+
+    assert running.producer.sent == []
+
+
+def test_a_deadline_that_nobody_waits_for_is_reported_and_the_request_answered(run, caplog):
+    running = run()
+    running.feed(record("the-id", 0, due_in_ms=3_600_000))
+    eventually(lambda: running.committed() == 1)
+
+    assert running.worker.counts == {"answered": 1}
+    assert "this clock is behind the gateways'" in caplog.text
 
 
 def test_a_request_whose_deadline_is_over_is_dropped(run):
@@ -420,7 +459,7 @@ def test_a_reply_that_nobody_waits_for_any_more_is_given_up(run):
     producer = FakeProducer()
     producer.always = kafka_errors.UnknownTopicOrPartitionError()
     running = run(producer=producer)
-    running.feed(record("the-id", 0, due_in_ms=-worker_module.CLOCK_TOLERANCE_MS + 200))
+    running.feed(record("the-id", 0, due_in_ms=-CLOCK_TOLERANCE_MS + 200))
 
     eventually(lambda: running.committed() == 1, within_s=1)
 
@@ -515,7 +554,7 @@ def test_without_its_journal_a_request_is_dropped_at_its_deadline(
     effects: list[str] = []
     redis_server.connected = False
     running = run(counting(effects), journal=journal)
-    running.feed(record("the-id", 0, due_in_ms=-worker_module.CLOCK_TOLERANCE_MS + 200))
+    running.feed(record("the-id", 0, due_in_ms=-CLOCK_TOLERANCE_MS + 200))
     eventually(lambda: running.committed() == 1)
 
     assert effects == []

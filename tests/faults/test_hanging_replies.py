@@ -1,0 +1,35 @@
+"""A replies process that hangs ends itself, in words, and a peer takes its partitions over."""
+
+from collections.abc import Callable
+
+import pytest
+
+from devstack.waiting import wait_until
+from replies.watchdog import EXIT_CODE
+from tests.e2e.deployment import Deployment
+from tests.e2e.load import OWN, Load
+from tests.faults.hanging_replies import RECORDS
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session"),
+]
+
+#: The watchdog's, the broker's for a dead member, and the rebalance after it.
+LIMIT_S = 20.0
+
+
+def test_a_poll_that_never_returns_ends_the_process_and_its_peer_takes_over(
+    deploy: Callable[..., Deployment],
+):
+    with deploy(env={"REPLY_TIMEOUT_S": "20"}) as deployment:
+        hanging = deployment.start("replies", "python -m tests.faults.hanging_replies")
+        assert wait_until(lambda: "carrying replies" in hanging.logged(), LIMIT_S)
+        with Load([deployment.gateway]) as load:
+            assert wait_until(lambda: hanging.child.returncode is not None, LIMIT_S)
+            load.goes_on(RECORDS)
+
+        assert hanging.child.returncode == EXIT_CODE
+        assert "the loop that carries replies has not turned for" in hanging.logged()
+        assert "ending this process, to be started anew" in hanging.logged()
+        assert set(load.endings) == {OWN}
