@@ -8,7 +8,6 @@ from typing import Self
 from redis import Redis
 
 from devstack.apache_kafka import ApacheKafka, Listener
-from devstack.apache_kafka import ApacheKafka, Listener
 from devstack.broker import FETCH_MAX_WAIT_MS, EmbeddedBroker
 from devstack.child import Child
 from devstack.ports import LOOPBACK, free_port

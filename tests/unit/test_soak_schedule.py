@@ -7,7 +7,6 @@ import pytest
 
 from soak.plots import COLOURS
 from soak.recovery import SPAN_S
-from soak.recovery import SPAN_S
 from soak.schedule import KINDS, LAST_S, QUIET_S, schedule
 
 SEEDS = range(1, 30)
