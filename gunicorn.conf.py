@@ -11,6 +11,7 @@ import socket
 import sys
 from typing import Any
 
+from gateway.draining import end_well
 from gateway.route_table import RoutesError, load_routes
 from settings import Settings, SettingsError
 
@@ -24,8 +25,8 @@ except (SettingsError, RoutesError) as error:
 
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
-# gthread, plus a clean end for those who come while a worker finishes.
-worker_class = "gateway.draining.DrainingWorker"
+# gthread, plus a clean end for those who come while a server stops.
+worker_class = "gateway.worker.GatewayWorker"
 # A waiting request holds a thread, so this is how many can wait.
 threads = _settings.threads
 # Just above threads: gthread queues further connections where the application cannot see them.
@@ -51,7 +52,8 @@ if _settings.log_format == "json":
 
 
 def on_starting(server: Any) -> None:
-    """Say which setting to change when the port cannot be had."""
+    """Say which setting to change when the port cannot be had; prepare the end."""
+    server.stopping = end_well(server)
     if os.environ.get("GUNICORN_FD"):
         return  # a running gunicorn hands over its socket
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -66,8 +68,13 @@ def on_starting(server: Any) -> None:
             sys.exit(f"PORT={_settings.port} cannot be listened on: {error.strerror}; {advice}")
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """Let the worker know when the whole server stops: alone it may finish for other reasons."""
+    worker.server_stopping = server.stopping
+
+
 def post_worker_init(worker: Any) -> None:
-    """Connect to Kafka and Redis before the first request, and tell the app when we finish."""
+    """Connect to Kafka and Redis before the first request, and tell the app when we stop."""
     lifecycle = worker.app.callable.extensions["rendezvous"]
-    lifecycle.stopping = lambda: not worker.alive
+    lifecycle.stopping = worker.server_stopping.is_set
     lifecycle.ensure_started()

@@ -6,6 +6,7 @@ with the variable, the value and what was expected.
 """
 
 import os
+import re
 import ssl
 import tempfile
 from collections.abc import Callable, Collection, Mapping
@@ -153,7 +154,8 @@ class Settings:
             with tempfile.NamedTemporaryFile("w", suffix=".pem") as pem:
                 pem.write(f"{self.kafka_client_cert}\n{self.kafka_client_cert_key}\n")
                 pem.flush()
-                context.load_cert_chain(pem.name)
+                # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+                context.load_cert_chain(pem.name, password="")
         return context
 
     def _tls_problems(self) -> list[str]:
@@ -174,16 +176,21 @@ class Settings:
         return masked_url(self.redis_url)
 
 
+#: Scheme and user of a URL that holds a password. Of anything else nobody knows where it begins.
+_USER = re.compile(r"((?:rediss?|kafka(?:\+ssl)?|https?)://[^:/?#@]*):.*", re.DOTALL)
+
+
 def masked_url(url: str) -> str:
-    """Return *url*, or what should be one, with any password replaced by stars."""
+    """Return *url*, or what should be one, with stars for any password, also one in the query."""
     before, at, host = url.rpartition("@")
+    if "?" in before:
+        return "***"  # even what looks like the host may be a part of the password
+    host, question, _ = host.partition("?")
+    shown = f"{host}?***" if question else host
     if not at:
-        return url
-    scheme, separator, user = before.rpartition("://") if before.count("://") == 1 else ("", "", "")
-    if not separator:
-        # Hardly a URL: the password may be anywhere in front of the host.
-        return f"***@{host}"
-    return f"{scheme}://{user.partition(':')[0]}:***@{host}"
+        return shown
+    user = _USER.fullmatch(before)
+    return f"{user[1]}:***@{shown}" if user else f"***@{shown}"
 
 
 class _Reader:
@@ -312,8 +319,8 @@ def _secret_key(value: str) -> str:
 
 
 def _pem(value: str) -> str:
-    if "-----BEGIN " not in value:
-        raise ValueError("a PEM text that starts with -----BEGIN")
+    if "-----BEGIN " not in value or not value.isascii():
+        raise ValueError("a PEM text, in ASCII, that starts with -----BEGIN")
     return value
 
 

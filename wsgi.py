@@ -55,7 +55,7 @@ app = create_app(
     requester=Requester(
         ids, mailbox, publisher, settings.reply_timeout_s, settings.reply_timeout_status
     ),
-    admission=Admission(settings.max_in_flight, lifecycle.draining),
+    admission=Admission(settings.max_in_flight),
     breakers=Breakers(tuple(request_topics), settings.reply_timeout_s),
     store=store,
     ids=ids,

@@ -1,28 +1,169 @@
-"""A gthread worker that turns newcomers away while it finishes, instead of leaving them hanging."""
+"""
+The end of a whole server: whoever comes last is answered or refused, never reset, never left alone.
 
-from gunicorn.workers.gthread import ThreadWorker
+When the last process closes a listening socket, the kernel resets every connection that waits in
+it, and those whose handshake is under way. So no handshake may begin while somebody still accepts,
+and somebody has to accept until the last one is there.
+"""
+
+import contextlib
+import ctypes
+import mmap
+import selectors
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.errors import Sent, ShuttingDown
+from gateway.refusal import refusal
+
+#: For so long the workers may still take who is waiting: better served than turned away.
+WORKERS_FIRST_S = 0.1
+#: Longer than a handshake that is under way takes to complete.
+QUIET_S = 0.25
+#: For so long at most somebody stands at the door, and waits for those turned away to hang up.
+LIMIT_S = 2.0
+#: Linux's asm-generic/socket.h; Python has no name for it.
+SO_ATTACH_FILTER = 26
+#: Classic BPF on a TCP header: drop what has SYN (2) and not ACK (16) in byte 13, keep the rest.
+_NO_NEW_HANDSHAKES = (
+    (0x30, 0, 0, 13),  # A = header[13]
+    (0x54, 0, 0, 0x12),  # A &= SYN | ACK
+    (0x15, 0, 1, 0x02),  # A == SYN?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep
+)
 
 
-class DrainingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
+class SharedFlag:
+    """A flag between a process and those that it forks later."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        """Raise it, for all of them."""
+        self._memory[0] = 1
+
+    def is_set(self) -> bool:
+        """Say whether anybody has raised it."""
+        return self._memory[0] == 1
+
+
+def end_well(server: Any) -> SharedFlag:
     """
-    gthread, except at its end.
+    Let gunicorn's arbiter *server* turn newcomers away when it stops; return the flag that says so.
 
-    Between SIGTERM and its exit gthread keeps its listening sockets open without accepting: new
-    connections hang until the kernel resets them. This worker lets in those that are queued
-    already, for the application to answer them with 503, and closes the sockets, so that later
-    ones are refused at once and a load balancer turns to another replica.
+    Nothing changes where others go on listening: after a binary upgrade, under systemd, and when a
+    single worker finishes.
     """
+    stopping = SharedFlag()
+    stop: Callable[..., None] = server.stop
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Start or stop accepting; for good when the worker is finishing."""
-        super().set_accept_enabled(enabled)
-        if not enabled and not self.alive:
-            for listener in self.sockets:
-                self._accept_queued(listener)
-                listener.close()
+    def stop_well(graceful: bool = True) -> None:
+        listeners = server.LISTENERS
+        alone = server.reexec_pid == server.master_pid == 0 and not server.systemd
+        if not (graceful and alone and listeners):
+            stop(graceful)
+            return
+        stopping.set()
+        for listener in listeners:
+            let_no_handshake_begin(listener)
+        door = Door(listeners)
+        time.sleep(WORKERS_FIRST_S)
+        door.start()
+        try:
+            stop(graceful)
+        finally:
+            door.join(LIMIT_S)
 
-    def _accept_queued(self, listener: object) -> None:
-        before = -1
-        while before != self.nr_conns:
-            before = self.nr_conns
-            self.accept(listener)
+    server.stop = stop_well
+    return stopping
+
+
+class Door(threading.Thread):
+    """Turns away whoever is still on the way to *listeners*."""
+
+    def __init__(self, listeners: Sequence[Any]) -> None:
+        super().__init__(name="door", daemon=True)
+        # Of its own, for the arbiter closes the others.
+        self._listeners: list[socket.socket] = [listener.dup() for listener in listeners]
+        self._poller = selectors.DefaultSelector()
+        self._answer = refusal(ShuttingDown("this gateway is shutting down", sent=Sent.NO))
+
+    def run(self) -> None:
+        """Answer newcomers until nobody has come for a while, close, and let them read it."""
+        give_up_s = time.monotonic() + LIMIT_S
+        with self._poller:
+            self._answer_newcomers(give_up_s)
+            while self._poller.get_map() and (now := time.monotonic()) < give_up_s:
+                self._look(give_up_s - now)
+            for key in list(self._poller.get_map().values()):
+                self._forget(key.fileobj)
+
+    def _answer_newcomers(self, give_up_s: float) -> None:
+        for listener in self._listeners:
+            listener.setblocking(False)
+            self._poller.register(listener, selectors.EVENT_READ, self._turn_away)
+        quiet_s = time.monotonic() + QUIET_S
+        while (now := time.monotonic()) < min(quiet_s, give_up_s):
+            if self._look(quiet_s - now):
+                quiet_s = time.monotonic() + QUIET_S
+        for listener in self._listeners:
+            self._forget(listener)
+
+    def _look(self, timeout_s: float) -> bool:
+        """Wait for something to happen; say whether somebody came."""
+        came = False
+        for key, _ in self._poller.select(timeout_s):
+            came |= key.data(key.fileobj)
+        return came
+
+    def _turn_away(self, listener: socket.socket) -> bool:
+        try:
+            guest, _ = listener.accept()
+        except OSError:
+            return False  # gone again, or a worker was faster
+        guest.setblocking(False)
+        with contextlib.suppress(OSError):
+            guest.send(self._answer)
+            guest.shutdown(socket.SHUT_WR)
+        # Closed now, with a request unread, it would be reset, and the answer lost.
+        self._poller.register(guest, selectors.EVENT_READ, self._hear_out)
+        return True
+
+    def _hear_out(self, guest: socket.socket) -> bool:
+        try:
+            if guest.recv(65_536):
+                return False
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # the guest is gone
+        self._forget(guest)
+        return False
+
+    def _forget(self, connection: Any) -> None:
+        self._poller.unregister(connection)
+        connection.close()
+
+
+def let_no_handshake_begin(listener: Any) -> None:
+    """Have *listener* ignore new connections, where the system can (Linux); others complete."""
+    with contextlib.suppress(OSError):
+        _attach(listener, _NO_NEW_HANDSHAKES)
+
+
+def _attach(listener: Any, program: Sequence[tuple[int, int, int, int]]) -> None:
+    """Attach a socket filter to *listener*, which all processes share; OSError if refused."""
+    if sys.platform != "linux" or listener.family == socket.AF_UNIX:
+        return
+    # struct sock_filter: code, jump if true, jump if false, operand
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
+    # struct sock_fprog: length, pointer
+    fprog = struct.pack("HP", len(program), ctypes.addressof(code))
+    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)

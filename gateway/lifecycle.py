@@ -27,7 +27,7 @@ class Lifecycle:
         self._parts: list[Part] = []
         self._pid = 0
         self._lock = threading.Lock()
-        #: Says whether this process is finishing; the server puts in what it knows.
+        #: Says whether the whole server stops; the server puts in what it knows.
         self.stopping: Callable[[], bool] = lambda: False
 
     def add(self, *parts: Part) -> None:
@@ -35,7 +35,7 @@ class Lifecycle:
         self._parts.extend(parts)
 
     def draining(self) -> bool:
-        """Say whether this process is finishing and takes no new requests."""
+        """Say whether nobody comes after this process, so that clients should turn elsewhere."""
         return self.stopping()
 
     def ensure_started(self) -> None:

@@ -72,7 +72,7 @@ class Readiness:
 
     Args:
         checks: what to ask.
-        draining: says whether this process is finishing.
+        draining: says whether the server stops.
         way_back: knows what does not keep requests from succeeding, yet should be seen to.
     """
 

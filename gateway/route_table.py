@@ -56,18 +56,13 @@ def load_routes(file: Path, topic_prefix: str = "") -> tuple[Route, ...]:
     Raises:
         RoutesError: naming the file and each faulty route, key and expectation.
     """
-    try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RoutesError(f"ROUTES_FILE={file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RoutesError(f"{file}: not TOML: {error}") from error
+    document = _document(file)
     tables = document.get("route")
     unknown = sorted(set(document) - {"route"})
     if unknown or not _are_tables(tables):
         raise RoutesError(
             f"{file}: expected one or more [[route]] tables"
-            + (f" and nothing else, found {', '.join(unknown)}" if unknown else "")
+            + (f" and nothing else, found {', '.join(map(repr, unknown))}" if unknown else "")
         )
     faults: list[str] = []
     for number, table in enumerate(tables, start=1):
@@ -77,6 +72,19 @@ def load_routes(file: Path, topic_prefix: str = "") -> tuple[Route, ...]:
     if faults:
         raise RoutesError("\n".join(faults))
     return tuple(_route(table, topic_prefix) for table in tables)
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        content = file.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: no file can have that name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RoutesError(f"ROUTES_FILE={file} cannot be read: {reason}") from error
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        # tomllib lets through what endless digits and endless nesting raise.
+        raise RoutesError(f"{file}: not TOML: {error}") from error
 
 
 def _are_tables(tables: object) -> TypeGuard[list[dict[str, Any]]]:
@@ -118,6 +126,9 @@ def _path_faults(path: object) -> list[str]:
     rest = _PARAMETER.sub("", path)
     if "<" in rest or ">" in rest:
         return [f"path={path!r}: expected parameters as <name>"]
+    parameters = _PARAMETER.findall(path)
+    if len(set(parameters)) < len(parameters):
+        return [f"path={path!r}: expected each parameter once"]
     return []
 
 
@@ -150,6 +161,6 @@ def _repeated(tables: list[dict[str, Any]]) -> list[str]:
     for table in tables:
         for method in table.get("methods", ["POST"]):
             if (method, table["path"]) in seen:
-                repeated.append(f"{method} {table['path']} is there twice; remove one")
+                repeated.append(f"{method} {table['path']!r} is there twice; remove one")
             seen.add((method, table["path"]))
     return repeated

@@ -97,6 +97,9 @@ class Exchange:
             # not announce its length, is seen to be too large rather than cut.
             declared = request.content_length or 0
             body = request.get_data(cache=False) if declared <= limit else b""
+            if len(body) < declared <= limit:
+                # gunicorn ends the body where the client went away, without a word.
+                raise EOFError(f"it broke off after {len(body)} of {declared} bytes")
             if declared <= limit and len(body) <= limit:
                 return body
             _discard(limit * DISCARD_FACTOR)

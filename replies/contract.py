@@ -26,6 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 from replies.errors import MalformedRecord, UnusableReply
 
@@ -87,6 +88,11 @@ REPLY_HTTP_HEADERS = frozenset(
 _ID = re.compile(r"[!-~]{1,200}", re.ASCII)
 #: What Kafka accepts as the name of a topic.
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+#: A token and a field value of RFC 9110, sections 5.6.2 and 5.5, in ASCII.
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_FIELD_VALUE = re.compile(rb"[\t -~]*")
+#: Unix time in ms. Python's int() reads far more, and numbers that no clock can be compared with.
+_DEADLINE = re.compile(r"[0-9]{1,15}", re.ASCII)
 MAX_HEADER_BYTES = 8_000
 MAX_HEADERS_BYTES = 32_000
 
@@ -154,10 +160,9 @@ class Request:
         """
         text = _text_headers(headers)
         known = {name: values[-1] for name, values in text.items()}
-        try:
-            deadline_ms = int(known.get(DEADLINE, ""))
-        except ValueError:
-            raise MalformedRecord(f"header {DEADLINE!r} is not a Unix time in ms") from None
+        deadline_ms = known.get(DEADLINE, "")
+        if not _DEADLINE.fullmatch(deadline_ms):
+            raise MalformedRecord(f"header {DEADLINE!r} is not a Unix time in ms")
         correlation_id = _single(text, ID_HEADERS, "correlation id")
         reply_topic = _single(text, REPLY_TOPIC_HEADERS, "reply topic")
         if not _ID.fullmatch(correlation_id) or not _TOPIC.fullmatch(reply_topic):
@@ -166,7 +171,7 @@ class Request:
             correlation_id=correlation_id,
             topic=topic,
             reply_topic=reply_topic,
-            deadline_ms=deadline_ms,
+            deadline_ms=int(deadline_ms),
             body=value or b"",
             content_type=known.get(CONTENT_TYPE),
             method=known.get(METHOD, "POST"),
@@ -224,6 +229,13 @@ class Reply:
     def unusable(cls, error: UnusableReply) -> "Reply":
         """Return what is stored in place of a reply of which no response can be made."""
         return cls(error.correlation_id, outcome=Outcome.UNUSABLE, status=502, detail=error.reason)
+
+    def fits_http(self) -> bool:
+        """Say whether it is an HTTP response, as every answer is that decode() returns."""
+        return 200 <= self.status <= 599 and all(
+            _is_let_through(name) and _header_fault(name, value.encode()) is None
+            for name, value in self.headers
+        )
 
     def encode(self) -> tuple[bytes, list[tuple[str, bytes]]]:
         """Return value and headers of the reply record."""
@@ -296,27 +308,38 @@ def _http_headers(correlation_id: str, headers: Headers) -> tuple[tuple[str, str
     allowed: list[tuple[str, str]] = []
     for name, value in headers:
         lower = name.lower()
-        if value is None or not (lower in REPLY_HTTP_HEADERS or lower.startswith("x-")):
+        if value is None or not _is_let_through(lower):
             continue
-        if len(value) > MAX_HEADER_BYTES:
-            raise UnusableReply(correlation_id, f"header {name[:40]!r} has {len(value)} bytes")
-        if not _is_field_value(value) or not _is_field_name(name):
-            raise UnusableReply(
-                correlation_id, f"header {name[:40]!r} holds characters that HTTP does not allow"
-            )
+        fault = _header_fault(name, value)
+        if fault is not None:
+            raise UnusableReply(correlation_id, f"header {name[:40]!r} {fault}")
         allowed.append((lower, value.decode("ascii").strip()))
     if sum(len(name) + len(value) for name, value in allowed) > MAX_HEADERS_BYTES:
         raise UnusableReply(correlation_id, f"its headers exceed {MAX_HEADERS_BYTES} bytes")
     return tuple(allowed)
 
 
-def _is_field_value(value: bytes) -> bool:
-    """Say whether *value* is a field value of RFC 9110, section 5.5, in ASCII."""
-    return all(byte == 0x09 or 0x20 <= byte < 0x7F for byte in value)
+def _is_let_through(lower: str) -> bool:
+    return lower in REPLY_HTTP_HEADERS or lower.startswith("x-")
 
 
-def _is_field_name(name: str) -> bool:
-    """Say whether *name* is a token of RFC 9110, section 5.6.2."""
-    return (
-        name.isascii() and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name) and name != ""
-    )
+def _header_fault(name: str, value: bytes) -> str | None:
+    """Return why no HTTP response can carry the header, or None."""
+    if len(value) > MAX_HEADER_BYTES:
+        return f"has {len(value)} bytes"
+    if not _FIELD_VALUE.fullmatch(value) or not _FIELD_NAME.fullmatch(name):
+        return "holds characters that HTTP does not allow"
+    if name.lower() == "location" and not _is_uri_reference(value.decode("ascii").strip()):
+        return f"is no URI: {value[:40]!r}"
+    return None
+
+
+def _is_uri_reference(value: str) -> bool:
+    """Say whether host and port of *value*, if it has any, can be told: servers look for them."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        return False
+    return True

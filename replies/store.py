@@ -24,9 +24,9 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from replies import saved
-from replies.contract import Reply
+from replies.contract import Outcome, Reply
 from replies.correlation import CorrelationId
-from replies.errors import StoreUnavailable
+from replies.errors import StoreUnavailable, UnusableReply
 
 #: One Redis command may take this long. Below the shortest deadline, because whoever calls has a
 #: loop of its own that tries again: redis-py's retries would only add up behind its back.
@@ -138,9 +138,7 @@ class ReplyStore:
         except RedisError as error:
             raise unavailable(error) from error
         found = zip(correlation_ids, values, strict=True)
-        return {
-            cid: saved.from_bytes(cid, value) for cid, value in found if isinstance(value, bytes)
-        }
+        return {cid: _found(cid, value) for cid, value in found if isinstance(value, bytes)}
 
     def fetch(self, correlation_id: str) -> Reply | None:
         """
@@ -249,6 +247,14 @@ def reply_key(correlation_id: str) -> str:
     """Return the Redis key of the reply to *correlation_id*."""
     # The hash tag keeps the keys of one node in one slot of a Redis Cluster, where MGET needs them.
     return f"reply:{{{correlation_id.partition('.')[0]}}}:{correlation_id}"
+
+
+def _found(correlation_id: str, value: bytes) -> Reply:
+    reply = saved.from_bytes(correlation_id, value)
+    if reply.outcome is Outcome.ANSWERED and not reply.fits_http():
+        # Not what the replies process has put there.
+        return Reply.unusable(UnusableReply(correlation_id, "what is stored for it is no response"))
+    return reply
 
 
 def _word_key(name: str) -> str:

@@ -7,14 +7,17 @@ No Kafka in here. Whatever a handler raises becomes an error status; nobody is l
 import time
 from typing import Any
 
-from replies.contract import Reply, Request
+from replies.contract import MAX_HEADER_BYTES, Reply, Request
 from responder.registry import HandlerError, handles
 
 
 @handles("echo")
 def echo(request: Request) -> Reply:
-    """Reply with the bytes that came, and their content type."""
-    return Reply.to(request, request.body, content_type=request.content_type)
+    """Reply with the bytes that came, and their content type unless no response can carry it."""
+    content_type = request.content_type
+    if content_type and (not content_type.isascii() or len(content_type) > MAX_HEADER_BYTES):
+        content_type = None
+    return Reply.to(request, request.body, content_type=content_type)
 
 
 @handles("orders")

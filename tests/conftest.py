@@ -1,6 +1,8 @@
-"""What every kind of test needs before its imports."""
+"""What every kind of test needs before its imports, and how many examples a property is given."""
 
 import warnings
+
+from hypothesis import HealthCheck, settings
 
 with warnings.catch_warnings():
     # kafka-python reads its schemas with a function that Python 3.11 deprecated and 3.13 took back.
@@ -9,3 +11,24 @@ with warnings.catch_warnings():
     import kafka.admin
     import kafka.consumer
     import kafka.producer  # noqa: F401
+
+# The same examples in every run, and no bound on the time of each: a test run finds what is broken,
+# and does not fail for what it happened to discover or for a busy machine.
+settings.register_profile(
+    "steady",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# `make fuzz`: to discover.
+settings.register_profile(
+    "fuzz",
+    deadline=None,
+    max_examples=3_000,
+    stateful_step_count=60,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("steady")

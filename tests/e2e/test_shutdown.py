@@ -61,7 +61,8 @@ def test_a_stopped_gateway_answers_all_who_wait_and_turns_away_who_comes(
 def refused(gateway: Gateway) -> bool:
     """Say whether a newcomer is turned away: by the kernel, or with 503."""
     try:
-        answer = gateway.request("POST", "/echo", b"late", timeout_s=1)
+        # Above the second after which a kernel repeats a handshake that was not taken up.
+        answer = gateway.request("POST", "/echo", b"late", timeout_s=3)
     except ConnectionRefusedError:
         return True
     except TimeoutError:

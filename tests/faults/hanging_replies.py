@@ -29,5 +29,5 @@ def poll_then_hang(self: KafkaConsumer, **arguments: Any) -> Any:
 
 if __name__ == "__main__":
     KafkaConsumer.poll = poll_then_hang
-    replies_main.Watchdog = functools.partial(Watchdog, limit_s=LIMIT_S)  # type: ignore[misc,assignment]
+    replies_main.Watchdog = functools.partial(Watchdog, limit_s=LIMIT_S)  # type: ignore[assignment,attr-defined]
     replies_main.main()

@@ -44,19 +44,21 @@ def read_by(process: Process) -> dict[str, int]:
 def test_each_process_reads_all_replies_from_shortly_before_its_start_and_none_counts_twice(
     deploy: Callable[..., Deployment],
 ):
-    with deploy(gateways=0, replies=0, responders=0, env=ENV) as deployment:
-        with ReplyTopic(deployment) as topic:
-            old = put_in_each(topic, range(PARTITIONS))
-            time.sleep(LOOKBACK_S + 1)
-            young = put_in_each(topic, range(PARTITIONS))
-            processes = [deployment.start("replies") for _ in range(2)]
-            assert wait_until(lambda: stored(deployment, young) == young, LIMIT_S)
-            new = put_in_each(topic, range(PARTITIONS))
-            assert wait_until(lambda: stored(deployment, new) == new, LIMIT_S)
-            all_read = len(young) + len(new)
-            assert wait_until(
-                lambda: all(sum(read_by(p).values()) == all_read for p in processes), LIMIT_S
-            ), deployment.logs()
+    with (
+        deploy(gateways=0, replies=0, responders=0, env=ENV) as deployment,
+        ReplyTopic(deployment) as topic,
+    ):
+        old = put_in_each(topic, range(PARTITIONS))
+        time.sleep(LOOKBACK_S + 1)
+        young = put_in_each(topic, range(PARTITIONS))
+        processes = [deployment.start("replies") for _ in range(2)]
+        assert wait_until(lambda: stored(deployment, young) == young, LIMIT_S)
+        new = put_in_each(topic, range(PARTITIONS))
+        assert wait_until(lambda: stored(deployment, new) == new, LIMIT_S)
+        all_read = len(young) + len(new)
+        assert wait_until(
+            lambda: all(sum(read_by(p).values()) == all_read for p in processes), LIMIT_S
+        ), deployment.logs()
 
     counts = [read_by(process) for process in processes]
     assert sum(count.get("stored", 0) for count in counts) == all_read

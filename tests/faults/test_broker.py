@@ -11,7 +11,7 @@ from devstack.broker import EmbeddedBroker
 from devstack.server import Server
 from devstack.topics import create_topics
 from devstack.waiting import wait_until
-from responder.worker import CLOCK_TOLERANCE_MS
+from responder.clocks import CLOCK_TOLERANCE_MS
 from tests.e2e.deployment import Deployment, Gateway
 from tests.faults.load import Load, attempted
 

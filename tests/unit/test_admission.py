@@ -3,11 +3,11 @@
 import pytest
 
 from gateway.admission import Admission
-from gateway.errors import Overloaded, Sent, ShuttingDown
+from gateway.errors import Overloaded, Sent
 
 
 def test_as_many_as_there_are_places_are_let_in_and_no_more():
-    admission = Admission(2, lambda: False)
+    admission = Admission(2)
 
     with (
         admission.admit(),
@@ -22,7 +22,7 @@ def test_as_many_as_there_are_places_are_let_in_and_no_more():
 
 @pytest.mark.parametrize("ending", [None, KeyError()])
 def test_a_place_is_free_again_however_the_request_ends(ending):
-    admission = Admission(1, lambda: False)
+    admission = Admission(1)
 
     for _ in range(3):
         try:
@@ -34,7 +34,7 @@ def test_a_place_is_free_again_however_the_request_ends(ending):
 
 
 def test_being_turned_away_takes_no_place():
-    admission = Admission(1, lambda: False)
+    admission = Admission(1)
     with admission.admit():
         for _ in range(3):
             with pytest.raises(Overloaded), admission.admit():
@@ -42,18 +42,3 @@ def test_being_turned_away_takes_no_place():
 
     with admission.admit():
         pass
-
-
-def test_nobody_is_let_in_while_the_process_finishes():
-    draining = [False]
-    admission = Admission(2, lambda: draining[0])
-
-    with admission.admit():
-        draining[0] = True
-        with pytest.raises(ShuttingDown) as caught, admission.admit():
-            pass
-    draining[0] = False
-    with admission.admit(), admission.admit():
-        pass
-
-    assert caught.value.sent is Sent.NO

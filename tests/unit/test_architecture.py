@@ -38,7 +38,7 @@ ROOMS = {
     },
     "redis": {"replies/store.py", "responder/redis_journal.py"},
     "itsdangerous": {"replies/correlation.py"},
-    "gunicorn": {"gateway/draining.py", "gateway/access_log.py"},
+    "gunicorn": {"gateway/worker.py", "gateway/access_log.py"},
 }
 #: What may be used without installing anything, and which of our modules it takes.
 STANDARD_LIBRARY_ONLY = {

@@ -94,6 +94,9 @@ def test_a_request_without_content_type_carries_none():
         [*ID, ("reply-topic", b"r")],
         [*ID, ("reply-topic", b"r"), ("deadline", b"soon")],
         [*ID, ("reply-topic", b"r"), ("deadline", None)],
+        [*ID, ("reply-topic", b"r"), ("deadline", b"-" + b"9" * 400)],
+        [*ID, ("reply-topic", b"r"), ("deadline", b"1_000")],
+        [*ID, ("reply-topic", b"r"), ("deadline", "\u0661".encode())],
         [*ID, ("reply-topic", b"r"), ("deadline", b"9" * 5_000)],
         [*ID, ("correlation-id", b"other"), ("reply-topic", b"r"), ("deadline", b"1")],
         [*ID, ("correlation_id", b"other"), ("reply-topic", b"r"), ("deadline", b"1")],
@@ -262,6 +265,21 @@ def test_a_header_name_that_http_does_not_allow_makes_a_reply_unusable(name):
         Reply.decode(b"", [*ID, (name, b"1")])
 
 
+@pytest.mark.parametrize(
+    "location", ["http://[", "//host:port", "//host:99999", "//.example", "//" + "a" * 64]
+)
+def test_a_location_that_is_no_uri_makes_a_reply_unusable(location):
+    with pytest.raises(UnusableReply, match="no URI"):
+        Reply.decode(b"", [*ID, ("Location", location.encode())])
+
+
+@pytest.mark.parametrize("location", ["/orders/7", "", "a b", "//h:1/", "http://[::1]:80/?a=%zz#b"])
+def test_any_uri_reference_is_a_location(location):
+    reply = Reply.decode(b"", [*ID, ("location", location.encode())])
+
+    assert reply.headers == (("location", location),)
+
+
 def test_a_tab_is_allowed_within_a_header_value_and_blanks_around_it_are_dropped():
     assert Reply.decode(b"", [*ID, ("x-a", b" a\tb ")]).headers == (("x-a", "a\tb"),)
 
@@ -356,3 +374,20 @@ def test_an_unusable_reply_keeps_its_id_and_its_reason():
     reply = Reply.unusable(UnusableReply("the-id", "because"))
 
     assert reply == Reply("the-id", status=502, outcome=Outcome.UNUSABLE, detail="because")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "fits"),
+    [
+        (200, (), True),
+        (599, (("x-a", "1"), ("location", "/a")), True),
+        (42, (), False),
+        (600, (), False),
+        (200, (("x-a", "a\r\nb: c"),), False),
+        (200, (("x-a", "é"),), False),
+        (200, (("location", "http://["),), False),
+        (200, (("content-length", "7"),), False),
+    ],
+)
+def test_a_reply_tells_whether_it_is_an_http_response(status, headers, fits):
+    assert Reply("the-id", b"", status, headers).fits_http() == fits

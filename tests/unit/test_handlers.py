@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from replies.contract import Reply, Request
+from replies.contract import MAX_HEADER_BYTES, Reply, Request
 from responder.handlers import echo, orders
 from responder.registry import HandlerError
 
@@ -19,6 +19,13 @@ def test_echo_replies_with_the_bytes_and_the_type_that_came(content_type):
     request = request_with(b"\x00\xff", content_type)
 
     assert echo(request) == Reply.to(request, b"\x00\xff", content_type=content_type)
+
+
+@pytest.mark.parametrize("content_type", ["text/café", "text/plain; a=" + "b" * MAX_HEADER_BYTES])
+def test_echo_leaves_out_a_type_that_no_response_can_carry(content_type):
+    reply = echo(request_with(b"x", content_type))
+
+    assert Reply.decode(*reply.encode()) == Reply("the-id", b"x")
 
 
 def test_an_order_is_accepted():

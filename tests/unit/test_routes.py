@@ -58,7 +58,7 @@ def new_gateway(ids, mailbox, publisher, store):
         app = create_app(
             routes=ROUTES,
             requester=requester,
-            admission=Admission(max_in_flight, lambda: draining[0]),
+            admission=Admission(max_in_flight),
             breakers=Breakers(tuple(r.topic for r in ROUTES), reply_timeout_s),
             store=store,
             ids=ids,
@@ -404,14 +404,10 @@ def test_after_the_busy_time_requests_are_let_in_again(new_gateway):
     assert [gateway.request(data=b"x").status_code for _ in range(3)] == [200] * 3
 
 
-def test_a_process_that_finishes_turns_requests_away(gateway):
+def test_a_process_that_finishes_still_answers_who_got_in(gateway):
     gateway.draining[0] = True
 
-    response = gateway.request(environ_overrides=unread(10))
-
-    assert_problem(response, 503, "shutting-down", "no")
-    assert_retry_after(response)
-    assert gateway.publisher.published == []
+    assert gateway.request(data=b"x").status_code == 200
 
 
 class Endless(io.RawIOBase):
@@ -459,9 +455,14 @@ def test_a_body_that_cannot_be_read_is_the_clients_fault_and_not_sent(gateway):
     assert gateway.publisher.published == []
 
 
-def test_a_body_that_breaks_off_is_not_sent_in_part(gateway):
+@pytest.mark.parametrize("terminated", [False, True], ids=["by us", "by the server"])
+def test_a_body_that_breaks_off_is_not_sent_in_part(gateway, terminated):
     response = gateway.request(
-        environ_overrides={"wsgi.input": io.BytesIO(b"x" * 5), "CONTENT_LENGTH": "10"}
+        environ_overrides={
+            "wsgi.input": io.BytesIO(b"x" * 5),
+            "wsgi.input_terminated": terminated,
+            "CONTENT_LENGTH": "10",
+        }
     )
 
     assert_problem(response, 400, "unreadable-body", "no")

@@ -1,6 +1,8 @@
 """Settings: defaults, and one line for each that is wrong."""
 
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,8 @@ def test_a_password_in_a_url_is_never_told(name, value):
         ("REDIS_URL", "user:hunter2@host:6379"),
         ("REDIS_URL", "redis//:hunter2@host:6379"),
         ("KAFKA_URL", "kafka://u:a@h:1,kafka://u:hunter2@h:2"),
+        ("REDIS_URL", "user:://hunter2@host:6379"),
+        ("REDIS_URL", "http://host/?password=hunter2"),
     ],
 )
 def test_a_password_in_what_is_hardly_a_url_is_never_told_either(name, value):
@@ -203,6 +207,9 @@ def test_a_broken_ipv6_address_is_told_with_what_was_expected():
         ("redis://:secret@host/0", "redis://:***@host/0"),
         ("redis://host/0", "redis://host/0"),
         ("redis://user:sec@ret@host/0", "redis://user:***@host/0"),
+        ("redis://host/0?password=secret", "redis://host/0?***"),
+        ("redis://host/0?password=a@secret", "***"),
+        ("rediss://user:secret@host/0?ssl_cert_reqs=none", "rediss://user:***@host/0?***"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url, masked):
@@ -256,6 +263,58 @@ def test_a_certificate_that_cannot_be_read_is_told_with_its_variable():
 
     assert "KAFKA_TRUSTED_CERT" in line
     assert "expected whole PEM texts" in line
+
+
+def test_a_certificate_in_other_characters_than_ascii_is_told_with_its_variable():
+    (line,) = problems(
+        KAFKA_URL="kafka+ssl://a:1",
+        KAFKA_TRUSTED_CERT="-----BEGIN CERTIFICATE-----\né\n-----END CERTIFICATE-----",
+    )
+
+    assert line.startswith("KAFKA_TRUSTED_CERT=*** is wrong: expected a PEM text, in ASCII")
+
+
+#: An encrypted key and a certificate of another one: OpenSSL decrypts before it compares.
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBbzCCARWgAwIBAgIUeHw+e4WjC3ZkLO54t7JhogW7i10wCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBeDAgFw0yNjExMjMyMjUwMjhaGA8yMDgxMDgyNjIyNTAyOFow
+DDEKMAgGA1UEAwwBeDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABPCa2caIf3Gt
++2ZA5EVaR1AYgKz7qddIrS1vKsshvhh9f/u8xLXitvmru+Za3x0dDY7g4GA1B/B9
+0HjRUyN4zTKjUzBRMB0GA1UdDgQWBBRRW15qiN6dTHmOdDAW2F+kotwpMDAfBgNV
+HSMEGDAWgBRRW15qiN6dTHmOdDAW2F+kotwpMDAPBgNVHRMBAf8EBTADAQH/MAoG
+CCqGSM49BAMCA0gAMEUCIFeBqmUKWjcXosb8PFl3zu1c9ke1F+HLHpibbXpmJ5yA
+AiEAhoI7FEySkeuVLwA6Y/157p/RA/jFseX+wtf4xYwJoQ8=
+-----END CERTIFICATE-----
+"""
+ENCRYPTED_KEY = """\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAibtKSpRlBCPQICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEAkeANfak3vh3bCJnQv54XwEgZB4
+L3eWAcsNhqF1tPp4BkeFldChKvBebC0Gns9AKzdlqGTIQml66aBRGTjauGLgBSd5
+lxjXWh2TChPcq3BNv6hW5bg+BVeetmglB3ijLB/7SgPbpRLS4Cl/7252YtFAKM9x
+wNX4a8IoTgQ/M3kRCffsVllOmIA1nZ8WN5lMc4uyLsqgwIAN5GZsKpHLGV/rddU=
+-----END ENCRYPTED PRIVATE KEY-----
+"""
+
+
+def test_the_password_of_an_encrypted_key_is_not_asked_for_on_the_terminal():
+    env = ENOUGH | {
+        "KAFKA_URL": "kafka+ssl://a:1",
+        "KAFKA_CLIENT_CERT": CERTIFICATE,
+        "KAFKA_CLIENT_CERT_KEY": ENCRYPTED_KEY,
+    }
+    # In a session of its own, where OpenSSL finds no terminal and would ask its standard input.
+    with subprocess.Popen(
+        [sys.executable, "-c", "from settings import Settings; Settings.from_env()"],
+        env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as start:  # fmt: skip
+        try:
+            assert start.wait(30) == 1
+        finally:
+            start.kill()
+        assert start.stderr is not None
+        assert "expected whole PEM texts" in start.stderr.read()
 
 
 def test_certificates_without_tls_are_a_mistake():

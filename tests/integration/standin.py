@@ -1,0 +1,97 @@
+"""The gateway as gunicorn serves it, with an echo where Kafka and Redis would be."""
+
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from devstack.child import Child
+from devstack.ports import LOOPBACK, free_port
+from devstack.procfile import start_process
+from devstack.waiting import wait_until
+
+ENVIRONMENT = {
+    "KAFKA_URL": "kafka://127.0.0.1:1",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "SECRET_KEY": "0123456789abcdef",
+    "REPLY_TIMEOUT_S": "5",
+}
+START_LIMIT_S = 30.0
+
+
+class StandIn:
+    """A running gunicorn with gunicorn.conf.py and the echo."""
+
+    def __init__(self, child: Child, port: int, log: Path) -> None:
+        self.child = child
+        self.port = port
+        self.log = log
+
+    def connect(self, timeout_s: float = 10.0) -> socket.socket:
+        return socket.create_connection((LOOPBACK, self.port), timeout_s)
+
+    def logged(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def worker_pids(self) -> list[int]:
+        """Return the ids of all workers that were ever started, the oldest first."""
+        return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self.logged())]
+
+    def signal_master(self, number: int) -> None:
+        """Signal gunicorn's master alone, as a supervisor does; Child.signal() is for all."""
+        os.kill(self.child.pid, number)
+
+
+@contextmanager
+def standin(folder: Path, options: str = "", **env: str) -> Iterator[StandIn]:
+    """Run gunicorn with more command line *options* and settings from *env*."""
+    port = free_port()
+    log = folder / f"gunicorn-{port}.log"
+    environment: Mapping[str, str] = ENVIRONMENT | {"PORT": str(port)} | env
+    child = start_process(f"gunicorn {options} tests.integration.standin_app:app", environment, log)
+    server = StandIn(child, port, log)
+    try:
+        assert wait_until(lambda: _answers(server), START_LIMIT_S), server.logged()
+        yield server
+    finally:
+        child.stop(10)
+
+
+def _answers(server: StandIn) -> bool:
+    try:
+        return ask(server, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == "200"
+    except OSError:
+        return False
+
+
+def ask(server: StandIn, request: bytes, timeout_s: float = 10.0) -> str:
+    """
+    Send *request* over a connection of its own and return how it ended.
+
+    That is the status, or "empty" when the connection was closed without one, or the name of the
+    exception.
+    """
+    try:
+        with server.connect(timeout_s) as connection:
+            connection.sendall(request)
+            answer = read_to_end(connection)
+    except OSError as error:
+        return type(error).__name__
+    return answer[9:12].decode() if answer.startswith(b"HTTP/1.1 ") else "empty"
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """Return everything until the other side closes."""
+    parts = []
+    while part := connection.recv(65_536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def post(path: str, body: bytes = b"x", *headers: str) -> bytes:
+    """Return a request after which the connection is closed."""
+    head = [f"POST {path} HTTP/1.1", "Host: x", "Connection: close", *headers]
+    head.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body

@@ -1,0 +1,281 @@
+"""
+What a store of replies promises, as a model that hypothesis plays against a real one.
+
+Replies are written to a topic, carried by the real listener, which may crash before it commits, and
+fetched. Time passes by moving our clock ahead and the expiry of every key forward by as much; the
+time that really passes counts too, so what happens within it is bounded from both sides.
+"""
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from hypothesis import assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from kafka import TopicPartition
+from redis import Redis
+
+from replies import correlation
+from replies.consuming import ResilientConsumer
+from replies.contract import Reply
+from replies.correlation import CorrelationId, CorrelationIds
+from replies.errors import ForeignCorrelationId, UnusableReply
+from replies.listener import ReplyListener
+from replies.reply_path import HOLDS_S, ReplyPath
+from replies.store import MIN_TTL_MS, ReplyStore, reply_key
+from tests.fakes import FakeConsumer, FakeRecord, altered
+
+RETENTION_MS = 1_500
+PARTITION = TopicPartition("replies", 0)
+#: How far the clocks of a server and of this process may be apart, in their rounding.
+TOLERANCE_MS = 5
+
+ids_of_ours = CorrelationIds("the secret key of the model")
+ids_of_others = CorrelationIds("the secret key of another deployment")
+
+due = st.sampled_from([-2_000, -1_000, -1, 1, 400, 1_000, 3_000])
+passing = st.sampled_from([1, 300, 900, 1_100, 2_000, 10_000])
+bodies = st.sampled_from([b"", b"one", b"two", b"\x00\n\xff\n"])
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A reply that has to be in the store, and when it may and must be gone (Unix time in ms)."""
+
+    reply: Reply
+    earliest_ms: int
+    latest_ms: int
+
+
+class LastPoll(FakeConsumer):
+    """A consumer that lets the listener stop once it has read everything."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__(PARTITION)
+        self._stop = stop
+
+    def poll(self, timeout_ms: int) -> Any:
+        if self.is_drained():
+            self._stop.set()
+        return super().poll(timeout_ms)
+
+
+class StoreModel(RuleBasedStateMachine):
+    """
+    Plays on *redis*, a client that returns bytes, of a database of its own.
+    """
+
+    issued: Bundle[CorrelationId] = Bundle("issued")
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__()
+        self.redis = redis
+        self.redis.flushdb()
+        self.store = ReplyStore(redis, RETENTION_MS / 1000)
+        self.kept: dict[str, Kept] = {}
+        self.topic: list[FakeRecord] = []
+        self.committed = 0
+        self.ahead_ms = 0
+        real_ms = correlation.epoch_ms
+
+        def moved_ms() -> int:
+            return real_ms() + self.ahead_ms
+
+        self.clock = mock.patch.object(correlation, "epoch_ms", moved_ms)
+        self.clock.start()
+
+    def teardown(self) -> None:
+        self.clock.stop()
+
+    # What happens
+
+    @rule(target=issued, node=st.sampled_from(["0a1b2c3d", "ffffffff"]), due_ms=due)
+    def a_request_is_registered(self, node: str, due_ms: int) -> CorrelationId:
+        return ids_of_ours.read(ids_of_ours.issue(node, self._now_ms() + due_ms))
+
+    @rule(cid=issued, body=bodies, status=st.sampled_from([200, 201, 404, 503]))
+    def a_reply_is_written(self, cid: CorrelationId, body: bytes, status: int) -> None:
+        self._write(*Reply(cid.text, body, status, (("x-a", "1"),)).encode())
+
+    @rule(cid=issued)
+    def a_reply_that_http_cannot_carry_is_written(self, cid: CorrelationId) -> None:
+        self._write(b"", [("correlation-id", cid.text.encode()), ("status", b"42")])
+
+    @rule(cid=issued, how=st.sampled_from(["altered", "of others", "without id"]))
+    def a_strange_record_is_written(self, cid: CorrelationId, how: str) -> None:
+        text = {
+            "altered": altered(cid.text),
+            "of others": ids_of_others.issue(cid.node, cid.deadline_ms),
+            "without id": "",
+        }[how]
+        self._write(b"strange", [("correlation-id", text.encode())] if text else [])
+
+    @rule(crashes=st.booleans())
+    def the_replies_process_runs(self, crashes: bool) -> None:
+        """It reads on from its last commit; the next run reads again what a crash left behind."""
+        batch = self.topic[self.committed :]
+        stop = threading.Event()
+        consumer = LastPoll(stop)
+        if batch:
+            consumer.feed(*batch)
+        listener = ReplyListener(
+            ResilientConsumer(consumer),
+            self.store,
+            ids_of_ours,
+            mock.Mock(),
+            ReplyPath(self.store, "replies"),
+        )
+        before_ms = self._now_ms()
+        listener.run(stop)
+        after_ms = self._now_ms()
+
+        expected = Counter(
+            outcome for record in batch for outcome in self._carried(record, before_ms, after_ms)
+        )
+        assert +listener.counts == +expected
+        if not crashes:
+            assert consumer.committed_offset(PARTITION) == (len(self.topic) if batch else None)
+            self.committed = len(self.topic)
+
+    @rule(ms=passing)
+    def time_passes(self, ms: int) -> None:
+        for key in self.redis.scan_iter():
+            expiry_ms = self.redis.pexpiretime(key)
+            if expiry_ms > 0:
+                self.redis.pexpireat(key, expiry_ms - ms)
+        self.ahead_ms += ms
+
+    @rule()
+    def redis_is_emptied(self) -> None:
+        self.redis.flushdb()
+        self.kept.clear()
+
+    @rule(ids=st.lists(issued, max_size=5))
+    def several_are_fetched(self, ids: list[CorrelationId]) -> None:
+        before_ms = self._now_ms()
+        found = self.store.fetch_many([cid.text for cid in ids])
+        after_ms = self._now_ms()
+
+        for cid in ids:
+            kept = self.kept.get(cid.text)
+            if self._is_there(kept, before_ms, after_ms):
+                assert kept is not None
+                assert found.pop(cid.text, kept.reply) == kept.reply
+            else:
+                assert cid.text not in found
+
+    @rule(cid=consumes(issued))
+    def one_is_asked_for_the_last_time(self, cid: CorrelationId) -> None:
+        before_ms = self._now_ms()
+        found, over = self.store.fetch(cid.text), self.store.is_over(cid)
+        after_ms = self._now_ms()
+
+        kept = self.kept.get(cid.text)
+        assert found == (kept.reply if kept and self._is_there(kept, before_ms, after_ms) else None)
+        assert over == (not self._is_live(cid, before_ms, after_ms))
+
+    # What holds all the time
+
+    @invariant()
+    def nothing_else_is_stored_and_everything_expires(self) -> None:
+        before_ms = self._now_ms()
+        expiries = {
+            key.decode(): self.redis.pexpiretime(key) + self.ahead_ms
+            for key in self.redis.scan_iter()
+        }
+        after_ms = self._now_ms()
+        for word in [key for key in expiries if key.startswith("served:{replies}")]:
+            assert expiries.pop(word) <= after_ms + HOLDS_S * 1_000 + TOLERANCE_MS
+        gone_ms = before_ms + TOLERANCE_MS
+        for text, kept in self.kept.items():
+            expiry_ms = expiries.pop(reply_key(text), None)
+            if expiry_ms is None or expiry_ms < gone_ms:
+                assert kept.earliest_ms <= after_ms + TOLERANCE_MS
+            else:
+                bound_ms = kept.earliest_ms - TOLERANCE_MS, kept.latest_ms + TOLERANCE_MS
+                assert bound_ms[0] <= expiry_ms <= bound_ms[1]
+        # A key may expire between being listed and being asked.
+        assert not [key for key, expiry_ms in expiries.items() if expiry_ms > after_ms]
+
+    # The model
+
+    def _carried(self, record: FakeRecord, before_ms: int, after_ms: int) -> list[str]:
+        """Return how the listener has to count *record*, and keep what it has to store."""
+        text = dict(record.headers).get("correlation-id", b"")
+        assert text is not None
+        cid = self._known(text.decode())
+        if not text:
+            return ["malformed"]
+        if cid is None:
+            return ["foreign"]
+        try:
+            reply, counts = Reply.decode(record.value, record.headers), []
+        except UnusableReply as error:
+            reply, counts = Reply.unusable(error), ["unusable"]
+        if not self._is_live(cid, before_ms, after_ms):
+            return [*counts, "expired"]
+        if self._is_there(self.kept.get(cid.text), before_ms, after_ms):
+            return [*counts, "duplicate"]
+        over_ms = cid.deadline_ms + RETENTION_MS
+        self.kept[cid.text] = Kept(
+            reply,
+            max(over_ms, before_ms + MIN_TTL_MS),
+            max(over_ms + after_ms - before_ms, after_ms + MIN_TTL_MS),
+        )
+        return [*counts, "stored"]
+
+    def _known(self, text: str) -> CorrelationId | None:
+        try:
+            return ids_of_ours.read(text)
+        except ForeignCorrelationId:
+            return None
+
+    def _is_live(self, cid: CorrelationId, before_ms: int, after_ms: int) -> bool:
+        over_ms = cid.deadline_ms + RETENTION_MS
+        self._assume_not_within(over_ms, over_ms, before_ms, after_ms)
+        return over_ms > after_ms
+
+    def _is_there(self, kept: Kept | None, before_ms: int, after_ms: int) -> bool:
+        if kept is None:
+            return False
+        self._assume_not_within(kept.earliest_ms, kept.latest_ms, before_ms, after_ms)
+        return kept.earliest_ms > after_ms
+
+    def _assume_not_within(
+        self, earliest_ms: int, latest_ms: int, before_ms: int, after_ms: int
+    ) -> None:
+        """Give up this example where the time that really passed decides: it proves nothing."""
+        assume(earliest_ms > after_ms + TOLERANCE_MS or latest_ms < before_ms - TOLERANCE_MS)
+
+    def _write(self, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+        self.topic.append(FakeRecord(value, headers, offset=len(self.topic)))
+
+    def _now_ms(self) -> int:
+        return correlation.epoch_ms()
+
+
+def play(redis: Redis, max_examples: int, steps: int) -> None:
+    """Play the model on *redis*; fail with the shortest story that the store departs from."""
+
+    class OnThisRedis(StoreModel):
+        def __init__(self) -> None:
+            super().__init__(redis)
+
+    examples = max(max_examples, settings().max_examples) if _discovers() else max_examples
+    run_state_machine_as_test(
+        OnThisRedis, settings=settings(max_examples=examples, stateful_step_count=steps)
+    )
+
+
+def _discovers() -> bool:
+    return not settings().derandomize

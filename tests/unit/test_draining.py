@@ -1,0 +1,146 @@
+"""How a server stops: the door is shut before it is closed."""
+
+import os
+import socket
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from gateway import draining
+from gateway.draining import SharedFlag, end_well, let_no_handshake_begin
+
+
+@pytest.fixture(autouse=True)
+def short_limit(monkeypatch):
+    monkeypatch.setattr(draining, "LIMIT_S", 0.5)
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        yield found
+
+
+@pytest.fixture
+def server(listener):
+    """An arbiter, as far as stopping goes."""
+    found = SimpleNamespace(
+        LISTENERS=[listener], reexec_pid=0, master_pid=0, systemd=False, stops=[]
+    )
+
+    def stop(graceful=True):
+        found.stops.append(graceful)
+        listener.close()
+
+    found.stop = stop
+    return found
+
+
+def connected(listener):
+    return socket.create_connection(listener.getsockname(), 5)
+
+
+def read_to_end(client):
+    return b"".join(iter(lambda: client.recv(10_000), b""))
+
+
+def test_whoever_waits_at_the_door_is_told_in_http(server, listener):
+    end_well(server)
+    with connected(listener) as client:
+        client.sendall(b"POST / HTTP/1.1\r\n\r\n")
+        server.stop()
+        answer = read_to_end(client)
+
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b'"type": "/problems/shutting-down"' in answer
+    assert b'"sent": "no"' in answer
+    assert b"\r\nRetry-After: " in answer
+    assert server.stops == [True]
+
+
+def test_whoever_comes_when_the_door_is_closed_is_refused(server, listener):
+    address = listener.getsockname()
+    end_well(server)
+    server.stop()
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has socket filters")
+def test_behind_a_shut_door_no_handshake_begins(listener):
+    with connected(listener) as before:
+        let_no_handshake_begin(listener)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(listener.getsockname(), 0.2)
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.sendall(b"still served")
+            served = before.recv(100)
+
+    assert served == b"still served"
+
+
+def test_without_socket_filters_the_door_is_closed_all_the_same(server, listener, monkeypatch):
+    def refuse(*_):
+        raise OSError
+
+    monkeypatch.setattr(draining, "_attach", refuse)
+    address = listener.getsockname()
+    end_well(server)
+    with connected(listener) as client:
+        server.stop()
+        assert read_to_end(client).startswith(b"HTTP/1.1 503 ")
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 5)
+
+
+def test_a_guest_who_does_not_hang_up_keeps_nobody_waiting_for_long(server, listener):
+    end_well(server)
+    with connected(listener):
+        started_s = time.monotonic()
+        server.stop()
+
+        assert time.monotonic() - started_s < 3
+
+
+@pytest.mark.parametrize(
+    "others", [{"reexec_pid": 7}, {"master_pid": 7}, {"systemd": True}, {"LISTENERS": []}], ids=str
+)
+def test_where_others_go_on_listening_nobody_is_turned_away(server, others):
+    vars(server).update(others)
+    stopping = end_well(server)
+    server.stop()
+
+    assert server.stops == [True]
+    assert not stopping.is_set()
+
+
+def test_whoever_is_in_a_hurry_stops_at_once(server):
+    stopping = end_well(server)
+    server.stop(graceful=False)
+
+    assert server.stops == [False]
+    assert not stopping.is_set()
+
+
+def test_the_workers_learn_that_the_whole_server_stops(server):
+    stopping = end_well(server)
+    before = stopping.is_set()
+    server.stop()
+
+    assert (before, stopping.is_set()) == (False, True)
+
+
+def test_a_flag_is_shared_with_processes_forked_later():
+    flag = SharedFlag()
+    pid = os.fork()
+    if pid == 0:
+        flag.set()
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    assert flag.is_set()

@@ -1,0 +1,209 @@
+"""Whatever the environment and routes.toml hold, it is taken or told; and no secret is."""
+
+import re
+
+import pytest
+from flask import Flask
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.route_table import METHODS, RoutesError, load_routes
+from settings import Settings, SettingsError, masked_url
+from tests.strategies import pointed_texts, wild_texts
+
+ENOUGH = {
+    "KAFKA_URL": "kafka://127.0.0.1:9092",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "SECRET_KEY": "0123456789abcdef",
+}
+NAMES = (
+    "PORT", "WEB_CONCURRENCY", "THREADS", "KAFKA_URL", "KAFKA_PREFIX", "KAFKA_TRUSTED_CERT",
+    "KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY", "KAFKA_FETCH_MAX_WAIT_MS", "REDIS_URL",
+    "REDIS_TLS_VERIFY", "SECRET_KEY", "REPLY_TOPIC", "REPLY_TIMEOUT_S", "REPLY_TIMEOUT_STATUS",
+    "REPLY_RETENTION_S", "REPLIES_MODE", "REPLIES_GROUP", "RESPONDER_GROUP", "RESPONDER_THREADS",
+    "MAX_BODY_BYTES", "ROUTES_FILE", "LOG_FORMAT",
+)  # fmt: skip
+_PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----".format
+values = st.one_of(
+    wild_texts,
+    pointed_texts,
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(["yes", "no", "503", "504", "group", "broadcast", "text", "json", ""]),
+    st.builds("{}://{}".format, st.sampled_from(["kafka", "kafka+ssl", "redis", "unix", "http"]),
+              pointed_texts | st.just("a:1") | wild_texts),
+    (pointed_texts | wild_texts).map(_PEM),
+)  # fmt: skip
+environments = st.dictionaries(st.sampled_from(NAMES), values, max_size=8)
+
+
+@given(environments)
+@example({"KAFKA_URL": "kafka+ssl://a:1", "KAFKA_TRUSTED_CERT": _PEM("é")})
+@example({"KAFKA_URL": "kafka+ssl://a:1", "KAFKA_CLIENT_CERT": _PEM("é"),
+          "KAFKA_CLIENT_CERT_KEY": _PEM("\udc80")})  # fmt: skip
+def test_any_environment_is_settings_or_one_line_for_each_problem(environment):
+    try:
+        read = Settings.from_env(ENOUGH | environment)
+    except SettingsError as refused:
+        lines, problems = str(refused).split("\n"), refused.problems
+    else:
+        assert read.max_in_flight >= 1
+        assert read.kafka_connection()["bootstrap_servers"]
+        assert read.masked_redis_url()
+        return
+    assert lines == problems
+    assert all(line.startswith(NAMES) or "KAFKA_URL is not" in line for line in lines)
+    assert all(len(line) < 500 and line.isprintable() for line in lines)
+
+
+@given(st.sampled_from(["SECRET_KEY", "KAFKA_TRUSTED_CERT", "KAFKA_CLIENT_CERT_KEY"]), environments)
+def test_no_secret_is_told(name, environment):
+    told = problems_of(environment | {name: "hunter2 short"[: 15 if name == "SECRET_KEY" else 99]})
+
+    assert "hunter2" not in told
+
+
+schemes = st.sampled_from(["redis://", "rediss://", "kafka://", "http://", "redis//", "", "redis:"])
+users = st.sampled_from(["", "user", "us er", "user@example", "a:b", "user?x", "/user", "#"])
+after = st.sampled_from(
+    ["host", "host:port", "host:6379/0", "[::1", "h:1,kafka://h:2", "h/?a=b", ""]
+)
+passwords = st.builds("{}hunter2{}".format, pointed_texts, pointed_texts)
+
+
+@given(st.sampled_from(["KAFKA_URL", "REDIS_URL"]), schemes, users, passwords, after)
+@example("REDIS_URL", "redis://", "", "hunter2?", "host")
+@example("REDIS_URL", "redis://", "", "://hunter2", "host:port")
+def test_no_password_of_a_url_is_told(name, scheme, user, password, host):
+    url = f"{scheme}{user}:{password}@{host}"
+
+    assert "hunter2" not in masked_url(url)
+    assert "hunter2" not in problems_of({name: url})
+
+
+@given(schemes, after, pointed_texts, pointed_texts)
+@example("redis://", "host", "", "")
+@example("redis://", "host/0", "", "a@b")
+@example("http://", "host", "", "")
+def test_no_password_in_a_query_is_told(scheme, host, before, behind):
+    """redis-py reads ``?password=`` as well as ``user:password@``."""
+    url = f"{scheme}{host}?a={before}&password=hunter2{behind}"
+
+    assert "hunter2" not in masked_url(url)
+    assert "hunter2" not in problems_of({"REDIS_URL": url})
+
+
+def problems_of(environment):
+    try:
+        Settings.from_env(ENOUGH | environment)
+    except SettingsError as refused:
+        return str(refused)
+    return ""
+
+
+# routes.toml
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return tmp_path_factory.mktemp("routes") / "routes.toml"
+
+
+parameters = st.sampled_from(["<a>", "<int:a>", "<path:a>", "<string:b>", "<uuid:b>", "<any(x):a>"])
+paths = st.one_of(
+    st.lists(parameters | st.sampled_from(["/", "a", "ä", ".", "%", "|", "\\", " "]), max_size=8)
+    .map("".join).map("/".__add__),
+    st.builds("/{}".format, pointed_texts),
+    wild_texts,
+)  # fmt: skip
+toml_values = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=4,
+)  # fmt: skip
+tables = st.fixed_dictionaries(
+    {},
+    optional={
+        "path": paths | toml_values,
+        "topic": st.just("orders") | pointed_texts | toml_values,
+        "methods": toml_values | st.lists(st.sampled_from([*METHODS, "GET"]), max_size=3),
+        "key": st.sampled_from(["path:a", "path:b", "header:X", "header:", ":"]) | toml_values,
+        "headers": toml_values | st.lists(st.sampled_from(["X-A", "Cookie", ""]), max_size=3),
+        "more": toml_values,
+    },
+)  # fmt: skip
+good_tables = st.fixed_dictionaries(
+    {"path": paths, "topic": st.just("orders")},
+    optional={
+        "methods": st.lists(st.sampled_from(METHODS), min_size=1, max_size=3),
+        "headers": st.lists(st.sampled_from(["X-A", "X-B"]), max_size=2),
+    },
+)
+
+
+def toml(value):
+    """Write *value*; of a text only what TOML can hold."""
+    if isinstance(value, str):
+        kept = value.encode("utf-8", "replace").decode()
+        escaped = "".join(c if c.isalnum() else f"\\U{ord(c):08x}" for c in kept)
+        return f'"{escaped}"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(k)} = {toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return str(value)
+
+
+def written(document):
+    return "\n".join(
+        "[[route]]\n" + "\n".join(f"{toml(k)} = {toml(v)}" for k, v in table.items())
+        for table in document
+    ).encode()
+
+
+@given(text=st.lists(tables | good_tables, max_size=3).map(written))
+@example(text=b"a = " + b"[" * 5_000)
+@example(text=b"a = " + b"9" * 5_000)
+@example(text=b'"a\\nb" = 1')
+@example(text=written([{"path": "/<a>/<a>", "topic": "t"}]))
+@example(text=b"[[route]]\npath = 1\n" + b'"a\\nb" = 1')
+def test_any_tables_are_routes_that_can_be_served_or_told_with_file_and_route(file, text):
+    assert_served_or_told(file, text)
+
+
+toml_texts = st.text("abr=.[]{}\"'#\\\n\t ,0+-_e:TZ<>/\0é", max_size=60)
+
+
+@given(
+    text=st.binary(max_size=60)
+    | toml_texts.map(str.encode)
+    | st.builds("[[route]]\n{}".format, toml_texts).map(str.encode)
+)
+def test_any_file_is_routes_that_can_be_served_or_told_with_its_name(file, text):
+    assert_served_or_told(file, text)
+
+
+@given(name=wild_texts)
+@example(name="\0")
+def test_any_name_of_a_file_without_routes_is_told(file, name):
+    with pytest.raises(RoutesError, match="ROUTES_FILE="):
+        load_routes(file.parent / "missing" / name)
+
+
+def assert_served_or_told(file, text):
+    file.write_bytes(text)
+    try:
+        routes = load_routes(file)
+    except RoutesError as refused:
+        lines = str(refused).split("\n")
+        assert all(line.startswith(f"{file}: ") for line in lines)
+        assert all(line.isprintable() for line in lines)
+        return
+    app = Flask("gateway", static_folder=None)
+    for number, route in enumerate(routes):
+        app.add_url_rule(route.path, f"route-{number}", lambda **_: "", methods=list(route.methods))
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", routes[0].topic)
