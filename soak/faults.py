@@ -10,12 +10,11 @@ from pathlib import Path
 
 from devstack.server import Server
 from soak.records import Happened, write
-from soak.schedule import Fault
+from soak.recovery import SPAN_S
+from soak.schedule import LAST_S, Fault
 from soak.topology import STOP_GRACE_S, Topology
 
 DELAY_S = 0.2
-#: Not closer than this, even where healing took longer than the schedule thought.
-LEAST_PAUSE_S = 6.0
 
 
 class Disturber:
@@ -32,7 +31,7 @@ class Disturber:
         self._log = log
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="disturber", daemon=True)
-        self._start_s = 0.0
+        self._start_s = self._end_s = 0.0  # monotonic clock
         #: What is disturbed now.
         self.current = ""
         self.happened: list[Happened] = []
@@ -41,9 +40,9 @@ class Disturber:
         #: Why it could not go on, if so.
         self.failure: Exception | None = None
 
-    def start(self, start_s: float) -> None:
-        """Begin; the schedule counts from *start_s*, by the monotonic clock."""
-        self._start_s = start_s
+    def start(self, start_s: float, end_s: float) -> None:
+        """Begin; the schedule counts from *start_s*, and the load ends at *end_s*."""
+        self._start_s, self._end_s = start_s, end_s
         self._thread.start()
 
     def stop(self) -> None:
@@ -52,18 +51,21 @@ class Disturber:
         self._thread.join()
 
     def _run(self) -> None:
-        healed_s = 0.0
+        free_s = 0.0
         try:
             for fault in self._faults:
-                due_s = max(self._start_s + fault.at_s, healed_s + LEAST_PAUSE_S)
-                if self._stop.wait(max(0.0, due_s - time.monotonic())):
+                # Healing may take longer than the schedule thought.
+                due_s = max(self._start_s + fault.at_s, free_s)
+                late = due_s > self._end_s - LAST_S
+                if late or self._stop.wait(max(0.0, due_s - time.monotonic())):
                     return
                 self.ended += self._topology.revive()
-                healed_s = self._carry_out(fault)
+                self._carry_out(fault)
+                free_s = time.monotonic() + fault.kind.recovery_limit_s + SPAN_S
         except Exception as error:  # noqa: BLE001 - whoever waits for us reports it
             self.failure = error
 
-    def _carry_out(self, fault: Fault) -> float:
+    def _carry_out(self, fault: Fault) -> None:
         kind = fault.kind
         self.current = f"{kind.name} {fault.replica} ({fault.lasts_s:.1f} s)"
         at_s = time.monotonic()
@@ -75,7 +77,6 @@ class Disturber:
         with self._log.open("a", encoding="utf-8") as file:
             write(file, happened)
         self.current = ""
-        return healed_s
 
     def _disturb(self, fault: Fault) -> None:
         target = fault.kind.target

@@ -24,6 +24,7 @@ EARLY_S = 2.0
 DESIGNED = {
     "overloaded": {"no"},
     "shutting-down": {"no"},
+    "responder-silent": {"no"},
     "not-sent": {"no", "unknown"},
     "reply-timeout": {"yes", "unknown"},
     "reply-store-unavailable": {"no", "yes", "unknown"},

@@ -34,7 +34,7 @@ def plot_run(findings: Findings, title: str, file: Path) -> None:
     seconds = int(evidence.end_s - evidence.start_s) + 1
     width = min(max(LEAST_INCHES, seconds / 60 * INCHES_PER_MINUTE), MOST_INCHES)
     figure = Figure(figsize=(width, 11), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, x=0.01, horizontalalignment="left")
     rate, latency, errors = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
     _draw_rate(rate, findings, seconds)
     _draw_latency(latency, findings, seconds)

@@ -62,7 +62,7 @@ def run(
 
     with load(topology, per_s, folder) as clients:
         start_s = time.monotonic()
-        disturber.start(start_s)
+        disturber.start(start_s, start_s + minutes * 60)
         try:
             follow(clients, start_s, minutes * 60, folder, say, lambda: disturber.current, check)
         finally:

@@ -7,9 +7,9 @@ from random import Random
 #: The load runs undisturbed for so long first; against it the rest is measured.
 QUIET_S = 20.0
 #: No fault begins so shortly before the end, so that each recovery is seen.
-LAST_S = 14.0
-#: From the expected end of one fault to the next, in seconds.
-PAUSE_S = (10.0, 12.0)
+LAST_S = 15.0
+#: From the limit of a recovery to the next fault: it has to be seen that it was kept.
+SPARE_S = (2.2, 3.0)
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Kind:
 
     Args:
         name: what is done, and to what.
-        lasts_s: between which bounds it is chosen how long it takes to heal.
+        lasts_s: between which bounds it is chosen how long it is held.
         recovery_limit_s: so long after healing the throughput is back.
         breaks_connections: whether clients of the gateway may lose theirs.
     """
@@ -48,7 +48,7 @@ KINDS = (
     Kind("kill responder", RESTART),
     Kind("kill worker", (0.0, 0.0), breaks_connections=True),
     Kind("kill redis", RESTART, REDIS_LIMIT_S),
-    Kind("kill kafka", (3.0, 3.0)),
+    Kind("kill kafka", (5.0, 5.0)),
     Kind("restart replies", ROLLING),
     Kind("restart responder", ROLLING),
     Kind("restart gateway", ROLLING, breaks_connections=True),
@@ -94,7 +94,7 @@ def schedule(seed: int, minutes: float) -> list[Fault]:
         kind = next(kinds)
         fault = Fault(at_s, kind, random.randrange(2), random.uniform(*kind.lasts_s))
         faults.append(fault)
-        at_s += fault.lasts_s + random.uniform(*PAUSE_S)
+        at_s += fault.lasts_s + kind.recovery_limit_s + random.uniform(*SPARE_S)
     return faults
 
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from redis import Redis
 
+from devstack.apache_kafka import ApacheKafka, Listener
 from devstack.broker import FETCH_MAX_WAIT_MS, EmbeddedBroker
 from devstack.child import Child
 from devstack.ports import LOOPBACK, free_port
@@ -55,10 +56,10 @@ class Topology:
         self._folder = folder
         self._stack = ExitStack()
         kafka_port, redis_port = free_port(), free_port()
-        self.kafka = _kafka(kafka, kafka_port)
+        self.kafka, port_behind = _kafka(kafka, kafka_port)
         self.redis = EmbeddedRedis()
         self.proxies = {
-            "kafka": ProxyProcess(_port_behind(self.kafka), kafka_port),
+            "kafka": ProxyProcess(port_behind, kafka_port),
             "redis": ProxyProcess(self.redis.port, redis_port),
         }
         self.ledger_file = folder / "ledger.sqlite"
@@ -160,11 +161,10 @@ class Topology:
                 raise NotReady(f"{probe.missing}; logs: {self._folder}")
 
 
-def _kafka(kind: str, advertised_port: int) -> Server:
+def _kafka(kind: str, advertised_port: int) -> tuple[Server, int]:
+    """Return the broker, and its port of which clients are told that it is *advertised_port*."""
     if kind == "apache":
-        raise NotImplementedError
-    return EmbeddedBroker(advertised_port=advertised_port)
-
-
-def _port_behind(kafka: Server) -> int:
-    return kafka.port
+        proxied = Listener("PROXIED", free_port(), advertised_port)
+        return ApacheKafka(listeners=[proxied]), proxied.port
+    broker = EmbeddedBroker(advertised_port=advertised_port)
+    return broker, broker.port

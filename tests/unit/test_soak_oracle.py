@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.errors import DOCUMENTED
 from soak.ledger import Effect
 from soak.oracle import DESIGNED, GOOD, Oracle, Verdict
 from soak.records import Happened, LateLook, Seen
@@ -115,7 +116,7 @@ def test_an_answer_that_nobody_gave_is_a_lie():
     assert judge(answered(), effects=[]) is Verdict.LIE
 
 
-@pytest.mark.parametrize("kind", ["not-sent", "overloaded", "shutting-down"])
+@pytest.mark.parametrize("kind", ["not-sent", "overloaded", "shutting-down", "responder-silent"])
 def test_sent_no_and_executed_is_a_lie_whatever_the_fault(kind):
     assert judge(problem(kind, "no"), faults=[AROUND]) is Verdict.LIE
     assert judge(problem(kind, "no"), [], [AROUND]) is Verdict.ERROR
@@ -133,6 +134,7 @@ def test_an_error_with_a_true_sent_in_a_fault_is_to_be_expected(kind, sent):
     [
         ("overloaded", "yes", 503),
         ("shutting-down", "unknown", 503),
+        ("responder-silent", "yes", 503),
         ("reply-timeout", "no", 503),
         ("not-sent", "yes", 503),
         ("not-sent", "", 503),
@@ -218,6 +220,10 @@ def test_a_window_ends_ten_seconds_after_healing():
 
     assert judge(seen, faults=[healed]) is Verdict.ERROR
     assert judge(seen, faults=[replace(healed, healed_s=SENT_S - 10.1)]) is Verdict.LOST
+
+
+def test_every_503_of_the_gateway_is_known():
+    assert set(DESIGNED) == {kind for kind, problem in DOCUMENTED.items() if problem.status == 503}
 
 
 def test_only_the_four_are_good():
