@@ -70,7 +70,7 @@ def read_id(data: bytes) -> None:
     """Whatever comes, it was issued by us, which no fuzzer guesses, or it is refused."""
     text = data.decode("utf-8", "surrogateescape")
     with contextlib.suppress(ForeignCorrelationId):
-        assert text in ISSUED, IDS.read(text)
+        assert IDS.read(text).text in ISSUED
 
 
 ISSUED = {IDS.issue("0a1b2c3d", 1_700_000_000_000), IDS.issue("ffffffff", 0)}
@@ -91,14 +91,15 @@ SEEDS: dict[str, list[bytes]] = {
     "request": [
         record(b'{"a": [1]}', ID, (b"reply-topic", b"replies"), (b"deadline", b"1700000000000")),
         record(NULL, (b"kafka_correlationId", b"i"), (b"kafka_replyTopic", b"r"),
-               (b"deadline", b"1"), (b"method", b"PUT"), (b"path", "/ä".encode()), (b"query", b"a=1"), (b"x-a", b"1")),
+               (b"deadline", b"1"), (b"method", b"PUT"), (b"path", "/ä".encode()),
+               (b"query", b"a=1"), (b"x-a", b"1")),
         record(b"", (b"REPLY_CORRELATION_ID", b"i"), (b"REPLY_TOPIC", b"r"), (b"deadline", NULL)),
         record(b"", (b"correlation_id", b"i"), (b"reply_to", b"r"), (b"deadline", b"-9")),
     ],
     "reply": [
         record(b"body", ID, (b"status", b"201"), (b"content-type", b"text/plain"), (b"x-a", b"1")),
         record(NULL, (b"kafka_correlationId", b"i"), (b"kafka_nest-err", b"no stock")),
-        record(b"", ID, (b"REPLY_ERROR", b"no"), (b"Error", b"no"), (b"rig-response-code", b"404")),
+        record(b"", ID, (b"REPLY_ERROR", b"no"), (b"rig-response-code", b"404")),
         record(b"", ID, (b"_watermill_requestreply_has_error", b"1"), (b":status", b"599")),
         record(b"", ID, (b"location", b"http://user:pw@[::1]:80/a?b#c"), (b"etag", b'"1"')),
     ],
