@@ -113,8 +113,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):
             (Path(corpus) / f"seed-{number}").write_bytes(seed)
-        options = [f"-max_total_time={seconds}", "-max_len=4096", "-timeout=10",
-                   "-print_final_stats=1", f"-artifact_prefix={tempfile.gettempdir()}/"]  # fmt: skip
+        options = [
+            f"-max_total_time={seconds}",
+            "-max_len=4096",
+            "-timeout=10",
+            "-print_final_stats=1",
+            f"-artifact_prefix={tempfile.gettempdir()}/",
+        ]
         # Ends the process.
         atheris.Setup([sys.argv[0], *options, corpus], READERS[name])
         atheris.Fuzz()
