@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults bench soak leaks check format clean
+.PHONY: help .venv run test unit integration e2e faults fuzz bench soak leaks check format clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
@@ -36,6 +37,15 @@ e2e: $(INSTALLED)  ## run the tests of the whole, over HTTP
 
 faults: $(INSTALLED)  ## run the tests that kill brokers and cut networks (Java 17, Maven); takes minutes
 	@exec $(BIN)/pytest tests/faults
+
+fuzz: $(INSTALLED)  ## search for more: properties, then each reader for SECONDS=60 (Linux)
+	$(BIN)/pytest --hypothesis-profile=fuzz tests/unit tests/integration -k "properties or model"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-fuzz.txt \
+		|| { echo "atheris cannot be installed (wheels for Linux only): the readers were not fuzzed" >&2; exit 1; }
+	@for reader in request reply id; do \
+		echo "fuzzing the reader of: $$reader, $(SECONDS) s"; \
+		$(BIN)/python -m tests.fuzz $$reader $(SECONDS) || exit 1; \
+	done
 
 bench: $(INSTALLED)  ## measure it against floor and textbook (Java 17, Maven, wrk); takes minutes
 	@exec $(BIN)/python -m bench $(BENCH)

@@ -9,6 +9,7 @@ from kafka.errors import CommitFailedError
 
 from replies.consuming import ResilientConsumer
 from replies.listener import ReplyListener
+from replies.reply_path import ReplyPath
 from replies.watchdog import Watchdog
 from tests.fakes import FakeConsumer, FakeRecord
 
@@ -105,4 +106,6 @@ def _bodies(replies):
 
 
 def listener(kafka, store, ids):
-    return ReplyListener(ResilientConsumer(kafka), store, ids, Watchdog("the test"), "replies")
+    return ReplyListener(
+        ResilientConsumer(kafka), store, ids, Watchdog("the test"), ReplyPath(store, "replies")
+    )
