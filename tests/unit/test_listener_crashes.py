@@ -27,7 +27,7 @@ class Mortal:
     """The store and the consumer of a process that dies at record *fatal*, at *step*."""
 
     def __init__(self, store, kafka, fatal, step):
-        self.mark_served = store.mark_served
+        self.leave_words = store.leave_words
         self._store = store
         self._kafka = kafka
         self._fatal = fatal
