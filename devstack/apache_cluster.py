@@ -48,10 +48,15 @@ class ApacheCluster:
         Raises:
             ServerNotStarted: when one does not.
         """
+        self.start_again()
+        return self
+
+    def start_again(self) -> None:
+        """Start the nodes that do not run; what they held is there again."""
+        down = [node for node in self.nodes if not node.runs]
         with ThreadPoolExecutor(NODES) as pool:
             # None of them answers before two are there.
-            list(pool.map(lambda node: node.start(), self.nodes))
-        return self
+            list(pool.map(lambda node: node.start(), down))
 
     def stop(self) -> None:
         """End all nodes and remove what they hold."""

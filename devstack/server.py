@@ -60,6 +60,11 @@ class Server(abc.ABC):
         return self._running().returncode
 
     @property
+    def runs(self) -> bool:
+        """Whether its process is there."""
+        return self._child is not None and self._child.returncode is None
+
+    @property
     def folder(self) -> Path:
         """The data folder, with the log in it."""
         if self._folder is None:
@@ -73,7 +78,7 @@ class Server(abc.ABC):
         Raises:
             ServerNotStarted: when it ended or did not answer within ``start_limit_s``.
         """
-        if self._child is not None and self._child.returncode is None:
+        if self.runs:
             raise RuntimeError(f"{self.name} runs already")
         self.prepare()
         self._child = Child.start(

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
 
+from gateway import idempotence
 from gateway.pulse import Pulse
 from replies.contract import Request
 
@@ -55,16 +56,6 @@ _REFUSED_AT_FIRST = (
     kafka_errors.ClusterAuthorizationFailedError,
     kafka_errors.InvalidRequiredAcksError,
     kafka_errors.PolicyViolationError,
-)
-#: Not the record's fault but the producer's: it has lost its place and fails every later send too.
-_PRODUCER_IS_LOST = (
-    kafka_errors.UnknownProducerIdError,
-    kafka_errors.OutOfOrderSequenceNumberError,
-    kafka_errors.InvalidProducerEpochError,
-    kafka_errors.InvalidProducerIdMappingError,
-    kafka_errors.ProducerFencedError,
-    kafka_errors.ClusterAuthorizationFailedError,
-    kafka_errors.IllegalStateError,
 )
 
 
@@ -210,10 +201,6 @@ class RequestPublisher:
             # A producer that is lost fails all that it holds with the error of somebody else.
             is_its_own = producer is self._producer
             self._give_up_if_lost(producer, error)
-            if isinstance(error, kafka_errors.KafkaTimeoutError):
-                # Expired. Where it had been offered before, kafka-python 3.0 drops its producer id
-                # and never asks for another: it sends nothing any more, and says nothing.
-                self._give_up(producer, str(error))
             first_offer = (time.monotonic() - started_s) * 1000 < RETRY_BACKOFF_MS
             if is_its_own and (
                 isinstance(error, _ALWAYS_REFUSED)
@@ -297,7 +284,7 @@ class RequestPublisher:
             # Without the connector no request would ever be published again.
             logger.exception("building the producer failed; trying again")
             return f"the producer cannot be built ({error}); the log has the cause"
-        _outlive_refusals(producer)
+        idempotence.mend(producer, _ALWAYS_REFUSED + _REFUSED_AT_FIRST)
         for topic in self._topics:
             # Otherwise the first request of each topic would pay for this look-up.
             with contextlib.suppress(kafka_errors.KafkaError):
@@ -308,7 +295,7 @@ class RequestPublisher:
         return None
 
     def _give_up_if_lost(self, producer: Any, error: Exception) -> None:
-        if _is_lost(producer, error):
+        if idempotence.is_lost(producer, error):
             self._give_up(producer, str(error))
 
     def _give_up(self, producer: Any, reason: str) -> None:
@@ -327,23 +314,6 @@ class RequestPublisher:
         admin, self._admin = self._admin, None
         if admin is not None:
             admin.close()
-
-
-def _outlive_refusals(producer: Any) -> None:
-    """
-    Let the refusal of one record be an affair of that record alone.
-
-    kafka-python 3.0 takes it for the end of an idempotent producer: with the same error it fails
-    what is on its way to other topics, appended or not, and every send from then on. A new epoch,
-    which it takes for other errors, is all that is needed.
-    """
-    # Pinned below 3.1, and tested on a real broker.
-    manager = producer._transaction_manager
-    manager._NEEDS_EPOCH_BUMP_ERRORS |= {*_ALWAYS_REFUSED, *_REFUSED_AT_FIRST}
-
-
-def _is_lost(producer: Any, error: Exception) -> bool:
-    return isinstance(error, _PRODUCER_IS_LOST) or producer._transaction_manager.has_fatal_error()
 
 
 def _partition_now(producer: Any, topic: str) -> int | None:

@@ -99,6 +99,9 @@ class FakeTransactionManager:
         self._NEEDS_EPOCH_BUMP_ERRORS: frozenset[type[Exception]] = frozenset()
         self.is_fatal = False
 
+    def reset_producer_id(self) -> None:
+        raise AssertionError("only the library's own sender calls this")
+
     def has_fatal_error(self) -> bool:
         return self.is_fatal
 

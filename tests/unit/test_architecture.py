@@ -29,6 +29,7 @@ ROOMS = {
     "werkzeug": {"gateway/app.py", "gateway/routes.py"},
     "kafka": {
         "gateway/publisher.py",
+        "gateway/idempotence.py",
         "replies/consuming.py",
         "replies/broadcast.py",
         "replies/listener.py",

@@ -2,7 +2,6 @@
 
 import pytest
 from kafka import errors as kafka_errors
-from kafka.producer.transaction_manager import TransactionManager
 
 from gateway import errors
 from gateway.errors import Problem, Sent
@@ -101,30 +100,6 @@ def test_a_topic_that_may_not_be_written_is_named(requester, producer):
     producer.troubles.append(FakeFuture().fail(refused))
 
     assert "denies writing to topic 'orders': grant it" in ending_of(requester).detail
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        kafka_errors.MessageSizeTooLargeError,
-        kafka_errors.RecordListTooLargeError,
-        kafka_errors.InvalidTopicError,
-        kafka_errors.InvalidRecordError,
-        kafka_errors.TopicAuthorizationFailedError,
-        kafka_errors.PolicyViolationError,
-    ],
-)
-def test_the_refusal_of_one_record_is_not_the_end_of_the_producer(brokers, producer, error):
-    producer._transaction_manager = TransactionManager(api_version=(4, 0))
-    classify = producer._transaction_manager.classify_batch_error
-    before = classify(error(), None)
-    publisher = RequestPublisher({}, 0.3, 900_000, new_producer=brokers.new_producer)
-    publisher.start()
-    eventually(publisher._connected.is_set)
-
-    assert before == TransactionManager.ERROR_CLASS_FATAL
-    assert classify(error(), None) == TransactionManager.ERROR_CLASS_NEEDS_EPOCH_BUMP
-    publisher.close()
 
 
 def test_what_a_lost_producer_fails_with_the_error_of_another_is_not_called_refused(
