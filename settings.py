@@ -58,6 +58,7 @@ class Settings:
     responder_group: str
     responder_threads: int
     max_body_bytes: int
+    request_read_timeout_s: float
     routes_file: Path
     log_format: str
 
@@ -94,6 +95,7 @@ class Settings:
             responder_group=read.text("RESPONDER_GROUP", "responder", _topic),
             responder_threads=read.integer("RESPONDER_THREADS", 16, 1, 1_000),
             max_body_bytes=read.integer("MAX_BODY_BYTES", 900_000, 1, 1_000_000),
+            request_read_timeout_s=read.number("REQUEST_READ_TIMEOUT_S", 30.0, 0.1, 3_600.0),
             routes_file=Path(read.text("ROUTES_FILE", "routes.toml")),
             log_format=read.choice("LOG_FORMAT", "text", ("text", "json"), str),
         )

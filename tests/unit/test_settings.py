@@ -34,6 +34,7 @@ def test_the_defaults_are_those_that_are_documented():
     assert (settings.reply_timeout_s, settings.reply_timeout_status) == (3.0, 503)
     assert (settings.reply_retention_s, settings.replies_mode) == (60.0, "group")
     assert (settings.responder_threads, settings.max_body_bytes) == (16, 900_000)
+    assert settings.request_read_timeout_s == 30
     assert settings.routes_file == Path("routes.toml")
     assert settings.log_format == "text"
     assert settings.redis_tls_verify is True
@@ -101,6 +102,7 @@ def test_all_that_is_wrong_is_told_at_once():
         ("LOG_FORMAT", "xml", "one of text, json"),
         ("RESPONDER_THREADS", "0", "a whole number from 1"),
         ("MAX_BODY_BYTES", "1000001", "a whole number from 1"),
+        ("REQUEST_READ_TIMEOUT_S", "0", "a number of seconds from 0.1"),
         ("REPLY_TOPIC", "a b", "letters, digits"),
         ("REPLY_TOPIC", "ä", "letters, digits"),
         ("REPLY_TOPIC", "..", "other than"),
