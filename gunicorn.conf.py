@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.draining import end_well
 from gateway.route_table import RoutesError, load_routes
+from gateway.worker import Limits
 from settings import Settings, SettingsError
 
 # A wrong setting ends the start here, in the master, with one line each; in a worker it would come
@@ -25,12 +26,12 @@ except (SettingsError, RoutesError) as error:
 
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
-# gthread, plus a clean end for those who come while a server stops.
+# gthread, except that clients cannot hold its threads.
 worker_class = "gateway.worker.GatewayWorker"
 # A waiting request holds a thread, so this is how many can wait.
 threads = _settings.threads
-# Just above threads: gthread queues further connections where the application cannot see them.
-worker_connections = _settings.threads + 16
+# A connection holds no thread before its request is whole; this is how many may be slow, or idle.
+worker_connections = _settings.threads + 256
 # Only the heartbeat of a worker's main loop; the deadline of a request is the requester's affair.
 timeout = 30
 # Whoever waits when SIGTERM comes is still answered: the wait, and a moment to write the answer.
@@ -69,7 +70,8 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Let the worker know when the whole server stops: alone it may finish for other reasons."""
+    """Hand the worker what it cannot know: our settings, and whether the whole server stops."""
+    worker.limits = Limits(_settings.max_body_bytes, _settings.request_read_timeout_s)
     worker.server_stopping = server.stopping
 
 

@@ -61,6 +61,7 @@ class Settings:
     responder_journal: str
     responder_journal_ttl_s: float
     max_body_bytes: int
+    request_read_timeout_s: float
     routes_file: Path
     log_format: str
 
@@ -101,6 +102,7 @@ class Settings:
                 "RESPONDER_JOURNAL_TTL_S", 3_600.0, 60.0, 30 * 86_400.0
             ),
             max_body_bytes=read.integer("MAX_BODY_BYTES", 900_000, 1, 1_000_000),
+            request_read_timeout_s=read.number("REQUEST_READ_TIMEOUT_S", 30.0, 0.1, 3_600.0),
             routes_file=Path(read.text("ROUTES_FILE", "routes.toml")),
             log_format=read.choice("LOG_FORMAT", "text", ("text", "json"), str),
         )

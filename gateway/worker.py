@@ -1,15 +1,119 @@
-"""gunicorn's gthread worker as the gateway needs it."""
+"""gunicorn's gthread worker as the gateway needs it: no client can hold a thread."""
 
-from gunicorn.workers.gthread import ThreadWorker
+import errno
+import socket
+import sys
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn.http import get_parser
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from gateway.errors import (
+    BodyTooLarge,
+    BodyUnreadable,
+    HttpProblem,
+    Overloaded,
+    Problem,
+    Sent,
+    ShuttingDown,
+)
+from gateway.intake import MAX_HEAD_BYTES, Intake, Verdict
+from gateway.refusal import refusal
+
+#: For so long a client may send on the head of a request.
+HEAD_LIMIT_S = 10.0
+#: For so long a client may read a response.
+RESPONSE_LIMIT_S = 30.0
+#: For so long a worker that finishes waits for requests, or the rest of them.
+FINISH_S = 1.0
+#: For so long, and up to so many bytes, we listen to a client who was told that we close.
+FAREWELL_S, FAREWELL_BYTES = 2.0, 65_536
+#: Of a body that is too large, so many times the limit is read and thrown away, so that a client
+#: which sends first and listens later gets to hear it.
+DISCARD_FACTOR = 4
+RECEIVE_BYTES = 65_536
+SWEEP_S = 0.25
+#: How long nobody is accepted when the system has no file descriptor left.
+OUT_OF_FILES_PAUSE_S = 0.05
 
 
-class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
+@dataclass(frozen=True)
+class Limits:
     """
-    gthread, except that a worker which finishes lets go of the listening sockets at once.
+    What a client may do.
 
-    gthread keeps them open until it exits. Others accept from them, or else the arbiter turns
-    newcomers away (see gateway.draining) and then has to be the last to close them.
+    Args:
+        max_body_bytes: the largest body that is read.
+        request_s: for so long a client may send a request, from its first byte to its last.
     """
+
+    max_body_bytes: int = 900_000
+    request_s: float = 30.0
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
+    """A client, of whom a thread gets to see whole requests only."""
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.initialized = True  # or gthread waits for data
+        self.intake: Intake
+        self.begun_s = 0.0
+        self.held_bytes = 0
+        self.request: list[bytes] = []
+        #: What has come of the next request already.
+        self.ahead = b""
+        #: Whether where this request ends is unknown, so that none may follow.
+        self.last = False
+        self.told_to_continue = False
+        self.watched = False
+        self.discard_bytes = 0
+
+    @property
+    def address(self) -> str:
+        """Who it is, for the log."""
+        return str(self.client[0]) if self.client else "a Unix socket"
+
+    def init(self) -> None:
+        """Have gunicorn parse the request; called in the thread."""
+        # All of a response, and not each part of it.
+        self.sock.settimeout(RESPONSE_LIMIT_S)
+        self.parser = get_parser(self.cfg, self.request, self.client)
+
+
+class GatewayWorker(ThreadWorker):  # type: ignore[misc]
+    """
+    gthread, except for what its clients can do to it.
+
+    The main loop reads requests, and gives a thread only those that are whole; it also waits for
+    clients to hang up. A worker that finishes lets go of the listening sockets at once: others
+    accept from them, or else the arbiter turns newcomers away (see gateway.draining) and then has
+    to be the last to close them.
+    """
+
+    limits = Limits()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reading: set[Connection] = set()
+        self._parting: set[Connection] = set()
+        self._held_bytes = 0
+        self._finish_by_s = float("inf")
+        self._next_sweep_s = 0.0
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse what this worker does not speak."""
+        super().check_config(cfg, log)
+        if cfg.is_ssl or cfg.proxy_protocol != "off":
+            sys.exit("gunicorn's TLS and PROXY protocol are not supported: a proxy ends them")
+
+    # Who comes and goes
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Start or stop accepting; for good when the worker is finishing."""
@@ -17,3 +121,233 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         if not (enabled or self.alive):
             for listener in self.sockets:
                 listener.close()
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection and read what it brings."""
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self.log.error("no connection can be accepted: %s", error.strerror)
+                time.sleep(OUT_OF_FILES_PAUSE_S)
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
+                raise
+            return
+        self.nr_conns += 1
+        conn = Connection(self.cfg, sock, client, listener.getsockname())
+        self._expect_request(conn)
+        self._on_readable(conn, sock)
+
+    def finish_request(self, conn: Connection, future: "Future[bool]") -> None:
+        """Wait for the client's next request, or take leave."""
+        if future.cancelled() or future.exception() or not future.result() or conn.last:
+            self._part(conn)
+            return
+        conn.sock.setblocking(False)
+        self._expect_request(conn)
+        if conn.ahead:
+            data, conn.ahead = conn.ahead, b""
+            self._on_data(conn, data)
+
+    def _expect_request(self, conn: Connection) -> None:
+        conn.intake = Intake(self.limits.max_body_bytes)
+        conn.told_to_continue = False
+        conn.timeout = self._in(self.cfg.keepalive)
+        self.keepalived_conns.append(conn)
+        self._watch(conn, self._on_readable)
+
+    def _part(self, conn: Connection, limit_s: float = FAREWELL_S) -> None:
+        """Say that we close, and wait for the client: closed with bytes unread, it is reset."""
+        self._unwatch(conn)
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(conn)
+            return
+        conn.discard_bytes = max(conn.discard_bytes, FAREWELL_BYTES)
+        conn.timeout = min(time.monotonic() + limit_s, self._finish_by_s + FAREWELL_S)
+        self._parting.add(conn)
+        self._watch(conn, self._on_farewell)
+
+    def _on_farewell(self, conn: Connection, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        conn.discard_bytes -= len(data)
+        if not data or conn.discard_bytes <= 0:
+            self._drop(conn)
+
+    def _drop(self, conn: Connection) -> None:
+        self._unwatch(conn)
+        self._parting.discard(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+    def _watch(self, conn: Connection, callback: Any) -> None:
+        self.poller.register(conn.sock, EVENT_READ, partial(callback, conn))
+        conn.watched = True
+
+    def _unwatch(self, conn: Connection) -> None:
+        if conn.watched:
+            conn.watched = False
+            self.poller.unregister(conn.sock)
+
+    # Reading
+
+    def _on_readable(self, conn: Connection, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._on_data(conn, data)
+        elif conn.intake.in_body:
+            # gunicorn would hand what there is to the application, as if it were all.
+            self._refuse(conn, BodyUnreadable("the body breaks off", sent=Sent.NO))
+        else:
+            if not conn.intake.begun:
+                self.keepalived_conns.remove(conn)
+            self._stop_reading(conn)
+            self._drop(conn)
+
+    def _on_data(self, conn: Connection, data: bytes) -> None:
+        first = not conn.intake.begun
+        verdict = conn.intake.feed(data)
+        if first:
+            self.keepalived_conns.remove(conn)
+            conn.begun_s = 0.0
+        if verdict is Verdict.PART:
+            self._read_on(conn, len(data))
+        elif verdict in (Verdict.WHOLE, Verdict.ODD):
+            self._hand_over(conn, verdict)
+        else:
+            self._refuse(conn, self._too_large(verdict))
+
+    def _hand_over(self, conn: Connection, verdict: Verdict) -> None:
+        self._unwatch(conn)
+        self._stop_reading(conn)
+        conn.request, conn.ahead = conn.intake.take()
+        conn.last = verdict is Verdict.ODD
+        self.enqueue_req(conn)
+
+    def _read_on(self, conn: Connection, received_bytes: int) -> None:
+        now_s = time.monotonic()
+        conn.begun_s = conn.begun_s or now_s
+        self._reading.add(conn)
+        conn.held_bytes += received_bytes
+        self._held_bytes += received_bytes
+        limit_s = self.limits.request_s
+        if not conn.intake.in_body:
+            limit_s = min(limit_s, HEAD_LIMIT_S)
+        conn.timeout = min(conn.begun_s + limit_s, self._finish_by_s)
+        if conn.intake.expects_continue and not conn.told_to_continue:
+            conn.told_to_continue = True
+            self._send(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._held_bytes > self.limits.max_body_bytes * self.cfg.threads:
+            detail = "too many requests are being received by this gateway process already"
+            self._refuse(conn, Overloaded(detail, sent=Sent.NO))
+
+    def _stop_reading(self, conn: Connection) -> None:
+        self._reading.discard(conn)
+        self._held_bytes -= conn.held_bytes
+        conn.held_bytes = 0
+
+    # Refusing
+
+    def _refuse(self, conn: Connection, problem: Problem) -> None:
+        self.log.warning("%s: %s: %s", conn.address, problem.status, problem.detail)
+        self._stop_reading(conn)
+        self._send(conn, refusal(problem))
+        if problem.status == BodyTooLarge.status:
+            conn.discard_bytes = DISCARD_FACTOR * self.limits.max_body_bytes
+            self._part(conn, self.limits.request_s)
+        else:
+            self._part(conn)
+
+    def _send(self, conn: Connection, data: bytes) -> None:
+        # It fits into the socket's buffer; who has filled that up does not read anyway.
+        try:
+            conn.sock.send(data)
+        except OSError as error:
+            self.log.debug("nothing can be said to %s: %s", conn.address, error)
+
+    def _too_large(self, verdict: Verdict) -> Problem:
+        if verdict is Verdict.BODY_TOO_LARGE:
+            detail = (
+                f"the body exceeds the {self.limits.max_body_bytes} bytes of MAX_BODY_BYTES; "
+                "send less"
+            )
+            return BodyTooLarge(detail, sent=Sent.NO)
+        detail = f"the head of the request exceeds {MAX_HEAD_BYTES} bytes; send less"
+        return HttpProblem(431, "Request Header Fields Too Large", detail, {}, Sent.NO)
+
+    def _too_slow(self, conn: Connection) -> Problem:
+        if not self.alive:
+            detail = "this gateway is shutting down, and the request had not come whole"
+            return ShuttingDown(detail, sent=Sent.NO)
+        part, limit_s = "request", self.limits.request_s
+        if not conn.intake.in_body:
+            part, limit_s = "head of the request", min(limit_s, HEAD_LIMIT_S)
+        detail = f"the {part} had not come whole after {limit_s:g} s; send faster"
+        return HttpProblem(408, "Request Timeout", detail, {}, Sent.NO)
+
+    # Time
+
+    def _in(self, seconds: float) -> float:
+        return min(time.monotonic() + seconds, self._finish_by_s)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Have all who have not sent their request do so soon: the worker finishes."""
+        self._finish_by_s = time.monotonic() + FINISH_S
+        super()._cap_keepalive(self._finish_by_s)
+        for conn in self._reading | self._parting:
+            conn.timeout = min(conn.timeout, self._finish_by_s)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Look often enough to notice who is late."""
+        late = bool(self._reading or self._parting)
+        super().wait_for_and_dispatch_events(min(timeout, SWEEP_S) if late else timeout)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Take leave of those who have sent nothing for long; at the end of all, at once."""
+        now_s = time.monotonic()
+        while self.keepalived_conns and (force or self.keepalived_conns[0].timeout <= now_s):
+            self._part(self.keepalived_conns.popleft(), FINISH_S)
+        if force:
+            for conn in self._reading | self._parting:
+                self._drop(conn)
+
+    def murder_pending(self) -> None:
+        """Refuse requests that take too long, and hang up on those who do not."""
+        now_s = time.monotonic()
+        if now_s < self._next_sweep_s:
+            return
+        self._next_sweep_s = now_s + SWEEP_S
+        for conn in [conn for conn in self._reading if conn.timeout <= now_s]:
+            self._refuse(conn, self._too_slow(conn))
+        for conn in [conn for conn in self._parting if conn.timeout <= now_s]:
+            self._drop(conn)
+
+    # In the threads
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        """Answer a request that is whole, and give up on clients who do not read."""
+        if conn.last:
+            req.force_close()
+        else:
+            req._expected_100_continue = False  # its body is there
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError as error:
+            self.log.warning("%s does not read its response", conn.address)
+            raise BrokenPipeError(errno.EPIPE, "the response is not read") from error
+
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        # gthread drains the socket of a body that was not read; here nothing of it is left there.
+        return bool(keepalive)

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.integration
 
 SLOTS = 4
 WAITERS = 2 * SLOTS  # in two workers
-FULL = ("503", "TimeoutError")
 NEWCOMERS = 12
 ROUNDS = 5
 
@@ -76,6 +75,20 @@ def ask_on_kept_alive_connections(server: StandIn) -> Iterator[str]:
         connection.close()
 
 
+def wait_for_reply(server: StandIn) -> str:
+    """Return how a slow request ends; where too many are in a worker, try the other one."""
+    while (ending := ask(server, post("/echo?delay_s=4"))) == "503":
+        continue
+    return ending
+
+
+def is_full(server: StandIn) -> bool:
+    """Say whether newcomers hear that all slots are taken, or do not even get a connection."""
+    endings = (ask(server, post("/echo"), 0.5) for _ in range(8))
+    first = next(endings)
+    return first == "TimeoutError" or (first == "503" and set(endings) == {"503"})
+
+
 SIGNALLED: dict[str, Callable[[StandIn], None]] = {
     "the master alone": lambda server: server.signal_master(signal.SIGTERM),
     "every process": lambda server: server.child.terminate(),
@@ -93,11 +106,10 @@ def test_whoever_comes_while_the_server_stops_is_answered_or_refused(
     waiters: Counter[str] = Counter()
     for _ in range(ROUNDS):
         with standin(tmp_path, options, **env) as server, ThreadPoolExecutor(WAITERS) as clients:
-            slow = [clients.submit(ask, server, post("/echo?delay_s=2")) for _ in range(WAITERS)]
-            # With slots full they hear so; with no connection to be had they hear nothing.
-            assert wait_until(lambda: ask(server, post("/echo"), 0.3) in FULL, 5)
+            slow = [clients.submit(wait_for_reply, server) for _ in range(WAITERS)]
+            assert wait_until(lambda: is_full(server), 5)
             with Crowd(server, NEWCOMERS) as crowd:
-                assert wait_until(lambda: connections == SLOTS or crowd.endings["503"] > 30, 5)
+                assert wait_until(lambda: connections == SLOTS or crowd.endings["503"] > 10, 5)
                 SIGNALLED[signalled](server)
                 assert server.child.wait(8) == 0
             newcomers += crowd.endings
@@ -105,8 +117,9 @@ def test_whoever_comes_while_the_server_stops_is_answered_or_refused(
 
     assert set(newcomers) <= {"200", "503", "ConnectionRefusedError"}, newcomers
     assert newcomers["ConnectionRefusedError"] == ROUNDS * NEWCOMERS
-    # Two of them may have met in one worker and been too many there.
-    assert set(waiters) <= {"200", "503"}, waiters
+    # Whoever got in is answered; the others tried until they were refused.
+    assert set(waiters) <= {"200", "ConnectionRefusedError"}, waiters
+    assert waiters["200"] >= SLOTS * ROUNDS
 
 
 REPLACED: dict[str, tuple[str, Callable[[StandIn], None]]] = {

@@ -1,0 +1,218 @@
+"""
+Reads a request as it comes, until it is whole.
+
+Nothing is judged here but where a request ends, and that strictly: whatever could be read in two
+ways is ODD, and left to the server's parser with nothing behind it. So a request that two readers
+would end at different places is never followed by another one.
+"""
+
+from enum import Enum, auto
+from typing import Protocol
+
+MAX_HEAD_BYTES = 65_536
+#: gunicorn's own limit for the line that says how large a chunk is.
+MAX_CHUNK_LINE_BYTES = 8_190
+#: A chunk of one byte comes with five others; extensions are not meant to be larger than that.
+MAX_FRAMING_FACTOR = 8
+_END_OF_HEAD = b"\r\n\r\n"
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+
+
+class Verdict(Enum):
+    """What is there so far."""
+
+    PART = auto()
+    WHOLE = auto()
+    ODD = auto()  # for the server's parser to refuse
+    HEAD_TOO_LARGE = auto()
+    BODY_TOO_LARGE = auto()
+
+
+class Intake:
+    """
+    One request.
+
+    Args:
+        max_body_bytes: the largest body that is read.
+    """
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._head = b""
+        self._body: _Body | None = None
+        #: Whether the client sends the body only after "100 Continue".
+        self.expects_continue = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has come."""
+        return self._head != b""
+
+    @property
+    def in_body(self) -> bool:
+        """Whether the head is complete."""
+        return self._body is not None
+
+    def feed(self, data: bytes) -> Verdict:
+        """Take in what has come; to be called until the verdict is another than PART."""
+        if self._body is not None:
+            return self._body.feed(data)
+        searched = max(0, len(self._head) - len(_END_OF_HEAD) + 1)
+        head = self._head = self._head + data
+        end = head.find(_END_OF_HEAD, searched) + len(_END_OF_HEAD)
+        if end < len(_END_OF_HEAD):
+            return _unfinished_head(head)
+        if end > MAX_HEAD_BYTES:
+            return Verdict.HEAD_TOO_LARGE
+        self._head, rest = head[:end], head[end:]
+        return self._begin_body(rest)
+
+    def take(self) -> tuple[list[bytes], bytes]:
+        """Return the request in pieces, and what came behind it."""
+        if self._body is None:
+            return [self._head], b""
+        body, rest = self._body.take()
+        return [self._head, body] if body else [self._head], rest
+
+    def _begin_body(self, rest: bytes) -> Verdict:
+        head = self._head.lower()
+        if b"\ncontent-length" not in head and b"\ntransfer-encoding" not in head:
+            self._body = _Sized(0)
+            return self._body.feed(rest)
+        lengths = _values(head, b"content-length")
+        codings = _values(head, b"transfer-encoding")
+        self.expects_continue = _values(head, b"expect") == [b"100-continue"]
+        self._body = _Unreadable()
+        if codings == [b"chunked"] and not lengths:
+            self._body = _Chunked(self._max_body_bytes)
+        elif not codings and len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) < 19:
+            if int(lengths[0]) > self._max_body_bytes:
+                return Verdict.BODY_TOO_LARGE
+            self._body = _Sized(int(lengths[0]))
+        return self._body.feed(rest)
+
+
+def _unfinished_head(head: bytes) -> Verdict:
+    if len(head) > MAX_HEAD_BYTES:
+        return Verdict.HEAD_TOO_LARGE
+    # Lines that end otherwise will never end as awaited here.
+    return Verdict.PART if head.count(b"\n") == head.count(b"\r\n") else Verdict.ODD
+
+
+def _values(head: bytes, name: bytes) -> list[bytes]:
+    """Return the values of header *name* in *head*, both in lower case."""
+    found = []
+    for line in head.split(b"\r\n")[1:]:
+        key, _, value = line.partition(b":")
+        if key == name:
+            found.append(value.strip(b" \t"))
+    return found
+
+
+class _Body(Protocol):
+    def feed(self, data: bytes) -> Verdict:
+        """Take in what has come."""
+
+    def take(self) -> tuple[bytes, bytes]:
+        """Return the body as it was sent, and what came behind it."""
+
+
+class _Sized:
+    """So many bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._parts: list[bytes] = []
+        self._missing = size
+
+    def feed(self, data: bytes) -> Verdict:
+        self._parts.append(data)
+        self._missing -= len(data)
+        return Verdict.PART if self._missing > 0 else Verdict.WHOLE
+
+    def take(self) -> tuple[bytes, bytes]:
+        raw = b"".join(self._parts)
+        return raw[: self._size], raw[self._size :]
+
+
+class _Chunked:
+    """Chunks, the last of them empty, and perhaps trailers."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._raw = bytearray()
+        self._body_bytes = 0
+        self._at = 0  # up to here it is read
+        self._chunk_end = 0  # of the chunk that is read, with its CRLF; 0 between chunks
+        self._trailers_at: int | None = None
+        self._end = 0
+
+    def feed(self, data: bytes) -> Verdict:
+        searched = max(0, len(self._raw) - len(_END_OF_HEAD) + 1)
+        self._raw += data
+        while self._trailers_at is None:
+            verdict = self._read_data() if self._chunk_end else self._read_size()
+            if verdict is not None:
+                return verdict
+        return self._read_trailers(self._trailers_at, searched)
+
+    def take(self) -> tuple[bytes, bytes]:
+        end = self._end or len(self._raw)
+        return bytes(self._raw[:end]), bytes(self._raw[end:])
+
+    def _read_size(self) -> Verdict | None:
+        end = self._raw.find(b"\r\n", self._at)
+        if end < 0:
+            too_long = len(self._raw) - self._at > MAX_CHUNK_LINE_BYTES
+            return Verdict.ODD if too_long else Verdict.PART
+        digits, extended, _ = bytes(self._raw[self._at : end]).partition(b";")
+        digits = digits.rstrip(b" \t") if extended else digits
+        if not 0 < len(digits) < 16 or not _HEX.issuperset(digits):
+            return Verdict.ODD
+        size, self._at = int(digits, 16), end + 2
+        self._body_bytes += size
+        framing_bytes = self._at - self._body_bytes
+        if self._body_bytes > self._max_body_bytes or framing_bytes > self._max_framing_bytes():
+            return Verdict.BODY_TOO_LARGE
+        if size:
+            self._chunk_end = self._at + size + 2
+        else:
+            self._trailers_at = self._at
+        return None
+
+    def _max_framing_bytes(self) -> int:
+        return self._max_body_bytes * MAX_FRAMING_FACTOR + MAX_HEAD_BYTES
+
+    def _read_data(self) -> Verdict | None:
+        end = self._chunk_end
+        if len(self._raw) < end:
+            return Verdict.PART
+        if self._raw[end - 2 : end] != b"\r\n":
+            return Verdict.ODD
+        self._at, self._chunk_end = end, 0
+        return None
+
+    def _read_trailers(self, start: int, searched: int) -> Verdict:
+        if self._raw.startswith(b"\r\n", start):
+            self._end = start + 2
+            return Verdict.WHOLE
+        end = self._raw.find(_END_OF_HEAD, max(start, searched))
+        if end < 0:
+            too_long = len(self._raw) - start > MAX_HEAD_BYTES
+            return Verdict.ODD if too_long else Verdict.PART
+        self._end = end + len(_END_OF_HEAD)
+        return Verdict.WHOLE
+
+
+class _Unreadable:
+    """Nobody knows where it ends."""
+
+    def __init__(self) -> None:
+        self._raw = b""
+
+    def feed(self, data: bytes) -> Verdict:
+        self._raw += data
+        return Verdict.ODD
+
+    def take(self) -> tuple[bytes, bytes]:
+        return self._raw, b""
