@@ -121,7 +121,10 @@ def test_a_reply_is_answered_with_its_own_status_body_and_content_type(gateway, 
 def test_a_reply_without_content_type_is_answered_without(gateway):
     gateway.publisher.answer = lambda request: Reply.to(request, b"<b>")
 
-    assert "Content-Type" not in gateway.request(data=b"x").headers
+    response = gateway.request(data=b"x")
+
+    assert (response.status_code, response.data) == (200, b"<b>")
+    assert "Content-Type" not in response.headers
 
 
 @pytest.mark.parametrize("status", [204, 304])
