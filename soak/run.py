@@ -95,7 +95,9 @@ def gather(
 
 
 @contextmanager
-def load(topology: Topology, per_s: float, folder: Path, number: int = CLIENTS) -> Iterator[Child]:
+def load(
+    topology: Topology, per_s: float, folder: Path, clients: int = CLIENTS, first: int = 1
+) -> Iterator[Child]:
     """Run the clients while the block runs, and let those who wait have their answers."""
     ports, target = tuple(topology.ports), str(folder.absolute())
     task = Load(ports, clients, per_s, topology.seed, TIMEOUT_S, target, first)
