@@ -91,7 +91,7 @@ def _conclude(failures: list[str], folder: Path) -> int:
 def _clear(folder: Path) -> None:
     """Remove what an earlier run left, so that nothing of it is taken for this one's."""
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("*.log", "*.jsonl", "ledger.sqlite*", "result.json", "*.png"):
+    for pattern in ("*.log", "*.jsonl", "ledger.sqlite*", "result.json", "*.png", "rush/*"):
         for file in folder.glob(pattern):
             file.unlink()
 

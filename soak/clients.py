@@ -47,6 +47,7 @@ class Load:
         ports: of the gateways.
         per_s: requests per second of all clients.
         folder: where requests.jsonl and late.jsonl are written.
+        first: the number of the first request.
     """
 
     ports: tuple[int, ...]
@@ -55,6 +56,7 @@ class Load:
     seed: int
     timeout_s: float
     folder: str
+    first: int = 1
 
     def command(self) -> list[str]:
         """Return the command that runs it."""
@@ -273,7 +275,7 @@ def main() -> None:
     journal, late_journal = Journal(folder / "requests.jsonl"), Journal(folder / "late.jsonl")
     gateways = Gateways(load.ports)
     late = LateLooks(gateways, late_journal)
-    numbers = itertools.count(1)
+    numbers = itertools.count(load.first)
     clients = [
         Client(load, place, numbers, gateways, journal, late) for place in range(load.clients)
     ]

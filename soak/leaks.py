@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,11 +11,17 @@ from matplotlib.figure import Figure
 
 from devstack.proc import Usage, usage_of
 from devstack.waiting import wait_until
-from soak.run import Say, follow, load
+from soak.run import Say, follow, gather, load
 from soak.topology import RETENTION_S, TIMEOUT_S, Topology
+from soak.verdict import find
 
 SAMPLE_S = 10.0
-#: Pools fill, caches warm up, and what Redis keeps reaches its level.
+#: Pools of threads and connections grow with the most that was ever under way. So a rush comes
+#: first: what grows after it is a leak.
+RUSH_CLIENTS, RUSH_PER_S, RUSH_S = 240, 1_000.0, 10.0
+#: Above all numbers of the load that is judged.
+RUSH_FIRST = 10**9
+#: Caches warm up, and what Redis keeps reaches its level.
 WARM_UP_S = 180.0
 #: Of a short run only this share is warm-up; it is to try things out.
 WARM_UP_SHARE = 0.4
@@ -68,6 +74,7 @@ class Leaks:
     samples: Sequence[Sample]
     warm_up_s: float
     keys_left: int
+    misjudged: Sequence[str] = ()  # answers that were not right, a line each
 
     @property
     def growths(self) -> list[Growth]:
@@ -85,6 +92,7 @@ class Leaks:
             yield from (f"{one.name}: {problem}" for problem in one.problems)
         if self.keys_left:
             yield f"Redis: {self.keys_left} keys are left after the last has expired"
+        yield from self.misjudged
         if not self.growths:
             yield "there is nothing to compare: run it for longer"
 
@@ -115,8 +123,9 @@ def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
 
 
 def measure(topology: Topology, minutes: float, per_s: float, folder: Path, say: Say) -> Leaks:
-    """Load *topology* for so long and return what it held."""
+    """Load *topology* for so long, judge the answers, and return what it held."""
     samples: list[Sample] = []
+    _rush(topology, folder / "rush")
     with load(topology, per_s, folder) as clients:
         start_s = time.monotonic()
         follow(
@@ -127,13 +136,24 @@ def measure(topology: Topology, minutes: float, per_s: float, folder: Path, say:
             say,
             every=lambda: _sample(topology, start_s, samples),
         )
+        end_s = time.monotonic()
+    evidence = gather(topology, start_s, end_s, folder, [], topology.revive())
+    effects = [effect for effect in evidence.effects if effect.number < RUSH_FIRST]
+    misjudged = list(find(replace(evidence, effects=effects), topology.seed).failures())
     say("the load has ended; waiting until the last reply expires")
     # They note every few seconds in Redis that they are there.
     topology.stop_processes()
     with topology.redis_client() as redis:
         wait_until(lambda: redis.dbsize() == 0, TIMEOUT_S + RETENTION_S + EXPIRY_SPARE_S, 0.5)
         left = redis.dbsize()
-    return Leaks(samples, min(WARM_UP_S, WARM_UP_SHARE * minutes * 60), int(left))
+    warm_up_s = min(WARM_UP_S, WARM_UP_SHARE * minutes * 60)
+    return Leaks(samples, warm_up_s, int(left), misjudged)
+
+
+def _rush(topology: Topology, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    with load(topology, RUSH_PER_S, folder, RUSH_CLIENTS, RUSH_FIRST):
+        time.sleep(RUSH_S)
 
 
 def table(found: Leaks) -> Iterator[str]:

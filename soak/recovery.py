@@ -57,7 +57,7 @@ def recoveries(
 ) -> list[Recovery]:
     """Return how long each fault was felt after it was healed, until the next one at most."""
     faults = windows.faults
-    ends_s = [*(fault.at_s for fault in faults[1:]), end_s]
+    ends_s = [*(fault.at_s for fault in faults), end_s][1:]
     return [
         Recovery(fault, _took_s(moments_s, fault.healed_s, until_s, rate))
         for fault, until_s in zip(faults, ends_s, strict=True)

@@ -69,31 +69,45 @@ def run(
             disturber.stop()
         end_s = time.monotonic()
     check()
+    ended = [*disturber.ended, *topology.revive()]
+    return gather(topology, start_s, end_s, folder, disturber.happened, ended)
+
+
+def gather(
+    topology: Topology,
+    start_s: float,
+    end_s: float,
+    folder: Path,
+    faults: list[Happened],
+    ended: list[str],
+) -> Evidence:
+    """Return all that is known after a load from *start_s* to *end_s*."""
     return Evidence(
         start_s,
         end_s,
         read(Seen, folder / "requests.jsonl"),
         read(LateLook, folder / "late.jsonl"),
-        disturber.happened,
-        [*disturber.ended, *topology.revive()],
+        faults,
+        ended,
         _effects(topology),
         _stored(topology),
     )
 
 
 @contextmanager
-def load(topology: Topology, per_s: float, folder: Path) -> Iterator[Child]:
+def load(
+    topology: Topology, per_s: float, folder: Path, clients: int = CLIENTS, first: int = 1
+) -> Iterator[Child]:
     """Run the clients while the block runs, and let those who wait have their answers."""
-    command = Load(
-        tuple(topology.ports), CLIENTS, per_s, topology.seed, TIMEOUT_S, str(folder.absolute())
-    ).command()
-    clients = Child.start(command, output=folder / "clients.log")
+    ports, target = tuple(topology.ports), str(folder.absolute())
+    task = Load(ports, clients, per_s, topology.seed, TIMEOUT_S, target, first)
+    child = Child.start(task.command(), output=folder / "clients.log")
     try:
-        yield clients
-        clients.signal(signal.SIGTERM)
-        clients.wait(CLIENTS_GRACE_S)
+        yield child
+        child.signal(signal.SIGTERM)
+        child.wait(CLIENTS_GRACE_S)
     finally:
-        clients.kill()
+        child.kill()
 
 
 def follow(

@@ -54,6 +54,10 @@ def test_keys_that_do_not_expire_are_a_failure():
     assert failure == "Redis: 3 keys are left after the last has expired"
 
 
+def test_an_answer_that_was_not_right_is_a_failure():
+    assert list(Leaks(samples(), 180.0, 0, ["LOST: request 1"]).failures()) == ["LOST: request 1"]
+
+
 def test_a_process_that_was_replaced_is_a_failure():
     rows = samples()
     rows[10].usage.clear()

@@ -47,6 +47,10 @@ def test_a_fault_that_nobody_felt_took_no_time():
     assert recovery_s(answers((0, 60)), fault(20, 22)) == [0.0]
 
 
+def test_without_faults_there_is_nothing_to_recover_from():
+    assert recovery_s(answers((0, 60))) == []
+
+
 @pytest.mark.parametrize("silence_s", [1.0, 4.0, 9.0])
 def test_recovery_counts_from_healing(silence_s):
     moments = answers((0, 20), (25 + silence_s, 60))
