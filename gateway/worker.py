@@ -135,8 +135,13 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             return
         self.nr_conns += 1
         conn = Connection(self.cfg, sock, client, listener.getsockname())
-        self._expect_request(conn)
-        self._on_readable(conn, sock)
+        conn.intake = Intake(self.limits.max_body_bytes)
+        try:
+            # Most bring their request along: no need to wait for them in the poller.
+            data = sock.recv(RECEIVE_BYTES)
+        except OSError:
+            data = b""
+        self._expect_request(conn, data)
 
     def finish_request(self, conn: Connection, future: "Future[bool]") -> None:
         """Wait for the client's next request, or take leave."""
@@ -144,14 +149,15 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             self._part(conn)
             return
         conn.sock.setblocking(False)
-        self._expect_request(conn)
-        if conn.ahead:
-            data, conn.ahead = conn.ahead, b""
-            self._on_data(conn, data)
-
-    def _expect_request(self, conn: Connection) -> None:
         conn.intake = Intake(self.limits.max_body_bytes)
+        data, conn.ahead = conn.ahead, b""
+        self._expect_request(conn, data)
+
+    def _expect_request(self, conn: Connection, data: bytes) -> None:
         conn.told_to_continue = False
+        if data:
+            self._on_data(conn, data)
+            return
         conn.timeout = self._in(self.cfg.keepalive)
         self.keepalived_conns.append(conn)
         self._watch(conn, self._on_readable)
@@ -217,11 +223,11 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             self._drop(conn)
 
     def _on_data(self, conn: Connection, data: bytes) -> None:
-        first = not conn.intake.begun
-        verdict = conn.intake.feed(data)
-        if first:
-            self.keepalived_conns.remove(conn)
+        if not conn.intake.begun:
             conn.begun_s = 0.0
+            if conn.watched:
+                self.keepalived_conns.remove(conn)
+        verdict = conn.intake.feed(data)
         if verdict is Verdict.PART:
             self._read_on(conn, len(data))
         elif verdict in (Verdict.WHOLE, Verdict.ODD):
@@ -240,6 +246,8 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         now_s = time.monotonic()
         conn.begun_s = conn.begun_s or now_s
         self._reading.add(conn)
+        if not conn.watched:
+            self._watch(conn, self._on_readable)
         conn.held_bytes += received_bytes
         self._held_bytes += received_bytes
         limit_s = self.limits.request_s
