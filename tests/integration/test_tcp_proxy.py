@@ -191,6 +191,7 @@ async def accept_and_reset(proxy: TcpProxy) -> None:
 
 
 def test_a_connection_that_was_only_just_accepted_is_reset_too(proxy: TcpProxy):
+    assert proxy._listener is not None
     proxy._loop.call_soon_threadsafe(proxy._loop.remove_reader, proxy._listener)
     with connected(proxy) as connection:
         proxy._do(accept_and_reset(proxy))
