@@ -142,18 +142,17 @@ class TcpProxy:
             client, _ = listener.accept()
         except OSError:  # the client has gone already
             return
+        _prepare(client)
         connection = self._loop.create_task(self._connect(client))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
+        # A task that is cancelled before its first step never gets to close anything.
+        connection.add_done_callback(lambda _: client.close())
 
     async def _connect(self, client: socket.socket) -> None:
         target = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         with client, target:
-            for end in (client, target):
-                end.setblocking(False)
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                # Whatever breaks the connection off, both ends see a reset.
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+            _prepare(target)
             try:
                 await self._open[Way.UPSTREAM].wait()
                 await self._loop.sock_connect(target, (LOOPBACK, self.target_port))
@@ -190,3 +189,10 @@ class TcpProxy:
             if data:
                 await self._loop.sock_sendall(sink, data)
         sink.shutdown(socket.SHUT_WR)
+
+
+def _prepare(end: socket.socket) -> None:
+    end.setblocking(False)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Whatever breaks the connection off, both ends see a reset.
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)

@@ -184,6 +184,20 @@ def test_a_reset_reaches_the_existing_connections_only(proxy: TcpProxy):
     assert works(proxy)
 
 
+async def accept_and_reset(proxy: TcpProxy) -> None:
+    assert proxy._listener is not None
+    proxy._accept(proxy._listener)
+    await proxy._reset()
+
+
+def test_a_connection_that_was_only_just_accepted_is_reset_too(proxy: TcpProxy):
+    assert proxy._listener is not None
+    proxy._loop.call_soon_threadsafe(proxy._loop.remove_reader, proxy._listener)
+    with connected(proxy) as connection:
+        proxy._do(accept_and_reset(proxy))
+        assert is_reset(connection)
+
+
 def test_a_refusal_resets_and_lets_nobody_in_until_healed(proxy: TcpProxy):
     with connected(proxy) as connection:
         assert echoed(connection, b"before") == b"before"
