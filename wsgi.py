@@ -46,7 +46,7 @@ publisher = RequestPublisher(
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()
 way_back = WayBack(
-    ReplyPath(store, reply_topic), settings.reply_timeout_s, settings.reply_retention_s
+    mailbox, ReplyPath(store, reply_topic), settings.reply_timeout_s, settings.reply_retention_s
 )
 readiness = Readiness.of(publisher, request_topics, way_back, lifecycle.draining)
 lifecycle.add(mailbox, publisher, readiness)

@@ -137,6 +137,26 @@ class Mailbox:
         """
         return self._store.fetch(correlation_id)
 
+    def check(self) -> None:
+        """
+        Ask the store what a waiter would ask; to be called now and then, so that the first request
+        after a while need not be the one to find out that Redis is gone.
+
+        Raises:
+            StoreUnavailable: when Redis cannot be asked.
+        """
+        try:
+            self._store.fetch_many([self.node])  # nobody's id
+        except StoreUnavailable as error:
+            self._note(error)
+            self._wake.set()  # from now on it is the poller that asks whether it is back
+            raise
+
+    def _note(self, error: StoreUnavailable) -> None:
+        if self.trouble is None:
+            logger.error("%s; %d requests wait", error, len(self._waiters))
+        self.trouble = error.advice
+
     def _poll(self) -> None:
         while not self._closing:
             self._watchdog.beat()
@@ -158,9 +178,7 @@ class Mailbox:
             else:
                 self._store.fetch_many([self.node])  # nobody's id: only to see whether it answers
         except StoreUnavailable as error:
-            if self.trouble is None:
-                logger.error("%s; %d requests wait", error, len(waiting))
-            self.trouble = error.advice
+            self._note(error)
         else:
             if self.trouble is not None:
                 logger.info("Redis answers again")

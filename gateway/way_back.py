@@ -2,6 +2,7 @@
 
 import logging
 
+from gateway.mailbox import Mailbox
 from replies.errors import StoreUnavailable
 from replies.reply_path import PathState, ReplyPath
 
@@ -16,12 +17,16 @@ class WayBack:
     Says why a reply would not arrive in time.
 
     Args:
+        mailbox: where the replies are looked for.
         path: where the replies processes leave word.
         reply_timeout_s: how long a client waits.
         retention_s: how long after its deadline a reply is still taken.
     """
 
-    def __init__(self, path: ReplyPath, reply_timeout_s: float, retention_s: float) -> None:
+    def __init__(
+        self, mailbox: Mailbox, path: ReplyPath, reply_timeout_s: float, retention_s: float
+    ) -> None:
+        self._mailbox = mailbox
         self._path = path
         self._reply_timeout_s = reply_timeout_s
         self._retention_s = retention_s
@@ -32,6 +37,7 @@ class WayBack:
     def ask(self) -> str | None:
         """Return what keeps replies from arriving in time, in words, or None."""
         try:
+            self._mailbox.check()
             state = self._path.state()
         except StoreUnavailable as error:
             return str(error)

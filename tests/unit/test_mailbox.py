@@ -276,6 +276,20 @@ def test_the_poller_survives_what_nobody_expected(store, new_id, monkeypatch):
     assert reply is not None
 
 
+def test_trouble_is_known_before_the_first_request_meets_it(mailbox, redis_server):
+    mailbox.check()
+    before = mailbox.trouble
+    redis_server.connected = False
+    with pytest.raises(StoreUnavailable):
+        mailbox.check()
+    during = mailbox.trouble
+    redis_server.connected = True
+
+    assert before is None
+    assert during is not None
+    eventually(lambda: mailbox.trouble is None)
+
+
 class CountedBeats(Watchdog):
     """A watchdog that ends nothing."""
 

@@ -27,8 +27,8 @@ def path():
 
 
 @pytest.fixture
-def way_back(path):
-    return WayBack(path, reply_timeout_s=3.0, retention_s=60.0)
+def way_back(mailbox, path):
+    return WayBack(mailbox, path, reply_timeout_s=3.0, retention_s=60.0)
 
 
 def test_a_way_back_in_order_is_no_problem(way_back):
@@ -80,3 +80,10 @@ def test_the_warning_goes_when_the_clocks_agree_again(way_back, path):
     way_back.ask()
 
     assert way_back.warning is None
+
+
+def test_redis_is_asked_what_a_waiter_would_ask(way_back, mailbox, redis_server):
+    redis_server.connected = False
+
+    assert "Redis cannot be reached" in (way_back.ask() or "")
+    assert mailbox.trouble is not None
