@@ -111,7 +111,7 @@ def test_whoever_comes_while_the_server_stops_is_answered_or_refused(
             with Crowd(server, NEWCOMERS) as crowd:
                 assert wait_until(lambda: connections == SLOTS or crowd.endings["503"] > 10, 5)
                 SIGNALLED[signalled](server)
-                assert server.child.wait(8) == 0
+                assert server.child.wait(30) == 0
             newcomers += crowd.endings
             waiters += Counter(future.result() for future in slow)
 
