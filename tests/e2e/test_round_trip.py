@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from devstack.server import Server
 from devstack.waiting import wait_until
-from tests.e2e.deployment import Deployment, Gateway
+from tests.e2e.deployment import Answer, Deployment, Gateway
 
 pytestmark = pytest.mark.e2e
 
@@ -144,3 +145,23 @@ def test_each_problem_type_leads_to_its_explanation(gateway: Gateway):
 
     assert answer.status == 200
     assert b"not issued here" in answer.body
+
+
+def test_an_id_that_a_client_chooses_is_only_a_label(deployment: Deployment):
+    """Two clients with the same ids in their requests: nobody gets the other's reply."""
+    labels = {"X-Correlation-ID": "mine", "X-Request-ID": "mine", "correlation-id": "mine"}
+
+    def client(name: str) -> list[Answer]:
+        return [
+            deployment.gateway.request("POST", "/echo", f"{name} {n}".encode(), labels)
+            for n in range(100)
+        ]
+
+    with ThreadPoolExecutor(2) as clients:
+        found = dict(zip("ab", clients.map(client, "ab"), strict=True))
+
+    for name, answers in found.items():
+        assert [answer.body for answer in answers] == [f"{name} {n}".encode() for n in range(100)]
+    ids = [answer.correlation_id for answers in found.values() for answer in answers]
+    assert len(set(ids)) == 200
+    assert deployment.gateway.get("/replies/mine").status == 404
