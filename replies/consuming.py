@@ -30,6 +30,9 @@ POLL_MS = 200
 #: What a broker allows at least: a replica that was killed holds up its partitions this long.
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
+#: While its members join, a broker waits so long for one that does not come, and all others stand
+#: still; the library's 300 s were seen after a broker's restart. We poll far more often.
+MAX_POLL_INTERVAL_MS = 10_000
 #: The pause before a gap is looked at again.
 GAP_PAUSE_S = 0.005
 #: The pause after the brokers refused something.
@@ -51,6 +54,7 @@ def consumer_options(
         "enable_auto_commit": False,
         "session_timeout_ms": SESSION_TIMEOUT_MS,
         "heartbeat_interval_ms": HEARTBEAT_MS,
+        "max_poll_interval_ms": MAX_POLL_INTERVAL_MS,
         "fetch_max_wait_ms": fetch_max_wait_ms,
         # New topics and partitions are noticed within this time.
         "metadata_max_age_ms": 10_000,
