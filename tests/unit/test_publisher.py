@@ -202,7 +202,7 @@ def test_no_send_outlives_the_reply_timeout(new_publisher, brokers, reply_timeou
     [
         (kafka_errors.KafkaTimeoutError("no metadata"), "create it or see to the brokers"),
         (kafka_errors.UnknownTopicOrPartitionError(), "create it or see to the brokers"),
-        (kafka_errors.TopicAuthorizationFailedError(), "grant it"),
+        (kafka_errors.TopicAuthorizationFailedError(), "grant Write on topic 'orders'"),
         (kafka_errors.InvalidTopicError(), "did not take it"),
         (ValueError("Topic name is illegal"), "Topic name is illegal"),
     ],
@@ -489,11 +489,27 @@ def test_a_check_names_the_topics_that_are_missing(new_publisher):
         connected(new_publisher()).check(["others", "orders", "more"])
 
 
+def test_a_check_tells_topics_that_are_denied_from_missing_ones(new_publisher, brokers):
+    brokers.next_admins.append(FakeAdmin(["orders"], denied=["secret"]))
+
+    with pytest.raises(PermissionError) as caught:
+        connected(new_publisher()).check(["orders", "secret", "others"])
+
+    assert str(caught.value) == "secret"
+
+
 def test_a_check_fails_while_the_producer_is_not_connected(new_publisher, brokers):
     brokers.next_producers.extend([kafka_errors.KafkaTimeoutError("Unable to bootstrap")] * 100)
 
     with pytest.raises(ConnectionError, match="KAFKA_URL"):
         new_publisher().check(["orders"])
+
+
+def test_a_check_of_a_port_that_is_no_brokers_says_what_it_may_be(new_publisher, brokers):
+    brokers.next_admins.append(kafka_errors.KafkaTimeoutError("Unable to bootstrap"))
+
+    with pytest.raises(ConnectionError, match=r"is it a TLS port \(then use kafka\+ssl://\)"):
+        connected(new_publisher()).check(["orders"])
 
 
 def test_a_check_that_failed_is_made_with_a_new_client(new_publisher, brokers):
