@@ -57,6 +57,7 @@ _REFUSED_AT_FIRST = (
     kafka_errors.InvalidRequiredAcksError,
     kafka_errors.PolicyViolationError,
 )
+_NO_ID_FOR_IT = kafka_errors.ClusterAuthorizationFailedError.__name__
 #: The code by which a broker answers who may not see a topic.
 _DENIED = kafka_errors.TopicAuthorizationFailedError.errno
 
@@ -204,9 +205,12 @@ class RequestPublisher:
             is_its_own = producer is self._producer
             self._give_up_if_lost(producer, error)
             first_offer = (time.monotonic() - started_s) * 1000 < RETRY_BACKOFF_MS
-            if is_its_own and (
-                isinstance(error, _ALWAYS_REFUSED)
-                or (first_offer and isinstance(error, _REFUSED_AT_FIRST))
+            if idempotence.has_offered_nothing(producer) or (
+                is_its_own
+                and (
+                    isinstance(error, _ALWAYS_REFUSED)
+                    or (first_offer and isinstance(error, _REFUSED_AT_FIRST))
+                )
             ):
                 on_refused(_refusal(request.topic, error))
             else:
@@ -352,7 +356,8 @@ def _refusal(topic: str, error: Exception) -> PublishRefused:
         error, (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
     ):
         return PublishTooLarge(f"the record is too large for topic {topic!r} ({error})")
-    if isinstance(error, kafka_errors.AuthorizationError):
+    # The library wraps the refusal of a producer's id in a plain KafkaError.
+    if isinstance(error, kafka_errors.AuthorizationError) or _NO_ID_FOR_IT in str(error):
         return PublishRefused(
             f"Kafka denies it: grant Write on topic {topic!r} to this gateway ({error})"
         )

@@ -99,9 +99,16 @@ class FakeTransactionManager:
     def __init__(self) -> None:
         self._NEEDS_EPOCH_BUMP_ERRORS: frozenset[type[Exception]] = frozenset()
         self.is_fatal = False
+        self.has_an_id = True
 
     def reset_producer_id(self) -> None:
         raise AssertionError("only the library's own sender calls this")
+
+    def set_producer_id_and_epoch(self, id_and_epoch: object) -> None:
+        raise AssertionError("only the library's own sender calls this")
+
+    def has_producer_id(self) -> bool:
+        return self.has_an_id
 
     def has_fatal_error(self) -> bool:
         return self.is_fatal

@@ -179,6 +179,35 @@ def test_a_request_waits_for_the_first_connection(new_publisher, brokers):
     assert publisher.publish(REQUEST, 10, never).acknowledged
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            kafka_errors.KafkaError(
+                "Unexpected error in InitProducerIdResponse: [Error 31] "
+                "ClusterAuthorizationFailedError"
+            ),
+            "grant Write on topic 'orders'",
+        ),
+        (kafka_errors.KafkaTimeoutError("Expiring 1 record(s)"), "they do not answer"),
+    ],
+)
+def test_what_a_producer_without_an_id_gives_up_was_never_offered(
+    new_publisher, brokers, error, said
+):
+    future = FakeFuture()
+    producer = FakeProducer(future)
+    producer._transaction_manager.has_an_id = False
+    brokers.next_producers.append(producer)
+    refused: list[PublishRefused] = []
+
+    publication = new_publisher().publish(REQUEST, 10, refused.append)
+    future.fail(error)
+
+    assert publication.trouble is None
+    assert said in str(refused[0])
+
+
 def test_the_topics_are_looked_up_before_the_first_request(new_publisher, brokers):
     connected(new_publisher())
 
