@@ -70,7 +70,8 @@ def wait_until(
             except LookupError as error:
                 reason = (
                     f"topic missing: {error.args[0]}; create it, or correct REPLY_TOPIC, "
-                    "KAFKA_PREFIX or the topics in responder/handlers.py"
+                    "KAFKA_PREFIX or the topics in responder/handlers.py; or, if it is there, "
+                    "grant Describe and Read on it"
                 )
         if reason != said:
             logger.warning("%s. Waiting for it", reason)
@@ -93,9 +94,7 @@ def _try(broker: str, tls: ssl.SSLContext | None, timeout_s: float) -> str | Non
     except ConnectionRefusedError:
         return "connection refused; start the broker or correct the port"
     except ssl.SSLCertVerificationError as error:
-        return (
-            f"its certificate is not trusted ({error.verify_message}); correct KAFKA_TRUSTED_CERT"
-        )
+        return _distrust(error)
     except ssl.SSLError as error:
         return (
             f"TLS failed ({error.reason}); is this a plaintext port, or KAFKA_CLIENT_CERT missing?"
@@ -103,3 +102,16 @@ def _try(broker: str, tls: ssl.SSLContext | None, timeout_s: float) -> str | Non
     except OSError as error:
         return f"{error.strerror or error}; see to the network or correct the address"
     return None
+
+
+#: OpenSSL's codes for a certificate that names another host, or another address.
+_OTHER_NAMES = (62, 64)
+
+
+def _distrust(error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in _OTHER_NAMES:
+        return (
+            f"its certificate is for another host ({error.verify_message}); correct the host, or "
+            "give its CA in KAFKA_TRUSTED_CERT, which is then trusted under any name"
+        )
+    return f"its certificate is not trusted ({error.verify_message}); correct KAFKA_TRUSTED_CERT"

@@ -34,11 +34,30 @@ def mend(producer: Any, refusals: Iterable[type[Exception]]) -> None:
     manager = producer._transaction_manager
     _outlive_refusals(manager, refusals)
     _outlive_resets(manager)
+    _remember_ids(manager)
 
 
 def is_lost(producer: Any, error: Exception) -> bool:
     """Say whether *producer*, which failed a record with *error*, will fail all others too."""
     return isinstance(error, _PRODUCER_IS_LOST) or producer._transaction_manager.has_fatal_error()
+
+
+def has_offered_nothing(producer: Any) -> bool:
+    """Say whether *producer* was never given an id, without which it offers no record at all."""
+    manager = producer._transaction_manager
+    return not (manager.had_an_id or manager.has_producer_id())
+
+
+def _remember_ids(manager: Any) -> None:
+    # That it has none now says little: it may have offered records under one that it gave up.
+    manager.had_an_id = False
+    take = manager.set_producer_id_and_epoch
+
+    def take_and_remember(id_and_epoch: Any) -> None:
+        manager.had_an_id = manager.had_an_id or manager.has_producer_id()
+        take(id_and_epoch)
+
+    manager.set_producer_id_and_epoch = take_and_remember
 
 
 def _outlive_refusals(manager: Any, refusals: Iterable[type[Exception]]) -> None:

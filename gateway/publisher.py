@@ -57,6 +57,9 @@ _REFUSED_AT_FIRST = (
     kafka_errors.InvalidRequiredAcksError,
     kafka_errors.PolicyViolationError,
 )
+_NO_ID_FOR_IT = kafka_errors.ClusterAuthorizationFailedError.__name__
+#: The code by which a broker answers who may not see a topic.
+_DENIED = kafka_errors.TopicAuthorizationFailedError.errno
 
 
 class PublishRefused(Exception):
@@ -202,9 +205,12 @@ class RequestPublisher:
             is_its_own = producer is self._producer
             self._give_up_if_lost(producer, error)
             first_offer = (time.monotonic() - started_s) * 1000 < RETRY_BACKOFF_MS
-            if is_its_own and (
-                isinstance(error, _ALWAYS_REFUSED)
-                or (first_offer and isinstance(error, _REFUSED_AT_FIRST))
+            if idempotence.has_offered_nothing(producer) or (
+                is_its_own
+                and (
+                    isinstance(error, _ALWAYS_REFUSED)
+                    or (first_offer and isinstance(error, _REFUSED_AT_FIRST))
+                )
             ):
                 on_refused(_refusal(request.topic, error))
             else:
@@ -225,6 +231,7 @@ class RequestPublisher:
 
         Raises:
             ConnectionError: when no broker can be asked.
+            PermissionError: naming the topics that this gateway may not see.
             LookupError: naming the topics that are missing.
         """
         try:
@@ -232,13 +239,16 @@ class RequestPublisher:
                 trouble = self._find_trouble()
                 if trouble is not None:
                     raise ConnectionError(trouble)
-                self._admin = self._new_admin(**self._admin_options)
+                self._admin = self._built_admin()
             described = self._admin.describe_topics(list(topics))
         except kafka_errors.KafkaError as error:
             self._close_admin()
             raise ConnectionError(str(error)) from error
-        present = {topic["name"] for topic in described if topic["error_code"] == 0}
-        missing = sorted(set(topics) - present)
+        codes = {topic["name"]: topic["error_code"] for topic in described}
+        hidden = sorted(name for name in topics if codes.get(name) == _DENIED)
+        if hidden:
+            raise PermissionError(", ".join(hidden))
+        missing = sorted(name for name in set(topics) if codes.get(name) != 0)
         if missing:
             raise LookupError(", ".join(missing))
         if not self._connected.is_set():
@@ -279,7 +289,7 @@ class RequestPublisher:
         try:
             producer = self._new_producer(**self._producer_options)
         except kafka_errors.KafkaError as error:
-            return f"the brokers in KAFKA_URL do not answer ({error})"
+            return _no_broker(error)
         except Exception as error:
             # Without the connector no request would ever be published again.
             logger.exception("building the producer failed; trying again")
@@ -310,6 +320,12 @@ class RequestPublisher:
         threading.Thread(target=_close_producer, args=(producer,), daemon=True).start()
         self._wanted.set()
 
+    def _built_admin(self) -> Any:
+        try:
+            return self._new_admin(**self._admin_options)
+        except kafka_errors.KafkaError as error:
+            raise ConnectionError(_no_broker(error)) from error
+
     def _close_admin(self) -> None:
         admin, self._admin = self._admin, None
         if admin is not None:
@@ -328,13 +344,23 @@ def _partition_now(producer: Any, topic: str) -> int | None:
     return int(partitions[turn % len(partitions)])
 
 
+def _no_broker(error: Exception) -> str:
+    return (
+        f"the brokers in KAFKA_URL do not answer ({error}); is it a TLS port (then use "
+        "kafka+ssl://), or does it hang?"
+    )
+
+
 def _refusal(topic: str, error: Exception) -> PublishRefused:
     if isinstance(
         error, (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
     ):
         return PublishTooLarge(f"the record is too large for topic {topic!r} ({error})")
-    if isinstance(error, kafka_errors.AuthorizationError):
-        return PublishRefused(f"Kafka denies writing to topic {topic!r}: grant it ({error})")
+    # The library wraps the refusal of a producer's id in a plain KafkaError.
+    if isinstance(error, kafka_errors.AuthorizationError) or _NO_ID_FOR_IT in str(error):
+        return PublishRefused(
+            f"Kafka denies it: grant Write on topic {topic!r} to this gateway ({error})"
+        )
     if isinstance(
         error, (kafka_errors.KafkaTimeoutError, kafka_errors.UnknownTopicOrPartitionError)
     ):

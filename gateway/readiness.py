@@ -125,6 +125,8 @@ def _ask_kafka(publisher: RequestPublisher, topics: Sequence[str]) -> str | None
         publisher.check(topics)
     except ConnectionError as error:
         return f"broker not reached: {error}"
+    except PermissionError as error:
+        return f"topic denied: {error}; grant Describe and, but for the reply topic, Write on it"
     except LookupError as error:
         return f"topic missing: {error}; create it"
     return None

@@ -8,9 +8,11 @@ stepped over, and no deserializers are used, which would raise in the same place
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
@@ -18,6 +20,7 @@ from kafka.structs import OffsetAndMetadata
 
 from replies.gaps import GapWatch
 from replies.lag import LagWatch
+from replies.renewals import Renewals
 from replies.sparing import SparingLog
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,8 @@ MAX_POLL_INTERVAL_MS = 10_000
 GAP_PAUSE_S = 0.005
 #: The pause after the brokers refused something.
 TROUBLE_PAUSE_S = 0.5
+#: Trouble is over when none was met for this long: between two refusals nothing is refused.
+TROUBLE_FADES_S = 3.0
 CLOSE_TIMEOUT_MS = 3_000
 
 Batch = Mapping[Any, Sequence[Any]]  # TopicPartition -> ConsumerRecords
@@ -81,8 +86,10 @@ class ResilientConsumer:
         self._warn = SparingLog(logger)
         self._gaps = GapWatch()
         self._lag = LagWatch()
+        self._renewals = Renewals(self._identity)
         self._known_partitions = 0
         self._poll_ms = POLL_MS
+        self._troubled_s = -math.inf
         #: How many records could not be decoded and were stepped over.
         self.undecodable = 0
 
@@ -102,6 +109,7 @@ class ResilientConsumer:
     def poll(self, timeout_ms: int | None = None) -> Batch:
         """Return the next records, by partition; empty when none came in time."""
         try:
+            self._begin_renewed_topics()
             batch = self._without_gaps(self._records(timeout_ms or self._poll_ms))
             self._lag.note(batch, self._consumer.assignment(), self._end)
             self._poll_ms = MIN_POLL_MS if batch else min(2 * self._poll_ms, POLL_MS)
@@ -117,7 +125,9 @@ class ResilientConsumer:
         return partition in self._lag.fresh
 
     def lags_s(self) -> dict[Any, float]:
-        """Return the partitions that are ours to read now, with how late they are read."""
+        """Return the partitions that we read now, with how late; none while Kafka refuses."""
+        if time.monotonic() - self._troubled_s < TROUBLE_FADES_S:
+            return {}
         return {partition: self._lag.lag_s(partition) for partition in self._consumer.assignment()}
 
     def partitions_of(self, topic: str) -> int:
@@ -176,6 +186,23 @@ class ResilientConsumer:
             time.sleep(GAP_PAUSE_S)
         return good
 
+    def _begin_renewed_topics(self) -> None:
+        """Read topics that were deleted and made anew from their starts."""
+        if not self._renewals.is_due():
+            return
+        assigned = self._consumer.assignment()
+        renewed = self._renewals.look({partition.topic for partition in assigned})
+        for partition in assigned:
+            if partition.topic in renewed:
+                logger.warning("%s was made anew: reading it from its start", _name(partition))
+                self._consumer.seek(partition, 0)
+                self._gaps.expect(partition, 0)
+
+    def _identity(self, topic: str) -> UUID | None:
+        # The library keeps it to itself. Pinned below 3.1, and tested on a real broker.
+        identity: UUID | None = self._consumer._cluster.topic_id(topic)
+        return identity
+
     def _end(self, partition: Any) -> int | None:
         try:
             end: int | None = self._consumer.highwater(partition)
@@ -188,13 +215,16 @@ class ResilientConsumer:
         return records
 
     def _committed(self, offsets: object, answer: object) -> None:
-        if isinstance(answer, Exception):
+        if isinstance(answer, kafka_errors.AuthorizationError):
+            self._warn.warning("offsets not committed: %s%s", answer, _advice(answer))
+        elif isinstance(answer, Exception):
             self._warn.info("offsets not committed, their records will come again (%s)", answer)
 
     def _step_over(self, error: Exception) -> bool:
         """Get past *error*; say whether polling can go on."""
         if isinstance(error, kafka_errors.KafkaError) and not _is_about_a_record(error):
-            self._warn.warning("Kafka: %s; trying again", error)
+            self._troubled_s = time.monotonic()
+            self._warn.warning("Kafka: %s%s; trying again", error, _advice(error))
             time.sleep(TROUBLE_PAUSE_S)
             return True
         partition = self._undecoded_partition()
@@ -247,6 +277,17 @@ def connect(topics: Sequence[str], new_consumer: Callable[[], Any]) -> Any:
         consumer.close()
         raise LookupError(", ".join(missing))
     return consumer
+
+
+def _advice(error: kafka_errors.KafkaError) -> str:
+    """Return what to grant when *error* says that something is denied."""
+    what = error.args[0] if error.args else None
+    if isinstance(error, kafka_errors.TopicAuthorizationFailedError):
+        topics = [what] if isinstance(what, str) else sorted(what or ())
+        return f": grant Read on topic {', '.join(map(repr, topics))}"
+    if isinstance(error, kafka_errors.GroupAuthorizationFailedError):
+        return f": grant Read on {'its group' if what is None else f'group {what!r}'}"
+    return ""
 
 
 def _is_about_a_record(error: kafka_errors.KafkaError) -> bool:

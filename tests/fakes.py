@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID, uuid4
 
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
@@ -98,9 +99,16 @@ class FakeTransactionManager:
     def __init__(self) -> None:
         self._NEEDS_EPOCH_BUMP_ERRORS: frozenset[type[Exception]] = frozenset()
         self.is_fatal = False
+        self.has_an_id = True
 
     def reset_producer_id(self) -> None:
         raise AssertionError("only the library's own sender calls this")
+
+    def set_producer_id_and_epoch(self, id_and_epoch: object) -> None:
+        raise AssertionError("only the library's own sender calls this")
+
+    def has_producer_id(self) -> bool:
+        return self.has_an_id
 
     def has_fatal_error(self) -> bool:
         return self.is_fatal
@@ -171,17 +179,22 @@ class FakeSender:
 
 
 class FakeAdmin:
-    """A KafkaAdminClient that knows *topics*."""
+    """A KafkaAdminClient that knows *topics* and may not see those *denied*."""
 
-    def __init__(self, topics: Iterable[str], trouble: Exception | None = None) -> None:
-        self.topics = set(topics)
+    def __init__(
+        self,
+        topics: Iterable[str],
+        trouble: Exception | None = None,
+        denied: Iterable[str] = (),
+    ) -> None:
+        self.codes = dict.fromkeys(topics, 0) | dict.fromkeys(denied, 29)
         self.trouble = trouble
         self.closed = False
 
     def describe_topics(self, topics: list[str]) -> list[dict[str, object]]:
         if self.trouble is not None:
             raise self.trouble
-        return [{"name": name, "error_code": 0 if name in self.topics else 3} for name in topics]
+        return [{"name": name, "error_code": self.codes.get(name, 3)} for name in topics]
 
     def close(self) -> None:
         self.closed = True
@@ -223,6 +236,14 @@ class _Fetcher:
         self._next_partition_records: _Held | None = None
 
 
+class _Cluster:
+    def __init__(self) -> None:
+        self.topic_ids: dict[str, UUID] = {}
+
+    def topic_id(self, topic: str) -> UUID | None:
+        return self.topic_ids.get(topic)
+
+
 class FakeConsumer:
     """
     A KafkaConsumer that is fed by the test.
@@ -248,6 +269,7 @@ class FakeConsumer:
         self.subscribed: list[str] = []
         self.closed = False
         self._fetcher = _Fetcher()
+        self._cluster = _Cluster()
         self._script: deque[tuple[Exception | Batch, bool]] = deque()
 
     # What a test does.
@@ -260,6 +282,10 @@ class FakeConsumer:
         """Let the next poll() raise *error*, holding *over* in its hands as the real one does."""
         self._script.append((error, True))
         self._fetcher._next_partition_records = None if over is None else _Held(over)
+
+    def renew(self, topic: str) -> None:
+        """Delete *topic* and make it anew, as far as the library knows of it."""
+        self._cluster.topic_ids[topic] = uuid4()
 
     def committed_offset(self, partition: TopicPartition) -> int | None:
         found = self.committed.get(partition)

@@ -1,10 +1,23 @@
 """The servers and deployments are those of the tests of the whole; what was measured is told."""
 
+import os
+
 import pytest
 
+from devstack.apache_kafka import ApacheKafka
 from tests.e2e.conftest import deploy, kafka, redis_server
 
 __all__ = ["deploy", "kafka", "redis_server"]
+
+
+@pytest.fixture(scope="session")
+def needs_apache() -> None:
+    """Skip what needs Apache Kafka where it cannot run; in CI that is a failure."""
+    reason = ApacheKafka.unavailable_reason()
+    if reason is not None and os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    if reason is not None:
+        pytest.skip(reason)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

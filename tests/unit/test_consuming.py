@@ -5,7 +5,7 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
 from replies.consuming import MIN_POLL_MS, POLL_MS, ResilientConsumer, consumer_options
-from tests.fakes import FakeConsumer, FakeRecord
+from tests.fakes import FakeConsumer, FakeRecord, eventually
 
 P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
 RECORD = FakeRecord(b"x", [])
@@ -78,6 +78,51 @@ def test_kafka_errors_do_not_end_polling(kafka, consumer, error, caplog):
     assert kafka.positions[P0] == 7
     assert consumer.undecodable == 0
     assert "trying again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (kafka_errors.TopicAuthorizationFailedError({"replies"}), "grant Read on topic 'replies'"),
+        (kafka_errors.TopicAuthorizationFailedError("replies"), "grant Read on topic 'replies'"),
+        (kafka_errors.GroupAuthorizationFailedError("readers"), "grant Read on group 'readers'"),
+        (kafka_errors.GroupAuthorizationFailedError(), "grant Read on its group"),
+    ],
+)
+def test_what_has_to_be_granted_is_said(kafka, consumer, error, advice, caplog):
+    kafka.stumble(error)
+    consumer.poll()
+
+    assert advice in caplog.text
+
+
+def test_nothing_counts_as_read_while_kafka_refuses(kafka, consumer, monkeypatch):
+    monkeypatch.setattr("replies.consuming.TROUBLE_FADES_S", 0.05)
+    kafka.stumble(kafka_errors.TopicAuthorizationFailedError({"replies"}))
+    before = consumer.lags_s()
+    consumer.poll()
+    refused = consumer.lags_s()
+    consumer.poll()  # nothing is refused this time
+    still_refused = consumer.lags_s()
+
+    assert (set(before), refused, still_refused) == ({P0, P1}, {}, {})
+    eventually(lambda: set(consumer.lags_s()) == {P0, P1})
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_start(kafka, consumer, monkeypatch):
+    monkeypatch.setattr("replies.renewals.LOOK_PAUSE_S", 0)
+    kafka.renew("replies")
+    kafka.feed(FakeRecord(b"x", [], 41))
+    consumer.poll()
+    kafka.positions = {P0: 42, P1: 7}
+    consumer.poll()
+    stayed = dict(kafka.positions)
+    kafka.renew("replies")
+    kafka.feed(FakeRecord(b"new", [], 0))
+
+    assert consumer.poll() == {P0: [FakeRecord(b"new", [], 0)]}
+    assert stayed == {P0: 42, P1: 7}
+    assert kafka.positions == {P0: 0, P1: 0}
 
 
 def test_an_error_that_is_about_no_record_is_not_hidden(kafka, consumer):

@@ -1,6 +1,7 @@
 """Why a broker cannot be reached, in one line that names the setting."""
 
 import socket
+import ssl
 import threading
 from contextlib import contextmanager
 
@@ -121,6 +122,28 @@ def test_every_broker_has_its_own_reason(refused_port):
 
 def test_a_host_name_that_cannot_be_is_named_too():
     assert "no such host" in str(kafka_trouble(settings_for(f"kafka://{'a' * 64}.invalid:9092")))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (62, "its certificate is for another host (as it says); correct the host"),
+        (64, "its certificate is for another host (as it says); correct the host"),
+        (19, "its certificate is not trusted (as it says); correct KAFKA_TRUSTED_CERT"),
+    ],
+)
+def test_a_certificate_that_is_not_accepted_is_told_with_its_remedy(monkeypatch, code, said):
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = code, "as it says"
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", refuse)
+    with listening(lambda connection: None) as port:
+        trouble = kafka_trouble(settings_for(f"kafka+ssl://127.0.0.1:{port}"))
+
+    assert said in str(trouble)
 
 
 # Waiting

@@ -99,7 +99,7 @@ def test_a_topic_that_may_not_be_written_is_named(requester, producer):
     refused = kafka_errors.TopicAuthorizationFailedError()
     producer.troubles.append(FakeFuture().fail(refused))
 
-    assert "denies writing to topic 'orders': grant it" in ending_of(requester).detail
+    assert "grant Write on topic 'orders'" in ending_of(requester).detail
 
 
 def test_what_a_lost_producer_fails_with_the_error_of_another_is_not_called_refused(

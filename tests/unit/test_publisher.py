@@ -179,6 +179,35 @@ def test_a_request_waits_for_the_first_connection(new_publisher, brokers):
     assert publisher.publish(REQUEST, 10, never).acknowledged
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            kafka_errors.KafkaError(
+                "Unexpected error in InitProducerIdResponse: [Error 31] "
+                "ClusterAuthorizationFailedError"
+            ),
+            "grant Write on topic 'orders'",
+        ),
+        (kafka_errors.KafkaTimeoutError("Expiring 1 record(s)"), "they do not answer"),
+    ],
+)
+def test_what_a_producer_without_an_id_gives_up_was_never_offered(
+    new_publisher, brokers, error, said
+):
+    future = FakeFuture()
+    producer = FakeProducer(future)
+    producer._transaction_manager.has_an_id = False
+    brokers.next_producers.append(producer)
+    refused: list[PublishRefused] = []
+
+    publication = new_publisher().publish(REQUEST, 10, refused.append)
+    future.fail(error)
+
+    assert publication.trouble is None
+    assert said in str(refused[0])
+
+
 def test_the_topics_are_looked_up_before_the_first_request(new_publisher, brokers):
     connected(new_publisher())
 
@@ -202,7 +231,7 @@ def test_no_send_outlives_the_reply_timeout(new_publisher, brokers, reply_timeou
     [
         (kafka_errors.KafkaTimeoutError("no metadata"), "create it or see to the brokers"),
         (kafka_errors.UnknownTopicOrPartitionError(), "create it or see to the brokers"),
-        (kafka_errors.TopicAuthorizationFailedError(), "grant it"),
+        (kafka_errors.TopicAuthorizationFailedError(), "grant Write on topic 'orders'"),
         (kafka_errors.InvalidTopicError(), "did not take it"),
         (ValueError("Topic name is illegal"), "Topic name is illegal"),
     ],
@@ -489,11 +518,27 @@ def test_a_check_names_the_topics_that_are_missing(new_publisher):
         connected(new_publisher()).check(["others", "orders", "more"])
 
 
+def test_a_check_tells_topics_that_are_denied_from_missing_ones(new_publisher, brokers):
+    brokers.next_admins.append(FakeAdmin(["orders"], denied=["secret"]))
+
+    with pytest.raises(PermissionError) as caught:
+        connected(new_publisher()).check(["orders", "secret", "others"])
+
+    assert str(caught.value) == "secret"
+
+
 def test_a_check_fails_while_the_producer_is_not_connected(new_publisher, brokers):
     brokers.next_producers.extend([kafka_errors.KafkaTimeoutError("Unable to bootstrap")] * 100)
 
     with pytest.raises(ConnectionError, match="KAFKA_URL"):
         new_publisher().check(["orders"])
+
+
+def test_a_check_of_a_port_that_is_no_brokers_says_what_it_may_be(new_publisher, brokers):
+    brokers.next_admins.append(kafka_errors.KafkaTimeoutError("Unable to bootstrap"))
+
+    with pytest.raises(ConnectionError, match=r"is it a TLS port \(then use kafka\+ssl://\)"):
+        connected(new_publisher()).check(["orders"])
 
 
 def test_a_check_that_failed_is_made_with_a_new_client(new_publisher, brokers):

@@ -75,6 +75,10 @@ def test_it_is_not_ready_before_anybody_was_asked(kafka, redis):
     [
         (ConnectionError("Unable to bootstrap"), "broker not reached: Unable to bootstrap"),
         (LookupError("orders"), "topic missing: orders; create it"),
+        (
+            PermissionError("orders"),
+            "topic denied: orders; grant Describe and, but for the reply topic, Write on it",
+        ),
     ],
 )
 def test_kafka_trouble_is_told_and_goes_by(readiness, kafka, trouble, said):
