@@ -14,8 +14,11 @@ from typing import Any
 from gateway.draining import end_well
 from gateway.route_table import RoutesError, load_routes
 from gateway.worker import Limits
+from output import unblock
 from settings import Settings, SettingsError
 
+# Before gunicorn builds its loggers, which keep the streams that they find.
+unblock()
 # A wrong setting ends the start here, in the master, with one line each; in a worker it would come
 # as a traceback, once per worker.
 try:
