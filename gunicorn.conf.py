@@ -14,8 +14,11 @@ from typing import Any
 from gateway.draining import end_well
 from gateway.route_table import RoutesError, load_routes
 from gateway.worker import Limits
+from output import unblock
 from settings import Settings, SettingsError
 
+# Before gunicorn builds its loggers, which keep the streams that they find.
+unblock()
 # A wrong setting ends the start here, in the master, with one line each; in a worker it would come
 # as a traceback, once per worker.
 try:
@@ -54,7 +57,7 @@ if _settings.log_format == "json":
 
 def on_starting(server: Any) -> None:
     """Say which setting to change when the port cannot be had; prepare the end."""
-    server.stopping = end_well(server)
+    server.ending = end_well(server, _settings.drain_delay_s)
     if os.environ.get("GUNICORN_FD"):
         return  # a running gunicorn hands over its socket
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -70,13 +73,14 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Hand the worker what it cannot know: our settings, and whether the whole server stops."""
+    """Hand the worker what it cannot know: our settings, and how far the end of the server is."""
     worker.limits = Limits(_settings.max_body_bytes, _settings.request_read_timeout_s)
-    worker.server_stopping = server.stopping
+    worker.drain_delay_s = _settings.drain_delay_s
+    worker.ending = server.ending
 
 
 def post_worker_init(worker: Any) -> None:
     """Connect to Kafka and Redis before the first request, and tell the app when we stop."""
     lifecycle = worker.app.callable.extensions["rendezvous"]
-    lifecycle.stopping = worker.server_stopping.is_set
+    lifecycle.stopping = worker.ending.draining.is_set
     lifecycle.ensure_started()

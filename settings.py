@@ -62,6 +62,7 @@ class Settings:
     responder_journal_ttl_s: float
     max_body_bytes: int
     request_read_timeout_s: float
+    drain_delay_s: float
     routes_file: Path
     log_format: str
 
@@ -103,6 +104,7 @@ class Settings:
             ),
             max_body_bytes=read.integer("MAX_BODY_BYTES", 900_000, 1, 1_000_000),
             request_read_timeout_s=read.number("REQUEST_READ_TIMEOUT_S", 30.0, 0.1, 3_600.0),
+            drain_delay_s=read.number("DRAIN_DELAY_S", 0.0, 0.0, 300.0),
             routes_file=Path(read.text("ROUTES_FILE", "routes.toml")),
             log_format=read.choice("LOG_FORMAT", "text", ("text", "json"), str),
         )

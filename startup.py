@@ -1,11 +1,13 @@
 """How the processes without HTTP begin: settings, logs, and an ear for SIGTERM."""
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Collection
 
 from logs import configure_logs
+from output import drain, unblock
 from settings import NEEDED, Settings, SettingsError
 
 
@@ -15,6 +17,7 @@ def begin(needs: Collection[str] = NEEDED) -> tuple[Settings, threading.Event]:
 
     Exits with one line for each wrong setting. Settings in *needs* have no default.
     """
+    unblock()
     try:
         settings = Settings.from_env(needs=needs)
     except SettingsError as error:
@@ -24,3 +27,9 @@ def begin(needs: Collection[str] = NEEDED) -> tuple[Settings, threading.Event]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return settings, stop
+
+
+def end_at_once(code: int) -> None:
+    """End this process with *code*, whatever hangs in it, but with its last lines written."""
+    drain()
+    os._exit(code)

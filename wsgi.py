@@ -14,12 +14,14 @@ from gateway.requester import Requester
 from gateway.route_table import RoutesError, load_routes
 from gateway.way_back import WayBack
 from logs import configure_logs
+from output import unblock
 from preflight import kafka_trouble
 from replies.correlation import CorrelationIds
 from replies.reply_path import ReplyPath
 from replies.store import ReplyStore
 from settings import Settings, SettingsError
 
+unblock()
 try:
     settings = Settings.from_env()
     routes = load_routes(settings.routes_file, settings.kafka_prefix)

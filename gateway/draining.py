@@ -10,12 +10,14 @@ import contextlib
 import ctypes
 import mmap
 import selectors
+import signal
 import socket
 import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import Sent, ShuttingDown
@@ -54,26 +56,44 @@ class SharedFlag:
         return self._memory[0] == 1
 
 
-def end_well(server: Any) -> SharedFlag:
+@dataclass(frozen=True)
+class Ending:
     """
-    Let gunicorn's arbiter *server* turn newcomers away when it stops; return the flag that says so.
+    How far the end of a server has come, for all its processes.
 
-    Nothing changes where others go on listening: after a binary upgrade, under systemd, and when a
-    single worker finishes.
+    Args:
+        draining: it still serves everybody, and says that it is not ready.
+        stopping: newcomers are turned away.
     """
-    stopping = SharedFlag()
+
+    draining: SharedFlag = field(default_factory=SharedFlag)
+    stopping: SharedFlag = field(default_factory=SharedFlag)
+
+
+def end_well(server: Any, drain_delay_s: float = 0.0) -> Ending:
+    """
+    Let gunicorn's arbiter *server* turn newcomers away when it stops; return how far it has come.
+
+    It first serves on for *drain_delay_s*, so that whoever asks for its readiness can send them
+    elsewhere. Nothing changes where others go on listening: after a binary upgrade, under systemd,
+    and when a single worker finishes.
+    """
+    ending = Ending()
     stop: Callable[..., None] = server.stop
 
     def stop_well(graceful: bool = True) -> None:
-        listeners = server.LISTENERS
         alone = server.reexec_pid == server.master_pid == 0 and not server.systemd
-        if not (graceful and alone and listeners):
+        if not (graceful and alone and server.LISTENERS):
             stop(graceful)
             return
-        stopping.set()
-        for listener in listeners:
+        ending.draining.set()
+        if not serve_on(server, drain_delay_s):
+            stop(False)
+            return
+        ending.stopping.set()
+        for listener in server.LISTENERS:
             let_no_handshake_begin(listener)
-        door = Door(listeners)
+        door = Door(server.LISTENERS)
         time.sleep(WORKERS_FIRST_S)
         door.start()
         try:
@@ -82,7 +102,19 @@ def end_well(server: Any) -> SharedFlag:
             door.join(LIMIT_S)
 
     server.stop = stop_well
-    return stopping
+    return ending
+
+
+def serve_on(server: Any, duration_s: float) -> bool:
+    """Keep the workers of *server* going for *duration_s*; False when told to be quick."""
+    until_s = time.monotonic() + duration_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        if {signal.SIGINT, signal.SIGQUIT} & set(server.wait_for_signals(timeout=min(left_s, 1.0))):
+            return False
+        server.reap_workers()
+        server.murder_workers()
+        server.manage_workers()
+    return True
 
 
 class Door(threading.Thread):

@@ -13,6 +13,7 @@ from typing import Any
 from gunicorn.http import get_parser
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from gateway.draining import Ending
 from gateway.errors import (
     BodyTooLarge,
     BodyUnreadable,
@@ -38,6 +39,8 @@ FAREWELL_S, FAREWELL_BYTES = 2.0, 65_536
 DISCARD_FACTOR = 4
 RECEIVE_BYTES = 65_536
 SWEEP_S = 0.25
+#: So much longer than the server a worker serves on that was told to stop by somebody else.
+AFTER_YOU_S = 1.0
 #: How long nobody is accepted when the system has no file descriptor left.
 OUT_OF_FILES_PAUSE_S = 0.05
 
@@ -97,12 +100,15 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     """
 
     limits = Limits()
+    drain_delay_s = 0.0
+    ending = Ending()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reading: set[Connection] = set()
         self._parting: set[Connection] = set()
         self._held_bytes = 0
+        self._stop_at_s = float("inf")
         self._finish_by_s = float("inf")
         self._next_sweep_s = 0.0
 
@@ -112,6 +118,15 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         super().check_config(cfg, log)
         if cfg.is_ssl or cfg.proxy_protocol != "off":
             sys.exit("gunicorn's TLS and PROXY protocol are not supported: a proxy ends them")
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop; with a drain delay not before the server does, whoever else may ask for it."""
+        if self.drain_delay_s and not self.ending.stopping.is_set():
+            # Some supervisors signal every process, and the arbiter comes back to us.
+            stop_at_s = time.monotonic() + self.drain_delay_s + AFTER_YOU_S
+            self._stop_at_s = min(self._stop_at_s, stop_at_s)
+            return
+        super().handle_exit(sig, frame)
 
     # Who comes and goes
 
@@ -319,6 +334,8 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Look often enough to notice who is late."""
+        if time.monotonic() >= self._stop_at_s:
+            self.alive = False
         late = bool(self._reading or self._parting)
         super().wait_for_and_dispatch_events(min(timeout, SWEEP_S) if late else timeout)
 

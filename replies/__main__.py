@@ -14,7 +14,7 @@ from replies.reply_path import ReplyPath
 from replies.store import ReplyStore
 from replies.watchdog import Watchdog
 from settings import Settings
-from startup import begin
+from startup import begin, end_at_once
 
 logger = logging.getLogger("replies")
 
@@ -23,7 +23,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings, stop = begin()
     topic = settings.prefixed(settings.reply_topic)
-    watchdog = Watchdog("the loop that carries replies")
+    watchdog = Watchdog("the loop that carries replies", end=end_at_once)
     watchdog.start()
     consumer = wait_until(lambda: _consumer(settings, topic), settings, stop, watchdog.beat)
     if consumer is None:

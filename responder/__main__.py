@@ -14,7 +14,7 @@ from responder.redis_journal import RedisJournal
 from responder.registry import registered
 from responder.worker import ResponderWorker
 from settings import Settings
-from startup import begin
+from startup import begin, end_at_once
 
 logger = logging.getLogger("responder")
 
@@ -23,7 +23,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings, stop = begin(needs=("KAFKA_URL",))
     handlers = registered(settings.kafka_prefix)
-    watchdog = Watchdog("the loop that takes requests")
+    watchdog = Watchdog("the loop that takes requests", end=end_at_once)
     watchdog.start()
     clients = wait_until(lambda: _clients(settings, list(handlers)), settings, stop, watchdog.beat)
     if clients is None:

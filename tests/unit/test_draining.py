@@ -1,6 +1,7 @@
 """How a server stops: the door is shut before it is closed."""
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -112,7 +113,7 @@ def test_a_guest_who_does_not_hang_up_keeps_nobody_waiting_for_long(server, list
 )
 def test_where_others_go_on_listening_nobody_is_turned_away(server, others):
     vars(server).update(others)
-    stopping = end_well(server)
+    stopping = end_well(server).stopping
     server.stop()
 
     assert server.stops == [True]
@@ -120,7 +121,7 @@ def test_where_others_go_on_listening_nobody_is_turned_away(server, others):
 
 
 def test_whoever_is_in_a_hurry_stops_at_once(server):
-    stopping = end_well(server)
+    stopping = end_well(server).stopping
     server.stop(graceful=False)
 
     assert server.stops == [False]
@@ -128,11 +129,55 @@ def test_whoever_is_in_a_hurry_stops_at_once(server):
 
 
 def test_the_workers_learn_that_the_whole_server_stops(server):
-    stopping = end_well(server)
+    stopping = end_well(server).stopping
     before = stopping.is_set()
     server.stop()
 
     assert (before, stopping.is_set()) == (False, True)
+
+
+class Draining:
+    """What an arbiter does while it serves on."""
+
+    def __init__(self, server, ending, *signals):
+        self._signals = list(signals)
+        self.states = []
+        self.calls = []
+        server.wait_for_signals = self._wait
+        for name in ("reap_workers", "murder_workers", "manage_workers"):
+            setattr(server, name, lambda name=name: self.calls.append(name))
+        self._server, self._ending = server, ending
+
+    def _wait(self, timeout):
+        ending = self._ending
+        self.states.append(
+            (ending.draining.is_set(), ending.stopping.is_set(), list(self._server.stops))
+        )
+        time.sleep(min(timeout, 0.02))
+        return [self._signals.pop()] if self._signals else []
+
+
+def test_with_a_drain_delay_it_serves_on_and_only_says_that_it_is_not_ready(server):
+    ending = end_well(server, drain_delay_s=0.2)
+    draining = Draining(server, ending, signal.SIGTERM, signal.SIGCHLD)
+    started_s = time.monotonic()
+    server.stop()
+
+    assert time.monotonic() - started_s >= 0.2
+    assert set(map(str, draining.states)) == {str((True, False, []))}
+    # A worker that dies meanwhile is replaced.
+    assert draining.calls[:3] == ["reap_workers", "murder_workers", "manage_workers"]
+    assert ending.stopping.is_set()
+    assert server.stops == [True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_a_drain_delay_can_be_cut_short(server, number):
+    ending = end_well(server, drain_delay_s=60)
+    Draining(server, ending, number)
+    server.stop()
+
+    assert server.stops == [False]
 
 
 def test_a_flag_is_shared_with_processes_forked_later():

@@ -38,6 +38,7 @@ def test_the_defaults_are_those_that_are_documented():
     assert (settings.responder_threads, settings.max_body_bytes) == (16, 900_000)
     assert (settings.responder_journal, settings.responder_journal_ttl_s) == ("off", 3_600.0)
     assert settings.request_read_timeout_s == 30
+    assert settings.drain_delay_s == 0
     assert settings.routes_file == Path("routes.toml")
     assert settings.log_format == "text"
     assert settings.redis_tls_verify is True
@@ -120,6 +121,7 @@ def test_all_that_is_wrong_is_told_at_once():
         ("RESPONDER_THREADS", "0", "a whole number from 1"),
         ("MAX_BODY_BYTES", "1000001", "a whole number from 1"),
         ("REQUEST_READ_TIMEOUT_S", "0", "a number of seconds from 0.1"),
+        ("DRAIN_DELAY_S", "-1", "a number of seconds from 0 to 300"),
         ("REPLY_TOPIC", "a b", "letters, digits"),
         ("REPLY_TOPIC", "ä", "letters, digits"),
         ("REPLY_TOPIC", "..", "other than"),
