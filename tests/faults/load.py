@@ -1,6 +1,7 @@
 """Requests that keep coming, and what became of each."""
 
 import http.client
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from devstack.waiting import wait_until
-from tests.e2e.deployment import Answer, Gateway
+from tests.e2e.deployment import Answer, Gateway, Process
 
 #: No gateway takes longer; who does has left a client hanging.
 CLIENT_LIMIT_S = 30.0
@@ -118,3 +119,15 @@ def attempted(gateway: Gateway, body: bytes) -> Attempt:
     except (OSError, http.client.HTTPException) as error:
         attempt.broken = repr(error)
     return attempt
+
+
+def without_reply(attempts: Sequence[Attempt], gateway: Gateway, limit_s: float) -> list[Attempt]:
+    """Return those of *attempts* whose reply cannot be fetched within *limit_s* for all of them."""
+    until_s = time.monotonic() + limit_s
+    return [a for a in attempts if not a.reply_arrives(gateway, max(until_s - time.monotonic(), 0))]
+
+
+def expired(responder: Process) -> int:
+    """Return how many requests came too late to *responder* to begin, as its last summary says."""
+    counts = re.findall(r"requests so far: .*\bexpired (\d+)", responder.logged())
+    return int(counts[-1]) if counts else 0

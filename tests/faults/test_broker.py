@@ -13,7 +13,7 @@ from devstack.topics import create_topics
 from devstack.waiting import wait_until
 from responder.clocks import CLOCK_TOLERANCE_MS
 from tests.e2e.deployment import Deployment, Gateway
-from tests.faults.load import Load, attempted
+from tests.faults.load import Attempt, Load, attempted, expired, without_reply
 
 pytestmark = pytest.mark.faults
 
@@ -42,6 +42,10 @@ def answers(deployment: Deployment) -> bool:
         for gateway in deployment.of("web")
         if isinstance(gateway, Gateway)
     )
+
+
+def are_own(last: list[Attempt]) -> bool:
+    return len(last) == 20 and all(a.is_own for a in last)
 
 
 def test_a_request_that_a_hanging_broker_appends_too_late_is_not_handled(
@@ -99,9 +103,16 @@ def test_service_resumes_by_itself_when_a_broker_that_lost_everything_has_its_to
         names = [deployment.prefix + topic for topic in ("echo", "orders", "replies")]
         create_topics(deployment.settings.kafka_connection(), names, deployment.partitions)
         started_s = time.monotonic()
-        assert wait_until(lambda: answers(deployment), LIMIT_S), deployment.logs()
-        took_s = time.monotonic() - started_s
-        record_property("seconds until both gateways answered", round(took_s, 1))
+        gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+        # Side by side: each worker process finds out with a request of its own, which it loses.
+        with Load(gateways, clients=8, rate=20) as load:
+            assert wait_until(lambda: are_own(load.since(started_s)[-20:]), LIMIT_S), (
+                deployment.logs()
+            )
+        lost = [a for a in load.attempts if not a.is_own]
+        took_s = max((a.ended_s for a in lost), default=started_s) - started_s
+        record_property("requests lost", len(lost))
+        record_property("last of them ended, s after the topics were there", round(took_s, 1))
         # Each worker process has a producer of its own, and each finds out by itself.
         deployment.wait_until_ready()
 
@@ -131,7 +142,8 @@ def test_no_acknowledged_request_is_lost_when_a_broker_comes_back_with_what_it_h
             assert attempt.answer is not None, attempt.broken
         timed_out = [a for a in errors if a.sent == "yes"]
 
-        missing = [a for a in timed_out if not a.reply_arrives(deployment.gateway, LIMIT_S)]
+        missing = without_reply(timed_out, deployment.gateway, LIMIT_S)
+        (responder,) = deployment.of("responder")
     record_property("errors", len(errors))
     record_property("sent yes among them", len(timed_out))
     record_property(
@@ -141,4 +153,5 @@ def test_no_acknowledged_request_is_lost_when_a_broker_comes_back_with_what_it_h
     assert killed_s < back_s
     assert [str(a) for a in load.attempts if a.status == 200 and not a.is_its_body] == []
     assert [str(a) for a in errors if a.status != 503] == []
-    assert [str(a) for a in missing] == []
+    # A request that reaches the responder long after its deadline is not begun, and counted.
+    assert len(missing) <= expired(responder), [str(a) for a in missing]
