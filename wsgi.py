@@ -7,7 +7,7 @@ from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
-from gateway.mailbox import Mailbox
+from gateway.mailbox import POLLER_LIMIT_S, Mailbox
 from gateway.publisher import RequestPublisher
 from gateway.readiness import Readiness
 from gateway.requester import Requester
@@ -19,7 +19,9 @@ from preflight import kafka_trouble
 from replies.correlation import CorrelationIds
 from replies.reply_path import ReplyPath
 from replies.store import ReplyStore
+from replies.watchdog import Watchdog
 from settings import Settings, SettingsError
+from startup import end_at_once
 
 unblock()
 try:
@@ -36,7 +38,7 @@ store = ReplyStore.connect(
     tls_verify=settings.redis_tls_verify,
     max_connections=settings.threads + 10,
 )
-mailbox = Mailbox(store)
+mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, end_at_once))
 request_topics = list(dict.fromkeys(route.topic for route in routes))
 publisher = RequestPublisher(
     settings.kafka_connection(),

@@ -76,7 +76,7 @@ class Mailbox:
 
     Args:
         store: where the replies arrive.
-        watchdog: ends this process when its poller is dead; by default one of its own.
+        watchdog: ends this process when its poller is dead.
     """
 
     def __init__(self, store: ReplyStore, watchdog: Watchdog | None = None) -> None:
