@@ -169,7 +169,7 @@ def test_without_file_descriptors_newcomers_wait_and_nobody_else_is_harmed(
 
 def test_while_file_descriptors_are_missing_the_worker_pauses(running, listener, monkeypatch):
     pauses: list[float] = []
-    monkeypatch.setattr(worker_module.time, "sleep", pauses.append)
+    monkeypatch.setattr("gateway.worker.time.sleep", pauses.append)
     listener.failures = 1
     running.ask(request(3))
 
