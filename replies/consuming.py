@@ -33,9 +33,9 @@ POLL_MS = 200
 #: What a broker allows at least: a replica that was killed holds up its partitions this long.
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
-#: While its members join, a broker waits so long for one that does not come, and all others stand
-#: still; the library's 300 s were seen after a broker's restart. We poll far more often.
-MAX_POLL_INTERVAL_MS = 10_000
+#: While its members join anew, a broker waits so long for one that does not come, and all others
+#: stand still; the library's 300 s were seen after a broker's restart. We poll far more often.
+MAX_POLL_INTERVAL_MS = SESSION_TIMEOUT_MS
 #: The pause before a gap is looked at again.
 GAP_PAUSE_S = 0.005
 #: The pause after the brokers refused something.

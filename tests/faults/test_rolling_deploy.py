@@ -27,6 +27,8 @@ pytestmark = [
 
 ROUNDS = 2
 STOP_LIMIT_S = 20.0
+#: haproxy's "timeout connect": who waits that long was sent to a gateway that is going.
+CONNECT_LIMIT_S = 2.0
 SLOW_ORDER = json.dumps({"item": "tea", "quantity": 1, "delay_s": 1}).encode()
 #: As README.md has it, with a front.
 CONFIGURATION = """
@@ -128,5 +130,6 @@ def test_no_client_notices_a_rolling_deploy(
         record_property("slow", dict(slow.result()))
 
         assert set(kept_alive.endings) == {OWN}
+        assert kept_alive.worst_s < CONNECT_LIMIT_S
         assert not broken
         assert set(slow.result()) == {201}

@@ -243,7 +243,7 @@ def test_a_consumer_commits_by_hand_and_misses_nothing():
     assert options["session_timeout_ms"] <= 10_000
     assert options["heartbeat_interval_ms"] * 3 <= options["session_timeout_ms"]
     # A member that does not come holds up the others so long when they join; the default is 300 s.
-    assert options["session_timeout_ms"] < options["max_poll_interval_ms"] <= 15_000
+    assert options["session_timeout_ms"] <= options["max_poll_interval_ms"] <= 10_000
     # A deserializer that raises would hang the library for good.
     assert not [name for name in options if "deserializer" in name]
 

@@ -142,7 +142,7 @@ class Draining:
     def __init__(self, server, ending, *signals):
         self._signals = list(signals)
         self.states = []
-        self.calls: list[object] = []
+        self.calls: list[str] = []
         server.wait_for_signals = self._wait
         for name in ("reap_workers", "murder_workers", "manage_workers"):
             setattr(server, name, lambda name=name: self.calls.append(name))
