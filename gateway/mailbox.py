@@ -31,6 +31,9 @@ MANY_WAITERS = 16
 SHORT_PAUSE_S = 0.005
 #: The pause after Redis failed.
 TROUBLE_PAUSE_S = 0.1
+#: So many failures in a row are trouble, of which newcomers are told at once. A single one is a
+#: connection that was reset, or a machine that stood still for a moment.
+FAILURES = 2
 #: How long the poller sleeps when nobody waits, to show then that it is alive.
 IDLE_PAUSE_S = 1.0
 #: One look takes 0.25 s at most. A poller that is silent for so long hangs or is dead, and whoever
@@ -86,6 +89,7 @@ class Mailbox:
         self._wake = threading.Event()
         self._dozing = False
         self._closing = False
+        self._failures = 0  # of looks, in a row
         self._look_s = 0.0  # how long the last look took
         self._thread: threading.Thread | None = None
         #: The name of this process in the ids it issues.
@@ -149,10 +153,13 @@ class Mailbox:
             self._store.fetch_many([self.node])  # nobody's id
         except StoreUnavailable as error:
             self._note(error)
-            self._wake.set()  # from now on it is the poller that asks whether it is back
+            self._wake.set()  # from now on it is the poller that asks whether it answers
             raise
 
     def _note(self, error: StoreUnavailable) -> None:
+        self._failures += 1
+        if self._failures < FAILURES:
+            return
         if self.trouble is None:
             logger.error("%s; %d requests wait", error, len(self._waiters))
         self.trouble = error.advice
@@ -162,7 +169,7 @@ class Mailbox:
             self._watchdog.beat()
             waiting = list(self._waiters)
             try:
-                if waiting or self.trouble:
+                if waiting or self._failures:
                     self._fetch(waiting)
             except Exception:
                 # Without the poller every later request would wait in vain.
@@ -183,6 +190,7 @@ class Mailbox:
             if self.trouble is not None:
                 logger.info("Redis answers again")
             self.trouble = None
+            self._failures = 0
         self._look_s = time.monotonic() - started_s
 
     def _pause(self) -> None:
@@ -199,7 +207,7 @@ class Mailbox:
         self._dozing = False
 
     def _pause_s(self) -> float | None:
-        if self.trouble is not None:
+        if self._failures:
             return TROUBLE_PAUSE_S
         waiters = list(self._waiters.values())
         if not waiters:

@@ -5,6 +5,7 @@ import pytest
 from gateway.way_back import WayBack
 from replies.errors import StoreUnavailable
 from replies.reply_path import PathState
+from tests.fakes import eventually
 
 IN_ORDER = PathState(unread=(), lag_s=0.0, clock_ahead_s=0.0)
 
@@ -86,4 +87,4 @@ def test_redis_is_asked_what_a_waiter_would_ask(way_back, mailbox, redis_server)
     redis_server.connected = False
 
     assert "Redis cannot be reached" in (way_back.ask() or "")
-    assert mailbox.trouble is not None
+    eventually(lambda: mailbox.trouble is not None)
