@@ -60,7 +60,9 @@ app = create_app(
         ids, mailbox, publisher, settings.reply_timeout_s, settings.reply_timeout_status
     ),
     admission=Admission(settings.max_in_flight),
-    breakers=Breakers(tuple(request_topics), settings.reply_timeout_s),
+    breakers=Breakers(
+        tuple(request_topics), settings.reply_timeout_s, max_in_flight=settings.max_in_flight
+    ),
     store=store,
     ids=ids,
     readiness=readiness,

@@ -43,11 +43,17 @@ class TopicBreaker:
         topic: for messages.
         reply_timeout_s: how long a client waits.
         clock: monotonic, in seconds.
+        min_ended: how many endings tell something.
     """
 
     def __init__(
-        self, topic: str, reply_timeout_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        topic: str,
+        reply_timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        min_ended: int = MIN_ENDED,
     ) -> None:
+        self._min_ended = min_ended
         self._topic = topic
         self._reply_timeout_s = reply_timeout_s
         self._clock = clock
@@ -109,7 +115,7 @@ class TopicBreaker:
     def _is_dead(self, now_s: float) -> bool:
         ended = len(self._endings)
         return (
-            ended >= MIN_ENDED
+            ended >= self._min_ended
             and self._silent >= ended * SILENT_SHARE
             and now_s - self._replied_s > self._reply_timeout_s
         )
@@ -130,6 +136,8 @@ class Breakers:
         topics: what is published to.
         reply_timeout_s: how long a client waits.
         clock: monotonic, in seconds.
+        max_in_flight: how many places this process has; when they have all been held in vain,
+            that tells enough.
     """
 
     def __init__(
@@ -137,8 +145,12 @@ class Breakers:
         topics: tuple[str, ...],
         reply_timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
+        max_in_flight: int = MIN_ENDED,
     ) -> None:
-        self._by_topic = {topic: TopicBreaker(topic, reply_timeout_s, clock) for topic in topics}
+        enough = min(MIN_ENDED, max_in_flight)
+        self._by_topic = {
+            topic: TopicBreaker(topic, reply_timeout_s, clock, enough) for topic in topics
+        }
 
     @contextmanager
     def admit(self, topic: str) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """A responder that is dead costs its own topic, and nobody else's."""
 
 import http.client
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -24,8 +25,8 @@ HEALTHY_CLIENTS = 4
 TIMEOUT_S = 3.0
 UNDISTURBED_S = 10.0
 DISTURBED_S = 30.0
-#: What clients pause after a rejection. Retry-After asks for at least twice as much.
-REJECTED_PAUSE_S = 0.5
+#: What clients pause after a rejection, about; Retry-After asks for 1 to 3 s.
+REJECTED_PAUSE_S = 1.0
 #: Four clients that ask for so much leave the processor room, so that places are what is scarce.
 HEALTHY_PAUSE_S = 0.02
 ROUTES = """
@@ -55,7 +56,8 @@ class Client:
             while not self.stop.is_set():
                 answer = exchange(connection, "POST", self.path, b"x")
                 self.answers.append((time.monotonic(), answer))
-                self.stop.wait(self.pause_s)
+                # Not all at the same moment, just as clients of several machines.
+                self.stop.wait(self.pause_s * random.uniform(0.5, 1.5))
         finally:
             connection.close()
 

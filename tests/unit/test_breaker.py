@@ -191,3 +191,14 @@ def test_every_request_leaves_its_place_however_it_ends(breakers):
             exchange(breakers, problem=problem)
 
     assert breakers._by_topic["dead"]._in_flight == 0
+
+
+def test_a_process_with_few_places_needs_fewer_endings(clock):
+    breakers = Breakers(("dead",), TIMEOUT_S, clock, max_in_flight=5)
+    time_out(breakers, clock, 4)
+    clock.now_s += TIMEOUT_S
+    before = is_open(breakers)
+    time_out(breakers, clock, 1)
+
+    assert not before
+    assert is_open(breakers)
