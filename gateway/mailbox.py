@@ -179,11 +179,9 @@ class Mailbox:
     def _fetch(self, waiting: list[str]) -> None:
         started_s = time.monotonic()
         try:
-            if waiting:
-                for correlation_id, reply in self._store.fetch_many(waiting).items():
-                    self.settle(correlation_id, reply)
-            else:
-                self._store.fetch_many([self.node])  # nobody's id: only to see whether it answers
+            # When nobody waits: nobody's id, only to see whether it answers.
+            for correlation_id, reply in self._store.fetch_many(waiting or [self.node]).items():
+                self.settle(correlation_id, reply)
         except StoreUnavailable as error:
             self._note(error)
         else:

@@ -192,12 +192,9 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         self._watch(conn, self._on_farewell)
 
     def _on_farewell(self, conn: Connection, sock: socket.socket) -> None:
-        try:
-            data = sock.recv(RECEIVE_BYTES)
-        except BlockingIOError:
+        data = _received(sock)
+        if data is None:
             return
-        except OSError:
-            data = b""
         conn.discard_bytes -= len(data)
         if not data or conn.discard_bytes <= 0:
             self._drop(conn)
@@ -220,12 +217,9 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     # Reading
 
     def _on_readable(self, conn: Connection, sock: socket.socket) -> None:
-        try:
-            data = sock.recv(RECEIVE_BYTES)
-        except BlockingIOError:
+        data = _received(sock)
+        if data is None:
             return
-        except OSError:
-            data = b""
         if data:
             self._on_data(conn, data)
         elif conn.intake.in_body:
@@ -376,3 +370,13 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         # gthread drains the socket of a body that was not read; here nothing of it is left there.
         return bool(keepalive)
+
+
+def _received(sock: socket.socket) -> bytes | None:
+    """Return what has come: b"" when the client is gone, None when nothing is there yet."""
+    try:
+        return sock.recv(RECEIVE_BYTES)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""

@@ -38,6 +38,16 @@ def altered(correlation_id: str) -> str:
     return correlation_id[:-1] + ("A" if correlation_id[-1] != "A" else "B")
 
 
+class FakeClock:
+    """A clock that the test moves: ``now_s`` is what it says."""
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
 class FakeFuture:
     """What KafkaProducer.send() returns: settled by the test."""
 

@@ -14,21 +14,14 @@ from gateway.errors import (
     ResponderSilent,
     Sent,
 )
+from tests.fakes import FakeClock
 
 TIMEOUT_S = 3.0
 
 
-class Clock:
-    def __init__(self):
-        self.now_s = 1_000.0
-
-    def __call__(self):
-        return self.now_s
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(1_000.0)
 
 
 @pytest.fixture

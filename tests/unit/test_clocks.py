@@ -3,21 +3,14 @@
 import pytest
 
 from responder.clocks import CLOCK_TOLERANCE_MS, HOLDS_S, MIN_LATE, MIN_LATE_S, ClockWatch
+from tests.fakes import FakeClock
 
 HOUR_MS = 3_600_000
 
 
-class Clock:
-    def __init__(self):
-        self.now_s = 50.0
-
-    def __call__(self):
-        return self.now_s
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(50.0)
 
 
 @pytest.fixture

@@ -5,21 +5,14 @@ from types import SimpleNamespace
 import pytest
 
 from replies.gaps import PATIENCE_S, GapWatch
+from tests.fakes import FakeClock
 
 P, Q = "a partition", "another"
 
 
-class Clock:
-    def __init__(self):
-        self.now_s = 0.0
-
-    def __call__(self):
-        return self.now_s
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(0.0)
 
 
 @pytest.fixture
