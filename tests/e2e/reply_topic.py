@@ -5,9 +5,12 @@ from typing import Any, Self
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import RetriableError
 
+from devstack.waiting import wait_until
 from replies.correlation import CorrelationIds, epoch_ms, new_node
 from replies.store import ReplyStore
 from tests.e2e.deployment import Deployment, Gateway
+
+READ_LIMIT_S = 30.0
 
 
 class ReplyTopic:
@@ -86,7 +89,7 @@ def record_count(connection: dict[str, Any], topic: str) -> int:
 
 
 def records_of(connection: dict[str, Any], topic: str) -> list[Any]:
-    """Return all records of *topic*."""
+    """Return all records that *topic* has now."""
     consumer = KafkaConsumer(**connection, fetch_max_wait_ms=5)
     try:
         partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
@@ -96,10 +99,13 @@ def records_of(connection: dict[str, Any], topic: str) -> list[Any]:
         # first record.
         ends = consumer.end_offsets(partitions)
         found: list[Any] = []
-        while (batch := consumer.poll(timeout_ms=100)) or any(
-            consumer.position(partition) < end for partition, end in ends.items()
-        ):
-            found += [record for records in batch.values() for record in records]
+
+        def is_read() -> bool:
+            batch = consumer.poll(timeout_ms=100)
+            found.extend(record for records in batch.values() for record in records)
+            return not batch and all(consumer.position(p) >= end for p, end in ends.items())
+
+        assert wait_until(is_read, READ_LIMIT_S)
         return found
     finally:
         consumer.close()

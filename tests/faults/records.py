@@ -1,39 +1,12 @@
-"""What is in a topic, read from its start."""
+"""Which requests are in a topic, read from its start."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
-
-from devstack.waiting import wait_until
-
-LIMIT_S = 30.0
+from tests.e2e.reply_topic import records_of
 
 
-def all_records(connection: Mapping[str, Any], topic: str) -> list[Any]:
-    """Return every record that *topic* has now."""
-    consumer = KafkaConsumer(**connection, auto_offset_reset="earliest", fetch_max_wait_ms=5)
-    try:
-        partitions = [
-            TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)
-        ]
-        consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        found: list[Any] = []
-
-        def is_read() -> bool:
-            for records in consumer.poll(100).values():
-                found.extend(records)
-            return all(consumer.position(partition) >= ends[partition] for partition in partitions)
-
-        assert wait_until(is_read, LIMIT_S)
-        return found
-    finally:
-        consumer.close()
-
-
-def correlation_ids(connection: Mapping[str, Any], topic: str) -> list[str]:
+def correlation_ids(connection: dict[str, Any], topic: str) -> list[str]:
     """Return the correlation id of every record of *topic*."""
     return [
-        dict(record.headers)["correlation-id"].decode() for record in all_records(connection, topic)
+        dict(record.headers)["correlation-id"].decode() for record in records_of(connection, topic)
     ]
