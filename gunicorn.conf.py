@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from gateway.draining import end_well
+from gateway.forking import hold_signals_over_forks
 from gateway.route_table import RoutesError, load_routes
 from gateway.worker import Limits
 from output import unblock
@@ -58,6 +59,7 @@ if _settings.log_format == "json":
 def on_starting(server: Any) -> None:
     """Say which setting to change when the port cannot be had; prepare the end."""
     server.ending = end_well(server, _settings.drain_delay_s)
+    hold_signals_over_forks()
     if os.environ.get("GUNICORN_FD"):
         return  # a running gunicorn hands over its socket
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

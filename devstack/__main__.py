@@ -33,8 +33,6 @@ from settings import Settings, SettingsError
 READY_LIMIT_S = 60.0
 CHECK_PAUSE_S = 0.1
 READY_PAUSE_S = 0.3
-#: Good answers per gunicorn worker before we believe that all of them are ready.
-PROBES_PER_WORKER = 5
 
 
 class CannotRun(Exception):
@@ -146,8 +144,7 @@ def _wait_until_ready(
     settings: Settings, routes: tuple[Route, ...], console: Console, stack: Stack
 ) -> None:
     path = path_to_try(routes)
-    in_a_row = PROBES_PER_WORKER * settings.web_concurrency
-    probe = GatewayProbe(settings.port, path, in_a_row, settings.reply_timeout_s)
+    probe = GatewayProbe(settings.port, path, settings.web_concurrency, settings.reply_timeout_s)
     deadline = time.monotonic() + READY_LIMIT_S
     console.say("waiting until a request is answered ...")
     while not probe.is_ready():

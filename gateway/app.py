@@ -71,7 +71,7 @@ def create_app(
             provide_automatic_options=True,
         )
     app.register_blueprint(status_resource(ids, store))
-    app.register_blueprint(probes(readiness))
+    app.register_blueprint(probes(readiness, lambda: requester.node))
     app.register_blueprint(problem_pages())
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_problem)

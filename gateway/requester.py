@@ -65,6 +65,11 @@ class Requester:
         self._reply_timeout_s = reply_timeout_s
         self._reply_timeout_status = reply_timeout_status
 
+    @property
+    def node(self) -> str:
+        """The name of this process in the ids it issues."""
+        return self._mailbox.node
+
     def send_and_receive(self, new_request: Callable[[str, int], Request]) -> Reply:
         """
         Publish a request and return its reply, which is an HTTP response.

@@ -140,8 +140,12 @@ def status_resource(ids: CorrelationIds, store: ReplyStore) -> Blueprint:
     return blueprint
 
 
-def probes(readiness: Readiness) -> Blueprint:
-    """Return ``GET /livez``, which asks nobody, and ``GET /readyz``, which says what is missing."""
+def probes(readiness: Readiness, node: Callable[[], str]) -> Blueprint:
+    """
+    Return ``GET /livez``, which asks nobody, and ``GET /readyz``, which says what is missing.
+
+    Several workers share a port; *node* tells which of them speaks, as in the ids it issues.
+    """
     blueprint = Blueprint("probes", __name__)
 
     @blueprint.get("/livez")
@@ -153,6 +157,7 @@ def probes(readiness: Readiness) -> Blueprint:
         problems = readiness.problems()
         state = {
             "status": "not ready" if problems else "ready",
+            "node": node(),
             "problems": problems,
             "warnings": readiness.warnings(),
         }

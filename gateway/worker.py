@@ -23,6 +23,7 @@ from gateway.errors import (
     Sent,
     ShuttingDown,
 )
+from gateway.forking import release_signals
 from gateway.intake import MAX_HEAD_BYTES, Intake, Verdict
 from gateway.refusal import refusal
 
@@ -118,6 +119,11 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         super().check_config(cfg, log)
         if cfg.is_ssl or cfg.proxy_protocol != "off":
             sys.exit("gunicorn's TLS and PROXY protocol are not supported: a proxy ends them")
+
+    def init_signals(self) -> None:
+        """Listen to signals, also to those that came while this process was forked."""
+        super().init_signals()
+        release_signals()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop; with a drain delay not before the server does, whoever else may ask for it."""

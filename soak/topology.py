@@ -156,7 +156,7 @@ class Topology:
 
     def _wait_until_ready(self) -> None:
         for port in self.ports:
-            probe = GatewayProbe(port, ECHO, 4 * WORKERS, TIMEOUT_S)
+            probe = GatewayProbe(port, ECHO, WORKERS, TIMEOUT_S)
             if not wait_until(probe.is_ready, READY_LIMIT_S):
                 raise NotReady(f"{probe.missing}; logs: {self._folder}")
 

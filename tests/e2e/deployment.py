@@ -191,10 +191,9 @@ class Deployment:
         settings = self.settings
         for gateway in self.of("web"):
             assert isinstance(gateway, Gateway)
-            in_a_row = 2 * settings.web_concurrency
-            probe = GatewayProbe(
-                gateway.port, ECHO if self.responders else None, in_a_row, settings.reply_timeout_s
-            )
+            path = ECHO if self.responders else None
+            workers = settings.web_concurrency
+            probe = GatewayProbe(gateway.port, path, workers, settings.reply_timeout_s)
             ready = wait_until(probe.is_ready, READY_LIMIT_S)
             assert ready, f"{probe.missing}\n{self.logs()}"
 

@@ -1,5 +1,7 @@
 """The servers and processes of the development stack: they answer, and nothing outlives us."""
 
+import http.server
+import itertools
 import os
 import shlex
 import signal
@@ -504,7 +506,7 @@ class TestMakeRun:
         project(tmp_path, web="python front.py unready")
         port = free_port()
         gateway = start_process("python front.py unready", {"PORT": str(port)}, ignore, tmp_path)
-        probe = GatewayProbe(port, "/echo", in_a_row=1, reply_timeout_s=1.0)
+        probe = GatewayProbe(port, "/echo", workers=1, reply_timeout_s=1.0)
         assert wait_until(lambda: accepts_connections(LOOPBACK, port), LIMIT_S)
 
         assert not probe.is_ready()
@@ -513,6 +515,39 @@ class TestMakeRun:
         assert probe.missing == "GET /readyz gives 503: no Kafka"
         assert not probe.is_ready()
         assert "does not answer" in probe.missing
+
+
+class Workers(http.server.BaseHTTPRequestHandler):
+    """Gateway workers that share a port; the first two connections go to the same one."""
+
+    nodes: Iterator[str]
+    asked = 0
+
+    def do_GET(self) -> None:
+        Workers.asked += 1
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"node": "%s"}' % next(self.nodes).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("nodes", "asked"),
+    [("aab", 3), ("ab", 2), ("a", 50)],
+    ids=["one comes late", "both at once", "there is but one"],
+)
+def test_the_gateway_is_ready_when_each_worker_has_said_so(nodes: str, asked: int):
+    Workers.nodes = itertools.chain(nodes, itertools.repeat(nodes[-1]))
+    with http.server.HTTPServer((LOOPBACK, 0), Workers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        Workers.asked = 0
+        probe = GatewayProbe(server.server_port, None, workers=2, reply_timeout_s=1.0)
+        ready = probe.is_ready()
+        server.shutdown()
+
+    assert (ready, Workers.asked) == (True, asked)
 
 
 class RunningStack:

@@ -659,6 +659,12 @@ def test_a_process_is_ready_unless_something_is_missing(gateway):
     assert finishing.get_json()["problems"] == ["this process is shutting down"]
 
 
+def test_a_process_says_which_of_the_workers_behind_the_port_it_is(gateway):
+    node = gateway.request("GET", "/readyz").get_json()["node"]
+
+    assert gateway.request("POST", "/echo").headers["X-Correlation-ID"].startswith(f"{node}.")
+
+
 def test_what_is_missing_is_told_in_words(gateway, new_gateway, monkeypatch):
     monkeypatch.setattr(Check, "problem", lambda self: "topic missing: orders; create it")
     monkeypatch.setattr(Readiness, "problems", lambda self: [Check("Kafka", str).problem()])
