@@ -56,18 +56,18 @@ readiness = Readiness.of(publisher, request_topics, way_back, lifecycle.draining
 lifecycle.add(mailbox, publisher, readiness)
 app = create_app(
     routes=routes,
-    requester=Requester(
-        ids, mailbox, publisher, settings.reply_timeout_s, settings.reply_timeout_status
-    ),
+    requester=Requester(ids, mailbox, publisher, settings.reply_timeout_status),
     admission=Admission(settings.max_in_flight),
     breakers=Breakers(
-        tuple(request_topics), settings.reply_timeout_s, max_in_flight=settings.max_in_flight
+        dict.fromkeys(request_topics, settings.reply_timeout_s),
+        max_in_flight=settings.max_in_flight,
     ),
     store=store,
     ids=ids,
     readiness=readiness,
     lifecycle=lifecycle,
     reply_topic=reply_topic,
+    reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
 )
 atexit.register(lifecycle.close)

@@ -9,11 +9,15 @@ from werkzeug.exceptions import HTTPException
 from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.errors import HttpProblem, Problem, Sent
+from gateway.exchange import Exchange
 from gateway.lifecycle import Lifecycle
+from gateway.probes import probes
+from gateway.problem_pages import problem_pages
 from gateway.readiness import Readiness
 from gateway.requester import Requester
+from gateway.responses import problem_response
 from gateway.route_table import Route
-from gateway.routes import Exchange, probes, problem_pages, problem_response, status_resource
+from gateway.status import status_resource
 from replies.correlation import CorrelationIds
 from replies.store import ReplyStore
 
@@ -38,6 +42,7 @@ def create_app(
     readiness: Readiness,
     lifecycle: Lifecycle,
     reply_topic: str,
+    reply_timeout_s: float,
     max_body_bytes: int,
 ) -> Flask:
     """
@@ -53,6 +58,7 @@ def create_app(
         readiness: the state of what a request needs.
         lifecycle: starts this process's threads with the first request, if nobody did before.
         reply_topic: the topic to which responders reply, with KAFKA_PREFIX.
+        reply_timeout_s: how long a client waits, where route and client say nothing else.
         max_body_bytes: the largest request body that is forwarded.
     """
     # No static folder: the gateway answers the routes of routes.toml and its own, nothing else.
@@ -61,7 +67,9 @@ def create_app(
     # out the first bytes as if they were all of it. Exchange compares.
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
     app.before_request(lifecycle.ensure_started)
-    exchange = Exchange(requester, admission, breakers, reply_topic, max_body_bytes)
+    exchange = Exchange(
+        requester, admission, breakers, reply_topic, reply_timeout_s, max_body_bytes
+    )
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(
             route.path,

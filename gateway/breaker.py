@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from gateway.errors import (
@@ -128,13 +128,28 @@ class TopicBreaker:
             logger.warning("topic %s: replies come again", self._topic)
 
 
+class Passage:
+    """
+    One request on its way, and what its end can tell of the responder.
+
+    Attributes:
+        hurried: its client waits less than the route would, so that a timeout tells nothing.
+        pending: it has ended for its client before there was a reply.
+    """
+
+    __slots__ = ("hurried", "pending")
+
+    def __init__(self) -> None:
+        self.hurried = False
+        self.pending = False
+
+
 class Breakers:
     """
     A breaker for each topic.
 
     Args:
-        topics: what is published to.
-        reply_timeout_s: how long a client waits.
+        timeouts_s: how long clients wait for replies from each topic that is published to.
         clock: monotonic, in seconds.
         max_in_flight: how many places this process has; when they have all been held in vain,
             that tells enough.
@@ -142,18 +157,18 @@ class Breakers:
 
     def __init__(
         self,
-        topics: tuple[str, ...],
-        reply_timeout_s: float,
+        timeouts_s: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
         max_in_flight: int = MIN_ENDED,
     ) -> None:
         enough = min(MIN_ENDED, max_in_flight)
         self._by_topic = {
-            topic: TopicBreaker(topic, reply_timeout_s, clock, enough) for topic in topics
+            topic: TopicBreaker(topic, timeout_s, clock, enough)
+            for topic, timeout_s in timeouts_s.items()
         }
 
     @contextmanager
-    def admit(self, topic: str) -> Iterator[None]:
+    def admit(self, topic: str) -> Iterator[Passage]:
         """
         Let the block exchange one request over *topic*, and learn from how it ends.
 
@@ -162,18 +177,21 @@ class Breakers:
         """
         breaker = self._by_topic[topic]
         breaker.enter()
+        passage = Passage()
         replied: bool | None = None
         try:
-            yield
-            replied = True
+            yield passage
+            replied = None if passage.pending else True
         except Problem as problem:
-            replied = _replied(problem)
+            replied = _replied(problem, passage)
             raise
         finally:
             breaker.left(replied)
 
 
-def _replied(problem: Problem) -> bool | None:
+def _replied(problem: Problem, passage: Passage) -> bool | None:
+    if isinstance(problem, ReplyTimeout) and passage.hurried:
+        return None
     if isinstance(problem, (ReplyTimeout, NotSent)):
         # What was refused at once held nobody's place.
         return None if problem.sent is Sent.NO else False

@@ -44,10 +44,12 @@ POLLER_LIMIT_S = 10.0
 class Waiter:
     """One request that waits for one ending: its reply, or the failure of its publication."""
 
-    __slots__ = ("_settled", "correlation_id", "ending", "since_s")
+    __slots__ = ("_settled", "correlation_id", "ending", "holders", "since_s")
 
     def __init__(self, correlation_id: str) -> None:
         self.correlation_id = correlation_id
+        #: How many clients wait for it in this process.
+        self.holders = 0
         self.since_s = time.monotonic()
         self.ending: Reply | Exception | None = None
         # A bare lock, held until the ending is there: an Event is five times as dear.
@@ -61,7 +63,8 @@ class Waiter:
         Raises:
             Exception: the one that the mailbox was given as this request's ending.
         """
-        self._settled.acquire(timeout=max(timeout_s, 0))
+        if self._settled.acquire(timeout=max(timeout_s, 0)):
+            self._settled.release()  # for others who wait for the same
         ending = self.ending  # read once: it may still come after the time is up
         if isinstance(ending, Exception):
             raise ending
@@ -86,6 +89,7 @@ class Mailbox:
         self._store = store
         self._watchdog = watchdog or Watchdog("the reply poller", POLLER_LIMIT_S)
         self._waiters: dict[str, Waiter] = {}
+        self._coming_and_going = threading.Lock()
         self._wake = threading.Event()
         self._dozing = False
         self._closing = False
@@ -116,14 +120,28 @@ class Mailbox:
 
     @contextmanager
     def expecting(self, correlation_id: str) -> Iterator[Waiter]:
-        """Register a waiter for *correlation_id*, to be done before the request is published."""
-        waiter = self._waiters[correlation_id] = Waiter(correlation_id)
+        """
+        Wait for the ending of *correlation_id*, alone or with others in this process.
+
+        To be entered before the request is published.
+        """
+        with self._coming_and_going:
+            waiter = self._waiters.get(correlation_id)
+            if waiter is None:
+                waiter = self._waiters[correlation_id] = Waiter(correlation_id)
+            waiter.holders += 1
         if self._dozing:
             self._wake.set()
         try:
             yield waiter
         finally:
-            self._waiters.pop(correlation_id, None)
+            self._leave(waiter)
+
+    def _leave(self, waiter: Waiter) -> None:
+        with self._coming_and_going:
+            waiter.holders -= 1
+            if not waiter.holders and self._waiters.get(waiter.correlation_id) is waiter:
+                del self._waiters[waiter.correlation_id]
 
     def settle(self, correlation_id: str, ending: Reply | Exception) -> None:
         """Give the waiter of *correlation_id* its ending; the first one counts."""

@@ -79,11 +79,22 @@ class Publication:
         trouble: why it was not confirmed, while it may still be appended.
     """
 
-    __slots__ = ("acknowledged", "trouble")
+    __slots__ = ("_known", "acknowledged", "trouble")
 
     def __init__(self) -> None:
         self.acknowledged = False
         self.trouble: str | None = None
+        self._known = threading.Lock()
+        self._known.acquire()
+
+    def settle(self, *, acknowledged: bool = False, trouble: str | None = None) -> None:
+        """Note how it ended and wake whoever waits for that; to be called once."""
+        self.acknowledged, self.trouble = acknowledged, trouble
+        self._known.release()
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when its fate is known, or *timeout_s* has passed."""
+        self._known.acquire(timeout=max(timeout_s, 0))
 
 
 class Publisher(Protocol):
@@ -213,13 +224,14 @@ class RequestPublisher:
                 )
             ):
                 on_refused(_refusal(request.topic, error))
+                publication.settle()
             else:
-                publication.trouble = f"the broker did not acknowledge it ({error})"
+                publication.settle(trouble=f"the broker did not acknowledge it ({error})")
                 logger.warning("%s: %s", request.correlation_id, publication.trouble)
 
         def acknowledged(_: object) -> None:
             pulse.heard()
-            publication.acknowledged = True
+            publication.settle(acknowledged=True)
 
         future.add_callback(acknowledged)
         future.add_errback(failed)

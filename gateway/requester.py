@@ -1,7 +1,6 @@
 """One request, from its publication to its reply: register, publish, wait, under one deadline."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.errors import (
@@ -13,7 +12,7 @@ from gateway.errors import (
     ResponderError,
     Sent,
 )
-from gateway.mailbox import Mailbox, Waiter
+from gateway.mailbox import Mailbox
 from gateway.publisher import Publication, Publisher, PublishRefused, PublishTooLarge
 from replies.contract import Outcome, Reply, Request
 from replies.correlation import CorrelationIds, epoch_ms
@@ -39,6 +38,42 @@ class Deadline:
         return self.at_s - time.monotonic()
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """
+    What was agreed with the client.
+
+    Args:
+        wait_s: how long it waits for the reply.
+        deadline_s: how long the responder may take to begin; at least as long.
+        respond_async: whether it takes the promise of a reply when there is none yet.
+        owner: who alone may ask for the reply later; empty for whoever knows the id.
+        keep_s: how long the reply is kept at least after the deadline.
+    """
+
+    wait_s: float
+    deadline_s: float
+    respond_async: bool = False
+    owner: str = ""
+    keep_s: int = 0
+
+    @classmethod
+    def waiting(cls, timeout_s: float) -> "Terms":
+        """Return the terms of a client that waits for *timeout_s* and no longer."""
+        return cls(timeout_s, timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """An exchange that has an id and is not published yet."""
+
+    correlation_id: str
+    deadline_ms: int  # Unix time, for the responder
+    wait: Deadline
+    deadline: Deadline
+    terms: Terms
+
+
 class Requester:
     """
     Sends requests and waits for their replies.
@@ -47,7 +82,6 @@ class Requester:
         ids: issues the correlation ids.
         mailbox: where this process waits.
         publisher: how requests reach Kafka.
-        reply_timeout_s: how long one exchange may take.
         reply_timeout_status: the HTTP status of a reply that did not come in time.
     """
 
@@ -56,13 +90,11 @@ class Requester:
         ids: CorrelationIds,
         mailbox: Mailbox,
         publisher: Publisher,
-        reply_timeout_s: float,
         reply_timeout_status: int = 503,
     ) -> None:
         self._ids = ids
         self._mailbox = mailbox
         self._publisher = publisher
-        self._reply_timeout_s = reply_timeout_s
         self._reply_timeout_status = reply_timeout_status
 
     @property
@@ -70,34 +102,49 @@ class Requester:
         """The name of this process in the ids it issues."""
         return self._mailbox.node
 
-    def send_and_receive(self, new_request: Callable[[str, int], Request]) -> Reply:
+    def issue(self, terms: Terms) -> Ticket:
         """
-        Publish a request and return its reply, which is an HTTP response.
+        Return the ticket of a new exchange; its time runs from now.
 
-        Args:
-            new_request: makes the request of the correlation id and the deadline (Unix time in ms).
+        Raises:
+            ReplyStoreUnavailable: when the reply could not be awaited anyway.
+        """
+        if self._mailbox.trouble is not None:
+            raise ReplyStoreUnavailable(self._mailbox.trouble, sent=Sent.NO)
+        deadline_ms = epoch_ms() + round(terms.deadline_s * 1000)
+        correlation_id = self._ids.issue(
+            self.node, deadline_ms, owner=terms.owner, keep_s=terms.keep_s
+        )
+        wait, deadline = Deadline.after(terms.wait_s), Deadline.after(terms.deadline_s)
+        return Ticket(correlation_id, deadline_ms, wait, deadline, terms)
+
+    def exchange(self, ticket: Ticket, request: Request) -> Reply | None:
+        """
+        Publish *request* and return its reply, which is an HTTP response.
+
+        None when there is none yet, the broker has the request, and the terms allow for that.
 
         Raises:
             Problem: the unhappy ending, whose ``sent`` is true to what happened.
         """
-        if self._mailbox.trouble is not None:
-            raise ReplyStoreUnavailable(self._mailbox.trouble, sent=Sent.NO)
-        deadline = Deadline.after(self._reply_timeout_s)
-        deadline_ms = epoch_ms() + round(self._reply_timeout_s * 1000)
-        correlation_id = self._ids.issue(self._mailbox.node, deadline_ms)
-        request = new_request(correlation_id, deadline_ms)
+        correlation_id = ticket.correlation_id
         # Registered first: a reply may be there before publish() returns.
         with self._mailbox.expecting(correlation_id) as waiter:
             try:
-                publication = self._publish(request, deadline)
-                reply = waiter.wait(deadline.remaining_s())
+                publication = self._publish(request, ticket.deadline)
+                reply = waiter.wait(ticket.wait.remaining_s())
+                if reply is None and ticket.terms.respond_async:
+                    publication.wait(ticket.deadline.remaining_s())
+                    reply = waiter.wait(0)
             except PublishTooLarge as error:
                 raise BodyTooLarge(
                     str(error), correlation_id=correlation_id, sent=Sent.NO
                 ) from error
             except PublishRefused as error:
                 raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
-        return usable(reply or self._last_look(waiter, publication))
+        if reply is None and ticket.terms.respond_async and publication.acknowledged:
+            return None
+        return usable(reply or self._last_look(ticket, publication))
 
     def _publish(self, request: Request, deadline: Deadline) -> Publication:
         return self._publisher.publish(
@@ -106,27 +153,31 @@ class Requester:
             lambda refused: self._mailbox.settle(request.correlation_id, refused),
         )
 
-    def _last_look(self, waiter: Waiter, publication: Publication) -> Reply:
+    def _last_look(self, ticket: Ticket, publication: Publication) -> Reply:
         """Return the reply that came at the last moment, or raise the right ending."""
-        correlation_id = waiter.correlation_id
+        correlation_id = ticket.correlation_id
+        sent = Sent.YES if publication.acknowledged else Sent.UNKNOWN
+        reply = self._look(correlation_id, sent)
+        if reply is not None:
+            return reply
+        if publication.trouble is not None:
+            raise NotSent(publication.trouble, correlation_id=correlation_id, sent=sent)
+        raise self._timeout(ticket, sent)
+
+    def _look(self, correlation_id: str, sent: Sent) -> Reply | None:
         trouble = self._mailbox.trouble
         if trouble is None:
             try:
-                reply = self._mailbox.look(correlation_id)
+                return self._mailbox.look(correlation_id)
             except StoreUnavailable as error:
                 trouble = error.advice
-            else:
-                if reply is not None:
-                    return reply
-        sent = Sent.YES if publication.acknowledged else Sent.UNKNOWN
-        if trouble is not None:
-            raise ReplyStoreUnavailable(trouble, correlation_id=correlation_id, sent=sent)
-        if publication.trouble is not None:
-            raise NotSent(publication.trouble, correlation_id=correlation_id, sent=sent)
-        raise ReplyTimeout(
-            f"no reply to {correlation_id} within {self._reply_timeout_s:g} s",
+        raise ReplyStoreUnavailable(trouble, correlation_id=correlation_id, sent=sent)
+
+    def _timeout(self, ticket: Ticket, sent: Sent) -> ReplyTimeout:
+        return ReplyTimeout(
+            f"no reply to {ticket.correlation_id} within {ticket.terms.wait_s:g} s",
             status=self._reply_timeout_status,
-            correlation_id=correlation_id,
+            correlation_id=ticket.correlation_id,
             sent=sent,
         )
 

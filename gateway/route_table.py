@@ -47,6 +47,8 @@ class Route:
     methods: tuple[str, ...] = ("POST",)
     key: str | None = None  # "path:<parameter>", "header:<name>", or None for the correlation id
     headers: tuple[str, ...] = ()
+    timeout_s: float | None = None  # how long clients wait; None for REPLY_TIMEOUT_S
+    max_timeout_s: float | None = None  # how long they may ask to wait; None for no longer
 
 
 def load_routes(file: Path, topic_prefix: str = "") -> tuple[Route, ...]:

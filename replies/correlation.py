@@ -3,13 +3,15 @@ Correlation ids: who waits, until when, and that it was us who promised.
 
 An id reads ``<node>.<deadline>.<random>.<mac>``. Because it says all of this itself and is signed,
 whoever holds SECRET_KEY can tell a pending id from an expired, a forged or a foreign one without
-looking anything up.
+looking anything up. Behind the deadline it may say besides how long the reply is kept, and behind
+the random part whose id it is, in a way that only the holder of the key can read.
 """
 
 import hmac
 import re
 import secrets
 import time
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -18,7 +20,15 @@ from itsdangerous import Signer
 from replies.errors import ForeignCorrelationId
 
 MAX_ID_LENGTH = 128
-_SHAPE = re.compile(r"[0-9a-f]{8}\.[0-9]{13}\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}", re.ASCII)
+_SHAPE = re.compile(
+    r"[0-9a-f]{8}\.[0-9]{13}(?:-[0-9]{1,7})?\.[A-Za-z0-9_-]{22}(?:[A-Za-z0-9_-]{11})?"
+    r"\.[A-Za-z0-9_-]{43}",
+    re.ASCII,
+)
+#: How much of an id's third part is random, in characters; the rest tells the owner.
+_NONCE_LENGTH = 22
+#: 64 bits: nobody can try them out, since the whole is signed.
+_OWNER_BYTES = 8
 
 
 def epoch_ms() -> int:
@@ -38,10 +48,15 @@ class CorrelationId:
     text: str
     node: str
     deadline_ms: int  # Unix time in milliseconds, by the clock of the node that issued it
+    keep_ms: int = 0  # how long after the deadline the reply is kept at least
 
     def remaining_ms(self, retention_ms: int = 0) -> int:
-        """Return the milliseconds until the deadline plus *retention_ms*; negative once past."""
-        return self.deadline_ms + retention_ms - epoch_ms()
+        """
+        Return the milliseconds until nobody can want its reply; negative once past.
+
+        That is the deadline plus *retention_ms*, or plus what the id itself asks for if it is more.
+        """
+        return self.deadline_ms + max(retention_ms, self.keep_ms) - epoch_ms()
 
 
 class CorrelationIds:
@@ -57,10 +72,26 @@ class CorrelationIds:
         key = Signer(secret_key, salt, key_derivation="hmac", digest_method=sha256).derive_key()
         # The derived key serves for good: Signer would derive it anew for each id.
         self._signer = Signer(key, salt, key_derivation="none", digest_method=sha256)
+        self._owner_key = hmac.digest(key, b"rendezvous.owner", "sha256")
 
-    def issue(self, node: str, deadline_ms: int) -> str:
-        """Return a new id for a request that *node* waits for until *deadline_ms* (Unix time)."""
-        return self._sign(f"{node}.{deadline_ms:013d}.{secrets.token_urlsafe(16)}")
+    def issue(self, node: str, deadline_ms: int, *, owner: str = "", keep_s: int = 0) -> str:
+        """
+        Return a new id for a request that *node* waits for until *deadline_ms* (Unix time).
+
+        Args:
+            owner: who alone may ask for its reply; nobody in particular if empty.
+            keep_s: how long after the deadline the reply is kept, in seconds; with 0, or less
+                than REPLY_RETENTION_S, it is that long.
+        """
+        deadline = f"{deadline_ms:013d}-{keep_s}" if keep_s else f"{deadline_ms:013d}"
+        nonce = secrets.token_urlsafe(16)
+        return self._sign(f"{node}.{deadline}.{nonce}{self._owner_tag(nonce, owner)}")
+
+    def belongs_to(self, correlation_id: CorrelationId, owner: str) -> bool:
+        """Say whether *correlation_id* was issued for *owner*."""
+        third = correlation_id.text.split(".")[2]
+        nonce, tag = third[:_NONCE_LENGTH], third[_NONCE_LENGTH:]
+        return hmac.compare_digest(tag, self._owner_tag(nonce, owner))
 
     def read(self, text: str) -> CorrelationId:
         """
@@ -78,7 +109,14 @@ class CorrelationIds:
         if not hmac.compare_digest(self._sign(signed), text):
             raise ForeignCorrelationId("its signature does not match SECRET_KEY")
         node, deadline, _ = signed.split(".")
-        return CorrelationId(text, node, int(deadline))
+        deadline_ms, _, keep_s = deadline.partition("-")
+        return CorrelationId(text, node, int(deadline_ms), int(keep_s or 0) * 1000)
+
+    def _owner_tag(self, nonce: str, owner: str) -> str:
+        if not owner:
+            return ""
+        tag = hmac.digest(self._owner_key, f"{nonce}{owner}".encode(), "sha256")[:_OWNER_BYTES]
+        return urlsafe_b64encode(tag).decode("ascii").rstrip("=")
 
     def _sign(self, signed: str) -> str:
         return self._signer.sign(signed).decode("ascii")

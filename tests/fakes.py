@@ -18,6 +18,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
 from gateway.publisher import Publication, PublishRefused
+from gateway.requester import Requester, Terms
 from replies.contract import Reply, Request
 from replies.correlation import CorrelationIds
 from replies.store import ReplyStore
@@ -36,6 +37,22 @@ def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
 def altered(correlation_id: str) -> str:
     """Return *correlation_id* with its last character altered, still of the right shape."""
     return correlation_id[:-1] + ("A" if correlation_id[-1] != "A" else "B")
+
+
+class PatientClient:
+    """A client of a requester that always waits for so long."""
+
+    def __init__(self, requester: Requester, timeout_s: float) -> None:
+        self._requester = requester
+        self._terms = Terms.waiting(timeout_s)
+
+    def send_and_receive(self, new_request: Callable[[str, int], Request]) -> Reply:
+        """Exchange what *new_request* makes of an id and a deadline (Unix time in ms)."""
+        ticket = self._requester.issue(self._terms)
+        request = new_request(ticket.correlation_id, ticket.deadline_ms)
+        reply = self._requester.exchange(ticket, request)
+        assert reply is not None, "a promise was made to a client that waits"
+        return reply
 
 
 class FakeClock:
@@ -420,8 +437,8 @@ class FakePublisher:
             raise self.refused_at_once
         self.published.append(request)
         publication = Publication()
-        publication.acknowledged = self.acknowledges
-        publication.trouble = self.trouble
+        if self.acknowledges or self.trouble is not None:
+            publication.settle(acknowledged=self.acknowledges, trouble=self.trouble)
         if self.refused_later is not None:
             on_refused(self.refused_later)
         reply = self.answer(request)

@@ -1,7 +1,6 @@
 """The real application, as wsgi.py makes it, with an echo where Kafka and Redis would be."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -10,6 +9,7 @@ from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
 from gateway.readiness import Readiness
+from gateway.requester import Deadline, Terms, Ticket
 from gateway.route_table import Route
 from replies.contract import Reply, Request
 from replies.correlation import CorrelationIds
@@ -19,8 +19,13 @@ from settings import Settings
 class EchoRequester:
     """Replies with the body, after the ``delay_s`` of the query."""
 
-    def send_and_receive(self, new_request: Callable[[str, int], Request]) -> Reply:
-        request = new_request("the-id", 0)
+    node = "standin"
+
+    def issue(self, terms: Terms) -> Ticket:
+        end = Deadline.after(terms.wait_s)
+        return Ticket("the-id", 0, end, end, terms)
+
+    def exchange(self, ticket: Ticket, request: Request) -> Reply:
         time.sleep(float(parse_qs(request.query).get("delay_s", ["0"])[0]))
         return Reply.to(request, request.body)
 
@@ -33,11 +38,12 @@ app = create_app(
     routes=[Route("/echo", "echo")],
     requester=requester,
     admission=Admission(settings.max_in_flight),
-    breakers=Breakers(("echo",), settings.reply_timeout_s),
+    breakers=Breakers({"echo": settings.reply_timeout_s}),
     store=nothing,
     ids=CorrelationIds(settings.secret_key),
     readiness=Readiness((), lifecycle.draining),
     lifecycle=lifecycle,
     reply_topic="replies",
+    reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
 )

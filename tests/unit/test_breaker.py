@@ -26,7 +26,7 @@ def clock():
 
 @pytest.fixture
 def breakers(clock):
-    return Breakers(("dead", "healthy"), TIMEOUT_S, clock)
+    return Breakers({"dead": TIMEOUT_S, "healthy": TIMEOUT_S}, clock)
 
 
 def exchange(breakers, topic="dead", problem=None):
@@ -187,7 +187,7 @@ def test_every_request_leaves_its_place_however_it_ends(breakers):
 
 
 def test_a_process_with_few_places_needs_fewer_endings(clock):
-    breakers = Breakers(("dead",), TIMEOUT_S, clock, max_in_flight=5)
+    breakers = Breakers({"dead": TIMEOUT_S}, clock, max_in_flight=5)
     time_out(breakers, clock, 4)
     clock.now_s += TIMEOUT_S
     before = is_open(breakers)

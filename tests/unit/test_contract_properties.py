@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.test import create_environ, run_wsgi_app
 
-from gateway.routes import reply_response
+from gateway.responses import reply_response
 from gateway.trace import trace_headers
 from replies.contract import MAX_HEADERS_BYTES, RESERVED_HEADERS, Outcome, Reply, Request
 from replies.errors import MalformedRecord, UnusableReply

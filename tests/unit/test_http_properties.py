@@ -85,14 +85,15 @@ def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
     try:
         app = create_app(
             routes=ROUTES,
-            requester=Requester(IDS, mailbox, publisher, 5.0),
+            requester=Requester(IDS, mailbox, publisher),
             admission=Admission(8),
-            breakers=Breakers(tuple(route.topic for route in ROUTES), 5.0),
+            breakers=Breakers({route.topic: 5.0 for route in ROUTES}),
             store=store,
             ids=IDS,
             readiness=Readiness((), lambda: False),
             lifecycle=Lifecycle(),
             reply_topic="replies",
+            reply_timeout_s=5.0,
             max_body_bytes=MAX_BODY_BYTES,
         )
         yield app, publisher

@@ -8,7 +8,7 @@ from gateway.errors import Problem, Sent
 from gateway.publisher import RequestPublisher
 from gateway.requester import Requester
 from replies.contract import Request
-from tests.fakes import FakeFuture, FakeProducer, eventually
+from tests.fakes import FakeFuture, FakeProducer, PatientClient, eventually
 
 LATER = "the broker did not acknowledge it"
 
@@ -46,7 +46,7 @@ def kafka_publisher(brokers):
 
 @pytest.fixture
 def requester(ids, mailbox, kafka_publisher):
-    return Requester(ids, mailbox, kafka_publisher, reply_timeout_s=0.3)
+    return PatientClient(Requester(ids, mailbox, kafka_publisher), 0.3)
 
 
 def request_to(topic: str) -> Request:
@@ -57,7 +57,7 @@ def new_request(correlation_id, deadline_ms):
     return Request(correlation_id, "orders", "replies", deadline_ms, b"body")
 
 
-def ending_of(requester: Requester) -> Problem:
+def ending_of(requester: PatientClient) -> Problem:
     with pytest.raises(Problem) as caught:
         requester.send_and_receive(new_request)
     return caught.value

@@ -11,18 +11,18 @@ from gateway.publisher import PublishRefused, PublishTooLarge
 from gateway.requester import Deadline, Requester, usable
 from replies.contract import Outcome, Reply, Request
 from replies.correlation import epoch_ms
-from tests.fakes import eventually
+from tests.fakes import PatientClient, eventually
 
 
 @pytest.fixture
 def requester(ids, mailbox, publisher):
-    return Requester(ids, mailbox, publisher, reply_timeout_s=10)
+    return PatientClient(Requester(ids, mailbox, publisher), 10)
 
 
 @pytest.fixture
 def hasty(ids, mailbox, publisher):
     """A requester that does not wait long."""
-    return Requester(ids, mailbox, publisher, reply_timeout_s=0.1)
+    return PatientClient(Requester(ids, mailbox, publisher), 0.1)
 
 
 def new_request(correlation_id, deadline_ms):
@@ -59,7 +59,7 @@ def test_a_request_is_registered_before_it_is_published(ids, mailbox, publisher,
     publisher.answer = lambda request: None
 
     with pytest.raises(errors.ReplyTimeout):
-        Requester(ids, mailbox, publisher, 0.05).send_and_receive(new_request)
+        PatientClient(Requester(ids, mailbox, publisher), 0.05).send_and_receive(new_request)
 
     assert registered == [True]
 
@@ -97,7 +97,7 @@ def test_the_status_of_a_timeout_is_a_setting(ids, mailbox, publisher):
     publisher.answer = lambda request: None
 
     with pytest.raises(errors.ReplyTimeout) as caught:
-        Requester(ids, mailbox, publisher, 0.05, 504).send_and_receive(new_request)
+        PatientClient(Requester(ids, mailbox, publisher, 504), 0.05).send_and_receive(new_request)
 
     assert caught.value.status == 504
 
@@ -107,7 +107,7 @@ def test_a_timeout_keeps_to_its_deadline(ids, mailbox, publisher):
     began_s = time.monotonic()
 
     with pytest.raises(errors.ReplyTimeout):
-        Requester(ids, mailbox, publisher, 0.3).send_and_receive(new_request)
+        PatientClient(Requester(ids, mailbox, publisher), 0.3).send_and_receive(new_request)
 
     assert 0.3 <= time.monotonic() - began_s < 5
 
@@ -115,7 +115,7 @@ def test_a_timeout_keeps_to_its_deadline(ids, mailbox, publisher):
 def test_a_reply_that_only_the_last_look_finds_is_returned(ids, store, publisher):
     idle = Mailbox(store)  # never started: its poller finds nothing
 
-    reply = Requester(ids, idle, publisher, 0.05).send_and_receive(new_request)
+    reply = PatientClient(Requester(ids, idle, publisher), 0.05).send_and_receive(new_request)
 
     assert reply.correlation_id == publisher.published[0].correlation_id
 
@@ -136,7 +136,7 @@ def test_a_later_refusal_is_answered_at_once_and_not_as_a_timeout(ids, mailbox, 
     began_s = time.monotonic()
 
     with pytest.raises(errors.NotSent, match="denied") as caught:
-        Requester(ids, mailbox, publisher, 20).send_and_receive(new_request)
+        PatientClient(Requester(ids, mailbox, publisher), 20).send_and_receive(new_request)
 
     assert caught.value.sent is Sent.NO
     assert time.monotonic() - began_s < 10
@@ -203,7 +203,7 @@ def test_redis_going_away_during_the_wait_is_told_with_what_is_known(
     publisher.then = lambda: setattr(redis_server, "connected", False)
 
     with pytest.raises(errors.ReplyStoreUnavailable) as caught:
-        Requester(ids, mailbox, publisher, 0.3).send_and_receive(new_request)
+        PatientClient(Requester(ids, mailbox, publisher), 0.3).send_and_receive(new_request)
 
     assert caught.value.sent is sent
     assert caught.value.correlation_id is not None
@@ -214,7 +214,7 @@ def test_redis_going_away_unnoticed_is_seen_by_the_last_look(ids, store, publish
     publisher.then = lambda: setattr(redis_server, "connected", False)
 
     with pytest.raises(errors.ReplyStoreUnavailable) as caught:
-        Requester(ids, Mailbox(store), publisher, 0.05).send_and_receive(new_request)
+        PatientClient(Requester(ids, Mailbox(store), publisher), 0.05).send_and_receive(new_request)
 
     assert caught.value.sent is Sent.YES
 
@@ -249,7 +249,7 @@ def test_the_publisher_may_use_a_part_of_the_deadline_only(ids, mailbox, publish
         return publish(request, timeout_s, on_refused)
 
     publisher.publish = noted
-    Requester(ids, mailbox, publisher, 10).send_and_receive(new_request)
+    PatientClient(Requester(ids, mailbox, publisher), 10).send_and_receive(new_request)
 
     assert 3 < given[0] <= 5
 

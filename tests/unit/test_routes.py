@@ -54,17 +54,18 @@ class Gateway:
 def new_gateway(ids, mailbox, publisher, store):
     def build(reply_timeout_s=10.0, max_in_flight=8, reply_timeout_status=503):
         draining = [False]
-        requester = Requester(ids, mailbox, publisher, reply_timeout_s, reply_timeout_status)
+        requester = Requester(ids, mailbox, publisher, reply_timeout_status)
         app = create_app(
             routes=ROUTES,
             requester=requester,
             admission=Admission(max_in_flight),
-            breakers=Breakers(tuple(r.topic for r in ROUTES), reply_timeout_s),
+            breakers=Breakers({r.topic: reply_timeout_s for r in ROUTES}),
             store=store,
             ids=ids,
             readiness=Readiness((), lambda: draining[0]),
             lifecycle=Lifecycle(),
             reply_topic="prefix.replies",
+            reply_timeout_s=reply_timeout_s,
             max_body_bytes=MAX_BODY_BYTES,
         )
         return Gateway(app.test_client(), publisher, mailbox, store, draining)
@@ -581,7 +582,11 @@ def test_a_reply_that_may_still_come_is_pending(gateway, new_id, due_in_ms):
     response = gateway.request("GET", f"/replies/{cid.text}")
 
     assert response.status_code == 202
-    assert response.get_json() == {"correlation_id": cid.text, "status": "pending"}
+    assert response.get_json() == {
+        "correlation_id": cid.text,
+        "status": "pending",
+        "status_url": f"/replies/{cid.text}",
+    }
     assert int(response.headers["Retry-After"]) >= 1
     assert response.headers["Cache-Control"] == "no-store"
 

@@ -1,0 +1,42 @@
+"""The body of the request at hand: all of it, or an error."""
+
+from flask import request
+
+from gateway.errors import BodyTooLarge, BodyUnreadable, Sent
+
+#: Of a body that is too large, so many times the limit is read and thrown away.
+DISCARD_FACTOR = 4
+
+
+def read_body(limit_bytes: int, limit_name: str) -> bytes:
+    """
+    Return the whole body.
+
+    Raises:
+        BodyTooLarge: when it has more than *limit_bytes*, which *limit_name* sets.
+        BodyUnreadable: when it breaks off.
+    """
+    try:
+        # Werkzeug hands out one byte more than the limit, so that a chunked body, which does
+        # not announce its length, is seen to be too large rather than cut.
+        declared = request.content_length or 0
+        body = request.get_data(cache=False) if declared <= limit_bytes else b""
+        if len(body) < declared <= limit_bytes:
+            # gunicorn ends the body where the client went away, without a word.
+            raise EOFError(f"it broke off after {len(body)} of {declared} bytes")
+        if declared <= limit_bytes and len(body) <= limit_bytes:
+            return body
+        _discard(limit_bytes * DISCARD_FACTOR)
+    except Exception as error:
+        # Whatever the server raises for it: each has errors of its own.
+        raise BodyUnreadable(f"the body cannot be read: {error}", sent=Sent.NO) from error
+    raise BodyTooLarge(
+        f"the body exceeds the {limit_bytes} bytes of {limit_name}; send less", sent=Sent.NO
+    )
+
+
+def _discard(max_bytes: int) -> None:
+    """Read on, so that a client which sends first and listens later gets to hear our answer."""
+    rest = request.environ["wsgi.input"]
+    while max_bytes > 0 and (chunk := rest.read(65_536)):
+        max_bytes -= len(chunk)

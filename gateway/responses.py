@@ -1,0 +1,86 @@
+"""Replies, problems and what else we say, as HTTP responses."""
+
+import json
+import logging
+
+from flask import Response, request, url_for
+
+from gateway.errors import Problem, Sent
+from replies.contract import CONTENT_TYPE, Reply
+
+logger = logging.getLogger(__name__)
+
+CORRELATION_ID = "X-Correlation-ID"
+#: When a client should ask again for a reply that is pending, in seconds.
+PENDING_RETRY_S = "1"
+
+
+def reply_response(reply: Reply) -> Response:
+    """Return *reply* as the HTTP response that it is."""
+    response = Response(reply.body, status=reply.status)
+    # Flask would call bytes without a type "text/html".
+    response.headers.remove("Content-Type")
+    for name, value in reply.headers:
+        if name == CONTENT_TYPE:
+            response.headers["Content-Type"] = value
+        else:
+            response.headers.add(name, value)
+    response.headers[CORRELATION_ID] = reply.correlation_id
+    return response
+
+
+def pending_response(correlation_id: str) -> Response:
+    """Return the promise of a reply: where to ask for it, and when."""
+    status_url = status_url_of(correlation_id)
+    return json_response(
+        {"correlation_id": correlation_id, "status": "pending", "status_url": status_url},
+        202,
+        {
+            CORRELATION_ID: correlation_id,
+            "Location": status_url,
+            "Retry-After": PENDING_RETRY_S,
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def problem_response(problem: Problem) -> Response:
+    """Return *problem* as problem details (RFC 9457)."""
+    headers = dict(problem.headers)
+    correlation_id = problem.correlation_id
+    if correlation_id is not None:
+        headers[CORRELATION_ID] = correlation_id
+        if problem.sent in (Sent.YES, Sent.UNKNOWN) and problem.status != 502:
+            problem.headers["Location"] = headers["Location"] = status_url_of(correlation_id)
+        logger.warning("%s: %s: %s", correlation_id, problem.kind, problem.detail)
+    response = Response(
+        json.dumps(problem.body()),
+        status=problem.status,
+        mimetype="application/problem+json",
+    )
+    response.headers.extend(headers)
+    return response
+
+
+def json_response(value: object, status: int, headers: dict[str, str]) -> Response:
+    """Return *value* as JSON."""
+    return Response(json.dumps(value), status, headers, mimetype="application/json")
+
+
+def status_url_of(correlation_id: str) -> str:
+    """Return where the reply to *correlation_id* can be asked for."""
+    return url_for("replies.reply", correlation_id=correlation_id)
+
+
+def header_text(name: str) -> str | None:
+    """Return a header of the request as the text it is: UTF-8 if it can be, else Latin-1."""
+    value = request.headers.get(name)
+    return None if value is None else as_text(value)
+
+
+def as_text(value: str) -> str:
+    """Return what PEP 3333 hands over as Latin-1 as UTF-8, when that is what it is."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
