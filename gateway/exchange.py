@@ -7,6 +7,7 @@ from flask import Response, request
 from gateway.admission import Admission
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
+from gateway.callers import current_client
 from gateway.preferences import Preferences
 from gateway.requester import Requester, Terms, Ticket
 from gateway.responses import as_text, header_text, pending_response, reply_response
@@ -66,7 +67,7 @@ class Exchange:
         wait_s = preferences.wait_within_s(usual_s, longest_s)
         # Who does not wait leaves the responder as much time as it can have.
         deadline_s = longest_s if preferences.respond_async else wait_s
-        return Terms(wait_s, deadline_s, preferences.respond_async)
+        return Terms(wait_s, deadline_s, preferences.respond_async, current_client().name)
 
     def _exchange(self, route: Route, ticket: Ticket, new_request: Request) -> Reply | None:
         with self._breakers.admit(route.topic) as passage:

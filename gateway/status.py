@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from gateway.callers import current_client
 from gateway.errors import ReplyExpired, ReplyStoreUnavailable, UnknownReply
 from gateway.requester import usable
 from gateway.responses import pending_response, reply_response
@@ -20,6 +21,8 @@ def status_resource(ids: CorrelationIds, store: ReplyStore) -> Blueprint:
             known = ids.read(correlation_id)
         except ForeignCorrelationId as error:
             raise UnknownReply(f"{correlation_id[:200]!r} was not issued here: {error}") from error
+        if not ids.belongs_to(known, current_client().name):
+            raise UnknownReply(f"{correlation_id[:200]!r} was not issued here")
         try:
             found = store.fetch(correlation_id)
         except StoreUnavailable as error:

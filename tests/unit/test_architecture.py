@@ -28,6 +28,7 @@ ROOMS = {
     "flask": {
         "gateway/app.py",
         "gateway/bodies.py",
+        "gateway/callers.py",
         "gateway/exchange.py",
         "gateway/probes.py",
         "gateway/problem_pages.py",
