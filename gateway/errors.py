@@ -19,6 +19,7 @@ Problem                    problem details (RFC 9457) with a status of our own
 
 import random
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 
@@ -30,9 +31,21 @@ class Sent(StrEnum):
     UNKNOWN = "unknown"  # offered and not acknowledged: it may still be appended later
 
 
+#: Statuses that speak of the moment rather than of the request.
+_OF_THE_MOMENT = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    }
+)
+
+
 class Problem(Exception):
     """
     Base of the unhappy endings.
+
+    ``meaning`` says what is known, ``retry`` whether it is safe to send the request again and how.
 
     Args:
         detail: what happened, to which id or setting, and what to do next.
@@ -44,6 +57,7 @@ class Problem(Exception):
     title: ClassVar[str]
     status: int
     meaning: ClassVar[str]
+    retry: ClassVar[str]
     retry_after_s: ClassVar[int | None] = None
 
     def __init__(
@@ -58,13 +72,24 @@ class Problem(Exception):
             # Clients turned away together must not all come back together.
             self.headers["Retry-After"] = str(self.retry_after_s + random.randint(0, 2))
 
+    @classmethod
+    def type_path(cls) -> str:
+        """Return the type of the problem details: the path of the page that explains it."""
+        return f"/problems/{cls.kind}"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether it is safe, and makes sense, to send the same request again as it is."""
+        return self.sent not in (Sent.YES, Sent.UNKNOWN) and self.status in _OF_THE_MOMENT
+
     def body(self) -> dict[str, Any]:
         """Return the members of the problem details."""
         members: dict[str, Any] = {
-            "type": f"/problems/{self.kind}",
+            "type": self.type_path(),
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
+            "retryable": self.retryable,
         }
         if self.sent is not None:
             members["sent"] = self.sent
@@ -83,9 +108,12 @@ class NotSent(Problem):
     status = 503
     retry_after_s = 1
     meaning = (
-        'Kafka did not take the request. With "sent": "no" it was refused, and it is safe to send '
-        'it again. With "sent": "unknown" it may still be appended: send it again only if running '
-        "it twice does no harm."
+        'Kafka did not take the request. With "sent": "no" it was refused. With "sent": "unknown" it '
+        "may still be appended, and carried out."
+    )
+    retry = (
+        'With "sent": "no" it is safe to send the request again. With "sent": "unknown" ask the URL '
+        "in Location first, and send it again only if running it twice does no harm."
     )
 
 
@@ -96,10 +124,10 @@ class ReplyTimeout(Problem):
     title = "Gateway Timeout"
     status = 503
     retry_after_s = 1
-    meaning = (
-        "The request was published, and no reply came in time. It may have been or may still be "
-        "carried out. The URL in Location answers with the reply should it come late; ask there "
-        "before you send the request again."
+    meaning = "No reply came in time. The request may have been or may still be carried out."
+    retry = (
+        "The URL in Location answers with the reply should it come late: ask there before you send "
+        "the request again, and do that only if running it twice does no harm."
     )
 
     def __init__(self, detail: str, *, status: int, correlation_id: str, sent: Sent) -> None:
@@ -116,8 +144,12 @@ class ReplyStoreUnavailable(Problem):
     retry_after_s = 1
     meaning = (
         'The store in which replies arrive does not answer. With "sent": "no" the request was not '
-        'published and it is safe to send it again. With "sent": "yes" or "unknown" it may be '
-        "carried out: ask the URL in Location once the store is back."
+        'published. With "sent": "yes" or "unknown" it may be carried out.'
+    )
+    retry = (
+        'With "sent": "no", or when a reply was asked for, it is safe to do the same again after '
+        'Retry-After. With "sent": "yes" or "unknown" ask the URL in Location once the store is '
+        "back."
     )
 
 
@@ -129,7 +161,11 @@ class BadReply(Problem):
     status = 502
     meaning = (
         "The responder replied with something that is not an HTTP response. The request was "
-        "carried out, and sending it again would give the same reply: mend the responder."
+        "carried out."
+    )
+    retry = (
+        "Do not: the request would be carried out again and would get the same reply. Mend the "
+        "responder."
     )
 
 
@@ -139,10 +175,8 @@ class ResponderError(Problem):
     kind = "responder-error"
     title = "Responder Failed"
     status = 502
-    meaning = (
-        "The responder reported a failure without saying which HTTP status it means. Whether "
-        "sending the request again helps depends on the failure, which is in the detail."
-    )
+    meaning = "The responder reported a failure without saying which HTTP status it means."
+    retry = "Whether that helps, or does harm, depends on the failure, which is in the detail."
 
 
 class ResponderSilent(Problem):
@@ -154,9 +188,9 @@ class ResponderSilent(Problem):
     retry_after_s = 1
     meaning = (
         "The service behind this route has not replied for a while, so that waiting for it would "
-        "be in vain. Nothing was published; it is safe to send the request again after "
-        "Retry-After. The first reply opens the route again."
+        "be in vain. Nothing was published. The first reply opens the route again."
     )
+    retry = "It is safe to send the request again after Retry-After."
 
 
 class Overloaded(Problem):
@@ -166,7 +200,8 @@ class Overloaded(Problem):
     title = "Too Many Requests In Flight"
     status = 503
     retry_after_s = 1
-    meaning = "Nothing was published; it is safe to send the request again after Retry-After."
+    meaning = "This gateway process waits for as many replies as it may. Nothing was published."
+    retry = "It is safe to send the request again after Retry-After."
 
 
 class ShuttingDown(Problem):
@@ -176,7 +211,8 @@ class ShuttingDown(Problem):
     title = "Shutting Down"
     status = 503
     retry_after_s = 1
-    meaning = "Nothing was published; it is safe to send the request again, on a new connection."
+    meaning = "This gateway process is about to end. Nothing was published."
+    retry = "It is safe to send the request again, on a new connection."
 
 
 class BodyTooLarge(Problem):
@@ -186,6 +222,7 @@ class BodyTooLarge(Problem):
     title = "Content Too Large"
     status = 413
     meaning = "The body exceeds the gateway's limit. Nothing was published."
+    retry = "It would be refused again: send less."
 
 
 class BodyUnreadable(Problem):
@@ -195,6 +232,7 @@ class BodyUnreadable(Problem):
     title = "Unreadable Body"
     status = 400
     meaning = "The body could not be read to its end. Nothing was published."
+    retry = "It is safe to send the request again, with its body whole and framed as HTTP says."
 
 
 class ReplyExpired(Problem):
@@ -204,6 +242,7 @@ class ReplyExpired(Problem):
     title = "Reply Expired"
     status = 410
     meaning = "The time to fetch this reply is over. Whether one came is no longer known here."
+    retry = "There is nothing to be had here any more."
 
 
 class UnknownReply(Problem):
@@ -213,6 +252,7 @@ class UnknownReply(Problem):
     title = "Unknown Correlation Id"
     status = 404
     meaning = "The id was not issued here, or was altered on the way."
+    retry = "Ask for the id exactly as it was given."
 
 
 class HttpProblem(Problem):
@@ -221,6 +261,7 @@ class HttpProblem(Problem):
     kind = "http"
     title = "HTTP Error"
     meaning = "The title and status of the response say what is wrong, as RFC 9110 defines them."
+    retry = "Correct what the detail names."
 
     def __init__(
         self,

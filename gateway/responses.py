@@ -6,6 +6,7 @@ import logging
 from flask import Response, request, url_for
 
 from gateway.errors import Problem, Sent
+from gateway.pages import CONTENT_SECURITY_POLICY, problem_page
 from replies.contract import CONTENT_TYPE, Reply
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def pending_response(correlation_id: str) -> Response:
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return *problem* as problem details (RFC 9457)."""
+    """Return *problem* as problem details (RFC 9457), or as a page for who prefers that."""
     headers = dict(problem.headers)
     correlation_id = problem.correlation_id
     if correlation_id is not None:
@@ -53,13 +54,34 @@ def problem_response(problem: Problem) -> Response:
         if problem.sent in (Sent.YES, Sent.UNKNOWN) and problem.status != 502:
             problem.headers["Location"] = headers["Location"] = status_url_of(correlation_id)
         logger.warning("%s: %s: %s", correlation_id, problem.kind, problem.detail)
-    response = Response(
-        json.dumps(problem.body()),
-        status=problem.status,
-        mimetype="application/problem+json",
-    )
+    response = _page_or_json(problem)
+    response.status_code = problem.status
     response.headers.extend(headers)
+    response.vary.add("Accept")
     return response
+
+
+def _page_or_json(problem: Problem) -> Response:
+    if prefers_html():
+        return page_response(problem_page(problem))
+    return Response(json.dumps(problem.body()), mimetype="application/problem+json")
+
+
+def page_response(page: str) -> Response:
+    """Return a *page* of ours; who prefers another type would have got that."""
+    headers = {
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Vary": "Accept",
+    }
+    return Response(page, headers=headers, mimetype="text/html")
+
+
+def prefers_html() -> bool:
+    """Say whether the client would rather have a page than JSON (RFC 9110, section 12.5.1)."""
+    accepted = request.accept_mimetypes
+    json_q = max(accepted.quality(kind) for kind in ("application/problem+json", "application/json"))
+    return accepted.quality("text/html") > json_q
 
 
 def json_response(value: object, status: int, headers: dict[str, str]) -> Response:

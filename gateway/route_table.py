@@ -10,7 +10,7 @@ from replies.contract import RESERVED_HEADERS
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 _KEYS = {"path", "topic", "methods", "key", "headers"}
-_OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems")
+_OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems", "/openapi.json", "/docs")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _PARAMETER = re.compile(r"<(?:(?:string|int|float|path|uuid):)?([A-Za-z_][A-Za-z0-9_]*)>")
@@ -31,7 +31,7 @@ _PRIVATE_HEADERS = frozenset(
     }
 )
 #: Let through without being listed: listed too, they would travel twice.
-_ALWAYS_TRAVEL = frozenset({"traceparent", "tracestate"})
+_ALWAYS_TRAVEL = frozenset({"traceparent", "tracestate", "x-request-id"})
 
 
 class RoutesError(Exception):
