@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from gateway.schema import BodySchema
 from replies.contract import RESERVED_HEADERS
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
@@ -49,6 +50,12 @@ class Route:
     headers: tuple[str, ...] = ()
     timeout_s: float | None = None  # how long clients wait; None for REPLY_TIMEOUT_S
     max_timeout_s: float | None = None  # how long they may ask to wait; None for no longer
+    idempotency: str = "optional"  # whether requests need an Idempotency-Key, or "required"
+    max_body_bytes: int | None = None  # None for MAX_BODY_BYTES
+    schema: BodySchema | None = None  # what bodies must fit
+    response_headers: tuple[str, ...] = ()  # of replies, lower case, besides the standard ones
+    summary: str = ""  # for the description of the API, as is ...
+    description: str = ""
 
 
 def load_routes(file: Path, topic_prefix: str = "") -> tuple[Route, ...]:
