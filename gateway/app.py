@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.admission import Admission
 from gateway.breaker import Breakers
+from gateway.cors import Cors
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
 from gateway.lifecycle import Lifecycle
@@ -15,7 +16,7 @@ from gateway.probes import probes
 from gateway.problem_pages import problem_pages
 from gateway.readiness import Readiness
 from gateway.requester import Requester
-from gateway.responses import problem_response
+from gateway.responses import echo_request_id, problem_response
 from gateway.route_table import Route
 from gateway.status import status_resource
 from replies.correlation import CorrelationIds
@@ -44,6 +45,7 @@ def create_app(
     reply_topic: str,
     reply_timeout_s: float,
     max_body_bytes: int,
+    cors_origins: Sequence[str] = (),
 ) -> Flask:
     """
     Return the gateway as a WSGI application.
@@ -60,6 +62,7 @@ def create_app(
         reply_topic: the topic to which responders reply, with KAFKA_PREFIX.
         reply_timeout_s: how long a client waits, where route and client say nothing else.
         max_body_bytes: the largest request body that is forwarded.
+        cors_origins: whose web pages may call; none, or ``*`` for any.
     """
     # No static folder: the gateway answers the routes of routes.toml and its own, nothing else.
     app = Flask("gateway", static_folder=None)
@@ -67,6 +70,8 @@ def create_app(
     # out the first bytes as if they were all of it. Exchange compares.
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
     app.before_request(lifecycle.ensure_started)
+    Cors(cors_origins, routes).install(app)
+    app.after_request(echo_request_id)
     exchange = Exchange(
         requester, admission, breakers, reply_topic, reply_timeout_s, max_body_bytes
     )
@@ -76,7 +81,6 @@ def create_app(
             endpoint=f"route-{number}",
             view_func=exchange.view(route),
             methods=list(route.methods),
-            provide_automatic_options=True,
         )
     app.register_blueprint(status_resource(ids, store))
     app.register_blueprint(probes(readiness, lambda: requester.node))

@@ -78,7 +78,7 @@ class Cors:
             response.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED_HEADERS)
         if ANY_ORIGIN not in self._origins:
             # Also where we say nothing: a cache must not give that to an origin that we know.
-            response.vary.add("Origin")
+            response.headers.add("Vary", "Origin")
         return response
 
     def _allowed_origin(self) -> str | None:

@@ -108,12 +108,12 @@ class NotSent(Problem):
     status = 503
     retry_after_s = 1
     meaning = (
-        'Kafka did not take the request. With "sent": "no" it was refused. With "sent": "unknown" it '
-        "may still be appended, and carried out."
+        'Kafka did not take the request. With "sent": "no" it was refused. With "sent": "unknown" '
+        "it may still be appended, and carried out."
     )
     retry = (
-        'With "sent": "no" it is safe to send the request again. With "sent": "unknown" ask the URL '
-        "in Location first, and send it again only if running it twice does no harm."
+        'With "sent": "no" it is safe to send the request again. With "sent": "unknown" ask the '
+        "URL in Location first, and send it again only if running it twice does no harm."
     )
 
 

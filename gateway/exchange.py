@@ -101,7 +101,7 @@ def _response(
     applied = preferences.applied(terms.wait_s, is_pending=reply is None)
     if applied:
         response.headers["Preference-Applied"] = applied
-        response.vary.add("Prefer")
+        response.headers.add("Vary", "Prefer")
     return response
 
 

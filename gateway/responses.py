@@ -7,6 +7,7 @@ from flask import Response, request, url_for
 
 from gateway.errors import Problem, Sent
 from gateway.pages import CONTENT_SECURITY_POLICY, problem_page
+from gateway.trace import REQUEST_ID, request_id
 from replies.contract import CONTENT_TYPE, Reply
 
 logger = logging.getLogger(__name__)
@@ -80,8 +81,18 @@ def page_response(page: str) -> Response:
 def prefers_html() -> bool:
     """Say whether the client would rather have a page than JSON (RFC 9110, section 12.5.1)."""
     accepted = request.accept_mimetypes
-    json_q = max(accepted.quality(kind) for kind in ("application/problem+json", "application/json"))
+    json_q = max(
+        accepted.quality(kind) for kind in ("application/problem+json", "application/json")
+    )
     return accepted.quality("text/html") > json_q
+
+
+def echo_request_id(response: Response) -> Response:
+    """Return *response* with the client's own name for its request, if it gave one."""
+    theirs = request_id(request.headers.get(REQUEST_ID, ""))
+    if theirs is not None:
+        response.headers[REQUEST_ID] = theirs
+    return response
 
 
 def json_response(value: object, status: int, headers: dict[str, str]) -> Response:

@@ -1,4 +1,4 @@
-"""By what a client traces its request, through us, to the responder: W3C Trace Context and an id."""
+"""By what a client traces its request to the responder: W3C Trace Context, and X-Request-ID."""
 
 import re
 

@@ -29,6 +29,7 @@ ROOMS = {
         "gateway/app.py",
         "gateway/bodies.py",
         "gateway/callers.py",
+        "gateway/cors.py",
         "gateway/exchange.py",
         "gateway/probes.py",
         "gateway/problem_pages.py",
