@@ -9,9 +9,11 @@ from werkzeug.exceptions import HTTPException
 from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.cors import Cors
+from gateway.docs import self_description
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
 from gateway.lifecycle import Lifecycle
+from gateway.openapi import describe
 from gateway.probes import probes
 from gateway.problem_pages import problem_pages
 from gateway.readiness import Readiness
@@ -85,6 +87,9 @@ def create_app(
     app.register_blueprint(status_resource(ids, store))
     app.register_blueprint(probes(readiness, lambda: requester.node))
     app.register_blueprint(problem_pages())
+    app.register_blueprint(
+        self_description(describe(routes, reply_timeout_status=requester.reply_timeout_status))
+    )
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(Exception, _our_fault)

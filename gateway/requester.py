@@ -95,7 +95,7 @@ class Requester:
         self._ids = ids
         self._mailbox = mailbox
         self._publisher = publisher
-        self._reply_timeout_status = reply_timeout_status
+        self.reply_timeout_status = reply_timeout_status
 
     @property
     def node(self) -> str:
@@ -176,7 +176,7 @@ class Requester:
     def _timeout(self, ticket: Ticket, sent: Sent) -> ReplyTimeout:
         return ReplyTimeout(
             f"no reply to {ticket.correlation_id} within {ticket.terms.wait_s:g} s",
-            status=self._reply_timeout_status,
+            status=self.reply_timeout_status,
             correlation_id=ticket.correlation_id,
             sent=sent,
         )

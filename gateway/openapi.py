@@ -1,0 +1,301 @@
+"""
+The gateway's description of itself: OpenAPI 3.1, made from the routes.
+
+Whatever status is not listed for a route is the responder's, and so may those be that are: its
+replies have a status of their own.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from gateway.errors import (
+    BadReply,
+    BodyTooLarge,
+    BodyUnreadable,
+    NotSent,
+    Overloaded,
+    Problem,
+    ReplyExpired,
+    ReplyStoreUnavailable,
+    ReplyTimeout,
+    ResponderError,
+    ResponderSilent,
+    ShuttingDown,
+    UnknownReply,
+)
+from gateway.openapi_parts import COMPONENTS, problem_schema
+from gateway.route_table import Route
+
+#: What can happen wherever a request is sent, some of it before the application sees it ...
+_ANYWHERE = (BodyUnreadable, BodyTooLarge, Overloaded, ShuttingDown)
+_ANYWHERE_OF_HTTP = (408, 431, 500)
+#: ... to a request on its way to a responder ...
+_EXCHANGE = (
+    NotSent,
+    ReplyTimeout,
+    ReplyStoreUnavailable,
+    ResponderSilent,
+    BadReply,
+    ResponderError,
+)
+#: ... and to who asks for a reply later.
+_STATUS = (UnknownReply, ReplyExpired, ReplyStoreUnavailable, BadReply, ResponderError)
+
+#: What each converter of a path lets through, as a JSON Schema.
+_CONVERTERS: Mapping[str, dict[str, Any]] = {
+    "string": {"type": "string", "minLength": 1},
+    "path": {"type": "string", "minLength": 1, "description": "May have slashes in it."},
+    "int": {"type": "integer", "minimum": 0},
+    "float": {"type": "number", "minimum": 0},
+    "uuid": {"type": "string", "format": "uuid"},
+}
+_PARAMETER = re.compile(r"<(?:([a-z]+):)?([A-Za-z_][A-Za-z0-9_]*)>")
+#: Header parameters that OpenAPI has ignored, since it describes them elsewhere.
+_DESCRIBED_ELSEWHERE = frozenset({"accept", "authorization", "content-type"})
+
+Described = dict[str, Any]
+
+
+def describe(routes: Sequence[Route], *, reply_timeout_status: int = 503) -> Described:
+    """
+    Return the OpenAPI description of a gateway with these *routes*.
+
+    Args:
+        routes: the routes of routes.toml.
+        reply_timeout_status: the HTTP status of a reply that did not come in time.
+    """
+    described = _Description(reply_timeout_status)
+    for route in routes:
+        described.add_route(route)
+    described.add_own_paths()
+    return described.document()
+
+
+class _Description:
+    """A description in the making."""
+
+    def __init__(self, reply_timeout_status: int) -> None:
+        self._reply_timeout_status = reply_timeout_status
+        self._paths: dict[str, Described] = {}
+        self._templates: dict[str, str] = {}
+        self._schemas: Described = {}
+
+    def document(self) -> Described:
+        return {
+            "openapi": "3.1.1",
+            "info": {
+                "title": "Rendezvous",
+                "version": "1",
+                "summary": "Requests that are answered by services behind Kafka.",
+            },
+            "servers": [{"url": "/"}],
+            "tags": [
+                {"name": "routes", "description": "Answered by the services behind Kafka."},
+                {"name": "gateway", "description": "Answered by the gateway itself."},
+            ],
+            "paths": self._paths,
+            "components": COMPONENTS | {"schemas": COMPONENTS["schemas"] | self._schemas},
+        }
+
+    # Routes
+
+    def add_route(self, route: Route) -> None:
+        template = self._template(route.path)
+        for method in route.methods:
+            operation = self._route_operation(route, method, template)
+            # Of two routes that differ in the kind of a parameter only, the first is shown.
+            self._paths.setdefault(template, {}).setdefault(method.lower(), operation)
+
+    def _template(self, path: str) -> str:
+        """Return *path* as OpenAPI writes it; parameters at one place have one name there."""
+        place = _PARAMETER.sub("<>", path)
+        return self._templates.setdefault(place, _PARAMETER.sub(r"{\2}", path))
+
+    def _route_operation(self, route: Route, method: str, template: str) -> Described:
+        blank = (*_ANYWHERE_OF_HTTP, 404) if "{" in template else _ANYWHERE_OF_HTTP
+        return {
+            "operationId": _operation_id(method, template),
+            "tags": ["routes"],
+            "summary": route.summary or f"{method} {template}",
+            **({"description": route.description} if route.description else {}),
+            "parameters": [*_path_parameters(route, template), *_header_parameters(route)],
+            "requestBody": self._request_body(route, _operation_id("", template)),
+            "responses": {
+                "default": {"$ref": "#/components/responses/reply"},
+                "202": {"$ref": "#/components/responses/pending"},
+                **self._problems((*_ANYWHERE, *_EXCHANGE), blank, replies=True),
+            },
+        }
+
+    def _request_body(self, route: Route, name: str) -> Described:
+        if route.schema is None:
+            return {"description": "Forwarded byte for byte.", "content": {"*/*": {"schema": {}}}}
+        reference = f"#/components/schemas/{name}"
+        self._schemas[name] = _relocated(route.schema.document, reference)
+        return {"required": True, "content": {"application/json": {"schema": {"$ref": reference}}}}
+
+    # Problems
+
+    def _problems(
+        self, kinds: Iterable[type[Problem]], blank: Iterable[int], *, replies: bool = False
+    ) -> Described:
+        """Return one response for each status; with *replies* a reply may have it as well."""
+        names: dict[int, list[str]] = {}
+        for kind in kinds:
+            names.setdefault(self._status_of(kind), []).append(self._schema_of(kind))
+        for status in blank:
+            names.setdefault(status, []).append("about-blank")
+        return {str(status): _problem(status, names[status], replies) for status in sorted(names)}
+
+    def _status_of(self, kind: type[Problem]) -> int:
+        return self._reply_timeout_status if kind is ReplyTimeout else kind.status
+
+    def _schema_of(self, kind: type[Problem]) -> str:
+        self._schemas.setdefault(kind.kind, problem_schema(kind, self._status_of(kind)))
+        return kind.kind
+
+    # What the gateway answers itself
+
+    def add_own_paths(self) -> None:
+        anywhere = self._problems(_ANYWHERE, _ANYWHERE_OF_HTTP)
+        reply = {
+            "default": {"$ref": "#/components/responses/reply"},
+            "202": {"$ref": "#/components/responses/pending"},
+            **self._problems((*_ANYWHERE, *_STATUS), _ANYWHERE_OF_HTTP, replies=True),
+        }
+        correlation_id = [{"$ref": "#/components/parameters/correlation-id"}]
+        self._paths["/replies/{correlation_id}"] = {
+            "get": _own("The reply to a request, with its own status", "getReply", reply)
+            | {"parameters": correlation_id},
+        }
+        self._paths["/livez"] = {
+            "get": _own("Whether the process lives", "getLivez", _json("alive") | anywhere)
+        }
+        not_ready = {"503": {"$ref": "#/components/responses/not-ready"}}
+        self._paths["/readyz"] = {
+            "get": _own(
+                "What is missing for requests to succeed",
+                "getReadyz",
+                _json("readiness") | anywhere | not_ready,
+            )
+        }
+        self._paths["/problems"] = {
+            "get": _own("All types of problems", "getProblems", _TEXT | anywhere)
+        }
+        self._paths["/problems/{kind}"] = {
+            "get": _own(
+                "What a type of problem means, and whether to send the request again",
+                "getProblem",
+                _TEXT | self._problems(_ANYWHERE, (*_ANYWHERE_OF_HTTP, 404)),
+            )
+            | {"parameters": [{"$ref": "#/components/parameters/kind"}]}
+        }
+        self._paths["/openapi.json"] = {
+            "get": _own("This description", "getOpenapi", _json("openapi") | anywhere)
+        }
+        self._paths["/docs"] = {
+            "get": _own("This description, to browse and to try", "getDocs", _PAGE | anywhere)
+        }
+
+
+def _operation_id(method: str, template: str) -> str:
+    words = re.findall("[A-Za-z0-9]+", f"{method.lower()} {template}")
+    return "-".join(words) or "root"
+
+
+def _path_parameters(route: Route, template: str) -> list[Described]:
+    names = re.findall(r"{(.*?)}", template)
+    kinds = [kind or "string" for kind, _ in _PARAMETER.findall(route.path)]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": _CONVERTERS[kind]}
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+
+
+def _header_parameters(route: Route) -> list[Described]:
+    shared = {
+        "prefer": "prefer",
+        "idempotency-key": f"idempotency-key-{route.idempotency}",
+        "x-request-id": "request-id",
+    }
+    parameters: list[Described] = [
+        {"$ref": f"#/components/parameters/{name}"} for name in shared.values()
+    ]
+    for header in dict.fromkeys(name.lower() for name in route.request_headers):
+        if header not in _DESCRIBED_ELSEWHERE | set(shared):
+            parameters.append({"name": header, "in": "header", "schema": {"type": "string"}})
+    return parameters
+
+
+def _problem(status: int, names: Sequence[str], replies: bool) -> Described:
+    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in dict.fromkeys(names)]
+    content: Described = {"application/problem+json": {"schema": {"anyOf": schemas}}}
+    said = ", ".join(name for name in names if name != "about-blank")
+    description = said or HTTPStatus(status).phrase
+    if replies:
+        schemas.append({"description": "The responder's own reply."})
+        content["*/*"] = {"schema": {}}
+        description += "; or the responder's own reply"
+    headers = ["correlation-id", "request-id", "location"]
+    headers += ["retry-after"] if status in (429, 503, 504) else []
+    return {
+        "description": description,
+        "headers": _headers(headers),
+        "content": content,
+    }
+
+
+def _headers(names: Iterable[str]) -> Described:
+    titles = {
+        "correlation-id": "X-Correlation-ID",
+        "request-id": "X-Request-ID",
+        "location": "Location",
+        "retry-after": "Retry-After",
+    }
+    return {titles[name]: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _own(summary: str, operation_id: str, responses: Described) -> Described:
+    return {
+        "operationId": operation_id,
+        "tags": ["gateway"],
+        "summary": summary,
+        "responses": responses,
+    }
+
+
+def _json(schema: str) -> Described:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"200": {"description": "OK", "content": content}}
+
+
+_PAGE: Described = {
+    "200": {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
+}
+_TEXT: Described = {
+    "200": {
+        "description": "In words",
+        "content": {
+            "text/plain": {"schema": {"type": "string"}},
+            "text/html": {"schema": {"type": "string"}},
+        },
+    }
+}
+
+
+def _relocated(schema: Any, place: str) -> Any:
+    """Return *schema* with its references to itself as they are at *place* in the description."""
+    if isinstance(schema, list):
+        return [_relocated(item, place) for item in schema]
+    if not isinstance(schema, dict) or "$id" in schema:
+        return schema
+    return {
+        name: place + value[1:]
+        if name == "$ref" and isinstance(value, str) and re.match("#(/|$)", value)
+        else value
+        if name in ("const", "default", "enum", "examples")
+        else _relocated(value, place)
+        for name, value in schema.items()
+    }
