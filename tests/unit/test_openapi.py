@@ -6,7 +6,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.openapi import describe
-from gateway.route_table import METHODS, Route
+from gateway.route_faults import METHODS
+from gateway.route_table import Route
 from gateway.schema import BodySchema
 
 ORDER = {
