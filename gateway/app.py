@@ -13,6 +13,7 @@ from gateway.docs import self_description
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
 from gateway.lifecycle import Lifecycle
+from gateway.long_polls import LongPolls
 from gateway.openapi import describe
 from gateway.probes import probes
 from gateway.problem_pages import problem_pages
@@ -84,7 +85,8 @@ def create_app(
             view_func=exchange.view(route),
             methods=list(route.methods),
         )
-    app.register_blueprint(status_resource(ids, store))
+    polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
+    app.register_blueprint(status_resource(ids, store, polls))
     app.register_blueprint(probes(readiness, lambda: requester.node))
     app.register_blueprint(problem_pages())
     app.register_blueprint(

@@ -14,6 +14,8 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── InvalidBody            a body that does not fit the schema of its route
 ├── BodyUnreadable         a body that breaks off, or whose framing is broken
 ├── ReplyExpired           the reply, or the wait for it, is over
+├── RequestCancelled       its client does not want it any more
+├── AlreadyAnswered        too late to cancel it: there is a reply
 ├── UnknownReply           no gateway of this deployment issued that id
 └── HttpProblem            what HTTP itself forbids: unknown route, wrong method ...
 """
@@ -268,6 +270,30 @@ class ReplyExpired(Problem):
     retry = "There is nothing to be had here any more."
 
 
+class RequestCancelled(Problem):
+    """What is answered to a request that its client has cancelled."""
+
+    kind = "request-cancelled"
+    title = "Request Cancelled"
+    status = 410
+    meaning = (
+        "The request was cancelled (DELETE on its status URL) before there was a reply. It may "
+        "have been carried out all the same: one that has begun is not stopped. Its reply, should "
+        "one come, is not kept."
+    )
+    retry = "Only if running it twice does no harm."
+
+
+class AlreadyAnswered(Problem):
+    """Raised when a request is cancelled to which there is a reply."""
+
+    kind = "already-answered"
+    title = "Already Answered"
+    status = 409
+    meaning = "The request cannot be cancelled any more: it has been answered."
+    retry = "That would change nothing. The URL in Location answers with the reply."
+
+
 class UnknownReply(Problem):
     """Raised for an id that no gateway of this deployment issued."""
 
@@ -320,6 +346,8 @@ DOCUMENTED: dict[str, type[Problem]] = {
         InvalidBody,
         BodyUnreadable,
         ReplyExpired,
+        RequestCancelled,
+        AlreadyAnswered,
         UnknownReply,
     )
 }

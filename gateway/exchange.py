@@ -8,7 +8,8 @@ from gateway.admission import Admission
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
 from gateway.callers import current_client
-from gateway.errors import InvalidBody
+from gateway.cancellation import is_cancellation
+from gateway.errors import InvalidBody, ReplyTimeout
 from gateway.preferences import Preferences
 from gateway.requester import Requester, Terms, Ticket
 from gateway.responses import as_text, header_text, pending_response, reply_response
@@ -55,9 +56,12 @@ class Exchange:
                 preferences = Preferences.parse(request.headers.getlist("Prefer"))
                 terms = self._terms(route, preferences)
                 ticket = self._requester.issue(terms)
-                reply = self._exchange(
-                    route, ticket, self._request(route, ticket, body, parameters)
-                )
+                published = self._request(route, ticket, body, parameters)
+                try:
+                    reply = self._exchange(route, ticket, published)
+                except ReplyTimeout as problem:
+                    problem.headers |= _applied(preferences, terms, is_pending=False)
+                    raise
             return _response(route, ticket.correlation_id, reply, preferences, terms)
 
         return exchange
@@ -86,7 +90,7 @@ class Exchange:
         with self._breakers.admit(route.topic) as passage:
             passage.hurried = ticket.terms.wait_s < route.wait_s(self._reply_timeout_s)
             reply = self._requester.exchange(ticket, new_request)
-            passage.pending = reply is None
+            passage.pending = reply is None or is_cancellation(reply)
             return reply
 
     def _request(
@@ -118,11 +122,13 @@ def _response(
         response = pending_response(correlation_id)
     else:
         response = reply_response(reply, route.response_headers)
-    applied = preferences.applied(terms.wait_s, is_pending=reply is None)
-    if applied:
-        response.headers["Preference-Applied"] = applied
-        response.headers.add("Vary", "Prefer")
+    response.headers.extend(_applied(preferences, terms, is_pending=reply is None))
     return response
+
+
+def _applied(preferences: Preferences, terms: Terms, *, is_pending: bool) -> dict[str, str]:
+    applied = preferences.applied(terms.wait_s, is_pending)
+    return {"Preference-Applied": applied, "Vary": "Prefer"} if applied else {}
 
 
 def _allowed_headers(route: Route) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """One request, from its publication to its reply: register, publish, wait, under one deadline."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.errors import (
@@ -20,6 +21,8 @@ from replies.errors import StoreUnavailable
 
 #: The share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5
+#: How soon whoever waits again notices that it should not.
+GIVE_UP_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +139,39 @@ class Requester:
                 if reply is None and ticket.terms.respond_async:
                     publication.wait(ticket.deadline.remaining_s())
                     reply = waiter.wait(0)
+                acknowledged = publication.acknowledged  # read once: it may still come
             except PublishTooLarge as error:
                 raise BodyTooLarge(
                     str(error), correlation_id=correlation_id, sent=Sent.NO
                 ) from error
             except PublishRefused as error:
                 raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
-        if reply is None and ticket.terms.respond_async and publication.acknowledged:
+        if reply is None and ticket.terms.respond_async and acknowledged:
             return None
-        return usable(reply or self._last_look(ticket, publication))
+        return usable(reply or self._last_look(ticket, publication, acknowledged))
+
+    def wait_again(
+        self, correlation_id: str, timeout_s: float, gives_up: Callable[[], bool]
+    ) -> Reply | None:
+        """
+        Return the reply to a request of any gateway process when it comes within *timeout_s*.
+
+        Args:
+            gives_up: asked now and then whether to wait no longer.
+
+        Raises:
+            NotSent: when the request turns out to be refused.
+        """
+        deadline = Deadline.after(timeout_s)
+        with self._mailbox.expecting(correlation_id) as waiter:
+            try:
+                while (left_s := deadline.remaining_s()) > 0 and not gives_up():
+                    reply = waiter.wait(min(left_s, GIVE_UP_PAUSE_S))
+                    if reply is not None:
+                        return reply
+            except PublishRefused as error:
+                raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
+        return None
 
     def _publish(self, request: Request, deadline: Deadline) -> Publication:
         return self._publisher.publish(
@@ -153,15 +180,18 @@ class Requester:
             lambda refused: self._mailbox.settle(request.correlation_id, refused),
         )
 
-    def _last_look(self, ticket: Ticket, publication: Publication) -> Reply:
+    def _last_look(self, ticket: Ticket, publication: Publication, acknowledged: bool) -> Reply:
         """Return the reply that came at the last moment, or raise the right ending."""
         correlation_id = ticket.correlation_id
-        sent = Sent.YES if publication.acknowledged else Sent.UNKNOWN
+        sent = Sent.YES if acknowledged else Sent.UNKNOWN
         reply = self._look(correlation_id, sent)
         if reply is not None:
             return reply
-        if publication.trouble is not None:
-            raise NotSent(publication.trouble, correlation_id=correlation_id, sent=sent)
+        trouble = publication.trouble
+        if trouble is None and ticket.terms.respond_async:
+            trouble = f"the broker did not acknowledge it within {ticket.terms.deadline_s:g} s"
+        if trouble is not None:
+            raise NotSent(trouble, correlation_id=correlation_id, sent=sent)
         raise self._timeout(ticket, sent)
 
     def _look(self, correlation_id: str, sent: Sent) -> Reply | None:
