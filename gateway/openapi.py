@@ -8,18 +8,22 @@ replies have a status of their own.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
+from itertools import count
 from typing import Any
 
 from gateway.errors import (
+    AlreadyAnswered,
     BadReply,
     BodyTooLarge,
     BodyUnreadable,
+    InvalidBody,
     NotSent,
     Overloaded,
     Problem,
     ReplyExpired,
     ReplyStoreUnavailable,
     ReplyTimeout,
+    RequestCancelled,
     ResponderError,
     ResponderSilent,
     ShuttingDown,
@@ -39,9 +43,12 @@ _EXCHANGE = (
     ResponderSilent,
     BadReply,
     ResponderError,
+    RequestCancelled,
 )
-#: ... and to who asks for a reply later.
-_STATUS = (UnknownReply, ReplyExpired, ReplyStoreUnavailable, BadReply, ResponderError)
+#: ... to who asks for a reply later, and to who does not want it any more.
+_STATUS = (UnknownReply, ReplyExpired, ReplyStoreUnavailable)
+_FETCH = (*_STATUS, BadReply, ResponderError, RequestCancelled)
+_CANCEL = (*_STATUS, AlreadyAnswered)
 
 #: What each converter of a path lets through, as a JSON Schema.
 _CONVERTERS: Mapping[str, dict[str, Any]] = {
@@ -81,6 +88,7 @@ class _Description:
         self._paths: dict[str, Described] = {}
         self._templates: dict[str, str] = {}
         self._schemas: Described = {}
+        self._names: set[str] = set()
 
     def document(self) -> Described:
         return {
@@ -115,23 +123,33 @@ class _Description:
 
     def _route_operation(self, route: Route, method: str, template: str) -> Described:
         blank = (*_ANYWHERE_OF_HTTP, 404) if "{" in template else _ANYWHERE_OF_HTTP
+        kinds = (*_ANYWHERE, *_EXCHANGE, *_asked_of(route))
         return {
-            "operationId": _operation_id(method, template),
+            "operationId": self._name(f"{method.lower()} {template}"),
             "tags": ["routes"],
             "summary": route.summary or f"{method} {template}",
             **({"description": route.description} if route.description else {}),
             "parameters": [*_path_parameters(route, template), *_header_parameters(route)],
-            "requestBody": self._request_body(route, _operation_id("", template)),
+            "requestBody": self._request_body(route),
             "responses": {
                 "default": {"$ref": "#/components/responses/reply"},
                 "202": {"$ref": "#/components/responses/pending"},
-                **self._problems((*_ANYWHERE, *_EXCHANGE), blank, replies=True),
+                **self._problems(kinds, blank, replies=True),
             },
         }
 
-    def _request_body(self, route: Route, name: str) -> Described:
+    def _name(self, said: str) -> str:
+        """Return a name made of the words in *said*, and another one each time."""
+        words = "-".join(re.findall("[A-Za-z0-9]+", said))
+        names = (words if number == 1 else f"{words}-{number}" for number in count(1))
+        name = next(name for name in names if name not in self._names)
+        self._names.add(name)
+        return name
+
+    def _request_body(self, route: Route) -> Described:
         if route.schema is None:
             return {"description": "Forwarded byte for byte.", "content": {"*/*": {"schema": {}}}}
+        name = self._name(f"body of {route.path}")
         reference = f"#/components/schemas/{name}"
         self._schemas[name] = _relocated(route.schema.document, reference)
         return {"required": True, "content": {"application/json": {"schema": {"$ref": reference}}}}
@@ -143,11 +161,16 @@ class _Description:
     ) -> Described:
         """Return one response for each status; with *replies* a reply may have it as well."""
         names: dict[int, list[str]] = {}
+        kinds = tuple(kinds)
+        of_exchange = not set(kinds) <= set(_ANYWHERE)
         for kind in kinds:
             names.setdefault(self._status_of(kind), []).append(self._schema_of(kind))
         for status in blank:
             names.setdefault(status, []).append("about-blank")
-        return {str(status): _problem(status, names[status], replies) for status in sorted(names)}
+        return {
+            str(status): _problem(status, names[status], of_exchange, replies)
+            for status in sorted(names)
+        }
 
     def _status_of(self, kind: type[Problem]) -> int:
         return self._reply_timeout_status if kind is ReplyTimeout else kind.status
@@ -159,17 +182,8 @@ class _Description:
     # What the gateway answers itself
 
     def add_own_paths(self) -> None:
+        self._add_replies()
         anywhere = self._problems(_ANYWHERE, _ANYWHERE_OF_HTTP)
-        reply = {
-            "default": {"$ref": "#/components/responses/reply"},
-            "202": {"$ref": "#/components/responses/pending"},
-            **self._problems((*_ANYWHERE, *_STATUS), _ANYWHERE_OF_HTTP, replies=True),
-        }
-        correlation_id = [{"$ref": "#/components/parameters/correlation-id"}]
-        self._paths["/replies/{correlation_id}"] = {
-            "get": _own("The reply to a request, with its own status", "getReply", reply)
-            | {"parameters": correlation_id},
-        }
         self._paths["/livez"] = {
             "get": _own("Whether the process lives", "getLivez", _json("alive") | anywhere)
         }
@@ -199,10 +213,29 @@ class _Description:
             "get": _own("This description, to browse and to try", "getDocs", _PAGE | anywhere)
         }
 
+    def _add_replies(self) -> None:
+        fetched = {
+            "default": {"$ref": "#/components/responses/reply"},
+            "202": {"$ref": "#/components/responses/pending"},
+            "304": {"description": "The client has it; or the responder's own reply."},
+            **self._problems((*_ANYWHERE, *_FETCH), _ANYWHERE_OF_HTTP, replies=True),
+        }
+        cancelled = {
+            "204": {"description": "Cancelled: whoever asks for the reply is told so."},
+            **self._problems((*_ANYWHERE, *_CANCEL), _ANYWHERE_OF_HTTP),
+        }
+        shared = ("correlation-id", "request-id")
+        self._paths["/replies/{correlation_id}"] = {
+            "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in shared],
+            "get": _own("The reply to a request, with its own status", "getReply", fetched)
+            | {"parameters": [{"$ref": "#/components/parameters/prefer"}]},
+            "delete": _own("Cancel a request", "cancelRequest", cancelled),
+        }
 
-def _operation_id(method: str, template: str) -> str:
-    words = re.findall("[A-Za-z0-9]+", f"{method.lower()} {template}")
-    return "-".join(words) or "root"
+
+def _asked_of(route: Route) -> tuple[type[Problem], ...]:
+    """Return the problems of requests that are not what *route* asks for."""
+    return () if route.schema is None else (InvalidBody,)
 
 
 def _path_parameters(route: Route, template: str) -> list[Described]:
@@ -229,7 +262,7 @@ def _header_parameters(route: Route) -> list[Described]:
     return parameters
 
 
-def _problem(status: int, names: Sequence[str], replies: bool) -> Described:
+def _problem(status: int, names: Sequence[str], of_exchange: bool, replies: bool) -> Described:
     schemas = [{"$ref": f"#/components/schemas/{name}"} for name in dict.fromkeys(names)]
     content: Described = {"application/problem+json": {"schema": {"anyOf": schemas}}}
     said = ", ".join(name for name in names if name != "about-blank")
@@ -238,23 +271,14 @@ def _problem(status: int, names: Sequence[str], replies: bool) -> Described:
         schemas.append({"description": "The responder's own reply."})
         content["*/*"] = {"schema": {}}
         description += "; or the responder's own reply"
-    headers = ["correlation-id", "request-id", "location"]
-    headers += ["retry-after"] if status in (429, 503, 504) else []
+    headers = ["X-Request-ID"]
+    headers += ["X-Correlation-ID", "Location"] if of_exchange else []
+    headers += ["Retry-After"] if status in (429, 503, 504) else []
     return {
         "description": description,
-        "headers": _headers(headers),
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
         "content": content,
     }
-
-
-def _headers(names: Iterable[str]) -> Described:
-    titles = {
-        "correlation-id": "X-Correlation-ID",
-        "request-id": "X-Request-ID",
-        "location": "Location",
-        "retry-after": "Retry-After",
-    }
-    return {titles[name]: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _own(summary: str, operation_id: str, responses: Described) -> Described:
@@ -286,16 +310,27 @@ _TEXT: Described = {
 
 
 def _relocated(schema: Any, place: str) -> Any:
-    """Return *schema* with its references to itself as they are at *place* in the description."""
-    if isinstance(schema, list):
-        return [_relocated(item, place) for item in schema]
-    if not isinstance(schema, dict) or "$id" in schema:
+    """
+    Return *schema* with its references to itself as they are at *place* in the description.
+
+    Its own ``$id`` goes, since few readers of descriptions look for one.
+    """
+    if not isinstance(schema, dict):
         return schema
-    return {
-        name: place + value[1:]
-        if name == "$ref" and isinstance(value, str) and re.match("#(/|$)", value)
-        else value
-        if name in ("const", "default", "enum", "examples")
-        else _relocated(value, place)
-        for name, value in schema.items()
-    }
+    own_id = str(schema.get("$id", ""))
+    bare = {name: value for name, value in schema.items() if name != "$id"}
+
+    def moved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [moved(item) for item in part]
+        return {n: moved_member(n, v) for n, v in part.items()} if isinstance(part, dict) else part
+
+    def moved_member(name: str, value: Any) -> Any:
+        if name in ("const", "default", "enum", "examples"):
+            return value
+        if name != "$ref" or not isinstance(value, str):
+            return moved(value)
+        fragment = value.removeprefix(own_id)
+        return place + fragment[1:] if re.match("$|#(/|$)", fragment) else value
+
+    return moved(bare)

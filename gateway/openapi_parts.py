@@ -26,13 +26,15 @@ def _parameter(name: str, description: str, **more: Any) -> dict[str, Any]:
 
 
 _HEADERS = {
-    "correlation-id": _header("The id of the exchange, made by the gateway."),
-    "request-id": _header("The request's X-Request-ID, if it was a token of at most 200 letters."),
-    "location": _header(
+    "X-Correlation-ID": _header("The id of the exchange, made by the gateway."),
+    "X-Request-ID": _header(
+        "The request's X-Request-ID, if it was a token of at most 200 letters."
+    ),
+    "Location": _header(
         "Where to ask for the reply; or what the responder says.", format="uri-reference"
     ),
-    "retry-after": _header("Seconds until it makes sense to ask again."),
-    "preference-applied": _header("Which preferences were followed (RFC 7240)."),
+    "Retry-After": _header("Seconds until it makes sense to ask again."),
+    "Preference-Applied": _header("Which preferences were followed (RFC 7240)."),
 }
 
 _IDEMPOTENCY_KEY = (
@@ -93,6 +95,15 @@ _SCHEMAS = {
             },
             "correlation_id": _STRING,
             "status_url": _STATUS_URL | {"description": "Where to ask for the reply."},
+            "faults": {
+                "type": "array",
+                "description": "What is wrong with the body, and where (JSON pointers).",
+                "items": {
+                    "type": "object",
+                    "required": ["path", "fault"],
+                    "properties": {"path": _STRING, "fault": _STRING},
+                },
+            },
         },
     },
     "about-blank": {
@@ -135,20 +146,20 @@ _RESPONSES = {
     "reply": {
         "description": "The responder's reply: its own status, headers and body.",
         "headers": {
-            "X-Correlation-ID": _HEADERS["correlation-id"] | {"required": True},
-            "X-Request-ID": {"$ref": "#/components/headers/request-id"},
-            "Preference-Applied": {"$ref": "#/components/headers/preference-applied"},
+            "X-Correlation-ID": _HEADERS["X-Correlation-ID"] | {"required": True},
+            "X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"},
+            "Preference-Applied": {"$ref": "#/components/headers/Preference-Applied"},
         },
         "content": {"*/*": {"schema": {}}},
     },
     "pending": {
         "description": "The request is sent, and there is no reply yet; or the responder's reply.",
         "headers": {
-            "X-Correlation-ID": _HEADERS["correlation-id"] | {"required": True},
-            "X-Request-ID": {"$ref": "#/components/headers/request-id"},
-            "Location": {"$ref": "#/components/headers/location"},
-            "Retry-After": {"$ref": "#/components/headers/retry-after"},
-            "Preference-Applied": {"$ref": "#/components/headers/preference-applied"},
+            "X-Correlation-ID": _HEADERS["X-Correlation-ID"] | {"required": True},
+            "X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"},
+            "Location": {"$ref": "#/components/headers/Location"},
+            "Retry-After": {"$ref": "#/components/headers/Retry-After"},
+            "Preference-Applied": {"$ref": "#/components/headers/Preference-Applied"},
         },
         "content": {
             "application/json": {

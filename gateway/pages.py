@@ -9,6 +9,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from html import escape
+from typing import Any
 
 from gateway.errors import Problem
 
@@ -37,7 +38,7 @@ def problem_page(problem: Problem) -> str:
         "Send it again as it is?": "that is safe" if members["retryable"] else "no",
         "Correlation id": str(members.get("correlation_id", "")),
     }
-    lines = [f"<p>{escape(str(members['detail']))}</p>", _facts(facts)]
+    lines = [f"<p>{escape(str(members['detail']))}</p>", *_faults(members), _facts(facts)]
     if "status_url" in members:
         lines.append(f"<p>{_link(str(members['status_url']), 'Ask for the reply')}</p>")
     if kind != "about:blank":
@@ -88,6 +89,12 @@ def _page(title: str, lines: Iterable[str]) -> str:
             "",
         ]
     )
+
+
+def _faults(members: dict[str, Any]) -> list[str]:
+    faults = members.get("faults", [])
+    items = (f"<li>{escape(fault['path'])} {escape(fault['fault'])}</li>" for fault in faults)
+    return [f"<ul>{''.join(items)}</ul>"] if faults else []
 
 
 def _facts(facts: dict[str, str]) -> str:

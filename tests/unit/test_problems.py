@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import DOCUMENTED, HttpProblem, Overloaded, Problem, ReplyTimeout, Sent
+from gateway.errors import (
+    DOCUMENTED,
+    HttpProblem,
+    InvalidBody,
+    Overloaded,
+    Problem,
+    ReplyTimeout,
+    Sent,
+)
 from gateway.pages import CONTENT_SECURITY_POLICY, kind_page, kinds_page, problem_page
 from gateway.refusal import refusal
 from tests.strategies import pointed_texts
@@ -25,6 +33,8 @@ def client(new_app):
 
 def happened(kind, sent):
     """Return a problem of *kind*, *sent* or not."""
+    if issubclass(kind, InvalidBody):
+        return kind("it happened", [{"path": "/a", "fault": "wrong"}])
     if issubclass(kind, ReplyTimeout):
         return kind("it happened", status=503, correlation_id="id", sent=sent)
     return kind("it happened", sent=sent)
@@ -33,7 +43,9 @@ def happened(kind, sent):
 # Whether to send it again
 
 
-@pytest.mark.parametrize("kind", DOCUMENTED.values(), ids=DOCUMENTED)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in DOCUMENTED.values() if not issubclass(kind, InvalidBody)]
+)
 @pytest.mark.parametrize("sent", [Sent.YES, Sent.UNKNOWN])
 def test_what_may_have_been_sent_is_never_to_be_sent_again_as_it_is(kind, sent):
     assert happened(kind, sent).body()["retryable"] is False
@@ -180,6 +192,16 @@ def test_nothing_that_a_client_says_becomes_markup(title, detail, correlation_id
 
 def as_read(text):
     return re.sub(r"\s+", " ", text.replace("\x00", "")).strip()
+
+
+@given(hostile, hostile)
+def test_the_faults_of_a_body_are_listed_and_are_no_markup(path, fault):
+    page = Tags(problem_page(InvalidBody("it does not fit", [{"path": path, "fault": fault}])))
+
+    assert page.tags <= {
+        "html", "meta", "title", "style", "h1", "dl", "dt", "dd", "p", "a", "ul", "li"
+    }  # fmt: skip
+    assert as_read(f"{path} {fault}") in as_read(page.text)
 
 
 def test_a_path_that_is_markup_is_text_on_the_page(client):
