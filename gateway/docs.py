@@ -21,6 +21,7 @@ window.addEventListener("load", () => {
     deepLinking: true,
     tryItOutEnabled: true,
     validatorUrl: null,
+    defaultModelsExpandDepth: 0,
   });
 });
 """

@@ -35,7 +35,7 @@ class Sent(StrEnum):
 
 
 #: Statuses that speak of the moment rather than of the request.
-_OF_THE_MOMENT = frozenset(
+OF_THE_MOMENT = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -83,7 +83,7 @@ class Problem(Exception):
     @property
     def retryable(self) -> bool:
         """Whether it is safe, and makes sense, to send the same request again as it is."""
-        return self.sent not in (Sent.YES, Sent.UNKNOWN) and self.status in _OF_THE_MOMENT
+        return self.sent not in (Sent.YES, Sent.UNKNOWN) and self.status in OF_THE_MOMENT
 
     def body(self) -> dict[str, Any]:
         """Return the members of the problem details."""

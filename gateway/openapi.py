@@ -29,7 +29,7 @@ from gateway.errors import (
     ShuttingDown,
     UnknownReply,
 )
-from gateway.openapi_parts import COMPONENTS, problem_schema
+from gateway.openapi_parts import COMPONENTS, DESCRIPTION, problem_example, problem_schema
 from gateway.route_table import Route
 
 #: What can happen wherever a request is sent, some of it before the application sees it ...
@@ -88,6 +88,7 @@ class _Description:
         self._paths: dict[str, Described] = {}
         self._templates: dict[str, str] = {}
         self._schemas: Described = {}
+        self._examples: Described = {}
         self._names: set[str] = set()
 
     def document(self) -> Described:
@@ -97,6 +98,7 @@ class _Description:
                 "title": "Rendezvous",
                 "version": "1",
                 "summary": "Requests that are answered by services behind Kafka.",
+                "description": DESCRIPTION,
             },
             "servers": [{"url": "/"}],
             "tags": [
@@ -104,7 +106,8 @@ class _Description:
                 {"name": "gateway", "description": "Answered by the gateway itself."},
             ],
             "paths": self._paths,
-            "components": COMPONENTS | {"schemas": COMPONENTS["schemas"] | self._schemas},
+            "components": COMPONENTS
+            | {"examples": self._examples, "schemas": COMPONENTS["schemas"] | self._schemas},
         }
 
     # Routes
@@ -148,7 +151,9 @@ class _Description:
 
     def _request_body(self, route: Route) -> Described:
         if route.schema is None:
-            return {"description": "Forwarded byte for byte.", "content": {"*/*": {"schema": {}}}}
+            # JSON first: it is what pages offer to those who try it.
+            content: Described = {"application/json": {"schema": {}}, "*/*": {"schema": {}}}
+            return {"description": "Forwarded byte for byte.", "content": content}
         name = self._name(f"body of {route.path}")
         reference = f"#/components/schemas/{name}"
         self._schemas[name] = _relocated(route.schema.document, reference)
@@ -176,7 +181,9 @@ class _Description:
         return self._reply_timeout_status if kind is ReplyTimeout else kind.status
 
     def _schema_of(self, kind: type[Problem]) -> str:
-        self._schemas.setdefault(kind.kind, problem_schema(kind, self._status_of(kind)))
+        status = self._status_of(kind)
+        self._schemas.setdefault(kind.kind, problem_schema(kind, status))
+        self._examples.setdefault(kind.kind, problem_example(kind, status))
         return kind.kind
 
     # What the gateway answers itself
@@ -264,15 +271,19 @@ def _header_parameters(route: Route) -> list[Described]:
 
 def _problem(status: int, names: Sequence[str], of_exchange: bool, replies: bool) -> Described:
     schemas = [{"$ref": f"#/components/schemas/{name}"} for name in dict.fromkeys(names)]
-    content: Described = {"application/problem+json": {"schema": {"anyOf": schemas}}}
+    examples = {name: {"$ref": f"#/components/examples/{name}"} for name in names}
+    examples.pop("about-blank", None)
+    content: Described = {
+        "application/problem+json": {"schema": {"anyOf": schemas}}
+        | ({"examples": examples} if examples else {})
+    }
     said = ", ".join(name for name in names if name != "about-blank")
     description = said or HTTPStatus(status).phrase
     if replies:
         schemas.append({"description": "The responder's own reply."})
         content["*/*"] = {"schema": {}}
         description += "; or the responder's own reply"
-    headers = ["X-Request-ID"]
-    headers += ["X-Correlation-ID", "Location"] if of_exchange else []
+    headers = ["X-Correlation-ID", "Location"] if of_exchange else []
     headers += ["Retry-After"] if status in (429, 503, 504) else []
     return {
         "description": description,

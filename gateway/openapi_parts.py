@@ -2,8 +2,14 @@
 
 from typing import Any
 
-from gateway.errors import DOCUMENTED, Problem, Sent
+from gateway.errors import DOCUMENTED, OF_THE_MOMENT, Problem, ReplyTimeout, Sent
 
+DESCRIPTION = (
+    "Errors are problem details (RFC 9457); who prefers `text/html` gets a page. `type` is a page "
+    "that explains them, and `retryable` says whether it is safe to send the same request again as "
+    "it is. A responder may answer with any status of its own. `X-Request-ID` comes back on every "
+    "response."
+)
 _STRING: dict[str, Any] = {"type": "string"}
 
 
@@ -17,6 +23,18 @@ def problem_schema(kind: type[Problem], status: int) -> dict[str, Any]:
     }
 
 
+def problem_example(kind: type[Problem], status: int) -> dict[str, Any]:
+    """Return an example of the problem details of one *kind*, answered with *status*."""
+    value = {
+        "type": kind.type_path(),
+        "title": kind.title,
+        "status": status,
+        "detail": "what happened, and what to do next",
+        "retryable": status in OF_THE_MOMENT and kind is not ReplyTimeout,
+    }
+    return {"summary": kind.title, "value": value}
+
+
 def _header(description: str, **schema: Any) -> dict[str, Any]:
     return {"description": description, "schema": _STRING | schema}
 
@@ -27,9 +45,6 @@ def _parameter(name: str, description: str, **more: Any) -> dict[str, Any]:
 
 _HEADERS = {
     "X-Correlation-ID": _header("The id of the exchange, made by the gateway."),
-    "X-Request-ID": _header(
-        "The request's X-Request-ID, if it was a token of at most 200 letters."
-    ),
     "Location": _header(
         "Where to ask for the reply; or what the responder says.", format="uri-reference"
     ),
@@ -45,7 +60,6 @@ _PARAMETERS = {
         "Prefer",
         "`wait=<seconds>`: how long to wait for the reply. `respond-async`: answer 202 when there "
         "is none by then. What cannot be understood is ignored (RFC 7240).",
-        examples={"wait": {"value": "wait=10"}, "async": {"value": "respond-async, wait=2"}},
     ),
     "idempotency-key-optional": _parameter("Idempotency-Key", _IDEMPOTENCY_KEY),
     "idempotency-key-required": _parameter("Idempotency-Key", _IDEMPOTENCY_KEY, required=True),
@@ -147,7 +161,6 @@ _RESPONSES = {
         "description": "The responder's reply: its own status, headers and body.",
         "headers": {
             "X-Correlation-ID": _HEADERS["X-Correlation-ID"] | {"required": True},
-            "X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"},
             "Preference-Applied": {"$ref": "#/components/headers/Preference-Applied"},
         },
         "content": {"*/*": {"schema": {}}},
@@ -156,7 +169,6 @@ _RESPONSES = {
         "description": "The request is sent, and there is no reply yet; or the responder's reply.",
         "headers": {
             "X-Correlation-ID": _HEADERS["X-Correlation-ID"] | {"required": True},
-            "X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"},
             "Location": {"$ref": "#/components/headers/Location"},
             "Retry-After": {"$ref": "#/components/headers/Retry-After"},
             "Preference-Applied": {"$ref": "#/components/headers/Preference-Applied"},

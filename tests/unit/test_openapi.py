@@ -101,7 +101,7 @@ def test_what_is_not_required_is_not_called_so(described):
 
     assert not any(p.get("required") for p in parameters_of(described, operation))
     assert not operation["requestBody"].get("required")
-    assert list(operation["requestBody"]["content"]) == ["*/*"]
+    assert list(operation["requestBody"]["content"]) == ["application/json", "*/*"]
 
 
 def test_a_schema_finds_its_own_parts_in_the_description(described):
