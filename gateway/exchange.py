@@ -8,6 +8,7 @@ from gateway.admission import Admission
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
 from gateway.callers import current_client
+from gateway.errors import InvalidBody
 from gateway.preferences import Preferences
 from gateway.requester import Requester, Terms, Ticket
 from gateway.responses import as_text, header_text, pending_response, reply_response
@@ -50,20 +51,32 @@ class Exchange:
 
         def exchange(**parameters: object) -> Response:
             with self._admission.admit():
-                body = read_body(self._max_body_bytes, "MAX_BODY_BYTES")
+                body = self._body(route)
                 preferences = Preferences.parse(request.headers.getlist("Prefer"))
                 terms = self._terms(route, preferences)
                 ticket = self._requester.issue(terms)
                 reply = self._exchange(
                     route, ticket, self._request(route, ticket, body, parameters)
                 )
-            return _response(ticket.correlation_id, reply, preferences, terms)
+            return _response(route, ticket.correlation_id, reply, preferences, terms)
 
         return exchange
 
+    def _body(self, route: Route) -> bytes:
+        if route.max_body_bytes is None:
+            body = read_body(self._max_body_bytes, "MAX_BODY_BYTES")
+        else:
+            body = read_body(route.max_body_bytes, f"the route {route.path}")
+        faults = [] if route.schema is None else route.schema.faults(body)
+        if faults:
+            raise InvalidBody(
+                f"the body does not fit the schema of {route.path}: see faults", faults
+            )
+        return body
+
     def _terms(self, route: Route, preferences: Preferences) -> Terms:
-        usual_s = route.timeout_s or self._reply_timeout_s
-        longest_s = route.max_timeout_s or usual_s
+        usual_s = route.wait_s(self._reply_timeout_s)
+        longest_s = route.longest_wait_s(self._reply_timeout_s)
         wait_s = preferences.wait_within_s(usual_s, longest_s)
         # Who does not wait leaves the responder as much time as it can have.
         deadline_s = longest_s if preferences.respond_async else wait_s
@@ -71,7 +84,7 @@ class Exchange:
 
     def _exchange(self, route: Route, ticket: Ticket, new_request: Request) -> Reply | None:
         with self._breakers.admit(route.topic) as passage:
-            passage.hurried = ticket.terms.wait_s < (route.timeout_s or self._reply_timeout_s)
+            passage.hurried = ticket.terms.wait_s < route.wait_s(self._reply_timeout_s)
             reply = self._requester.exchange(ticket, new_request)
             passage.pending = reply is None
             return reply
@@ -95,9 +108,16 @@ class Exchange:
 
 
 def _response(
-    correlation_id: str, reply: Reply | None, preferences: Preferences, terms: Terms
+    route: Route,
+    correlation_id: str,
+    reply: Reply | None,
+    preferences: Preferences,
+    terms: Terms,
 ) -> Response:
-    response = pending_response(correlation_id) if reply is None else reply_response(reply)
+    if reply is None:
+        response = pending_response(correlation_id)
+    else:
+        response = reply_response(reply, route.response_headers)
     applied = preferences.applied(terms.wait_s, is_pending=reply is None)
     if applied:
         response.headers["Preference-Applied"] = applied
