@@ -1,6 +1,7 @@
 """HTTP to request, reply to HTTP, over the routes of routes.toml. Knows no Kafka and no Redis."""
 
 from collections.abc import Callable
+from functools import partial
 
 from flask import Response, request
 
@@ -8,6 +9,8 @@ from gateway.admission import Admission
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
 from gateway.callers import current_client
+from gateway.idempotency import KEY_HEADER, REPLAYED_HEADER, claim_name, key_of
+from gateway.once import Answer, Once
 from gateway.preferences import Preferences
 from gateway.requester import Requester, Terms, Ticket
 from gateway.responses import as_text, header_text, pending_response, reply_response
@@ -22,6 +25,7 @@ class Exchange:
 
     Args:
         requester: exchanges a request for its reply.
+        once: has one request published for each idempotency key.
         admission: turns requests away before they are read.
         breakers: turn away, likewise, those whose responder is dead.
         reply_topic: where responders reply to.
@@ -32,6 +36,7 @@ class Exchange:
     def __init__(
         self,
         requester: Requester,
+        once: Once,
         admission: Admission,
         breakers: Breakers,
         reply_topic: str,
@@ -39,6 +44,7 @@ class Exchange:
         max_body_bytes: int,
     ) -> None:
         self._requester = requester
+        self._once = once
         self._admission = admission
         self._breakers = breakers
         self._reply_topic = reply_topic
@@ -52,22 +58,34 @@ class Exchange:
             with self._admission.admit():
                 body = read_body(self._max_body_bytes, "MAX_BODY_BYTES")
                 preferences = Preferences.parse(request.headers.getlist("Prefer"))
-                terms = self._terms(route, preferences)
-                ticket = self._requester.issue(terms)
-                reply = self._exchange(
-                    route, ticket, self._request(route, ticket, body, parameters)
+                key = key_of(
+                    request.headers.getlist(KEY_HEADER), required=route.idempotency == "required"
                 )
-            return _response(ticket.correlation_id, reply, preferences, terms)
+                terms = self._terms(route, preferences, key)
+                ticket = self._requester.issue(terms)
+                new_request = self._request(route, ticket, body, parameters)
+                answer = self._answer(route, key, ticket, new_request)
+            return _response(answer, preferences, terms)
 
         return exchange
 
-    def _terms(self, route: Route, preferences: Preferences) -> Terms:
+    def _terms(self, route: Route, preferences: Preferences, key: str | None) -> Terms:
         usual_s = route.timeout_s or self._reply_timeout_s
         longest_s = route.max_timeout_s or usual_s
         wait_s = preferences.wait_within_s(usual_s, longest_s)
         # Who does not wait leaves the responder as much time as it can have.
         deadline_s = longest_s if preferences.respond_async else wait_s
-        return Terms(wait_s, deadline_s, preferences.respond_async, current_client().name)
+        keep_s = 0 if key is None else self._once.ttl_s
+        return Terms(wait_s, deadline_s, preferences.respond_async, current_client().name, keep_s)
+
+    def _answer(
+        self, route: Route, key: str | None, ticket: Ticket, new_request: Request
+    ) -> Answer:
+        publish = partial(self._exchange, route, ticket, new_request)
+        if key is None:
+            return Answer(ticket.correlation_id, publish())
+        name = claim_name(ticket.terms.owner, key)
+        return self._once.answer(name, ticket, new_request, publish)
 
     def _exchange(self, route: Route, ticket: Ticket, new_request: Request) -> Reply | None:
         with self._breakers.admit(route.topic) as passage:
@@ -94,10 +112,11 @@ class Exchange:
         )
 
 
-def _response(
-    correlation_id: str, reply: Reply | None, preferences: Preferences, terms: Terms
-) -> Response:
-    response = pending_response(correlation_id) if reply is None else reply_response(reply)
+def _response(answer: Answer, preferences: Preferences, terms: Terms) -> Response:
+    reply = answer.reply
+    response = pending_response(answer.correlation_id) if reply is None else reply_response(reply)
+    if answer.is_replayed:
+        response.headers[REPLAYED_HEADER] = "true"
     applied = preferences.applied(terms.wait_s, is_pending=reply is None)
     if applied:
         response.headers["Preference-Applied"] = applied

@@ -49,6 +49,7 @@ class Route:
     headers: tuple[str, ...] = ()
     timeout_s: float | None = None  # how long clients wait; None for REPLY_TIMEOUT_S
     max_timeout_s: float | None = None  # how long they may ask to wait; None for no longer
+    idempotency: str = "optional"  # or "required": an Idempotency-Key with each request
 
 
 def load_routes(file: Path, topic_prefix: str = "") -> tuple[Route, ...]:

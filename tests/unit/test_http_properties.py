@@ -15,8 +15,10 @@ from werkzeug.test import run_wsgi_app
 from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
+from gateway.claims import Claims
 from gateway.lifecycle import Lifecycle
 from gateway.mailbox import Mailbox
+from gateway.once import Once
 from gateway.readiness import Readiness
 from gateway.requester import Requester
 from gateway.route_table import Route
@@ -61,7 +63,8 @@ headers = st.dictionaries(
         ["HTTP_HOST", "HTTP_X_TENANT", "HTTP_TRACEPARENT", "HTTP_TRACESTATE", "HTTP_COOKIE",
          "HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_ACCEPT", "HTTP_AUTHORIZATION", "HTTP_EXPECT",
          "HTTP_X_FORWARDED_HOST", "HTTP_CONNECTION", "HTTP_UPGRADE", "CONTENT_TYPE",
-         "CONTENT_LENGTH", "HTTP_CORRELATION_ID", "HTTP_TRANSFER_ENCODING", "HTTP_IF_NONE_MATCH"]
+         "CONTENT_LENGTH", "HTTP_CORRELATION_ID", "HTTP_TRANSFER_ENCODING", "HTTP_IF_NONE_MATCH",
+         "HTTP_IDEMPOTENCY_KEY"]
     ),
     field_values | st.sampled_from(["a:b:c", "[::1", "0", "7", "-1", "multipart/form-data"]),
     max_size=6,
@@ -78,14 +81,17 @@ bodies = st.one_of(
 @contextmanager
 def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
     """The application with a responder behind it that is called in place."""
-    store = ReplyStore(FakeRedis(), retention_s=60)
+    redis = FakeRedis()
+    store = ReplyStore(redis, retention_s=60)
     mailbox = Mailbox(store)
     publisher = FakePublisher(store, IDS)
     mailbox.start()
     try:
+        requester = Requester(IDS, mailbox, publisher)
         app = create_app(
             routes=ROUTES,
-            requester=Requester(IDS, mailbox, publisher),
+            requester=requester,
+            once=Once(Claims(redis), requester, ttl_s=60),
             admission=Admission(8),
             breakers=Breakers({route.topic: 5.0 for route in ROUTES}),
             store=store,

@@ -10,8 +10,10 @@ import pytest
 from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
+from gateway.claims import Claims
 from gateway.errors import DOCUMENTED
 from gateway.lifecycle import Lifecycle
+from gateway.once import Once
 from gateway.publisher import PublishRefused, PublishTooLarge
 from gateway.readiness import Check, Readiness
 from gateway.requester import Requester
@@ -51,13 +53,14 @@ class Gateway:
 
 
 @pytest.fixture
-def new_gateway(ids, mailbox, publisher, store):
+def new_gateway(ids, mailbox, publisher, store, redis):
     def build(reply_timeout_s=10.0, max_in_flight=8, reply_timeout_status=503):
         draining = [False]
         requester = Requester(ids, mailbox, publisher, reply_timeout_status)
         app = create_app(
             routes=ROUTES,
             requester=requester,
+            once=Once(Claims(redis), requester, ttl_s=60),
             admission=Admission(max_in_flight),
             breakers=Breakers({r.topic: reply_timeout_s for r in ROUTES}),
             store=store,
