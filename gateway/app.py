@@ -14,6 +14,7 @@ from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
 from gateway.lifecycle import Lifecycle
 from gateway.long_polls import LongPolls
+from gateway.once import Once
 from gateway.openapi import describe
 from gateway.probes import probes
 from gateway.problem_pages import problem_pages
@@ -39,6 +40,7 @@ def create_app(
     *,
     routes: Sequence[Route],
     requester: Requester,
+    once: Once,
     admission: Admission,
     breakers: Breakers,
     store: ReplyStore,
@@ -56,6 +58,7 @@ def create_app(
     Args:
         routes: the HTTP routes, each with the topic that it feeds.
         requester: exchanges a request for its reply.
+        once: has one request published for each idempotency key.
         admission: turns requests away before they are read.
         breakers: turn away those whose responder is dead.
         store: where the status resource looks for replies.
@@ -76,7 +79,7 @@ def create_app(
     Cors(cors_origins, routes).install(app)
     app.after_request(echo_request_id)
     exchange = Exchange(
-        requester, admission, breakers, reply_topic, reply_timeout_s, max_body_bytes
+        requester, once, admission, breakers, reply_topic, reply_timeout_s, max_body_bytes
     )
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(

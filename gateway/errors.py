@@ -13,6 +13,9 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── BodyTooLarge           more bytes than MAX_BODY_BYTES, or the route, allows
 ├── InvalidBody            a body that does not fit the schema of its route
 ├── BodyUnreadable         a body that breaks off, or whose framing is broken
+├── IdempotencyKeyInvalid  an Idempotency-Key that is none
+├── IdempotencyKeyMissing  a route that takes no request without one
+├── IdempotencyKeyReused   another request has the same key
 ├── ReplyExpired           the reply, or the wait for it, is over
 ├── RequestCancelled       its client does not want it any more
 ├── AlreadyAnswered        too late to cancel it: there is a reply
@@ -116,7 +119,8 @@ class NotSent(Problem):
     )
     retry = (
         'With "sent": "no" it is safe to send the request again. With "sent": "unknown" ask the '
-        "URL in Location first, and send it again only if running it twice does no harm."
+        "URL in Location first, and send it again only with the Idempotency-Key that it had, or if "
+        "running it twice does no harm."
     )
 
 
@@ -129,8 +133,9 @@ class ReplyTimeout(Problem):
     retry_after_s = 1
     meaning = "No reply came in time. The request may have been or may still be carried out."
     retry = (
-        "The URL in Location answers with the reply should it come late: ask there before you send "
-        "the request again, and do that only if running it twice does no harm."
+        "The URL in Location answers with the reply should it come late: ask there first. Send the "
+        "request again only with the Idempotency-Key that it had, which gets the reply to the "
+        "first, or if running it twice does no harm."
     )
 
     def __init__(self, detail: str, *, status: int, correlation_id: str, sent: Sent) -> None:
@@ -260,6 +265,46 @@ class BodyUnreadable(Problem):
     retry = "It is safe to send the request again, with its body whole and framed as HTTP says."
 
 
+class IdempotencyKeyInvalid(Problem):
+    """Raised when the Idempotency-Key of a request is not one."""
+
+    kind = "idempotency-key-invalid"
+    title = "Invalid Idempotency-Key"
+    status = 400
+    meaning = (
+        "An Idempotency-Key has 1 to 255 visible ASCII characters, within double quotes or bare, "
+        "and a request has one of them. Nothing was published."
+    )
+    retry = "Send a key that is one, or none where the route allows that."
+
+
+class IdempotencyKeyMissing(Problem):
+    """Raised when a request has no Idempotency-Key and its route asks for one."""
+
+    kind = "idempotency-key-missing"
+    title = "Idempotency-Key Missing"
+    status = 400
+    meaning = "This route takes requests with an Idempotency-Key only. Nothing was published."
+    retry = (
+        "Make a random key for each request, a UUID for example, and send the same one when you "
+        "repeat that request."
+    )
+
+
+class IdempotencyKeyReused(Problem):
+    """Raised when a request has the Idempotency-Key of another one."""
+
+    kind = "idempotency-key-reused"
+    title = "Idempotency-Key Reused"
+    status = 422
+    meaning = (
+        "A request with this Idempotency-Key was different: in its method, path, query, content "
+        "type or body. A key stands for one request, and repeats must be equal to it. Nothing was "
+        "published."
+    )
+    retry = "Send a new key with a new request."
+
+
 class ReplyExpired(Problem):
     """Raised when a reply is asked for after its time."""
 
@@ -345,6 +390,9 @@ DOCUMENTED: dict[str, type[Problem]] = {
         BodyTooLarge,
         InvalidBody,
         BodyUnreadable,
+        IdempotencyKeyInvalid,
+        IdempotencyKeyMissing,
+        IdempotencyKeyReused,
         ReplyExpired,
         RequestCancelled,
         AlreadyAnswered,

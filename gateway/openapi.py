@@ -16,6 +16,9 @@ from gateway.errors import (
     BadReply,
     BodyTooLarge,
     BodyUnreadable,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
     InvalidBody,
     NotSent,
     Overloaded,
@@ -242,7 +245,12 @@ class _Description:
 
 def _asked_of(route: Route) -> tuple[type[Problem], ...]:
     """Return the problems of requests that are not what *route* asks for."""
-    return () if route.schema is None else (InvalidBody,)
+    return (
+        *((InvalidBody,) if route.schema is not None else ()),
+        IdempotencyKeyInvalid,
+        *((IdempotencyKeyMissing,) if route.idempotency == "required" else ()),
+        IdempotencyKeyReused,
+    )
 
 
 def _path_parameters(route: Route, template: str) -> list[Described]:

@@ -50,10 +50,14 @@ _HEADERS = {
     ),
     "Retry-After": _header("Seconds until it makes sense to ask again."),
     "Preference-Applied": _header("Which preferences were followed (RFC 7240)."),
+    "Idempotent-Replayed": _header("The reply is that to an earlier try.", enum=["true"]),
 }
 
-_IDEMPOTENCY_KEY = (
-    "The client's own name for what is to happen once; the same for each try (String of RFC 9651)."
+_IDEMPOTENCY_KEY = _parameter(
+    "Idempotency-Key",
+    "The client's own name for what is to happen once: each try that has it gets the reply to the "
+    "first. Visible ASCII characters, in double quotes or bare.",
+    schema=_STRING | {"pattern": '^(?:"[!#-\\[\\]-~]{1,255}"|[!#-+\\--~]{1,255})$'},
 )
 _PARAMETERS = {
     "prefer": _parameter(
@@ -61,8 +65,8 @@ _PARAMETERS = {
         "`wait=<seconds>`: how long to wait for the reply. `respond-async`: answer 202 when there "
         "is none by then. What cannot be understood is ignored (RFC 7240).",
     ),
-    "idempotency-key-optional": _parameter("Idempotency-Key", _IDEMPOTENCY_KEY),
-    "idempotency-key-required": _parameter("Idempotency-Key", _IDEMPOTENCY_KEY, required=True),
+    "idempotency-key-optional": _IDEMPOTENCY_KEY,
+    "idempotency-key-required": _IDEMPOTENCY_KEY | {"required": True},
     "request-id": _parameter(
         "X-Request-ID",
         "The client's own name for the request. It travels to the responder and comes back, unless "
@@ -162,6 +166,7 @@ _RESPONSES = {
         "headers": {
             "X-Correlation-ID": _HEADERS["X-Correlation-ID"] | {"required": True},
             "Preference-Applied": {"$ref": "#/components/headers/Preference-Applied"},
+            "Idempotent-Replayed": {"$ref": "#/components/headers/Idempotent-Replayed"},
         },
         "content": {"*/*": {"schema": {}}},
     },

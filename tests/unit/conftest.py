@@ -5,17 +5,12 @@ from collections.abc import Iterator
 import pytest
 from fakeredis import FakeRedis, FakeServer
 
-from gateway import create_app
-from gateway.admission import Admission
-from gateway.breaker import Breakers
-from gateway.lifecycle import Lifecycle
 from gateway.mailbox import Mailbox
-from gateway.readiness import Readiness
-from gateway.requester import Requester
 from gateway.route_table import Route
 from replies.correlation import CorrelationId, CorrelationIds, epoch_ms
 from replies.store import ReplyStore
 from tests.fakes import FakePublisher
+from tests.unit import apps
 
 SECRET_KEY = "a secret of the unit tests"
 NODE = "0a1b2c3d"
@@ -69,21 +64,10 @@ def publisher(store: ReplyStore, ids: CorrelationIds) -> FakePublisher:
 
 
 @pytest.fixture
-def new_app(ids, mailbox, publisher, store):
+def new_app(ids, mailbox, publisher, store, redis):
     """Build the application of a gateway whose responder returns what it got."""
 
     def build(routes=ECHO, **options):
-        return create_app(
-            routes=routes,
-            requester=Requester(ids, mailbox, publisher),
-            admission=Admission(8),
-            breakers=Breakers({route.topic: 10.0 for route in routes}),
-            store=store,
-            ids=ids,
-            readiness=Readiness((), lambda: False),
-            lifecycle=Lifecycle(),
-            reply_topic="replies",
-            **{"reply_timeout_s": 10.0, "max_body_bytes": 1_000} | options,
-        )
+        return apps.new_app(routes, ids, mailbox, publisher, store, redis, **options)
 
     return build

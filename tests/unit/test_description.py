@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROUTES = (
     *load_routes(ROOT / "routes.toml"),
     Route("/checked", "checked", schema=BodySchema({"type": "object"})),
+    Route("/once", "once", idempotency="required"),
     Route("/orders/<order_id>", "orders", ("PUT", "DELETE"), "path:order_id", ("X-Tenant",)),
     Route("/all/<int:number>", "all", ("POST", "PUT", "PATCH", "DELETE")),
     Route("/all/<float:amount>", "all", ("POST",)),
