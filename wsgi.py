@@ -6,8 +6,10 @@ import sys
 from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
+from gateway.claims import Claims
 from gateway.lifecycle import Lifecycle
 from gateway.mailbox import POLLER_LIMIT_S, Mailbox
+from gateway.once import Once
 from gateway.publisher import RequestPublisher
 from gateway.readiness import Readiness
 from gateway.requester import Requester
@@ -19,7 +21,7 @@ from output import unblock
 from preflight import kafka_trouble
 from replies.correlation import CorrelationIds
 from replies.reply_path import ReplyPath
-from replies.store import ReplyStore
+from replies.store import ReplyStore, open_redis
 from replies.watchdog import Watchdog
 from settings import MAX_REPLY_TIMEOUT_S, Settings, SettingsError
 from startup import end_at_once
@@ -34,12 +36,12 @@ except (SettingsError, RoutesError) as error:
 
 configure_logs(settings.log_format)
 ids = CorrelationIds(settings.secret_key)
-store = ReplyStore.connect(
+redis = open_redis(
     settings.redis_url,
-    settings.reply_retention_s,
     tls_verify=settings.redis_tls_verify,
     max_connections=settings.threads + 10,
 )
+store = ReplyStore(redis, settings.reply_retention_s)
 mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, end_at_once))
 waits_s = waits_by_topic(routes, settings.reply_timeout_s)
 request_topics = list(waits_s)
@@ -60,9 +62,11 @@ way_back = WayBack(
 )
 readiness = Readiness.of(publisher, request_topics, way_back, lifecycle.draining)
 lifecycle.add(mailbox, publisher, readiness)
+requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
 app = create_app(
     routes=routes,
-    requester=Requester(ids, mailbox, publisher, settings.reply_timeout_status),
+    requester=requester,
+    once=Once(Claims(redis), requester, settings.idempotency_ttl_s),
     admission=Admission(settings.max_in_flight),
     breakers=Breakers(waits_s, max_in_flight=settings.max_in_flight),
     store=store,

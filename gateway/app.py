@@ -11,6 +11,7 @@ from gateway.breaker import Breakers
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
 from gateway.lifecycle import Lifecycle
+from gateway.once import Once
 from gateway.probes import probes
 from gateway.problem_pages import problem_pages
 from gateway.readiness import Readiness
@@ -35,6 +36,7 @@ def create_app(
     *,
     routes: Sequence[Route],
     requester: Requester,
+    once: Once,
     admission: Admission,
     breakers: Breakers,
     store: ReplyStore,
@@ -51,6 +53,7 @@ def create_app(
     Args:
         routes: the HTTP routes, each with the topic that it feeds.
         requester: exchanges a request for its reply.
+        once: has one request published for each idempotency key.
         admission: turns requests away before they are read.
         breakers: turn away those whose responder is dead.
         store: where the status resource looks for replies.
@@ -68,7 +71,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
     app.before_request(lifecycle.ensure_started)
     exchange = Exchange(
-        requester, admission, breakers, reply_topic, reply_timeout_s, max_body_bytes
+        requester, once, admission, breakers, reply_topic, reply_timeout_s, max_body_bytes
     )
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(

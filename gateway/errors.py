@@ -13,6 +13,9 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── BodyTooLarge           more bytes than MAX_BODY_BYTES, or the route, allows
 ├── InvalidBody            a body that does not fit the schema of its route
 ├── BodyUnreadable         a body that breaks off, or whose framing is broken
+├── IdempotencyKeyInvalid  an Idempotency-Key that is none
+├── IdempotencyKeyMissing  a route that takes no request without one
+├── IdempotencyKeyReused   another request has the same key
 ├── ReplyExpired           the reply, or the wait for it, is over
 ├── UnknownReply           no gateway of this deployment issued that id
 └── HttpProblem            what HTTP itself forbids: unknown route, wrong method ...
@@ -219,6 +222,44 @@ class BodyUnreadable(Problem):
     meaning = "The body could not be read to its end. Nothing was published."
 
 
+class IdempotencyKeyInvalid(Problem):
+    """Raised when the Idempotency-Key of a request is not one."""
+
+    kind = "idempotency-key-invalid"
+    title = "Invalid Idempotency-Key"
+    status = 400
+    meaning = (
+        "An Idempotency-Key has 1 to 255 visible ASCII characters, within double quotes or bare, "
+        "and a request has one of them. Nothing was published."
+    )
+
+
+class IdempotencyKeyMissing(Problem):
+    """Raised when a request has no Idempotency-Key and its route asks for one."""
+
+    kind = "idempotency-key-missing"
+    title = "Idempotency-Key Missing"
+    status = 400
+    meaning = (
+        "This route takes requests with an Idempotency-Key only. Make a random one for each "
+        "request, a UUID for example, and send the same one when you repeat that request. Nothing "
+        "was published."
+    )
+
+
+class IdempotencyKeyReused(Problem):
+    """Raised when a request has the Idempotency-Key of another one."""
+
+    kind = "idempotency-key-reused"
+    title = "Idempotency-Key Reused"
+    status = 422
+    meaning = (
+        "A request with this Idempotency-Key was different: in its method, path, query, content "
+        "type or body. A key stands for one request, and repeats must be equal to it. Nothing was "
+        "published; send a new key with a new request."
+    )
+
+
 class ReplyExpired(Problem):
     """Raised when a reply is asked for after its time."""
 
@@ -277,6 +318,9 @@ DOCUMENTED: dict[str, type[Problem]] = {
         BodyTooLarge,
         InvalidBody,
         BodyUnreadable,
+        IdempotencyKeyInvalid,
+        IdempotencyKeyMissing,
+        IdempotencyKeyReused,
         ReplyExpired,
         UnknownReply,
     )

@@ -8,6 +8,7 @@ from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
+from gateway.once import Once
 from gateway.readiness import Readiness
 from gateway.requester import Deadline, Terms, Ticket
 from gateway.route_table import Route
@@ -37,6 +38,7 @@ requester: Any = EchoRequester()
 app = create_app(
     routes=[Route("/echo", "echo")],
     requester=requester,
+    once=Once(nothing, requester, ttl_s=60),
     admission=Admission(settings.max_in_flight),
     breakers=Breakers({"echo": settings.reply_timeout_s}),
     store=nothing,

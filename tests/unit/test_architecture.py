@@ -52,7 +52,7 @@ ROOMS = {
         "replies/__main__.py",
         "responder/__main__.py",
     },
-    "redis": {"replies/store.py", "responder/redis_journal.py"},
+    "redis": {"replies/store.py", "gateway/claims.py", "responder/redis_journal.py"},
     "jsonschema": {
         "gateway/schema.py",
         "gateway/schema_document.py",

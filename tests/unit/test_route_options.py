@@ -4,36 +4,28 @@ import json
 
 import pytest
 
-from gateway import create_app
-from gateway.admission import Admission
-from gateway.breaker import Breakers
-from gateway.lifecycle import Lifecycle
-from gateway.readiness import Readiness
-from gateway.requester import Requester
 from gateway.route_table import Route
 from gateway.schema import BodySchema
 from replies.contract import LISTED_REPLY_HEADERS, Reply
+from tests.unit.apps import new_app
 
 MAX_BODY_BYTES = 1_000
 ORDER = {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"]}
 
 
 @pytest.fixture
-def client_of(ids, mailbox, publisher, store):
+def client_of(ids, mailbox, publisher, store, redis):
     """Return a client of a gateway with that one route, and the publisher behind it."""
 
     def build(reply_timeout_s=10.0, **options):
         route = Route("/a", "topic", **options)
-        app = create_app(
-            routes=[route],
-            requester=Requester(ids, mailbox, publisher),
-            admission=Admission(8),
-            breakers=Breakers({"topic": reply_timeout_s}),
-            store=store,
-            ids=ids,
-            readiness=Readiness((), lambda: False),
-            lifecycle=Lifecycle(),
-            reply_topic="replies",
+        app = new_app(
+            [route],
+            ids,
+            mailbox,
+            publisher,
+            store,
+            redis,
             reply_timeout_s=reply_timeout_s,
             max_body_bytes=MAX_BODY_BYTES,
         )
