@@ -183,11 +183,18 @@ def test_only_its_owner_can_read_an_id(ids):
 def test_anothers_id_cannot_be_told_from_an_invented_one(ids, monkeypatch):
     """Neither by the words nor by the work."""
     done = []
-    for check in ("_is_signed", "_is_tagged"):
+
+    def noted(check):
         real = getattr(ids, check)
-        monkeypatch.setattr(
-            ids, check, lambda *a, real=real, check=check: done.append(check) or real(*a)
-        )
+
+        def checks(*arguments):
+            done.append(check)
+            return real(*arguments)
+
+        return checks
+
+    for check in ("_is_signed", "_is_tagged"):
+        monkeypatch.setattr(ids, check, noted(check))
     own = ids.issue(NODE, 1_700_000_000_000, owner="red")
     invented = own[:-1] + ("A" if own[-1] != "A" else "B")
     told = []

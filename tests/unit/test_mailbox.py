@@ -430,7 +430,7 @@ def test_an_ending_in_the_moment_of_leaving_harms_nobody(store, new_id):
     mailbox = Mailbox(store)
     cid = new_id()
 
-    class Meanwhile(dict):
+    class Meanwhile(dict[str, Waiter]):
         """The poller settles between the look and the removal."""
 
         def get(self, key, default=None):

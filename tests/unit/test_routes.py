@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -349,6 +350,21 @@ def test_a_promise_is_no_evidence(gateway, monkeypatch):
     headers = {"Prefer": "respond-async"}
 
     assert passage_after(gateway, monkeypatch, headers=headers).pending is True
+
+
+def test_whoever_waits_for_a_cancelled_request_is_answered_at_once(gateway):
+    cancelled = []
+    gateway.publisher.answer = lambda request: None
+    gateway.publisher.then = lambda: cancelled.append(
+        gateway.request("DELETE", f"/replies/{gateway.published.correlation_id}").status_code
+    )
+    began_s = time.monotonic()
+
+    response = gateway.request()
+
+    assert cancelled == [204]
+    assert_problem(response, 410, "request-cancelled")
+    assert time.monotonic() - began_s < 8  # it would have waited for 10
 
 
 def test_a_cancelled_request_is_no_evidence(gateway, monkeypatch):

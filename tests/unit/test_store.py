@@ -326,7 +326,12 @@ def test_replies_to_several_nodes_are_asked_for_in_one_round_trip_and_a_slot_at_
     ]
     store.put_many([(cid, Reply(cid.text, cid.text.encode())) for cid in cids[:4]])
     asked, mget = [], Pipeline.mget
-    monkeypatch.setattr(Pipeline, "mget", lambda p, keys: asked.append(keys) or mget(p, keys))
+
+    def noted(pipeline, keys):
+        asked.append(keys)
+        return mget(pipeline, keys)
+
+    monkeypatch.setattr(Pipeline, "mget", noted)
 
     found = store.fetch_many([cid.text for cid in cids])
 

@@ -33,9 +33,12 @@ def test_what_was_marked_before_and_after_the_start_is_heard_of(unwanted, store)
 
 def test_each_look_is_one_question_for_what_is_new(unwanted, store, monkeypatch):
     asked, unwanted_since = [], store.unwanted_since
-    monkeypatch.setattr(
-        store, "unwanted_since", lambda place: asked.append(place) or unwanted_since(place)
-    )
+
+    def noted(place):
+        asked.append(place)
+        return unwanted_since(place)
+
+    monkeypatch.setattr(store, "unwanted_since", noted)
     store.mark_unwanted("a")
     unwanted.start()
     eventually(lambda: len(asked) > 3)
