@@ -90,6 +90,23 @@ def test_any_process_waits_for_the_reply_to_anothers_request(deployment: Deploym
     assert (waiting.result().status, own.result().status) == (201, 200)
 
 
+def test_who_waits_for_long_is_answered_when_the_gateway_stops(deployment: Deployment):
+    """Whoever may wait for 25 s would otherwise be cut off: a stop takes 5."""
+    other = deployment.start_gateway()
+    deployment.wait_until_ready()
+    location = pending(deployment.gateway, delay_s=TIMEOUT_S + 5)
+    with ThreadPoolExecutor(1) as clients:
+        waiting = clients.submit(other.request, "GET", location, None, {"Prefer": "wait=25"})
+        # The log tells of answers only; by the end of a shorter wait the longer one has begun.
+        assert other.request("GET", location, headers={"Prefer": "wait=1"}).status == 202
+        other.child.terminate()
+        answer = waiting.result()
+
+    assert answer.status == 202
+    assert "Preference-Applied" not in answer.headers
+    assert answer.elapsed_s < 1 + TIMEOUT_S + 2
+
+
 def test_a_cancelled_request_that_waits_its_turn_is_never_carried_out(
     deploy: Callable[..., Deployment],
 ):
