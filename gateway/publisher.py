@@ -95,7 +95,8 @@ class Publication:
 
     def wait(self, timeout_s: float) -> None:
         """Return when its fate is known, or *timeout_s* has passed."""
-        self._known.acquire(timeout=max(timeout_s, 0))
+        if self._known.acquire(timeout=max(timeout_s, 0)):
+            self._known.release()  # for whoever asks again
 
 
 @dataclass(frozen=True, slots=True)
