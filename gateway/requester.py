@@ -13,7 +13,7 @@ from gateway.errors import (
     ResponderError,
     Sent,
 )
-from gateway.mailbox import Mailbox
+from gateway.mailbox import Mailbox, Waiter
 from gateway.publisher import Publication, Publisher, PublishRefused, PublishTooLarge
 from replies.contract import Outcome, Reply, Request
 from replies.correlation import CorrelationIds, epoch_ms
@@ -21,10 +21,8 @@ from replies.errors import StoreUnavailable
 
 #: The share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5
-#: How soon whoever waits again notices that it should not.
-GIVE_UP_PAUSE_S = 0.5
-#: How often who waits for another's reply looks whether there will be one.
-JOIN_LOOK_S = 0.5
+#: How often whoever waits for a request of somebody else looks whether it still makes sense.
+LOOK_PAUSE_S = 0.5
 
 
 class Abandoned(Exception):
@@ -168,16 +166,11 @@ class Requester:
         Raises:
             NotSent: when the request turns out to be refused.
         """
-        deadline = Deadline.after(timeout_s)
         with self._mailbox.expecting(correlation_id) as waiter:
             try:
-                while (left_s := deadline.remaining_s()) > 0 and not gives_up():
-                    reply = waiter.wait(min(left_s, GIVE_UP_PAUSE_S))
-                    if reply is not None:
-                        return reply
+                return _wait_while(waiter, Deadline.after(timeout_s), lambda: not gives_up())
             except PublishRefused as error:
                 raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
-        return None
 
     def join(
         self, correlation_id: str, ticket: Ticket, is_held: Callable[[], bool]
@@ -196,16 +189,13 @@ class Requester:
             Problem: the unhappy ending; what became of the publication is not known here.
         """
         with self._mailbox.expecting(correlation_id) as waiter:
-            while (left_s := ticket.wait.remaining_s()) > 0:
-                try:
-                    reply = waiter.wait(min(left_s, JOIN_LOOK_S))
-                except PublishRefused as error:
-                    raise Abandoned(str(error)) from error
-                if reply is not None:
-                    return usable(reply)
-                if not is_held():
-                    raise Abandoned(correlation_id)
-        reply = self._look(correlation_id, Sent.UNKNOWN)
+            try:
+                reply = _wait_while(waiter, ticket.wait, is_held)
+            except PublishRefused as error:
+                raise Abandoned(str(error)) from error
+            if reply is None and not is_held():
+                raise Abandoned(correlation_id)
+        reply = reply or self._look(correlation_id, Sent.UNKNOWN)
         if reply is not None:
             return usable(reply)
         if ticket.terms.respond_async:
@@ -249,6 +239,16 @@ class Requester:
             correlation_id=correlation_id,
             sent=sent,
         )
+
+
+def _wait_while(
+    waiter: Waiter, deadline: Deadline, makes_sense: Callable[[], bool]
+) -> Reply | None:
+    while (left_s := deadline.remaining_s()) > 0 and makes_sense():
+        reply = waiter.wait(min(left_s, LOOK_PAUSE_S))
+        if reply is not None:
+            return reply
+    return None
 
 
 def usable(reply: Reply) -> Reply:

@@ -45,7 +45,7 @@ _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (
         NoPermissionError,
         "Redis denies this user a command or key: "
-        "allow SET, GET, MGET, DEL, EXPIRE, PEXPIRE, PTTL, WATCH, MULTI, EXEC, XADD, XRANGE and "
+        "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, EXPIRE, WATCH, MULTI, EXEC, XADD, XRANGE and "
         "PING on reply:*, once:*, served:*, answered:*, handling:* and unwanted",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),

@@ -88,9 +88,10 @@ def test_each_kind_of_problem_is_described_where_it_can_happen(described):
 
 
 def test_the_readme_tells_of_each_kind_of_problem_and_of_no_other():
-    endings = README.partition("## Endings")[2].partition("\n## ")[0]
-    table = [line for line in endings.splitlines() if line.startswith("| ")]
-    told = {kind for line in table for kind in re.findall("`(.*?)`", line.split("|")[3])}
+    table = README.partition("## Endings\n\n")[2].partition("\n\n")[0]
+    told = {
+        kind for line in table.splitlines() for kind in re.findall("`(.*?)`", line.split("|")[3])
+    }
 
     assert told == {*DOCUMENTED, "about:blank"}
 
