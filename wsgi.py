@@ -3,41 +3,42 @@
 import atexit
 import sys
 
+import configuration
 from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
 from gateway.mailbox import POLLER_LIMIT_S, Mailbox
 from gateway.publisher import RequestPublisher
+from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
-from gateway.route_table import RoutesError, load_routes
+from gateway.tally import Tally
 from gateway.way_back import WayBack
 from logs import configure_logs
 from output import unblock
 from preflight import kafka_trouble
 from replies.correlation import CorrelationIds
 from replies.reply_path import ReplyPath
-from replies.store import ReplyStore
+from replies.store import ReplyStore, open_redis
 from replies.watchdog import Watchdog
-from settings import Settings, SettingsError
 from startup import end_at_once
 
 unblock()
 try:
-    settings = Settings.from_env()
-    routes = load_routes(settings.routes_file, settings.kafka_prefix)
-except (SettingsError, RoutesError) as error:
+    configured = configuration.current()
+except configuration.ConfigurationError as error:
     sys.exit(str(error))
+settings, routes = configured.settings, configured.routes
 
 configure_logs(settings.log_format)
 ids = CorrelationIds(settings.secret_key)
-store = ReplyStore.connect(
+redis = open_redis(
     settings.redis_url,
-    settings.reply_retention_s,
     tls_verify=settings.redis_tls_verify,
     max_connections=settings.threads + 10,
 )
+store = ReplyStore(redis, settings.reply_retention_s)
 mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, end_at_once))
 request_topics = list(dict.fromkeys(route.topic for route in routes))
 publisher = RequestPublisher(
@@ -69,5 +70,7 @@ app = create_app(
     reply_topic=reply_topic,
     reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
+    rates=Rates(Tally(redis)),
+    keyring=configured.keyring,
 )
 atexit.register(lifecycle.close)

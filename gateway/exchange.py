@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 from flask import Response, request
 
-from gateway.admission import Admission
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
-from gateway.callers import current_client
+from gateway.callers import Callers, current_client
 from gateway.preferences import Preferences
 from gateway.requester import Requester, Terms, Ticket
 from gateway.responses import as_text, header_text, pending_response, reply_response
@@ -22,7 +21,7 @@ class Exchange:
 
     Args:
         requester: exchanges a request for its reply.
-        admission: turns requests away before they are read.
+        callers: turn requests away before they are read.
         breakers: turn away, likewise, those whose responder is dead.
         reply_topic: where responders reply to.
         reply_timeout_s: how long a client waits, where route and client say nothing else.
@@ -32,14 +31,14 @@ class Exchange:
     def __init__(
         self,
         requester: Requester,
-        admission: Admission,
+        callers: Callers,
         breakers: Breakers,
         reply_topic: str,
         reply_timeout_s: float,
         max_body_bytes: int,
     ) -> None:
         self._requester = requester
-        self._admission = admission
+        self._callers = callers
         self._breakers = breakers
         self._reply_topic = reply_topic
         self._reply_timeout_s = reply_timeout_s
@@ -49,7 +48,7 @@ class Exchange:
         """Return the view of *route*."""
 
         def exchange(**parameters: object) -> Response:
-            with self._admission.admit():
+            with self._callers.admit():
                 body = read_body(self._max_body_bytes, "MAX_BODY_BYTES")
                 preferences = Preferences.parse(request.headers.getlist("Prefer"))
                 terms = self._terms(route, preferences)

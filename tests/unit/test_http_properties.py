@@ -17,9 +17,11 @@ from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
 from gateway.mailbox import Mailbox
+from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
 from gateway.route_table import Route
+from gateway.tally import Tally
 from replies.contract import Headers, Outcome, Reply, Request
 from replies.correlation import CorrelationIds
 from replies.errors import UnusableReply
@@ -78,7 +80,8 @@ bodies = st.one_of(
 @contextmanager
 def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
     """The application with a responder behind it that is called in place."""
-    store = ReplyStore(FakeRedis(), retention_s=60)
+    redis = FakeRedis()
+    store = ReplyStore(redis, retention_s=60)
     mailbox = Mailbox(store)
     publisher = FakePublisher(store, IDS)
     mailbox.start()
@@ -95,6 +98,7 @@ def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
             reply_topic="replies",
             reply_timeout_s=5.0,
             max_body_bytes=MAX_BODY_BYTES,
+            rates=Rates(Tally(redis)),
         )
         yield app, publisher
     finally:

@@ -113,6 +113,8 @@ def test_a_converter_of_flask_may_stand_before_a_parameter(load):
         (route(path='"/a"', topic='"t"', key='"path:b"'), "expected 'header:<name>' or 'path:"),
         (route(path='"/a"', topic='"t"', key='"body"'), "expected 'header:<name>' or 'path:"),
         (route(path='"/a"', topic='"t"', key='"header:"'), "expected 'header:<name>' or 'path:"),
+        (route(path='"/a"', topic='"t"', key='"header:Authorization"'), "never travels"),
+        (route(path='"/a"', topic='"t"', key='"header:cookie"'), "never travels"),
         (route(path='"/a"', topic='"t"', keys='"x"'), "'keys' is not known; expected one of"),
         (ECHO + ECHO, "POST '/echo' is there twice"),
     ],

@@ -13,9 +13,11 @@ from gateway.breaker import Breakers
 from gateway.errors import DOCUMENTED
 from gateway.lifecycle import Lifecycle
 from gateway.publisher import PublishRefused, PublishTooLarge
+from gateway.rates import Rates
 from gateway.readiness import Check, Readiness
 from gateway.requester import Requester
 from gateway.route_table import Route
+from gateway.tally import Tally
 from replies.contract import RESERVED_HEADERS, Outcome, Reply
 from replies.errors import UnusableReply
 from tests.fakes import altered, eventually
@@ -51,7 +53,7 @@ class Gateway:
 
 
 @pytest.fixture
-def new_gateway(ids, mailbox, publisher, store):
+def new_gateway(ids, mailbox, publisher, store, redis):
     def build(reply_timeout_s=10.0, max_in_flight=8, reply_timeout_status=503):
         draining = [False]
         requester = Requester(ids, mailbox, publisher, reply_timeout_status)
@@ -67,6 +69,7 @@ def new_gateway(ids, mailbox, publisher, store):
             reply_topic="prefix.replies",
             reply_timeout_s=reply_timeout_s,
             max_body_bytes=MAX_BODY_BYTES,
+            rates=Rates(Tally(redis)),
         )
         return Gateway(app.test_client(), publisher, mailbox, store, draining)
 
