@@ -90,7 +90,9 @@ def test_where_others_have_the_places_a_client_within_its_share_is_told_so():
 
 def test_of_many_threads_none_gets_a_place_too_many():
     admission = Admission(8)
-    most, now, lock = Counter(), Counter(), threading.Lock()
+    most: Counter[str] = Counter()
+    now: Counter[str] = Counter()
+    lock = threading.Lock()
 
     def come(client):
         for _ in range(300):

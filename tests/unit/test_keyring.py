@@ -7,7 +7,6 @@ import tomllib
 
 import pytest
 
-from gateway import keyring as module
 from gateway import keys
 from gateway.clients import Client
 from gateway.keyring import KEY_BYTES, KEY_PATTERN, Keyring, hash_of, new_key
@@ -48,7 +47,7 @@ def test_a_key_is_compared_with_all_in_constant_time_wherever_it_is(monkeypatch,
         compared.append(a)
         return real(a, b)
 
-    monkeypatch.setattr(module.hmac, "compare_digest", compare)
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     held = [new_key() for _ in range(3)]
     found = Keyring([(hash_of(key), SHOP) for key in held])
 
