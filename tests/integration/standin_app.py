@@ -1,5 +1,6 @@
 """The real application, as wsgi.py makes it, with an echo where Kafka and Redis would be."""
 
+import os
 import time
 from collections import Counter
 from typing import Any
@@ -20,7 +21,7 @@ from replies.correlation import CorrelationIds
 class EchoRequester:
     """Replies with the body, after the ``delay_s`` of the query."""
 
-    node = "standin"
+    node = f"worker {os.getpid()}"
 
     def issue(self, terms: Terms) -> Ticket:
         end = Deadline.after(terms.wait_s)
