@@ -11,8 +11,9 @@ from typing import Any
 
 from gateway.client_table import ClientsError, load_keyring
 from gateway.keyring import Keyring
+from gateway.route_faults import RouteLimits
 from gateway.route_table import Route, RoutesError, load_routes
-from settings import Settings, SettingsError
+from settings import MAX_REPLY_TIMEOUT_S, Settings, SettingsError
 
 #: What read() has read, in this process or in the one that forked it.
 _current: "Configuration | None" = None
@@ -51,7 +52,8 @@ def read() -> Configuration:
     global _current
     try:
         settings = Settings.from_env()
-        routes = load_routes(settings.routes_file, settings.kafka_prefix)
+        limits = RouteLimits(MAX_REPLY_TIMEOUT_S, settings.max_body_bytes)
+        routes = load_routes(settings.routes_file, settings.kafka_prefix, limits)
         paths = dict.fromkeys(route.path for route in routes)
         keyring = load_keyring(settings.api_keys_file, settings.api_keys, paths)
     except (SettingsError, RoutesError, ClientsError) as error:

@@ -23,9 +23,11 @@ unblock()
 # A wrong setting ends the start here, in the master, with one line each; in a worker it would come
 # as a traceback, once per worker.
 try:
-    _settings = configuration.current().settings
+    _configured = configuration.current()
 except configuration.ConfigurationError as error:
     sys.exit(str(error))
+
+_settings, _routes = _configured.settings, _configured.routes
 
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
@@ -37,8 +39,10 @@ threads = _settings.threads
 worker_connections = _settings.threads + 256
 # Only the heartbeat of a worker's main loop; the deadline of a request is the requester's affair.
 timeout = 30
-# Whoever waits when SIGTERM comes is still answered: the wait, and a moment to write the answer.
-graceful_timeout = math.ceil(_settings.reply_timeout_s) + 2
+# Whoever waits when SIGTERM comes is still answered: the longest wait of any route, and a moment to
+# write the answer.
+_longest_wait_s = max(route.longest_wait_s(_settings.reply_timeout_s) for route in _routes)
+graceful_timeout = math.ceil(_longest_wait_s) + 2
 # Longer than the 90 s for which Heroku's router keeps an idle connection: whoever closes first
 # must not be us, or the router's next request on it fails.
 keepalive = 95

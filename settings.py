@@ -54,6 +54,7 @@ class Settings:
     reply_timeout_s: float
     reply_timeout_status: int
     reply_retention_s: float
+    idempotency_ttl_s: int
     replies_mode: str
     replies_group: str
     responder_group: str
@@ -96,6 +97,7 @@ class Settings:
             reply_timeout_s=read.number("REPLY_TIMEOUT_S", 3.0, 0.1, MAX_REPLY_TIMEOUT_S),
             reply_timeout_status=read.choice("REPLY_TIMEOUT_STATUS", 503, (503, 504), int),
             reply_retention_s=read.number("REPLY_RETENTION_S", 60.0, 0.0, 86_400.0),
+            idempotency_ttl_s=read.integer("IDEMPOTENCY_TTL_S", 86_400, 60, 7 * 86_400),
             replies_mode=read.choice("REPLIES_MODE", "group", ("group", "broadcast"), str),
             replies_group=read.text("REPLIES_GROUP", "replies", _topic),
             responder_group=read.text("RESPONDER_GROUP", "responder", _topic),

@@ -7,12 +7,15 @@ import configuration
 from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
+from gateway.claims import Claims
 from gateway.lifecycle import Lifecycle
 from gateway.mailbox import POLLER_LIMIT_S, Mailbox
+from gateway.once import Once
 from gateway.publisher import RequestPublisher
 from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
+from gateway.route_table import waits_by_topic
 from gateway.tally import Tally
 from gateway.way_back import WayBack
 from logs import configure_logs
@@ -40,7 +43,8 @@ redis = open_redis(
 )
 store = ReplyStore(redis, settings.reply_retention_s)
 mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, end_at_once))
-request_topics = list(dict.fromkeys(route.topic for route in routes))
+waits_s = waits_by_topic(routes, settings.reply_timeout_s)
+request_topics = list(waits_s)
 publisher = RequestPublisher(
     settings.kafka_connection(),
     settings.reply_timeout_s,
@@ -51,18 +55,20 @@ publisher = RequestPublisher(
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()
 way_back = WayBack(
-    mailbox, ReplyPath(store, reply_topic), settings.reply_timeout_s, settings.reply_retention_s
+    mailbox,
+    ReplyPath(store, reply_topic),
+    max(waits_s.values()),  # replies that are later than that come too late for every route
+    settings.reply_retention_s,
 )
 readiness = Readiness.of(publisher, request_topics, way_back, lifecycle.draining)
 lifecycle.add(mailbox, publisher, readiness)
+requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
 app = create_app(
     routes=routes,
-    requester=Requester(ids, mailbox, publisher, settings.reply_timeout_status),
+    requester=requester,
+    once=Once(Claims(redis), requester, settings.idempotency_ttl_s),
     admission=Admission(settings.max_in_flight),
-    breakers=Breakers(
-        dict.fromkeys(request_topics, settings.reply_timeout_s),
-        max_in_flight=settings.max_in_flight,
-    ),
+    breakers=Breakers(waits_s, max_in_flight=settings.max_in_flight),
     store=store,
     ids=ids,
     readiness=readiness,

@@ -13,6 +13,7 @@ from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
 from gateway.keyring import Keyring
 from gateway.lifecycle import Lifecycle
+from gateway.once import Once
 from gateway.probes import probes
 from gateway.problem_pages import problem_pages
 from gateway.rates import Rates
@@ -38,6 +39,7 @@ def create_app(
     *,
     routes: Sequence[Route],
     requester: Requester,
+    once: Once,
     admission: Admission,
     breakers: Breakers,
     store: ReplyStore,
@@ -56,6 +58,7 @@ def create_app(
     Args:
         routes: the HTTP routes, each with the topic that it feeds.
         requester: exchanges a request for its reply.
+        once: has one request published for each idempotency key.
         admission: turns requests away before they are read.
         breakers: turn away those whose responder is dead.
         store: where the status resource looks for replies.
@@ -76,7 +79,9 @@ def create_app(
     app.before_request(lifecycle.ensure_started)
     callers = Callers(keyring, admission, rates)
     callers.register(app)
-    exchange = Exchange(requester, callers, breakers, reply_topic, reply_timeout_s, max_body_bytes)
+    exchange = Exchange(
+        requester, once, callers, breakers, reply_topic, reply_timeout_s, max_body_bytes
+    )
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(
             route.path,

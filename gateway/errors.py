@@ -14,8 +14,12 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── Unauthorized           no API key, or none that is known
 ├── Forbidden              a route that is not open to the client
 ├── ShuttingDown           this process is draining
-├── BodyTooLarge           more bytes than MAX_BODY_BYTES
+├── BodyTooLarge           more bytes than MAX_BODY_BYTES, or the route, allows
+├── InvalidBody            a body that does not fit the schema of its route
 ├── BodyUnreadable         a body that breaks off, or whose framing is broken
+├── IdempotencyKeyInvalid  an Idempotency-Key that is none
+├── IdempotencyKeyMissing  a route that takes no request without one
+├── IdempotencyKeyReused   another request has the same key
 ├── ReplyExpired           the reply, or the wait for it, is over
 ├── UnknownReply           no gateway of this deployment issued that id
 └── HttpProblem            what HTTP itself forbids: unknown route, wrong method ...
@@ -245,6 +249,27 @@ class BodyTooLarge(Problem):
     meaning = "The body exceeds the gateway's limit. Nothing was published."
 
 
+class InvalidBody(Problem):
+    """Raised when a body is not what its route's schema expects; *faults* say where and why."""
+
+    kind = "invalid-body"
+    title = "Invalid Body"
+    status = 400
+    meaning = (
+        "The body does not fit the JSON Schema of its route, or is not JSON. Nothing was "
+        'published. "faults" names up to 20 places, each with the JSON pointer of its "path" and '
+        'what is wrong there, the "fault". Correct the body before you send it again.'
+    )
+
+    def __init__(self, detail: str, faults: list[dict[str, str]]) -> None:
+        super().__init__(detail, sent=Sent.NO)
+        self._faults = faults
+
+    def body(self) -> dict[str, Any]:
+        """Return the members of the problem details, the faults among them."""
+        return super().body() | {"faults": self._faults}
+
+
 class BodyUnreadable(Problem):
     """Raised when the body of a request breaks off or is not framed as HTTP says."""
 
@@ -252,6 +277,44 @@ class BodyUnreadable(Problem):
     title = "Unreadable Body"
     status = 400
     meaning = "The body could not be read to its end. Nothing was published."
+
+
+class IdempotencyKeyInvalid(Problem):
+    """Raised when the Idempotency-Key of a request is not one."""
+
+    kind = "idempotency-key-invalid"
+    title = "Invalid Idempotency-Key"
+    status = 400
+    meaning = (
+        "An Idempotency-Key has 1 to 255 visible ASCII characters, within double quotes or bare, "
+        "and a request has one of them. Nothing was published."
+    )
+
+
+class IdempotencyKeyMissing(Problem):
+    """Raised when a request has no Idempotency-Key and its route asks for one."""
+
+    kind = "idempotency-key-missing"
+    title = "Idempotency-Key Missing"
+    status = 400
+    meaning = (
+        "This route takes requests with an Idempotency-Key only. Make a random one for each "
+        "request, a UUID for example, and send the same one when you repeat that request. Nothing "
+        "was published."
+    )
+
+
+class IdempotencyKeyReused(Problem):
+    """Raised when a request has the Idempotency-Key of another one."""
+
+    kind = "idempotency-key-reused"
+    title = "Idempotency-Key Reused"
+    status = 422
+    meaning = (
+        "A request with this Idempotency-Key was different: in its method, path, query, content "
+        "type or body. A key stands for one request, and repeats must be equal to it. Nothing was "
+        "published; send a new key with a new request."
+    )
 
 
 class ReplyExpired(Problem):
@@ -314,7 +377,11 @@ DOCUMENTED: dict[str, type[Problem]] = {
         Forbidden,
         ShuttingDown,
         BodyTooLarge,
+        InvalidBody,
         BodyUnreadable,
+        IdempotencyKeyInvalid,
+        IdempotencyKeyMissing,
+        IdempotencyKeyReused,
         ReplyExpired,
         UnknownReply,
     )

@@ -1,6 +1,7 @@
 """One request, from its publication to its reply: register, publish, wait, under one deadline."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.errors import (
@@ -20,6 +21,12 @@ from replies.errors import StoreUnavailable
 
 #: The share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5
+#: How often who waits for another's reply looks whether there will be one.
+JOIN_LOOK_S = 0.5
+
+
+class Abandoned(Exception):
+    """Raised when the request that was joined is not in Kafka and never will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,39 @@ class Requester:
             return None
         return usable(reply or self._last_look(ticket, publication))
 
+    def join(
+        self, correlation_id: str, ticket: Ticket, is_held: Callable[[], bool]
+    ) -> Reply | None:
+        """
+        Return the reply to *correlation_id*, which somebody else has published or is about to.
+
+        None when there is none yet and the terms of *ticket* allow for that.
+
+        Args:
+            ticket: of whoever joins; its time counts.
+            is_held: says, now and then, whether the other still stands by it.
+
+        Raises:
+            Abandoned: when the other does not.
+            Problem: the unhappy ending; what became of the publication is not known here.
+        """
+        with self._mailbox.expecting(correlation_id) as waiter:
+            while (left_s := ticket.wait.remaining_s()) > 0:
+                try:
+                    reply = waiter.wait(min(left_s, JOIN_LOOK_S))
+                except PublishRefused as error:
+                    raise Abandoned(str(error)) from error
+                if reply is not None:
+                    return usable(reply)
+                if not is_held():
+                    raise Abandoned(correlation_id)
+        reply = self._look(correlation_id, Sent.UNKNOWN)
+        if reply is not None:
+            return usable(reply)
+        if ticket.terms.respond_async:
+            return None
+        raise self._timeout(correlation_id, ticket.terms.wait_s, Sent.UNKNOWN)
+
     def _publish(self, request: Request, deadline: Deadline) -> Publication:
         return self._publisher.publish(
             request,
@@ -162,7 +202,7 @@ class Requester:
             return reply
         if publication.trouble is not None:
             raise NotSent(publication.trouble, correlation_id=correlation_id, sent=sent)
-        raise self._timeout(ticket, sent)
+        raise self._timeout(correlation_id, ticket.terms.wait_s, sent)
 
     def _look(self, correlation_id: str, sent: Sent) -> Reply | None:
         trouble = self._mailbox.trouble
@@ -173,11 +213,11 @@ class Requester:
                 trouble = error.advice
         raise ReplyStoreUnavailable(trouble, correlation_id=correlation_id, sent=sent)
 
-    def _timeout(self, ticket: Ticket, sent: Sent) -> ReplyTimeout:
+    def _timeout(self, correlation_id: str, wait_s: float, sent: Sent) -> ReplyTimeout:
         return ReplyTimeout(
-            f"no reply to {ticket.correlation_id} within {ticket.terms.wait_s:g} s",
+            f"no reply to {correlation_id} within {wait_s:g} s",
             status=self._reply_timeout_status,
-            correlation_id=ticket.correlation_id,
+            correlation_id=correlation_id,
             sent=sent,
         )
 

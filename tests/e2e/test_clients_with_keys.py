@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,7 @@ def test_no_key_is_in_a_record_in_redis_or_in_a_log(
             assert secret not in logs
 
 
-def kept_in(redis_server: EmbeddedRedis) -> list[tuple[bytes, bytes | None]]:
+def kept_in(redis_server: EmbeddedRedis) -> list[Any]:
     redis = open_redis(redis_server.url, tls_verify=True, max_connections=1)
     try:
         return [(name, redis.get(name)) for name in redis.scan_iter(count=1000, _type="STRING")]

@@ -11,6 +11,7 @@ from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
+from gateway.once import Once
 from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Deadline, Terms, Ticket
@@ -51,6 +52,7 @@ requester: Any = EchoRequester()
 app = create_app(
     routes=configured.routes,
     requester=requester,
+    once=Once(nothing, requester, ttl_s=60),
     admission=Admission(settings.max_in_flight),
     breakers=Breakers({route.topic: settings.reply_timeout_s for route in configured.routes}),
     store=nothing,

@@ -46,7 +46,18 @@ ROOMS = {
         "replies/__main__.py",
         "responder/__main__.py",
     },
-    "redis": {"replies/store.py", "gateway/tally.py", "responder/redis_journal.py"},
+    "redis": {
+        "replies/store.py",
+        "gateway/claims.py",
+        "gateway/tally.py",
+        "responder/redis_journal.py",
+    },
+    "jsonschema": {
+        "gateway/schema.py",
+        "gateway/schema_document.py",
+        "gateway/schema_keywords.py",
+    },
+    "referencing": {"gateway/schema.py", "gateway/schema_document.py"},
     "itsdangerous": {"replies/correlation.py"},
     "gunicorn": {"gateway/worker.py", "gateway/access_log.py"},
 }

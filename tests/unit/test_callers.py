@@ -9,21 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import create_app
-from gateway.admission import Admission
-from gateway.breaker import Breakers
 from gateway.callers import CLIENT_IN_ENVIRON
 from gateway.clients import Client, Rate
 from gateway.errors import DOCUMENTED
 from gateway.keyring import Keyring, hash_of, new_key
-from gateway.lifecycle import Lifecycle
 from gateway.rates import Rates
-from gateway.readiness import Readiness
-from gateway.requester import Requester
 from gateway.route_table import Route
 from gateway.tally import Tally
 from replies.contract import Reply
 from tests.fakes import FakeClock, altered, eventually
+from tests.unit.apps import new_app
 
 SHOP, DEPOT, RATED, HALF = new_key(), new_key(), new_key(), new_key()
 KEYRING = Keyring(
@@ -55,18 +50,14 @@ class Gateway:
 def new_gateway(ids, mailbox, publisher, store, redis):
     def build(keyring=KEYRING, max_in_flight=4):
         clock = FakeClock(1_000_020.0)
-        app = create_app(
-            routes=ROUTES,
-            requester=Requester(ids, mailbox, publisher),
-            admission=Admission(max_in_flight),
-            breakers=Breakers({route.topic: 10.0 for route in ROUTES}),
-            store=store,
-            ids=ids,
-            readiness=Readiness((), lambda: False),
-            lifecycle=Lifecycle(),
-            reply_topic="replies",
-            reply_timeout_s=10.0,
-            max_body_bytes=1_000,
+        app = new_app(
+            ROUTES,
+            ids,
+            mailbox,
+            publisher,
+            store,
+            redis,
+            max_in_flight=max_in_flight,
             rates=Rates(Tally(redis), clock),
             keyring=keyring,
         )
@@ -149,22 +140,8 @@ def test_whatever_is_no_known_key_is_refused_and_not_repeated(gateway, value):
 
 @given(st.binary(max_size=80).map(lambda b: b.decode("latin-1")))
 def test_no_bytes_in_place_of_a_key_are_an_error_of_ours(value):
-    found = Keyring([(hash_of(SHOP), Client("shop"))])
-    app = create_app(
-        routes=ROUTES,
-        requester=None,  # type: ignore[arg-type]
-        admission=Admission(1),
-        breakers=Breakers({}),
-        store=None,  # type: ignore[arg-type]
-        ids=None,  # type: ignore[arg-type]
-        readiness=Readiness((), lambda: False),
-        lifecycle=Lifecycle(),
-        reply_topic="replies",
-        reply_timeout_s=10.0,
-        max_body_bytes=1_000,
-        rates=Rates(Tally(None)),  # type: ignore[arg-type]
-        keyring=found,
-    )
+    nothing: Any = None
+    app = new_app(ROUTES, nothing, nothing, nothing, nothing, nothing, keyring=KEYRING)
     for given_value in (value, f"Bearer {value}"):
         response = app.test_client().post(
             "/echo", environ_overrides={"HTTP_AUTHORIZATION": given_value}
