@@ -21,6 +21,8 @@ from tests.integration.standin import StandIn, ask, post, standin
 pytestmark = pytest.mark.integration
 
 WORKERS = 2
+#: Generous: a worker starts while clients that never stop keep the processors busy.
+LIMIT_S = 30.0
 CLIENTS = 5
 KEPT, REVOKED, NEW = new_key(), new_key(), new_key()
 
@@ -39,7 +41,7 @@ def guarded(folder: Path) -> Iterator[tuple[StandIn, SimpleNamespace]]:
     files.routes.write_text('[[route]]\npath = "/echo"\ntopic = "echo"\n')
     env = {"API_KEYS_FILE": str(files.keys), "ROUTES_FILE": str(files.routes)}
     with standin(folder, WEB_CONCURRENCY=str(WORKERS), **env) as server:
-        assert wait_until(lambda: len(server.worker_pids()) == WORKERS, 10)
+        assert wait_until(lambda: len(server.worker_pids()) == WORKERS, LIMIT_S)
         yield server, files
 
 
@@ -56,8 +58,8 @@ def reload(server: StandIn) -> None:
     """Reload and return when the old workers are gone."""
     before = server.worker_pids()
     server.signal_master(signal.SIGHUP)
-    assert wait_until(lambda: len(server.worker_pids()) == len(before) + WORKERS, 10)
-    assert wait_until(lambda: not any(map(exists, before)), 10)
+    assert wait_until(lambda: len(server.worker_pids()) == len(before) + WORKERS, LIMIT_S)
+    assert wait_until(lambda: not any(map(exists, before)), LIMIT_S)
 
 
 def exists(pid: int) -> bool:
@@ -84,7 +86,7 @@ def test_a_key_is_revoked_and_another_let_in_while_nobody_else_notices(
         Crowd(server, CLIENTS, asking(KEPT, kept_alive)) as kept,
         Crowd(server, CLIENTS, asking(REVOKED, kept_alive)) as revoked,
     ):
-        assert wait_until(lambda: min(kept.endings["200"], revoked.endings["200"]) > 50, 10)
+        assert wait_until(lambda: min(kept.endings["200"], revoked.endings["200"]) > 50, LIMIT_S)
         assert endings(server, NEW) == {"401"}
         files.keys.write_text(table(kept=KEPT, new=NEW))
         # An edit alone changes nothing.
@@ -93,8 +95,8 @@ def test_a_key_is_revoked_and_another_let_in_while_nobody_else_notices(
         served, refused = kept.endings["200"], revoked.endings["401"]
         assert endings(server, REVOKED) == {"401"}
         assert endings(server, NEW) == {"200"}
-        assert wait_until(lambda: kept.endings["200"] > served + 50, 10)
-        assert wait_until(lambda: revoked.endings["401"] > refused + 50, 10)
+        assert wait_until(lambda: kept.endings["200"] > served + 50, LIMIT_S)
+        assert wait_until(lambda: revoked.endings["401"] > refused + 50, LIMIT_S)
 
     assert set(kept.endings) == {"200"}, kept.endings
     assert set(revoked.endings) == {"200", "401"}, revoked.endings
@@ -121,12 +123,12 @@ def who_answers(server: StandIn) -> int:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_file_is_told_and_the_server_goes_on_with_what_it_has(tmp_path: Path, fault: str):
     spoil, said = FAULTS[fault]
-    with guarded(tmp_path) as (server, files), Crowd(server, CLIENTS, asking(KEPT)) as crowd:
+    with guarded(tmp_path) as (server, files), Crowd(server, 2, asking(KEPT)) as crowd:
         workers = server.worker_pids()
         keys, routes = files.keys.read_text(), files.routes.read_text()
         spoil(files)
         server.signal_master(signal.SIGHUP)
-        assert wait_until(lambda: "reload refused: " in server.logged(), 10), server.logged()
+        assert wait_until(lambda: "reload refused: " in server.logged(), LIMIT_S), server.logged()
         refusals = [line for line in server.logged().splitlines() if "reload refused" in line]
         assert any(said in line for line in refusals), refusals
         assert endings(server, KEPT) == {"200"}
@@ -134,8 +136,8 @@ def test_a_faulty_file_is_told_and_the_server_goes_on_with_what_it_has(tmp_path:
 
         # A worker that is replaced meanwhile has what the others have, too.
         os.kill(workers[0], signal.SIGTERM)
-        assert wait_until(lambda: len(server.worker_pids()) == WORKERS + 1, 10)
-        assert wait_until(lambda: who_answers(server) == server.worker_pids()[-1], 10)
+        assert wait_until(lambda: len(server.worker_pids()) == WORKERS + 1, LIMIT_S)
+        assert wait_until(lambda: who_answers(server) == server.worker_pids()[-1], LIMIT_S)
         assert endings(server, KEPT) == {"200"}
         assert endings(server, None) == {"401"}
 
@@ -158,7 +160,7 @@ def test_the_access_log_names_the_client_and_no_key(tmp_path: Path):
     with guarded(tmp_path) as (server, _):
         assert ending(server, KEPT) == "200"
         assert ask(server, post(f"/echo?key={KEPT}", b"x")) == "401"
-        assert wait_until(lambda: server.logged().count("/echo") == 2, 5), server.logged()
+        assert wait_until(lambda: server.logged().count("/echo") == 2, LIMIT_S), server.logged()
 
         lines = server.logged().splitlines()
         assert [line.rpartition(" ")[2] for line in lines if "/echo" in line] == [
