@@ -80,10 +80,10 @@ def send_all(tenants: Sequence[Tenant], gateways: Sequence[Gateway], requests: i
         list(pool.map(lambda tenant: tenant.send(gateways, requests, connections=4), tenants))
 
 
-def in_other_words(answer: Answer) -> tuple[int, str, set[str]]:
+def in_other_words(answer: Answer) -> tuple[int, str, frozenset[str]]:
     """Return what a client can see of *answer*, with each id replaced."""
     body = _AN_ID.sub("<id>", json.dumps(answer.json, sort_keys=True))
-    return answer.status, body, {name.lower() for name in answer.headers}
+    return answer.status, body, frozenset(name.lower() for name in answer.headers)
 
 
 def _ending(answer: Answer, body: bytes) -> str:
