@@ -15,7 +15,7 @@ from gateway.rates import Rates
 #: Where the access log finds the client's name, in the request's WSGI environment.
 CLIENT_IN_ENVIRON = "rendezvous.client"
 #: The blueprints that answer everybody: platforms and newcomers have no key.
-_OPEN_BLUEPRINTS = frozenset({"probes", "problems"})
+_OPEN_BLUEPRINTS = frozenset({"docs", "probes", "problems"})
 #: The one whose views take no place; their requests count all the same.
 _REPLIES = "replies"
 #: RFC 6750. gunicorn joins several headers with a comma, which no key has.
