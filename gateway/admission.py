@@ -21,7 +21,7 @@ class Admission:
     """
 
     def __init__(self, max_in_flight: int) -> None:
-        self._max_in_flight = max_in_flight
+        self.max_in_flight = max_in_flight
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -41,17 +41,17 @@ class Admission:
             self._give_back(client)
 
     def _take(self, client: Client) -> None:
-        places = client.places_among(self._max_in_flight)
+        places = client.places_among(self.max_in_flight)
         with self._lock:
             # The client's own doing comes first: only that it can change.
-            if places < self._max_in_flight and self._taken[client.name] >= places:
+            if places < self.max_in_flight and self._taken[client.name] >= places:
                 raise TooManyInFlight(
                     f"{places} of your requests are in flight in this gateway process already",
                     sent=Sent.NO,
                 )
-            if self._taken.total() >= self._max_in_flight:
+            if self._taken.total() >= self.max_in_flight:
                 raise Overloaded(
-                    f"{self._max_in_flight} requests are in flight in this gateway process already",
+                    f"{self.max_in_flight} requests are in flight in this gateway process already",
                     sent=Sent.NO,
                 )
             self._taken[client.name] += 1
