@@ -66,6 +66,8 @@ class Settings:
     drain_delay_s: float
     cors_origins: str
     routes_file: Path
+    api_keys_file: str
+    api_keys: str
     log_format: str
 
     @classmethod
@@ -110,12 +112,16 @@ class Settings:
             drain_delay_s=read.number("DRAIN_DELAY_S", 0.0, 0.0, 300.0),
             cors_origins=read.text("CORS_ORIGINS", "", _cors_origins),
             routes_file=Path(read.text("ROUTES_FILE", "routes.toml")),
+            api_keys_file=read.text("API_KEYS_FILE", ""),
+            api_keys=read.text("API_KEYS", "", secret=True),
             log_format=read.choice("LOG_FORMAT", "text", ("text", "json"), str),
         )
         if bool(settings.kafka_client_cert) != bool(settings.kafka_client_cert_key):
             read.problems.append(
                 "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY go together: set both or neither"
             )
+        if settings.api_keys_file and settings.api_keys:
+            read.problems.append("API_KEYS_FILE and API_KEYS are both set: set one, or neither")
         if settings.responder_journal == "redis":
             read.require("REDIS_URL")
         if not read.problems:

@@ -8,16 +8,19 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.admission import Admission
 from gateway.breaker import Breakers
+from gateway.callers import Callers
 from gateway.cors import Cors
 from gateway.docs import self_description
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
+from gateway.keyring import Keyring
 from gateway.lifecycle import Lifecycle
 from gateway.long_polls import LongPolls
 from gateway.once import Once
 from gateway.openapi import describe
 from gateway.probes import probes
 from gateway.problem_pages import problem_pages
+from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
 from gateway.responses import echo_request_id, problem_response
@@ -50,6 +53,8 @@ def create_app(
     reply_topic: str,
     reply_timeout_s: float,
     max_body_bytes: int,
+    rates: Rates,
+    keyring: Keyring | None = None,
     cors_origins: Sequence[str] = (),
 ) -> Flask:
     """
@@ -68,6 +73,8 @@ def create_app(
         reply_topic: the topic to which responders reply, with KAFKA_PREFIX.
         reply_timeout_s: how long a client waits, where route and client say nothing else.
         max_body_bytes: the largest request body that is forwarded.
+        rates: how much each client may send.
+        keyring: whose API key is which; None to ask nobody.
         cors_origins: whose web pages may call; none, or ``*`` for any.
     """
     # No static folder: the gateway answers the routes of routes.toml and its own, nothing else.
@@ -78,8 +85,10 @@ def create_app(
     app.before_request(lifecycle.ensure_started)
     Cors(cors_origins, routes).install(app)
     app.after_request(echo_request_id)
+    callers = Callers(keyring, admission, rates)
+    callers.register(app)
     exchange = Exchange(
-        requester, once, admission, breakers, reply_topic, reply_timeout_s, max_body_bytes
+        requester, once, callers, breakers, reply_topic, reply_timeout_s, max_body_bytes
     )
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(
@@ -92,9 +101,12 @@ def create_app(
     app.register_blueprint(status_resource(ids, store, polls))
     app.register_blueprint(probes(readiness, lambda: requester.node))
     app.register_blueprint(problem_pages())
-    app.register_blueprint(
-        self_description(describe(routes, reply_timeout_status=requester.reply_timeout_status))
+    description = describe(
+        routes,
+        reply_timeout_status=requester.reply_timeout_status,
+        needs_key=keyring is not None,
     )
+    app.register_blueprint(self_description(description))
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(Exception, _our_fault)

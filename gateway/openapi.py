@@ -16,6 +16,7 @@ from gateway.errors import (
     BadReply,
     BodyTooLarge,
     BodyUnreadable,
+    Forbidden,
     IdempotencyKeyInvalid,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
@@ -23,6 +24,7 @@ from gateway.errors import (
     NotSent,
     Overloaded,
     Problem,
+    RateLimited,
     ReplyExpired,
     ReplyStoreUnavailable,
     ReplyTimeout,
@@ -30,6 +32,8 @@ from gateway.errors import (
     ResponderError,
     ResponderSilent,
     ShuttingDown,
+    TooManyInFlight,
+    Unauthorized,
     UnknownReply,
 )
 from gateway.openapi_parts import COMPONENTS, DESCRIPTION, problem_example, problem_schema
@@ -52,6 +56,15 @@ _EXCHANGE = (
 _STATUS = (UnknownReply, ReplyExpired, ReplyStoreUnavailable)
 _FETCH = (*_STATUS, BadReply, ResponderError, RequestCancelled)
 _CANCEL = (*_STATUS, AlreadyAnswered)
+#: Where there are API keys: of a route, and of a reply.
+_CALLER = (Unauthorized, Forbidden, RateLimited, TooManyInFlight)
+_CALLER_OF_REPLY = (Unauthorized, RateLimited)
+
+_BEARER: dict[str, Any] = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "Whoever runs this gateway makes the keys.",
+}
 
 #: What each converter of a path lets through, as a JSON Schema.
 _CONVERTERS: Mapping[str, dict[str, Any]] = {
@@ -68,15 +81,18 @@ _DESCRIBED_ELSEWHERE = frozenset({"accept", "authorization", "content-type"})
 Described = dict[str, Any]
 
 
-def describe(routes: Sequence[Route], *, reply_timeout_status: int = 503) -> Described:
+def describe(
+    routes: Sequence[Route], *, reply_timeout_status: int = 503, needs_key: bool = False
+) -> Described:
     """
     Return the OpenAPI description of a gateway with these *routes*.
 
     Args:
         routes: the routes of routes.toml.
         reply_timeout_status: the HTTP status of a reply that did not come in time.
+        needs_key: whether routes and replies are for those with an API key only.
     """
-    described = _Description(reply_timeout_status)
+    described = _Description(reply_timeout_status, needs_key)
     for route in routes:
         described.add_route(route)
     described.add_own_paths()
@@ -86,8 +102,9 @@ def describe(routes: Sequence[Route], *, reply_timeout_status: int = 503) -> Des
 class _Description:
     """A description in the making."""
 
-    def __init__(self, reply_timeout_status: int) -> None:
+    def __init__(self, reply_timeout_status: int, needs_key: bool) -> None:
         self._reply_timeout_status = reply_timeout_status
+        self._needs_key = needs_key
         self._paths: dict[str, Described] = {}
         self._templates: dict[str, str] = {}
         self._schemas: Described = {}
@@ -110,7 +127,8 @@ class _Description:
             ],
             "paths": self._paths,
             "components": COMPONENTS
-            | {"examples": self._examples, "schemas": COMPONENTS["schemas"] | self._schemas},
+            | {"examples": self._examples, "schemas": COMPONENTS["schemas"] | self._schemas}
+            | ({"securitySchemes": {"key": _BEARER}} if self._needs_key else {}),
         }
 
     # Routes
@@ -129,7 +147,7 @@ class _Description:
 
     def _route_operation(self, route: Route, method: str, template: str) -> Described:
         blank = (*_ANYWHERE_OF_HTTP, 404) if "{" in template else _ANYWHERE_OF_HTTP
-        kinds = (*_ANYWHERE, *_EXCHANGE, *_asked_of(route))
+        kinds = (*_ANYWHERE, *_EXCHANGE, *_asked_of(route), *self._of_callers(_CALLER))
         return {
             "operationId": self._name(f"{method.lower()} {template}"),
             "tags": ["routes"],
@@ -142,6 +160,7 @@ class _Description:
                 "202": {"$ref": "#/components/responses/pending"},
                 **self._problems(kinds, blank, replies=True),
             },
+            **self._security,
         }
 
     def _name(self, said: str) -> str:
@@ -161,6 +180,15 @@ class _Description:
         reference = f"#/components/schemas/{name}"
         self._schemas[name] = _relocated(route.schema.document, reference)
         return {"required": True, "content": {"application/json": {"schema": {"$ref": reference}}}}
+
+    # API keys
+
+    @property
+    def _security(self) -> Described:
+        return {"security": [{"key": []}]} if self._needs_key else {}
+
+    def _of_callers(self, kinds: tuple[type[Problem], ...]) -> tuple[type[Problem], ...]:
+        return kinds if self._needs_key else ()
 
     # Problems
 
@@ -224,22 +252,24 @@ class _Description:
         }
 
     def _add_replies(self) -> None:
+        asked = self._of_callers(_CALLER_OF_REPLY)
         fetched = {
             "default": {"$ref": "#/components/responses/reply"},
             "202": {"$ref": "#/components/responses/pending"},
             "304": {"description": "The client has it; or the responder's own reply."},
-            **self._problems((*_ANYWHERE, *_FETCH), _ANYWHERE_OF_HTTP, replies=True),
+            **self._problems((*_ANYWHERE, *_FETCH, *asked), _ANYWHERE_OF_HTTP, replies=True),
         }
         cancelled = {
             "204": {"description": "Cancelled: whoever asks for the reply is told so."},
-            **self._problems((*_ANYWHERE, *_CANCEL), _ANYWHERE_OF_HTTP),
+            **self._problems((*_ANYWHERE, *_CANCEL, *asked), _ANYWHERE_OF_HTTP),
         }
         shared = ("correlation-id", "request-id")
         self._paths["/replies/{correlation_id}"] = {
             "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in shared],
             "get": _own("The reply to a request, with its own status", "getReply", fetched)
-            | {"parameters": [{"$ref": "#/components/parameters/prefer"}]},
-            "delete": _own("Cancel a request", "cancelRequest", cancelled),
+            | {"parameters": [{"$ref": "#/components/parameters/prefer"}]}
+            | self._security,
+            "delete": _own("Cancel a request", "cancelRequest", cancelled) | self._security,
         }
 
 
@@ -293,6 +323,8 @@ def _problem(status: int, names: Sequence[str], of_exchange: bool, replies: bool
         description += "; or the responder's own reply"
     headers = ["X-Correlation-ID", "Location"] if of_exchange else []
     headers += ["Retry-After"] if status in (429, 503, 504) else []
+    headers += ["WWW-Authenticate"] if status == 401 else []
+    headers += ["RateLimit", "RateLimit-Policy"] if status == 429 else []
     return {
         "description": description,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},

@@ -50,6 +50,9 @@ _HEADERS = {
     ),
     "Retry-After": _header("Seconds until it makes sense to ask again."),
     "Preference-Applied": _header("Which preferences were followed (RFC 7240)."),
+    "WWW-Authenticate": _header("How to say who calls (RFC 6750)."),
+    "RateLimit": _header("What is left (r) for how many seconds (t)."),
+    "RateLimit-Policy": _header("How many requests (q) in how many seconds (w)."),
     "Idempotent-Replayed": _header("The reply is that to an earlier try.", enum=["true"]),
 }
 

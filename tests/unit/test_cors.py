@@ -2,6 +2,8 @@
 
 import pytest
 
+from gateway.clients import Client
+from gateway.keyring import Keyring, hash_of, new_key
 from gateway.route_table import Route
 from replies.contract import Reply
 
@@ -150,6 +152,19 @@ def test_options_without_a_preflight_are_as_ever(client):
 
     assert response.status_code == 200
     assert items(response.headers["Allow"]) == {"POST", "OPTIONS"}
+
+
+def test_a_preflight_needs_no_key_and_who_lacks_one_may_read_that(new_app):
+    keyring = Keyring([(hash_of(new_key()), Client("shop"))])
+    client = new_app(ROUTES, cors_origins=[OURS], keyring=keyring).test_client()
+
+    asked = preflight(client)
+    refused = client.post("/echo", headers={"Origin": OURS})
+
+    assert asked.status_code == 204
+    assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
+    assert refused.status_code == 401
+    assert refused.headers["Access-Control-Allow-Origin"] == OURS
 
 
 def test_nobody_may_send_cookies(client, open_client):

@@ -168,3 +168,25 @@ def test_a_reply_may_have_any_status(described):
     assert resolve(described, responses["default"])["content"] == {"*/*": {"schema": {}}}
     for status, response in responses.items():
         assert "*/*" in resolve(described, response)["content"], status
+
+
+def test_where_there_are_api_keys_it_says_what_needs_one():
+    described = describe(ROUTES, needs_key=True)
+    paths = described["paths"]
+
+    assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for operation in (
+        paths["/echo"]["post"],
+        paths["/replies/{correlation_id}"]["get"],
+        paths["/replies/{correlation_id}"]["delete"],
+    ):
+        assert operation["security"] == [{"key": []}]
+        assert {"401", "429"} <= set(operation["responses"])
+    for path in ("/livez", "/readyz", "/problems", "/problems/{kind}", "/openapi.json", "/docs"):
+        assert "security" not in paths[path]["get"]
+        assert "401" not in paths[path]["get"]["responses"]
+
+
+def test_where_there_are_no_api_keys_it_does_not_speak_of_them(described):
+    assert "securitySchemes" not in described["components"]
+    assert "401" not in described["paths"]["/echo"]["post"]["responses"]
