@@ -9,6 +9,10 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── ResponderError         the responder failed without naming an HTTP status
 ├── ResponderSilent        the topic's responder is taken for dead
 ├── Overloaded             more requests in flight than this process takes
+├── TooManyInFlight        more of one client's requests in flight than its share
+├── RateLimited            more requests of one client than its rate
+├── Unauthorized           no API key, or none that is known
+├── Forbidden              a route that is not open to the client
 ├── ShuttingDown           this process is draining
 ├── BodyTooLarge           more bytes than MAX_BODY_BYTES, or the route, allows
 ├── InvalidBody            a body that does not fit the schema of its route
@@ -173,6 +177,59 @@ class Overloaded(Problem):
     status = 503
     retry_after_s = 1
     meaning = "Nothing was published; it is safe to send the request again after Retry-After."
+
+
+class TooManyInFlight(Problem):
+    """Raised when one client's requests take all the places that are meant for it."""
+
+    kind = "too-many-in-flight"
+    title = "Too Many of Your Requests In Flight"
+    status = 429
+    retry_after_s = 1
+    meaning = (
+        "Your requests in flight take all of your share already. Nothing was published; it is safe "
+        "to send the request again once some of them have been answered."
+    )
+
+
+class RateLimited(Problem):
+    """Raised when one client has sent as many requests as its rate allows."""
+
+    kind = "rate-limited"
+    title = "Rate Limit Reached"
+    status = 429
+    meaning = (
+        "You have sent as many requests as you may for now; RateLimit-Policy says how many (q) in "
+        "how many seconds (w). Nothing was published; it is safe to send the request again after "
+        "Retry-After."
+    )
+
+
+class Unauthorized(Problem):
+    """Raised when a request comes without an API key, or with one that is not known."""
+
+    kind = "unauthorized"
+    title = "Unauthorized"
+    status = 401
+    meaning = (
+        'The request needs an API key that is known here, as "Authorization: Bearer <key>". '
+        "Nothing was published."
+    )
+
+    def __init__(self, detail: str, *, key_given: bool, sent: Sent | None = None) -> None:
+        super().__init__(detail, sent=sent)
+        # RFC 6750: whoever has sent nothing is not told of an error.
+        error = ', error="invalid_token"' if key_given else ""
+        self.headers["WWW-Authenticate"] = f'Bearer realm="rendezvous"{error}'
+
+
+class Forbidden(Problem):
+    """Raised when a client asks for a route that is not open to it."""
+
+    kind = "forbidden"
+    title = "Forbidden"
+    status = 403
+    meaning = "The API key is known, and this route is not open to it. Nothing was published."
 
 
 class ShuttingDown(Problem):
@@ -341,6 +398,10 @@ DOCUMENTED: dict[str, type[Problem]] = {
         ResponderError,
         ResponderSilent,
         Overloaded,
+        TooManyInFlight,
+        RateLimited,
+        Unauthorized,
+        Forbidden,
         ShuttingDown,
         BodyTooLarge,
         InvalidBody,

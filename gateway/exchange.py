@@ -5,10 +5,9 @@ from functools import partial
 
 from flask import Response, request
 
-from gateway.admission import Admission
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
-from gateway.callers import current_client
+from gateway.callers import Callers, current_client
 from gateway.cancellation import is_cancellation
 from gateway.errors import InvalidBody, ReplyTimeout
 from gateway.idempotency import KEY_HEADER, REPLAYED_HEADER, claim_name, key_of
@@ -28,7 +27,7 @@ class Exchange:
     Args:
         requester: exchanges a request for its reply.
         once: has one request published for each idempotency key.
-        admission: turns requests away before they are read.
+        callers: turn requests away before they are read.
         breakers: turn away, likewise, those whose responder is dead.
         reply_topic: where responders reply to.
         reply_timeout_s: how long a client waits, where route and client say nothing else.
@@ -39,7 +38,7 @@ class Exchange:
         self,
         requester: Requester,
         once: Once,
-        admission: Admission,
+        callers: Callers,
         breakers: Breakers,
         reply_topic: str,
         reply_timeout_s: float,
@@ -47,7 +46,7 @@ class Exchange:
     ) -> None:
         self._requester = requester
         self._once = once
-        self._admission = admission
+        self._callers = callers
         self._breakers = breakers
         self._reply_topic = reply_topic
         self._reply_timeout_s = reply_timeout_s
@@ -57,7 +56,7 @@ class Exchange:
         """Return the view of *route*."""
 
         def exchange(**parameters: object) -> Response:
-            with self._admission.admit():
+            with self._callers.admit():
                 body = self._body(route)
                 preferences = Preferences.parse(request.headers.getlist("Prefer"))
                 key = key_of(
