@@ -39,7 +39,7 @@ _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (
         NoPermissionError,
         "Redis denies this user a command or key: "
-        "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, WATCH, MULTI, EXEC and PING "
+        "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, WATCH, UNWATCH, MULTI, EXEC and PING "
         "on reply:*, once:*, served:*, answered:* and handling:*",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),

@@ -77,17 +77,29 @@ def send(gateway: Gateway, key: str) -> Answer:
     return gateway.post("/echo", key.encode(), Idempotency_Key=key)
 
 
-def send_until(until_s: float) -> Callable[[Gateway, str], Answer | None]:
-    """Return a client that repeats what has not got a reply yet, until it is *until_s*."""
+def send_until(
+    until_s: float, patience_s: float, vain: set[str]
+) -> Callable[[Gateway, str], Answer | None]:
+    """
+    Return a client that repeats what has not got a reply yet.
+
+    Args:
+        until_s: when it stops, by the monotonic clock.
+        patience_s: how long it tries one key.
+        vain: where it notes the keys that it has tried for so long, in vain.
+    """
 
     def persistent(gateway: Gateway, key: str) -> Answer | None:
-        while time.monotonic() < until_s:
+        give_up_s = time.monotonic() + patience_s
+        while time.monotonic() < min(give_up_s, until_s):
             try:
                 answer = send(gateway, key)
             except (OSError, http.client.HTTPException):
                 continue
             if answer.status != 503:
                 return answer
+        if give_up_s <= until_s:
+            vain.add(key)
         return None
 
     return persistent

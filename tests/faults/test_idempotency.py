@@ -24,8 +24,8 @@ pytestmark = pytest.mark.faults
 
 KEYS = [f"key-{number}" for number in range(2_000)]
 KILL_PAUSE_S = 1.0
-#: For so long clients repeat what has not got a reply.
-LIMIT_S = 40.0
+#: For so long clients repeat what has not got a reply, and for so long all of this goes on.
+PATIENCE_S, LIMIT_S = 8.0, 45.0
 
 
 def gateways_of(deployment: Deployment) -> list[Gateway]:
@@ -57,6 +57,7 @@ def test_while_workers_are_killed_no_key_has_two_effects_or_two_replies(
     effects = Effects()
     chance = random.Random(1)
     killed: list[int] = []
+    vain: set[str] = set()
     env = {"WEB_CONCURRENCY": "2"}
     with (
         deploy(gateways=2, responders=0, env=env) as deployment,
@@ -69,17 +70,19 @@ def test_while_workers_are_killed_no_key_has_two_effects_or_two_replies(
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
+        client = send_until(time.monotonic() + LIMIT_S, PATIENCE_S, vain)
         with every(KILL_PAUSE_S, kill_a_worker):
-            answers = send_all(gateways, KEYS, send_until(time.monotonic() + LIMIT_S))
+            answers = send_all(gateways, KEYS, client)
 
     answered = {key: of_key for key, of_key in answers.items() if of_key}
     record_property("workers killed", len(killed))
     record_property("keys answered", len(answered))
+    record_property("keys lost", len(vain))
     record_property("replays", sum(map(replays, answered.values())))
     assert killed
     assert {answer.status for of_key in answered.values() for answer in of_key} == {201}
     assert [key for key, count in effects.of.items() if count > 1] == []
     assert [key for key, of_key in answered.items() if not are_equal(of_key)] == []
-    # Without an answer is only what was lost before it reached Kafka: those keys stay taken.
-    assert set(effects.of) == set(answered)
-    assert len(answered) > len(KEYS) / 2
+    # Lost is what its worker had claimed and not yet handed to Kafka: such a key stays taken.
+    assert vain.isdisjoint(effects.of)
+    assert len(vain) < len(answered) / 20
