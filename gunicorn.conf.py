@@ -13,10 +13,11 @@ from typing import Any
 
 from gateway.draining import end_well
 from gateway.forking import hold_signals_over_forks
+from gateway.route_faults import RouteLimits
 from gateway.route_table import RoutesError, load_routes
 from gateway.worker import Limits
 from output import unblock
-from settings import Settings, SettingsError
+from settings import MAX_REPLY_TIMEOUT_S, Settings, SettingsError
 
 # Before gunicorn builds its loggers, which keep the streams that they find.
 unblock()
@@ -24,7 +25,8 @@ unblock()
 # as a traceback, once per worker.
 try:
     _settings = Settings.from_env()
-    load_routes(_settings.routes_file)
+    _limits = RouteLimits(MAX_REPLY_TIMEOUT_S, _settings.max_body_bytes)
+    _routes = load_routes(_settings.routes_file, limits=_limits)
 except (SettingsError, RoutesError) as error:
     sys.exit(str(error))
 
@@ -38,8 +40,10 @@ threads = _settings.threads
 worker_connections = _settings.threads + 256
 # Only the heartbeat of a worker's main loop; the deadline of a request is the requester's affair.
 timeout = 30
-# Whoever waits when SIGTERM comes is still answered: the wait, and a moment to write the answer.
-graceful_timeout = math.ceil(_settings.reply_timeout_s) + 2
+# Whoever waits when SIGTERM comes is still answered: the longest wait of any route, and a moment to
+# write the answer.
+_longest_wait_s = max(route.longest_wait_s(_settings.reply_timeout_s) for route in _routes)
+graceful_timeout = math.ceil(_longest_wait_s) + 2
 # Longer than the 90 s for which Heroku's router keeps an idle connection: whoever closes first
 # must not be us, or the router's next request on it fails.
 keepalive = 95

@@ -13,7 +13,8 @@ from gateway.once import Once
 from gateway.publisher import RequestPublisher
 from gateway.readiness import Readiness
 from gateway.requester import Requester
-from gateway.route_table import RoutesError, load_routes
+from gateway.route_faults import RouteLimits
+from gateway.route_table import RoutesError, load_routes, waits_by_topic
 from gateway.way_back import WayBack
 from logs import configure_logs
 from output import unblock
@@ -22,13 +23,14 @@ from replies.correlation import CorrelationIds
 from replies.reply_path import ReplyPath
 from replies.store import ReplyStore, open_redis
 from replies.watchdog import Watchdog
-from settings import Settings, SettingsError
+from settings import MAX_REPLY_TIMEOUT_S, Settings, SettingsError
 from startup import end_at_once
 
 unblock()
 try:
     settings = Settings.from_env()
-    routes = load_routes(settings.routes_file, settings.kafka_prefix)
+    limits = RouteLimits(MAX_REPLY_TIMEOUT_S, settings.max_body_bytes)
+    routes = load_routes(settings.routes_file, settings.kafka_prefix, limits)
 except (SettingsError, RoutesError) as error:
     sys.exit(str(error))
 
@@ -41,7 +43,8 @@ redis = open_redis(
 )
 store = ReplyStore(redis, settings.reply_retention_s)
 mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, end_at_once))
-request_topics = list(dict.fromkeys(route.topic for route in routes))
+waits_s = waits_by_topic(routes, settings.reply_timeout_s)
+request_topics = list(waits_s)
 publisher = RequestPublisher(
     settings.kafka_connection(),
     settings.reply_timeout_s,
@@ -52,7 +55,10 @@ publisher = RequestPublisher(
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()
 way_back = WayBack(
-    mailbox, ReplyPath(store, reply_topic), settings.reply_timeout_s, settings.reply_retention_s
+    mailbox,
+    ReplyPath(store, reply_topic),
+    max(waits_s.values()),  # replies that are later than that come too late for every route
+    settings.reply_retention_s,
 )
 readiness = Readiness.of(publisher, request_topics, way_back, lifecycle.draining)
 lifecycle.add(mailbox, publisher, readiness)
@@ -62,10 +68,7 @@ app = create_app(
     requester=requester,
     once=Once(Claims(redis), requester, settings.idempotency_ttl_s),
     admission=Admission(settings.max_in_flight),
-    breakers=Breakers(
-        dict.fromkeys(request_topics, settings.reply_timeout_s),
-        max_in_flight=settings.max_in_flight,
-    ),
+    breakers=Breakers(waits_s, max_in_flight=settings.max_in_flight),
     store=store,
     ids=ids,
     readiness=readiness,

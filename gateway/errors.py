@@ -10,7 +10,8 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── ResponderSilent        the topic's responder is taken for dead
 ├── Overloaded             more requests in flight than this process takes
 ├── ShuttingDown           this process is draining
-├── BodyTooLarge           more bytes than MAX_BODY_BYTES
+├── BodyTooLarge           more bytes than MAX_BODY_BYTES, or the route, allows
+├── InvalidBody            a body that does not fit the schema of its route
 ├── BodyUnreadable         a body that breaks off, or whose framing is broken
 ├── IdempotencyKeyInvalid  an Idempotency-Key that is none
 ├── IdempotencyKeyMissing  a route that takes no request without one
@@ -191,6 +192,27 @@ class BodyTooLarge(Problem):
     meaning = "The body exceeds the gateway's limit. Nothing was published."
 
 
+class InvalidBody(Problem):
+    """Raised when a body is not what its route's schema expects; *faults* say where and why."""
+
+    kind = "invalid-body"
+    title = "Invalid Body"
+    status = 400
+    meaning = (
+        "The body does not fit the JSON Schema of its route, or is not JSON. Nothing was "
+        'published. "faults" names up to 20 places, each with the JSON pointer of its "path" and '
+        'what is wrong there, the "fault". Correct the body before you send it again.'
+    )
+
+    def __init__(self, detail: str, faults: list[dict[str, str]]) -> None:
+        super().__init__(detail, sent=Sent.NO)
+        self._faults = faults
+
+    def body(self) -> dict[str, Any]:
+        """Return the members of the problem details, the faults among them."""
+        return super().body() | {"faults": self._faults}
+
+
 class BodyUnreadable(Problem):
     """Raised when the body of a request breaks off or is not framed as HTTP says."""
 
@@ -294,6 +316,7 @@ DOCUMENTED: dict[str, type[Problem]] = {
         Overloaded,
         ShuttingDown,
         BodyTooLarge,
+        InvalidBody,
         BodyUnreadable,
         IdempotencyKeyInvalid,
         IdempotencyKeyMissing,

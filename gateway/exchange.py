@@ -9,6 +9,7 @@ from gateway.admission import Admission
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
 from gateway.callers import current_client
+from gateway.errors import InvalidBody
 from gateway.idempotency import KEY_HEADER, REPLAYED_HEADER, claim_name, key_of
 from gateway.once import Answer, Once
 from gateway.preferences import Preferences
@@ -56,7 +57,7 @@ class Exchange:
 
         def exchange(**parameters: object) -> Response:
             with self._admission.admit():
-                body = read_body(self._max_body_bytes, "MAX_BODY_BYTES")
+                body = self._body(route)
                 preferences = Preferences.parse(request.headers.getlist("Prefer"))
                 key = key_of(
                     request.headers.getlist(KEY_HEADER), required=route.idempotency == "required"
@@ -65,13 +66,25 @@ class Exchange:
                 ticket = self._requester.issue(terms)
                 new_request = self._request(route, ticket, body, parameters)
                 answer = self._answer(route, key, ticket, new_request)
-            return _response(answer, preferences, terms)
+            return _response(route, answer, preferences, terms)
 
         return exchange
 
+    def _body(self, route: Route) -> bytes:
+        if route.max_body_bytes is None:
+            body = read_body(self._max_body_bytes, "MAX_BODY_BYTES")
+        else:
+            body = read_body(route.max_body_bytes, f"the route {route.path}")
+        faults = [] if route.schema is None else route.schema.faults(body)
+        if faults:
+            raise InvalidBody(
+                f"the body does not fit the schema of {route.path}: see faults", faults
+            )
+        return body
+
     def _terms(self, route: Route, preferences: Preferences, key: str | None) -> Terms:
-        usual_s = route.timeout_s or self._reply_timeout_s
-        longest_s = route.max_timeout_s or usual_s
+        usual_s = route.wait_s(self._reply_timeout_s)
+        longest_s = route.longest_wait_s(self._reply_timeout_s)
         wait_s = preferences.wait_within_s(usual_s, longest_s)
         # Who does not wait leaves the responder as much time as it can have.
         deadline_s = longest_s if preferences.respond_async else wait_s
@@ -89,7 +102,7 @@ class Exchange:
 
     def _exchange(self, route: Route, ticket: Ticket, new_request: Request) -> Reply | None:
         with self._breakers.admit(route.topic) as passage:
-            passage.hurried = ticket.terms.wait_s < (route.timeout_s or self._reply_timeout_s)
+            passage.hurried = ticket.terms.wait_s < route.wait_s(self._reply_timeout_s)
             reply = self._requester.exchange(ticket, new_request)
             passage.pending = reply is None
             return reply
@@ -112,9 +125,12 @@ class Exchange:
         )
 
 
-def _response(answer: Answer, preferences: Preferences, terms: Terms) -> Response:
+def _response(route: Route, answer: Answer, preferences: Preferences, terms: Terms) -> Response:
     reply = answer.reply
-    response = pending_response(answer.correlation_id) if reply is None else reply_response(reply)
+    if reply is None:
+        response = pending_response(answer.correlation_id)
+    else:
+        response = reply_response(reply, route.response_headers)
     if answer.is_replayed:
         response.headers[REPLAYED_HEADER] = "true"
     applied = preferences.applied(terms.wait_s, is_pending=reply is None)

@@ -47,6 +47,12 @@ ROOMS = {
         "responder/__main__.py",
     },
     "redis": {"replies/store.py", "gateway/claims.py", "responder/redis_journal.py"},
+    "jsonschema": {
+        "gateway/schema.py",
+        "gateway/schema_document.py",
+        "gateway/schema_keywords.py",
+    },
+    "referencing": {"gateway/schema.py", "gateway/schema_document.py"},
     "itsdangerous": {"replies/correlation.py"},
     "gunicorn": {"gateway/worker.py", "gateway/access_log.py"},
 }

@@ -12,15 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.test import run_wsgi_app
 
-from gateway import create_app
-from gateway.admission import Admission
-from gateway.breaker import Breakers
-from gateway.claims import Claims
-from gateway.lifecycle import Lifecycle
 from gateway.mailbox import Mailbox
-from gateway.once import Once
-from gateway.readiness import Readiness
-from gateway.requester import Requester
 from gateway.route_table import Route
 from replies.contract import Headers, Outcome, Reply, Request
 from replies.correlation import CorrelationIds
@@ -30,6 +22,7 @@ from responder.handlers import echo, orders
 from responder.registry import HandlerError
 from tests.fakes import FakePublisher
 from tests.strategies import pointed_texts, record_values, reply_headers
+from tests.unit.apps import new_app
 
 MAX_BODY_BYTES = 300
 ROUTES = (
@@ -87,18 +80,13 @@ def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
     publisher = FakePublisher(store, IDS)
     mailbox.start()
     try:
-        requester = Requester(IDS, mailbox, publisher)
-        app = create_app(
-            routes=ROUTES,
-            requester=requester,
-            once=Once(Claims(redis), requester, ttl_s=60),
-            admission=Admission(8),
-            breakers=Breakers({route.topic: 5.0 for route in ROUTES}),
-            store=store,
-            ids=IDS,
-            readiness=Readiness((), lambda: False),
-            lifecycle=Lifecycle(),
-            reply_topic="replies",
+        app = new_app(
+            ROUTES,
+            IDS,
+            mailbox,
+            publisher,
+            store,
+            redis,
             reply_timeout_s=5.0,
             max_body_bytes=MAX_BODY_BYTES,
         )

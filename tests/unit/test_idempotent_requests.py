@@ -6,22 +6,19 @@ from typing import Any
 
 import pytest
 
-from gateway import create_app
-from gateway.admission import Admission
 from gateway.breaker import MIN_ENDED, Breakers
 from gateway.claims import Claims
 from gateway.clients import Client
 from gateway.idempotency import claim_name
-from gateway.lifecycle import Lifecycle
 from gateway.mailbox import Mailbox
 from gateway.once import Once
 from gateway.publisher import PublishRefused, PublishTooLarge
-from gateway.readiness import Readiness
 from gateway.requester import Requester
 from gateway.route_table import Route
 from replies.contract import Outcome, Reply
 from replies.errors import StoreUnavailable
 from tests.fakes import FakePublisher, eventually
+from tests.unit.apps import new_app
 
 TTL_S = 600
 PATIENT_S, HASTY_S = 10.0, 0.2
@@ -97,19 +94,17 @@ def new_gateway(ids, store, redis):
         requester = Requester(ids, mailbox, publisher)
         breakers = Breakers({route.topic: route.timeout_s or PATIENT_S for route in ROUTES})
         claims = MutedClaims(redis)
-        app = create_app(
-            routes=ROUTES,
-            requester=requester,
-            once=Once(claims, requester, TTL_S),
-            admission=Admission(50),
-            breakers=breakers,
-            store=store,
-            ids=ids,
-            readiness=Readiness((), lambda: False),
-            lifecycle=Lifecycle(),
-            reply_topic="replies",
+        app = new_app(
+            ROUTES,
+            ids,
+            mailbox,
+            publisher,
+            store,
+            redis,
             reply_timeout_s=PATIENT_S,
-            max_body_bytes=1_000,
+            max_in_flight=50,
+            once=Once(claims, requester, TTL_S),
+            breakers=breakers,
         )
         return Gateway(app, publisher, mailbox, breakers, claims)
 

@@ -7,7 +7,8 @@ from flask import Flask
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.route_table import METHODS, RoutesError, load_routes
+from gateway.route_faults import METHODS
+from gateway.route_table import RoutesError, load_routes
 from settings import Settings, SettingsError, masked_url
 from tests.strategies import pointed_texts, wild_texts
 
