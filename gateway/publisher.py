@@ -100,6 +100,9 @@ class Publication:
 class Publisher(Protocol):
     """What the requester needs of a publisher."""
 
+    def await_broker(self, timeout_s: float) -> None:
+        """Return when a broker has been reached; PublishRefused when none is in *timeout_s*."""
+
     def publish(
         self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
     ) -> Publication:
@@ -175,6 +178,16 @@ class RequestPublisher:
         )
         self._thread.start()
 
+    def await_broker(self, timeout_s: float) -> None:
+        """
+        Return when a producer is connected.
+
+        Raises:
+            PublishRefused: when none is within *timeout_s*.
+        """
+        if not self._connected.wait(timeout_s):
+            raise PublishRefused(NOT_CONNECTED)
+
     def publish(
         self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
     ) -> Publication:
@@ -187,8 +200,7 @@ class RequestPublisher:
         Raises:
             PublishRefused: when it is certain at once that the record will not be in Kafka.
         """
-        if not self._connected.wait(timeout_s):
-            raise PublishRefused(NOT_CONNECTED)
+        self.await_broker(timeout_s)
         key, value, headers = request.encode()
         started_s = time.monotonic()
         producer, pulse = self._producer, self._pulse

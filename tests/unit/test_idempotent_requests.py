@@ -499,6 +499,36 @@ def test_a_key_whose_process_died_before_it_published_is_soon_free(gateway, othe
     assert other.post().status_code == 200  # within its own deadline
 
 
+def test_who_finds_no_broker_frees_the_key(gateway, other):
+    def not_connected():
+        raise PublishRefused("no broker")
+
+    gateway.publisher.connect = not_connected
+    assert_problem(gateway.post(), 503, "not-sent", "no")
+
+    assert other.post(data=b"even another request").status_code == 200
+
+
+def test_who_waits_for_a_broker_holds_no_claim_for_long(gateway, other, pool):
+    waits: list[bool] = []
+    released: list[bool] = []
+
+    def connects_late():
+        waits.append(True)
+        eventually(lambda: released)
+
+    gateway.publisher.connect = connects_late
+    first = pool.submit(gateway.post)
+    eventually(lambda: waits)
+
+    # A replica that has a broker goes first as soon as the claim of the other one is gone.
+    second = other.post()
+    released.append(True)
+
+    assert_same(second, first.result())
+    assert (gateway.published, len(other.published)) == ([], 1)
+
+
 # Redis
 
 
