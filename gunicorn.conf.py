@@ -89,4 +89,5 @@ def post_worker_init(worker: Any) -> None:
     """Connect to Kafka and Redis before the first request, and tell the app when we stop."""
     lifecycle = worker.app.callable.extensions["rendezvous"]
     lifecycle.stopping = worker.ending.draining.is_set
+    lifecycle.finishing = lambda: not worker.alive
     lifecycle.ensure_started()

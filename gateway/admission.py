@@ -19,7 +19,7 @@ class Admission:
     """
 
     def __init__(self, max_in_flight: int) -> None:
-        self._max_in_flight = max_in_flight
+        self.max_in_flight = max_in_flight
         self._free = threading.BoundedSemaphore(max_in_flight)
 
     @contextmanager
@@ -32,7 +32,7 @@ class Admission:
         """
         if not self._free.acquire(blocking=False):
             raise Overloaded(
-                f"{self._max_in_flight} requests are in flight in this gateway process already",
+                f"{self.max_in_flight} requests are in flight in this gateway process already",
                 sent=Sent.NO,
             )
         try:

@@ -11,6 +11,7 @@ from gateway.breaker import Breakers
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
 from gateway.lifecycle import Lifecycle
+from gateway.long_polls import LongPolls
 from gateway.once import Once
 from gateway.probes import probes
 from gateway.problem_pages import problem_pages
@@ -81,7 +82,8 @@ def create_app(
             methods=list(route.methods),
             provide_automatic_options=True,
         )
-    app.register_blueprint(status_resource(ids, store))
+    polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
+    app.register_blueprint(status_resource(ids, store, polls))
     app.register_blueprint(probes(readiness, lambda: requester.node))
     app.register_blueprint(problem_pages())
     app.register_error_handler(Problem, problem_response)

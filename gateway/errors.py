@@ -17,6 +17,8 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── IdempotencyKeyMissing  a route that takes no request without one
 ├── IdempotencyKeyReused   another request has the same key
 ├── ReplyExpired           the reply, or the wait for it, is over
+├── RequestCancelled       its client does not want it any more
+├── AlreadyAnswered        too late to cancel it: there is a reply
 ├── UnknownReply           no gateway of this deployment issued that id
 └── HttpProblem            what HTTP itself forbids: unknown route, wrong method ...
 """
@@ -269,6 +271,31 @@ class ReplyExpired(Problem):
     meaning = "The time to fetch this reply is over. Whether one came is no longer known here."
 
 
+class RequestCancelled(Problem):
+    """What is answered to a request that its client has cancelled."""
+
+    kind = "request-cancelled"
+    title = "Request Cancelled"
+    status = 410
+    meaning = (
+        "The request was cancelled (DELETE on its status URL) before there was a reply. It may "
+        "have been carried out all the same: one that has begun is not stopped. Its reply, should "
+        "one come, is not kept."
+    )
+
+
+class AlreadyAnswered(Problem):
+    """Raised when a request is cancelled to which there is a reply."""
+
+    kind = "already-answered"
+    title = "Already Answered"
+    status = 409
+    meaning = (
+        "The request cannot be cancelled any more: it has been answered. The URL in Location "
+        "answers with the reply."
+    )
+
+
 class UnknownReply(Problem):
     """Raised for an id that no gateway of this deployment issued."""
 
@@ -322,6 +349,8 @@ DOCUMENTED: dict[str, type[Problem]] = {
         IdempotencyKeyMissing,
         IdempotencyKeyReused,
         ReplyExpired,
+        RequestCancelled,
+        AlreadyAnswered,
         UnknownReply,
     )
 }

@@ -86,13 +86,15 @@ def load_schema(file: Path) -> BodySchema:
         SchemaFault: with the reason, in one line, why there is none.
     """
     try:
-        return BodySchema(_parsed(file.read_bytes().decode("utf-8")))
-    except OSError as error:
-        raise SchemaFault(f"it cannot be read: {error.strerror}") from error
+        content = file.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: no file can have that name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SchemaFault(f"it cannot be read: {reason}") from error
+    try:
+        return BodySchema(_parsed(content.decode("utf-8")))
     except SchemaFault as error:
         raise SchemaFault(_one_line(str(error))) from error
     except (ValueError, RecursionError) as error:
-        # ValueError: no file can have that name, too.
         raise SchemaFault(_one_line(f"it is not JSON: {error}")) from error
 
 

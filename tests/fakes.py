@@ -429,6 +429,8 @@ class FakePublisher:
         self.refused_later: PublishRefused | None = None
         self.acknowledges = True
         self.trouble: str | None = None
+        #: What became of them; without acknowledgement or trouble the test settles them.
+        self.publications: list[Publication] = []
         #: Called when a request has been published.
         self.then: Callable[[], object] = lambda: None
 
@@ -444,6 +446,7 @@ class FakePublisher:
         publication = Publication()
         if self.acknowledges or self.trouble is not None:
             publication.settle(acknowledged=self.acknowledges, trouble=self.trouble)
+        self.publications.append(publication)
         if self.refused_later is not None:
             on_refused(self.refused_later)
         reply = self.answer(request)

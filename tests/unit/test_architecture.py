@@ -14,7 +14,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "replies", "responder")
-ENTRY_POINTS = {"replies/__main__.py", "responder/__main__.py", "wsgi.py", "gunicorn.conf.py"}
+ENTRY_POINTS = {
+    "gateway/check.py",
+    "replies/__main__.py",
+    "responder/__main__.py",
+    "wsgi.py",
+    "gunicorn.conf.py",
+}
 #: The modules beside the packages.
 ROOT_MODULES = {file.stem for file in ROOT.glob("*.py")}
 SOURCES = sorted(

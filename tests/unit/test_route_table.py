@@ -221,7 +221,7 @@ def test_a_converter_of_flask_may_stand_before_a_parameter(load):
         (ROUTE + "description = []", "description=[]: expected a text"),
         (ROUTE + "schema = 1", "schema=1: expected the path of a JSON Schema file"),
         (ROUTE + "schema = 'none.json'", "schema='none.json': it cannot be read: No such file"),
-        (ROUTE + 'schema = "\\u0000"', "schema='\\x00': "),
+        (ROUTE + 'schema = "\\u0000"', "schema='\\x00': it cannot be read"),
         (ROUTE + "schema = 'routes.toml'", "schema='routes.toml': it is not JSON: "),
         (ECHO + ECHO, "POST '/echo' is there twice"),
     ],

@@ -150,7 +150,7 @@ def test_what_would_take_square_time_is_refused(keyword):
 def test_work_without_end_is_ended(monkeypatch):
     """Each level of the body is looked at twice as often as the one above."""
     monkeypatch.setattr(schema_keywords, "MAX_WORK_S", 0.2)
-    twice = {"allOf": [{"properties": {"c": {"$ref": "#"}}}] * 2}
+    twice = {"$schema": DIALECT, "allOf": [{"properties": {"c": {"$ref": "#"}}}] * 2}
 
     assert words(twice, '{"c":' * 50 + "{}" + "}" * 50) == [
         "takes too long to check; send less, or simpler"
