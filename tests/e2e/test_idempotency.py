@@ -35,3 +35,18 @@ def test_a_key_has_one_effect_and_one_reply_however_often_and_wherever_it_is_sen
         assert replays([later[key]]) == 1
         assert are_equal([*answers[key], later[key]]), key
     assert (other.status, other.json["type"]) == (422, "/problems/idempotency-key-reused")
+
+
+def test_a_replay_needs_no_kafka(deploy: Callable[..., Deployment]):
+    with deploy(gateways=2, env={"WEB_CONCURRENCY": "1"}) as deployment:
+        gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+        first = send(gateways[0], "key")
+        deployment.kafka.pause()
+        try:
+            again = [send(gateway, "key") for gateway in gateways]
+        finally:
+            deployment.kafka.resume()
+
+    assert (first.status, first.body) == (200, b"key")
+    assert are_equal([first, *again])
+    assert replays(again) == 2

@@ -330,6 +330,22 @@ def test_who_joins_in_vain_is_told_of_the_first_request(gateway, reply_to):
     assert len(gateway.published) == 1
 
 
+def test_a_request_that_is_cancelled_stays_cancelled_for_its_key(gateway, other, pool):
+    gateway.publisher.answer = silent
+    first = pool.submit(gateway.post)
+    eventually(lambda: gateway.published)
+    waiting = pool.submit(other.post)
+    eventually(lambda: other.waiters() == 1)
+
+    url = f"/replies/{gateway.published[0].correlation_id}"
+    assert other.app.test_client().delete(url).status_code == 204
+
+    assert first.result().status_code == 410
+    assert_same(first.result(), waiting.result())
+    assert_same(first.result(), gateway.post())
+    assert len(gateway.published) == 1
+
+
 # Another request with the same key
 
 
