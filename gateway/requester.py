@@ -125,6 +125,18 @@ class Requester:
         wait, deadline = Deadline.after(terms.wait_s), Deadline.after(terms.deadline_s)
         return Ticket(correlation_id, deadline_ms, wait, deadline, terms)
 
+    def await_broker(self, ticket: Ticket) -> None:
+        """
+        Return when a request could be published, in a part of the time that *ticket* leaves.
+
+        Raises:
+            NotSent: when no broker has been reached by then.
+        """
+        try:
+            self._publisher.await_broker(ticket.deadline.remaining_s() * CONNECT_SHARE)
+        except PublishRefused as error:
+            raise NotSent(str(error), correlation_id=ticket.correlation_id, sent=Sent.NO) from error
+
     def exchange(self, ticket: Ticket, request: Request) -> Reply | None:
         """
         Publish *request* and return its reply, which is an HTTP response.

@@ -2,17 +2,20 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.admission import Admission
 from gateway.callers import CLIENT_IN_ENVIRON
 from gateway.clients import Client, Rate
-from gateway.errors import DOCUMENTED
+from gateway.errors import DOCUMENTED, TooManyInFlight
 from gateway.keyring import Keyring, hash_of, new_key
+from gateway.long_polls import LongPolls
 from gateway.rates import Rates
 from gateway.route_table import Route
 from gateway.tally import Tally
@@ -384,6 +387,36 @@ def test_a_client_with_its_share_in_flight_is_turned_away_and_others_are_not(gat
     assert 1 <= int(response.headers["Retry-After"]) <= 3
     assert other.status_code == 200
     assert gateway.request(key=HALF).status_code == 200
+
+
+def test_waiting_for_a_reply_again_takes_of_the_clients_share_too():
+    """Half of the places are for those who wait again, and a half of these for this client."""
+    go_on = threading.Event()
+    waiting = []
+
+    class Requester:
+        def wait_again(self, correlation_id, wait_s, is_finishing):
+            waiting.append(correlation_id)
+            go_on.wait(10)
+
+    client, requester = Client("half", in_flight_share=0.5), cast(Any, Requester())
+    admission = Admission(8)
+    polls = LongPolls(requester, admission, lambda: False)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(2):
+            pool.submit(polls.wait, "an id", 1.0, client)
+        eventually(lambda: len(waiting) == 2)
+        assert polls.wait("an id", 1.0, client) == (None, False)
+        with (
+            admission.admit(client),
+            admission.admit(client),
+            pytest.raises(TooManyInFlight),
+            admission.admit(client),
+        ):
+            pass
+        go_on.set()
+
+    assert len(waiting) == 2
 
 
 @pytest.mark.parametrize(
