@@ -52,8 +52,12 @@ def _key(value: Any) -> Any:
     if isinstance(value, dict):
         return frozenset((name, _key(member)) for name, member in value.items())
     if isinstance(value, list):
-        return tuple(map(_key, value))
-    return (type(value), value) if isinstance(value, bool) else value
+        return (list, *map(_key, value))
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    # As a text: whoever sends numbers could choose many of one hash.
+    is_whole = isinstance(value, int) or value.is_integer()
+    return float, str(int(value) if is_whole else value)
 
 
 _KEYWORDS = dict(Draft202012Validator.VALIDATORS) | {"uniqueItems": _unique_items}

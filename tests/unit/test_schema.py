@@ -126,16 +126,22 @@ def test_a_format_is_an_annotation():
         ('[{"a": [1], "b": 2}, {"b": 2, "a": [1]}]', False),
         ('[{"a": [1]}, {"a": [true]}]', True),
         ("[[[1]], [[1]]]", False),
+        ("[1e400, -1e400, 0.5]", True),
+        ("[0, -0.0]", False),
+        ("[[1], 1]", True),
     ],
 )
 def test_items_are_unique_as_json_sees_them(body, is_fine):
     assert (faults({"uniqueItems": True}, body) == []) is is_fine
 
 
-def test_unique_items_take_no_more_than_linear_time():
-    body = json.dumps([{"a": number} for number in range(50_000)])
-
-    assert faults({"uniqueItems": True}, body) == []
+@pytest.mark.parametrize(
+    "items",
+    [[{"a": n} for n in range(50_000)], [n * (2**61 - 1) for n in range(40_000)]],
+    ids=["objects", "numbers of one hash"],
+)
+def test_unique_items_take_no_more_than_linear_time(items):
+    assert faults({"uniqueItems": True}, json.dumps(items)) == []
 
 
 @pytest.mark.parametrize("keyword", ["unevaluatedItems", "unevaluatedProperties"])
