@@ -11,22 +11,23 @@ import socket
 import sys
 from typing import Any
 
+import configuration
+from gateway.callers import CLIENT_IN_ENVIRON
 from gateway.draining import end_well
 from gateway.forking import hold_signals_over_forks
-from gateway.route_table import RoutesError, load_routes
 from gateway.worker import Limits
 from output import unblock
-from settings import Settings, SettingsError
 
 # Before gunicorn builds its loggers, which keep the streams that they find.
 unblock()
 # A wrong setting ends the start here, in the master, with one line each; in a worker it would come
 # as a traceback, once per worker.
 try:
-    _settings = Settings.from_env()
-    load_routes(_settings.routes_file)
-except (SettingsError, RoutesError) as error:
+    _configured = configuration.current()
+except configuration.ConfigurationError as error:
     sys.exit(str(error))
+
+_settings, _routes = _configured.settings, _configured.routes
 
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
@@ -38,8 +39,10 @@ threads = _settings.threads
 worker_connections = _settings.threads + 256
 # Only the heartbeat of a worker's main loop; the deadline of a request is the requester's affair.
 timeout = 30
-# Whoever waits when SIGTERM comes is still answered: the wait, and a moment to write the answer.
-graceful_timeout = math.ceil(_settings.reply_timeout_s) + 2
+# Whoever waits when SIGTERM comes is still answered: the longest wait of any route, and a moment to
+# write the answer.
+_longest_wait_s = max(route.longest_wait_s(_settings.reply_timeout_s) for route in _routes)
+graceful_timeout = math.ceil(_longest_wait_s) + 2
 # Longer than the 90 s for which Heroku's router keeps an idle connection: whoever closes first
 # must not be us, or the router's next request on it fails.
 keepalive = 95
@@ -51,14 +54,15 @@ control_socket_disable = True
 accesslog = "-"
 access_log_format = (
     '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
+    f" client=%({{{CLIENT_IN_ENVIRON}}}e)s"
 )
-if _settings.log_format == "json":
-    logger_class = "gateway.access_log.JsonAccessLogger"
+logger_class = f"gateway.access_log.{_settings.log_format.capitalize()}AccessLogger"
 
 
 def on_starting(server: Any) -> None:
-    """Say which setting to change when the port cannot be had; prepare the end."""
+    """Say which setting to change when the port cannot be had; prepare reloads and the end."""
     server.ending = end_well(server, _settings.drain_delay_s)
+    configuration.reload_well(server)
     hold_signals_over_forks()
     if os.environ.get("GUNICORN_FD"):
         return  # a running gunicorn hands over its socket

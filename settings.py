@@ -54,6 +54,7 @@ class Settings:
     reply_timeout_s: float
     reply_timeout_status: int
     reply_retention_s: float
+    idempotency_ttl_s: int
     replies_mode: str
     replies_group: str
     responder_group: str
@@ -64,6 +65,8 @@ class Settings:
     request_read_timeout_s: float
     drain_delay_s: float
     routes_file: Path
+    api_keys_file: str
+    api_keys: str
     log_format: str
 
     @classmethod
@@ -94,6 +97,7 @@ class Settings:
             reply_timeout_s=read.number("REPLY_TIMEOUT_S", 3.0, 0.1, MAX_REPLY_TIMEOUT_S),
             reply_timeout_status=read.choice("REPLY_TIMEOUT_STATUS", 503, (503, 504), int),
             reply_retention_s=read.number("REPLY_RETENTION_S", 60.0, 0.0, 86_400.0),
+            idempotency_ttl_s=read.integer("IDEMPOTENCY_TTL_S", 86_400, 60, 7 * 86_400),
             replies_mode=read.choice("REPLIES_MODE", "group", ("group", "broadcast"), str),
             replies_group=read.text("REPLIES_GROUP", "replies", _topic),
             responder_group=read.text("RESPONDER_GROUP", "responder", _topic),
@@ -106,12 +110,16 @@ class Settings:
             request_read_timeout_s=read.number("REQUEST_READ_TIMEOUT_S", 30.0, 0.1, 3_600.0),
             drain_delay_s=read.number("DRAIN_DELAY_S", 0.0, 0.0, 300.0),
             routes_file=Path(read.text("ROUTES_FILE", "routes.toml")),
+            api_keys_file=read.text("API_KEYS_FILE", ""),
+            api_keys=read.text("API_KEYS", "", secret=True),
             log_format=read.choice("LOG_FORMAT", "text", ("text", "json"), str),
         )
         if bool(settings.kafka_client_cert) != bool(settings.kafka_client_cert_key):
             read.problems.append(
                 "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY go together: set both or neither"
             )
+        if settings.api_keys_file and settings.api_keys:
+            read.problems.append("API_KEYS_FILE and API_KEYS are both set: set one, or neither")
         if settings.responder_journal == "redis":
             read.require("REDIS_URL")
         if not read.problems:

@@ -3,43 +3,48 @@
 import atexit
 import sys
 
+import configuration
 from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
+from gateway.claims import Claims
 from gateway.lifecycle import Lifecycle
 from gateway.mailbox import POLLER_LIMIT_S, Mailbox
+from gateway.once import Once
 from gateway.publisher import RequestPublisher
+from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
-from gateway.route_table import RoutesError, load_routes
+from gateway.route_table import waits_by_topic
+from gateway.tally import Tally
 from gateway.way_back import WayBack
 from logs import configure_logs
 from output import unblock
 from preflight import kafka_trouble
 from replies.correlation import CorrelationIds
 from replies.reply_path import ReplyPath
-from replies.store import ReplyStore
+from replies.store import ReplyStore, open_redis
 from replies.watchdog import Watchdog
-from settings import Settings, SettingsError
 from startup import end_at_once
 
 unblock()
 try:
-    settings = Settings.from_env()
-    routes = load_routes(settings.routes_file, settings.kafka_prefix)
-except (SettingsError, RoutesError) as error:
+    configured = configuration.current()
+except configuration.ConfigurationError as error:
     sys.exit(str(error))
+settings, routes = configured.settings, configured.routes
 
 configure_logs(settings.log_format)
 ids = CorrelationIds(settings.secret_key)
-store = ReplyStore.connect(
+redis = open_redis(
     settings.redis_url,
-    settings.reply_retention_s,
     tls_verify=settings.redis_tls_verify,
     max_connections=settings.threads + 10,
 )
+store = ReplyStore(redis, settings.reply_retention_s)
 mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, end_at_once))
-request_topics = list(dict.fromkeys(route.topic for route in routes))
+waits_s = waits_by_topic(routes, settings.reply_timeout_s)
+request_topics = list(waits_s)
 publisher = RequestPublisher(
     settings.kafka_connection(),
     settings.reply_timeout_s,
@@ -50,18 +55,20 @@ publisher = RequestPublisher(
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()
 way_back = WayBack(
-    mailbox, ReplyPath(store, reply_topic), settings.reply_timeout_s, settings.reply_retention_s
+    mailbox,
+    ReplyPath(store, reply_topic),
+    max(waits_s.values()),  # replies that are later than that come too late for every route
+    settings.reply_retention_s,
 )
 readiness = Readiness.of(publisher, request_topics, way_back, lifecycle.draining)
 lifecycle.add(mailbox, publisher, readiness)
+requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
 app = create_app(
     routes=routes,
-    requester=Requester(ids, mailbox, publisher, settings.reply_timeout_status),
+    requester=requester,
+    once=Once(Claims(redis), requester, settings.idempotency_ttl_s),
     admission=Admission(settings.max_in_flight),
-    breakers=Breakers(
-        dict.fromkeys(request_topics, settings.reply_timeout_s),
-        max_in_flight=settings.max_in_flight,
-    ),
+    breakers=Breakers(waits_s, max_in_flight=settings.max_in_flight),
     store=store,
     ids=ids,
     readiness=readiness,
@@ -69,5 +76,7 @@ app = create_app(
     reply_topic=reply_topic,
     reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
+    rates=Rates(Tally(redis)),
+    keyring=configured.keyring,
 )
 atexit.register(lifecycle.close)

@@ -4,7 +4,7 @@ from flask import request
 
 from gateway.errors import BodyTooLarge, BodyUnreadable, Sent
 
-#: Of a body that is too large, so many times the limit is read and thrown away.
+#: Of a body that is too large, so many times MAX_BODY_BYTES is read and thrown away.
 DISCARD_FACTOR = 4
 
 
@@ -26,7 +26,8 @@ def read_body(limit_bytes: int, limit_name: str) -> bytes:
             raise EOFError(f"it broke off after {len(body)} of {declared} bytes")
         if declared <= limit_bytes and len(body) <= limit_bytes:
             return body
-        _discard(limit_bytes * DISCARD_FACTOR)
+        # That of the application: a route's own may be next to nothing.
+        _discard((request.max_content_length or limit_bytes) * DISCARD_FACTOR)
     except Exception as error:
         # Whatever the server raises for it: each has errors of its own.
         raise BodyUnreadable(f"the body cannot be read: {error}", sent=Sent.NO) from error

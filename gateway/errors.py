@@ -9,9 +9,17 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── ResponderError         the responder failed without naming an HTTP status
 ├── ResponderSilent        the topic's responder is taken for dead
 ├── Overloaded             more requests in flight than this process takes
+├── TooManyInFlight        more of one client's requests in flight than its share
+├── RateLimited            more requests of one client than its rate
+├── Unauthorized           no API key, or none that is known
+├── Forbidden              a route that is not open to the client
 ├── ShuttingDown           this process is draining
-├── BodyTooLarge           more bytes than MAX_BODY_BYTES
+├── BodyTooLarge           more bytes than MAX_BODY_BYTES, or the route, allows
+├── InvalidBody            a body that does not fit the schema of its route
 ├── BodyUnreadable         a body that breaks off, or whose framing is broken
+├── IdempotencyKeyInvalid  an Idempotency-Key that is none
+├── IdempotencyKeyMissing  a route that takes no request without one
+├── IdempotencyKeyReused   another request has the same key
 ├── ReplyExpired           the reply, or the wait for it, is over
 ├── RequestCancelled       its client does not want it any more
 ├── AlreadyAnswered        too late to cancel it: there is a reply
@@ -171,6 +179,59 @@ class Overloaded(Problem):
     meaning = "Nothing was published; it is safe to send the request again after Retry-After."
 
 
+class TooManyInFlight(Problem):
+    """Raised when one client's requests take all the places that are meant for it."""
+
+    kind = "too-many-in-flight"
+    title = "Too Many of Your Requests In Flight"
+    status = 429
+    retry_after_s = 1
+    meaning = (
+        "Your requests in flight take all of your share already. Nothing was published; it is safe "
+        "to send the request again once some of them have been answered."
+    )
+
+
+class RateLimited(Problem):
+    """Raised when one client has sent as many requests as its rate allows."""
+
+    kind = "rate-limited"
+    title = "Rate Limit Reached"
+    status = 429
+    meaning = (
+        "You have sent as many requests as you may for now; RateLimit-Policy says how many (q) in "
+        "how many seconds (w). Nothing was published; it is safe to send the request again after "
+        "Retry-After."
+    )
+
+
+class Unauthorized(Problem):
+    """Raised when a request comes without an API key, or with one that is not known."""
+
+    kind = "unauthorized"
+    title = "Unauthorized"
+    status = 401
+    meaning = (
+        'The request needs an API key that is known here, as "Authorization: Bearer <key>". '
+        "Nothing was published."
+    )
+
+    def __init__(self, detail: str, *, key_given: bool, sent: Sent | None = None) -> None:
+        super().__init__(detail, sent=sent)
+        # RFC 6750: whoever has sent nothing is not told of an error.
+        error = ', error="invalid_token"' if key_given else ""
+        self.headers["WWW-Authenticate"] = f'Bearer realm="rendezvous"{error}'
+
+
+class Forbidden(Problem):
+    """Raised when a client asks for a route that is not open to it."""
+
+    kind = "forbidden"
+    title = "Forbidden"
+    status = 403
+    meaning = "The API key is known, and this route is not open to it. Nothing was published."
+
+
 class ShuttingDown(Problem):
     """Raised when this process is finishing and takes no new requests."""
 
@@ -190,6 +251,27 @@ class BodyTooLarge(Problem):
     meaning = "The body exceeds the gateway's limit. Nothing was published."
 
 
+class InvalidBody(Problem):
+    """Raised when a body is not what its route's schema expects; *faults* say where and why."""
+
+    kind = "invalid-body"
+    title = "Invalid Body"
+    status = 400
+    meaning = (
+        "The body does not fit the JSON Schema of its route, or is not JSON. Nothing was "
+        'published. "faults" names up to 20 places, each with the JSON pointer of its "path" and '
+        'what is wrong there, the "fault". Correct the body before you send it again.'
+    )
+
+    def __init__(self, detail: str, faults: list[dict[str, str]]) -> None:
+        super().__init__(detail, sent=Sent.NO)
+        self._faults = faults
+
+    def body(self) -> dict[str, Any]:
+        """Return the members of the problem details, the faults among them."""
+        return super().body() | {"faults": self._faults}
+
+
 class BodyUnreadable(Problem):
     """Raised when the body of a request breaks off or is not framed as HTTP says."""
 
@@ -197,6 +279,44 @@ class BodyUnreadable(Problem):
     title = "Unreadable Body"
     status = 400
     meaning = "The body could not be read to its end. Nothing was published."
+
+
+class IdempotencyKeyInvalid(Problem):
+    """Raised when the Idempotency-Key of a request is not one."""
+
+    kind = "idempotency-key-invalid"
+    title = "Invalid Idempotency-Key"
+    status = 400
+    meaning = (
+        "An Idempotency-Key has 1 to 255 visible ASCII characters, within double quotes or bare, "
+        "and a request has one of them. Nothing was published."
+    )
+
+
+class IdempotencyKeyMissing(Problem):
+    """Raised when a request has no Idempotency-Key and its route asks for one."""
+
+    kind = "idempotency-key-missing"
+    title = "Idempotency-Key Missing"
+    status = 400
+    meaning = (
+        "This route takes requests with an Idempotency-Key only. Make a random one for each "
+        "request, a UUID for example, and send the same one when you repeat that request. Nothing "
+        "was published."
+    )
+
+
+class IdempotencyKeyReused(Problem):
+    """Raised when a request has the Idempotency-Key of another one."""
+
+    kind = "idempotency-key-reused"
+    title = "Idempotency-Key Reused"
+    status = 422
+    meaning = (
+        "A request with this Idempotency-Key was different: in its method, path, query, content "
+        "type or body. A key stands for one request, and repeats must be equal to it. Nothing was "
+        "published; send a new key with a new request."
+    )
 
 
 class ReplyExpired(Problem):
@@ -278,9 +398,17 @@ DOCUMENTED: dict[str, type[Problem]] = {
         ResponderError,
         ResponderSilent,
         Overloaded,
+        TooManyInFlight,
+        RateLimited,
+        Unauthorized,
+        Forbidden,
         ShuttingDown,
         BodyTooLarge,
+        InvalidBody,
         BodyUnreadable,
+        IdempotencyKeyInvalid,
+        IdempotencyKeyMissing,
+        IdempotencyKeyReused,
         ReplyExpired,
         RequestCancelled,
         AlreadyAnswered,

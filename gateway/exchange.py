@@ -1,15 +1,17 @@
 """HTTP to request, reply to HTTP, over the routes of routes.toml. Knows no Kafka and no Redis."""
 
 from collections.abc import Callable
+from functools import partial
 
 from flask import Response, request
 
-from gateway.admission import Admission
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
-from gateway.callers import current_client
+from gateway.callers import Callers, current_client
 from gateway.cancellation import is_cancellation
-from gateway.errors import ReplyTimeout
+from gateway.errors import InvalidBody, ReplyTimeout
+from gateway.idempotency import KEY_HEADER, REPLAYED_HEADER, claim_name, key_of
+from gateway.once import Answer, Once
 from gateway.preferences import Preferences
 from gateway.requester import Requester, Terms, Ticket
 from gateway.responses import as_text, header_text, pending_response, reply_response
@@ -24,7 +26,8 @@ class Exchange:
 
     Args:
         requester: exchanges a request for its reply.
-        admission: turns requests away before they are read.
+        once: has one request published for each idempotency key.
+        callers: turn requests away before they are read.
         breakers: turn away, likewise, those whose responder is dead.
         reply_topic: where responders reply to.
         reply_timeout_s: how long a client waits, where route and client say nothing else.
@@ -34,14 +37,16 @@ class Exchange:
     def __init__(
         self,
         requester: Requester,
-        admission: Admission,
+        once: Once,
+        callers: Callers,
         breakers: Breakers,
         reply_topic: str,
         reply_timeout_s: float,
         max_body_bytes: int,
     ) -> None:
         self._requester = requester
-        self._admission = admission
+        self._once = once
+        self._callers = callers
         self._breakers = breakers
         self._reply_topic = reply_topic
         self._reply_timeout_s = reply_timeout_s
@@ -51,32 +56,57 @@ class Exchange:
         """Return the view of *route*."""
 
         def exchange(**parameters: object) -> Response:
-            with self._admission.admit():
-                body = read_body(self._max_body_bytes, "MAX_BODY_BYTES")
+            with self._callers.admit():
+                body = self._body(route)
                 preferences = Preferences.parse(request.headers.getlist("Prefer"))
-                terms = self._terms(route, preferences)
+                key = key_of(
+                    request.headers.getlist(KEY_HEADER), required=route.idempotency == "required"
+                )
+                terms = self._terms(route, preferences, key)
                 ticket = self._requester.issue(terms)
-                published = self._request(route, ticket, body, parameters)
+                new_request = self._request(route, ticket, body, parameters)
                 try:
-                    reply = self._exchange(route, ticket, published)
+                    answer = self._answer(route, key, ticket, new_request)
                 except ReplyTimeout as problem:
                     problem.headers |= _applied(preferences, terms, is_pending=False)
                     raise
-            return _response(ticket.correlation_id, reply, preferences, terms)
+            return _response(route, answer, preferences, terms)
 
         return exchange
 
-    def _terms(self, route: Route, preferences: Preferences) -> Terms:
-        usual_s = route.timeout_s or self._reply_timeout_s
-        longest_s = route.max_timeout_s or usual_s
+    def _body(self, route: Route) -> bytes:
+        if route.max_body_bytes is None:
+            body = read_body(self._max_body_bytes, "MAX_BODY_BYTES")
+        else:
+            body = read_body(route.max_body_bytes, f"the route {route.path}")
+        faults = [] if route.schema is None else route.schema.faults(body)
+        if faults:
+            raise InvalidBody(
+                f"the body does not fit the schema of {route.path}: see faults", faults
+            )
+        return body
+
+    def _terms(self, route: Route, preferences: Preferences, key: str | None) -> Terms:
+        usual_s = route.wait_s(self._reply_timeout_s)
+        longest_s = route.longest_wait_s(self._reply_timeout_s)
         wait_s = preferences.wait_within_s(usual_s, longest_s)
         # Who does not wait leaves the responder as much time as it can have.
         deadline_s = longest_s if preferences.respond_async else wait_s
-        return Terms(wait_s, deadline_s, preferences.respond_async, current_client().name)
+        keep_s = 0 if key is None else self._once.ttl_s
+        return Terms(wait_s, deadline_s, preferences.respond_async, current_client().name, keep_s)
+
+    def _answer(
+        self, route: Route, key: str | None, ticket: Ticket, new_request: Request
+    ) -> Answer:
+        publish = partial(self._exchange, route, ticket, new_request)
+        if key is None:
+            return Answer(ticket.correlation_id, publish())
+        name = claim_name(ticket.terms.owner, key)
+        return self._once.answer(name, ticket, new_request, publish)
 
     def _exchange(self, route: Route, ticket: Ticket, new_request: Request) -> Reply | None:
         with self._breakers.admit(route.topic) as passage:
-            passage.hurried = ticket.terms.wait_s < (route.timeout_s or self._reply_timeout_s)
+            passage.hurried = ticket.terms.wait_s < route.wait_s(self._reply_timeout_s)
             reply = self._requester.exchange(ticket, new_request)
             passage.pending = reply is None or is_cancellation(reply)
             return reply
@@ -99,10 +129,14 @@ class Exchange:
         )
 
 
-def _response(
-    correlation_id: str, reply: Reply | None, preferences: Preferences, terms: Terms
-) -> Response:
-    response = pending_response(correlation_id) if reply is None else reply_response(reply)
+def _response(route: Route, answer: Answer, preferences: Preferences, terms: Terms) -> Response:
+    reply = answer.reply
+    if reply is None:
+        response = pending_response(answer.correlation_id)
+    else:
+        response = reply_response(reply, route.response_headers)
+    if answer.is_replayed:
+        response.headers[REPLAYED_HEADER] = "true"
     response.headers.extend(_applied(preferences, terms, is_pending=reply is None))
     return response
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from gateway.admission import Admission
-from gateway.errors import Overloaded
+from gateway.clients import ANYBODY, Client
+from gateway.errors import Overloaded, TooManyInFlight
 from gateway.requester import Requester
 from replies.contract import Reply
 
@@ -31,19 +32,22 @@ class LongPolls:
         self._share = Admission(max(1, int(admission.max_in_flight * SHARE)))
         self._is_finishing = is_finishing
 
-    def wait(self, correlation_id: str, wait_s: float) -> tuple[Reply | None, bool]:
+    def wait(
+        self, correlation_id: str, wait_s: float, client: Client = ANYBODY
+    ) -> tuple[Reply | None, bool]:
         """
         Return the reply to *correlation_id* if it comes in time, and whether it was waited for.
 
         Args:
             wait_s: how long to wait; not at all without room, less when this process finishes.
+            client: who waits; its share of the places counts here too.
 
         Raises:
             NotSent: when the request turns out to be refused.
         """
         try:
-            with self._share.admit(), self._admission.admit():
+            with self._share.admit(client), self._admission.admit(client):
                 reply = self._requester.wait_again(correlation_id, wait_s, self._is_finishing)
                 return reply, reply is not None or not self._is_finishing()
-        except Overloaded:
+        except (Overloaded, TooManyInFlight):
             return None, False

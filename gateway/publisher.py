@@ -11,7 +11,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaProducer
@@ -98,8 +99,25 @@ class Publication:
             self._known.release()  # for whoever asks again
 
 
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """
+    A topic as the brokers tell of it.
+
+    Args:
+        partitions: how many it has; None when there is none of that name.
+        is_hidden: whether this gateway may not see it.
+    """
+
+    partitions: int | None = None
+    is_hidden: bool = False
+
+
 class Publisher(Protocol):
     """What the requester needs of a publisher."""
+
+    def await_broker(self, timeout_s: float) -> None:
+        """Return when a broker has been reached; PublishRefused when none is in *timeout_s*."""
 
     def publish(
         self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
@@ -176,6 +194,16 @@ class RequestPublisher:
         )
         self._thread.start()
 
+    def await_broker(self, timeout_s: float) -> None:
+        """
+        Return when a producer is connected.
+
+        Raises:
+            PublishRefused: when none is within *timeout_s*.
+        """
+        if not self._connected.wait(timeout_s):
+            raise PublishRefused(NOT_CONNECTED)
+
     def publish(
         self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
     ) -> Publication:
@@ -188,8 +216,7 @@ class RequestPublisher:
         Raises:
             PublishRefused: when it is certain at once that the record will not be in Kafka.
         """
-        if not self._connected.wait(timeout_s):
-            raise PublishRefused(NOT_CONNECTED)
+        self.await_broker(timeout_s)
         key, value, headers = request.encode()
         started_s = time.monotonic()
         producer, pulse = self._producer, self._pulse
@@ -247,6 +274,23 @@ class RequestPublisher:
             PermissionError: naming the topics that this gateway may not see.
             LookupError: naming the topics that are missing.
         """
+        found = self.look_up(topics)
+        hidden = sorted(name for name, topic in found.items() if topic.is_hidden)
+        if hidden:
+            raise PermissionError(", ".join(hidden))
+        missing = sorted(name for name, topic in found.items() if topic.partitions is None)
+        if missing:
+            raise LookupError(", ".join(missing))
+        if not self._connected.is_set():
+            raise ConnectionError(self._trouble)
+
+    def look_up(self, topics: Sequence[str]) -> dict[str, Topic]:
+        """
+        Return what the brokers tell of each of *topics*.
+
+        Raises:
+            ConnectionError: when no broker can be asked.
+        """
         try:
             if self._admin is None:
                 trouble = self._find_trouble()
@@ -257,15 +301,8 @@ class RequestPublisher:
         except kafka_errors.KafkaError as error:
             self._close_admin()
             raise ConnectionError(str(error)) from error
-        codes = {topic["name"]: topic["error_code"] for topic in described}
-        hidden = sorted(name for name in topics if codes.get(name) == _DENIED)
-        if hidden:
-            raise PermissionError(", ".join(hidden))
-        missing = sorted(name for name in set(topics) if codes.get(name) != 0)
-        if missing:
-            raise LookupError(", ".join(missing))
-        if not self._connected.is_set():
-            raise ConnectionError(self._trouble)
+        told = {topic["name"]: topic for topic in described}
+        return {name: _topic(told.get(name)) for name in topics}
 
     def close(self) -> None:
         """Stop connecting and close the clients; every accepted record has had its time by now."""
@@ -343,6 +380,13 @@ class RequestPublisher:
         admin, self._admin = self._admin, None
         if admin is not None:
             admin.close()
+
+
+def _topic(told: Mapping[str, Any] | None) -> Topic:
+    code = None if told is None else told["error_code"]
+    if told is None or code != 0:
+        return Topic(is_hidden=code == _DENIED)
+    return Topic(len(told.get("partitions") or ()))
 
 
 def _partition_now(producer: Any, topic: str) -> int | None:

@@ -13,7 +13,7 @@ from gateway.errors import (
     ResponderError,
     Sent,
 )
-from gateway.mailbox import Mailbox
+from gateway.mailbox import Mailbox, Waiter
 from gateway.publisher import Publication, Publisher, PublishRefused, PublishTooLarge
 from replies.contract import Outcome, Reply, Request
 from replies.correlation import CorrelationIds, epoch_ms
@@ -21,8 +21,12 @@ from replies.errors import StoreUnavailable
 
 #: The share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5
-#: How soon whoever waits again notices that it should not.
-GIVE_UP_PAUSE_S = 0.5
+#: How often whoever waits for a request of somebody else looks whether it still makes sense.
+LOOK_PAUSE_S = 0.5
+
+
+class Abandoned(Exception):
+    """Raised when the request that was joined is not in Kafka and never will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,18 @@ class Requester:
         wait, deadline = Deadline.after(terms.wait_s), Deadline.after(terms.deadline_s)
         return Ticket(correlation_id, deadline_ms, wait, deadline, terms)
 
+    def await_broker(self, ticket: Ticket) -> None:
+        """
+        Return when a request could be published, in a part of the time that *ticket* leaves.
+
+        Raises:
+            NotSent: when no broker has been reached by then.
+        """
+        try:
+            self._publisher.await_broker(ticket.deadline.remaining_s() * CONNECT_SHARE)
+        except PublishRefused as error:
+            raise NotSent(str(error), correlation_id=ticket.correlation_id, sent=Sent.NO) from error
+
     def exchange(self, ticket: Ticket, request: Request) -> Reply | None:
         """
         Publish *request* and return its reply, which is an HTTP response.
@@ -162,16 +178,41 @@ class Requester:
         Raises:
             NotSent: when the request turns out to be refused.
         """
-        deadline = Deadline.after(timeout_s)
         with self._mailbox.expecting(correlation_id) as waiter:
             try:
-                while (left_s := deadline.remaining_s()) > 0 and not gives_up():
-                    reply = waiter.wait(min(left_s, GIVE_UP_PAUSE_S))
-                    if reply is not None:
-                        return reply
+                return _wait_while(waiter, Deadline.after(timeout_s), lambda: not gives_up())
             except PublishRefused as error:
                 raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
-        return None
+
+    def join(
+        self, correlation_id: str, ticket: Ticket, is_held: Callable[[], bool]
+    ) -> Reply | None:
+        """
+        Return the reply to *correlation_id*, which somebody else has published or is about to.
+
+        None when there is none yet and the terms of *ticket* allow for that.
+
+        Args:
+            ticket: of whoever joins; its time counts.
+            is_held: says, now and then, whether the other still stands by it.
+
+        Raises:
+            Abandoned: when the other does not.
+            Problem: the unhappy ending; what became of the publication is not known here.
+        """
+        with self._mailbox.expecting(correlation_id) as waiter:
+            try:
+                reply = _wait_while(waiter, ticket.wait, is_held)
+            except PublishRefused as error:
+                raise Abandoned(str(error)) from error
+            if reply is None and not is_held():
+                raise Abandoned(correlation_id)
+        reply = reply or self._look(correlation_id, Sent.UNKNOWN)
+        if reply is not None:
+            return usable(reply)
+        if ticket.terms.respond_async:
+            return None
+        raise self._timeout(correlation_id, ticket.terms.wait_s, Sent.UNKNOWN)
 
     def _publish(self, request: Request, deadline: Deadline) -> Publication:
         return self._publisher.publish(
@@ -192,7 +233,7 @@ class Requester:
             trouble = f"the broker did not acknowledge it within {ticket.terms.deadline_s:g} s"
         if trouble is not None:
             raise NotSent(trouble, correlation_id=correlation_id, sent=sent)
-        raise self._timeout(ticket, sent)
+        raise self._timeout(correlation_id, ticket.terms.wait_s, sent)
 
     def _look(self, correlation_id: str, sent: Sent) -> Reply | None:
         trouble = self._mailbox.trouble
@@ -203,13 +244,23 @@ class Requester:
                 trouble = error.advice
         raise ReplyStoreUnavailable(trouble, correlation_id=correlation_id, sent=sent)
 
-    def _timeout(self, ticket: Ticket, sent: Sent) -> ReplyTimeout:
+    def _timeout(self, correlation_id: str, wait_s: float, sent: Sent) -> ReplyTimeout:
         return ReplyTimeout(
-            f"no reply to {ticket.correlation_id} within {ticket.terms.wait_s:g} s",
+            f"no reply to {correlation_id} within {wait_s:g} s",
             status=self._reply_timeout_status,
-            correlation_id=ticket.correlation_id,
+            correlation_id=correlation_id,
             sent=sent,
         )
+
+
+def _wait_while(
+    waiter: Waiter, deadline: Deadline, makes_sense: Callable[[], bool]
+) -> Reply | None:
+    while (left_s := deadline.remaining_s()) > 0 and makes_sense():
+        reply = waiter.wait(min(left_s, LOOK_PAUSE_S))
+        if reply is not None:
+            return reply
+    return None
 
 
 def usable(reply: Reply) -> Reply:

@@ -2,11 +2,12 @@
 
 import json
 import logging
+from collections.abc import Collection
 
 from flask import Response, request, url_for
 
 from gateway.errors import Problem, Sent
-from replies.contract import CONTENT_TYPE, Reply
+from replies.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -15,15 +16,20 @@ CORRELATION_ID = "X-Correlation-ID"
 PENDING_RETRY_S = "1"
 
 
-def reply_response(reply: Reply) -> Response:
-    """Return *reply* as the HTTP response that it is."""
+def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
+    """
+    Return *reply* as the HTTP response that it is.
+
+    Args:
+        listed: the LISTED_REPLY_HEADERS, in lower case, that its route lets through.
+    """
     response = Response(reply.body, status=reply.status)
     # Flask would call bytes without a type "text/html".
     response.headers.remove("Content-Type")
     for name, value in reply.headers:
         if name == CONTENT_TYPE:
             response.headers["Content-Type"] = value
-        else:
+        elif name.lower() not in LISTED_REPLY_HEADERS or name.lower() in listed:
             response.headers.add(name, value)
     response.headers[CORRELATION_ID] = reply.correlation_id
     return response

@@ -1,37 +1,14 @@
 """Which HTTP routes exist and which topic each of them feeds: routes.toml, read and checked."""
 
-import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from replies.contract import RESERVED_HEADERS
-
-METHODS = ("POST", "PUT", "PATCH", "DELETE")
-_KEYS = {"path", "topic", "methods", "key", "headers"}
-_OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems")
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
-_HEADER = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
-_PARAMETER = re.compile(r"<(?:(?:string|int|float|path|uuid):)?([A-Za-z_][A-Za-z0-9_]*)>")
-#: Never let through, whatever routes.toml says: they are between the client and this gateway.
-_PRIVATE_HEADERS = frozenset(
-    {
-        "authorization",
-        "connection",
-        "content-length",
-        "cookie",
-        "host",
-        "keep-alive",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-#: Let through without being listed: listed too, they would travel twice.
-_ALWAYS_TRAVEL = frozenset({"traceparent", "tracestate"})
+from gateway.route_faults import NO_LIMITS, RouteLimits, faults_of
+from gateway.schema import BodySchema, load_schema
+from gateway.schema_document import SchemaFault
 
 
 class RoutesError(Exception):
@@ -49,9 +26,25 @@ class Route:
     headers: tuple[str, ...] = ()
     timeout_s: float | None = None  # how long clients wait; None for REPLY_TIMEOUT_S
     max_timeout_s: float | None = None  # how long they may ask to wait; None for no longer
+    idempotency: str = "optional"  # whether requests need an Idempotency-Key, or "required"
+    max_body_bytes: int | None = None  # None for MAX_BODY_BYTES
+    schema: BodySchema | None = None  # what bodies must fit
+    response_headers: tuple[str, ...] = ()  # of replies, lower case, besides the standard ones
+    summary: str = ""  # for the description of the API, as is ...
+    description: str = ""
+
+    def wait_s(self, default_s: float) -> float:
+        """Return how long clients wait where they say nothing; *default_s* is REPLY_TIMEOUT_S."""
+        return default_s if self.timeout_s is None else self.timeout_s
+
+    def longest_wait_s(self, default_s: float) -> float:
+        """Return how long clients may ask to wait; never less than they wait anyway."""
+        return max(self.wait_s(default_s), self.max_timeout_s or 0)
 
 
-def load_routes(file: Path, topic_prefix: str = "") -> tuple[Route, ...]:
+def load_routes(
+    file: Path, topic_prefix: str = "", limits: RouteLimits = NO_LIMITS
+) -> tuple[Route, ...]:
     """
     Return the routes of *file*, their topics with *topic_prefix* in front.
 
@@ -67,13 +60,36 @@ def load_routes(file: Path, topic_prefix: str = "") -> tuple[Route, ...]:
             + (f" and nothing else, found {', '.join(map(repr, unknown))}" if unknown else "")
         )
     faults: list[str] = []
+    schemas: list[BodySchema | None] = []
     for number, table in enumerate(tables, start=1):
         place = f"{file}: route {number} ({table.get('path', 'without path')!r})"
-        faults += [f"{place}: {fault}" for fault in _faults(table)]
+        schema, schema_faults = _schema(file.parent, table.get("schema"))
+        schemas.append(schema)
+        faults += [f"{place}: {fault}" for fault in faults_of(table, limits) + schema_faults]
     faults += [f"{file}: {fault}" for fault in _repeated(tables)] if not faults else []
     if faults:
         raise RoutesError("\n".join(faults))
-    return tuple(_route(table, topic_prefix) for table in tables)
+    return tuple(
+        _route(table, topic_prefix, schema) for table, schema in zip(tables, schemas, strict=True)
+    )
+
+
+def waits_by_topic(routes: Iterable[Route], default_s: float) -> dict[str, float]:
+    """Return for each topic how long clients wait for replies from it, over its slowest route."""
+    waits: dict[str, float] = {}
+    for route in routes:
+        waits[route.topic] = max(waits.get(route.topic, 0), route.wait_s(default_s))
+    return waits
+
+
+def _schema(folder: Path, name: object) -> tuple[BodySchema | None, list[str]]:
+    """Return the schema in file *name* of *folder*, if that is one, or what is wrong with it."""
+    if not isinstance(name, str):
+        return None, []
+    try:
+        return load_schema(folder / name), []
+    except SchemaFault as fault:
+        return None, [f"schema={name!r}: {fault}"]
 
 
 def _document(file: Path) -> dict[str, Any]:
@@ -93,68 +109,22 @@ def _are_tables(tables: object) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(tables, list) and bool(tables) and all(isinstance(t, dict) for t in tables)
 
 
-def _route(table: dict[str, Any], topic_prefix: str) -> Route:
+def _route(table: dict[str, Any], topic_prefix: str, schema: BodySchema | None) -> Route:
     return Route(
         path=table["path"],
         topic=topic_prefix + table["topic"],
         methods=tuple(table.get("methods", ["POST"])),
         key=table.get("key"),
         headers=tuple(table.get("headers", [])),
+        timeout_s=table.get("timeout_s"),
+        max_timeout_s=table.get("max_timeout_s"),
+        idempotency=table.get("idempotency", "optional"),
+        max_body_bytes=table.get("max_body_bytes"),
+        schema=schema,
+        response_headers=tuple(name.lower() for name in table.get("response_headers", [])),
+        summary=table.get("summary", ""),
+        description=table.get("description", ""),
     )
-
-
-def _faults(table: dict[str, Any]) -> list[str]:
-    faults = [
-        f"{key!r} is not known; expected one of {', '.join(sorted(_KEYS))}"
-        for key in sorted(set(table) - _KEYS)
-    ]
-    faults += _path_faults(table.get("path"))
-    topic = table.get("topic")
-    if not isinstance(topic, str) or not _TOPIC.fullmatch(topic) or topic in (".", ".."):
-        faults.append(f"topic={topic!r}: expected letters, digits, '.', '_' and '-'")
-    methods = table.get("methods", ["POST"])
-    if not isinstance(methods, list) or not methods or not set(map(str, methods)) <= set(METHODS):
-        faults.append(f"methods={methods!r}: expected a list of any of {', '.join(METHODS)}")
-    faults += _header_faults(table.get("headers", []))
-    faults += _record_key_faults(table.get("key"), str(table.get("path")))
-    return faults
-
-
-def _path_faults(path: object) -> list[str]:
-    if not isinstance(path, str) or not path.startswith("/"):
-        return [f"path={path!r}: expected a path that starts with '/'"]
-    if any(path == own or path.startswith(own + "/") for own in _OWN_PATHS):
-        return [f"path={path!r}: the gateway answers that path itself; choose another"]
-    rest = _PARAMETER.sub("", path)
-    if "<" in rest or ">" in rest:
-        return [f"path={path!r}: expected parameters as <name>"]
-    parameters = _PARAMETER.findall(path)
-    if len(set(parameters)) < len(parameters):
-        return [f"path={path!r}: expected each parameter once"]
-    return []
-
-
-def _header_faults(headers: object) -> list[str]:
-    if not isinstance(headers, list) or not all(
-        isinstance(name, str) and _HEADER.fullmatch(name) for name in headers
-    ):
-        return [f"headers={headers!r}: expected a list of HTTP header names"]
-    return [
-        f"headers: {name!r} may not be listed; remove it"
-        for name in headers
-        if name.lower() in _PRIVATE_HEADERS | RESERVED_HEADERS | _ALWAYS_TRAVEL
-    ]
-
-
-def _record_key_faults(key: object, path: str) -> list[str]:
-    if key is None:
-        return []
-    kind, _, name = str(key).partition(":")
-    if kind == "header" and _HEADER.fullmatch(name):
-        return []
-    if kind == "path" and name in _PARAMETER.findall(path):
-        return []
-    return [f"key={key!r}: expected 'header:<name>' or 'path:<a parameter of the path>'"]
 
 
 def _repeated(tables: list[dict[str, Any]]) -> list[str]:

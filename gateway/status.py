@@ -86,7 +86,7 @@ class _Status:
         within_s = min(wait_s, self._store.remaining_ms(known) / 1000)
         if within_s <= 0:
             return None, ""
-        reply, waited = self._polls.wait(known.text, within_s)
+        reply, waited = self._polls.wait(known.text, within_s, current_client())
         # One last look: it may have come during the poller's pause.
         return reply or self._fetch(known), f"wait={wait_s:g}" if waited else ""
 

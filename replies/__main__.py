@@ -13,7 +13,7 @@ from replies.listener import ReplyListener
 from replies.reply_path import ReplyPath
 from replies.store import ReplyStore
 from replies.watchdog import Watchdog
-from settings import Settings
+from settings import MAX_REPLY_TIMEOUT_S, Settings
 from startup import begin, end_at_once
 
 logger = logging.getLogger("replies")
@@ -69,8 +69,9 @@ def _consumer(settings: Settings, topic: str) -> ResilientConsumer:
         "rendezvous-replies",
     )
     if broadcast:
-        # What was replied while no replica ran can still be asked for this long.
-        lookback_s = settings.reply_timeout_s + settings.reply_retention_s
+        # What was replied while no replica ran can still be asked for this long; some route, of
+        # which nothing is known here, may wait for the longest.
+        lookback_s = MAX_REPLY_TIMEOUT_S + settings.reply_retention_s
         return BroadcastConsumer.open_all(topic, lambda: KafkaConsumer(**options), lookback_s)
     return ResilientConsumer.open([topic], lambda: KafkaConsumer(**options))
 

@@ -13,7 +13,8 @@ Request record
 Reply record, sent to the topic that ``reply-topic`` names
     value    the body of the HTTP response, byte for byte
     headers  correlation-id (the request's, byte for byte), status (200-599, default 200),
-             content-type, and any of REPLY_HTTP_HEADERS
+             content-type, and any of REPLY_HTTP_HEADERS and, where the route lists them,
+             of LISTED_REPLY_HEADERS
 
 The id and the reply topic are repeated under the names that other frameworks read, and the id is
 recognised under each of them in a reply. A reply partition is never sent: Spring and NestJS encode
@@ -82,6 +83,31 @@ REPLY_HTTP_HEADERS = frozenset(
         "location",
         "retry-after",
         "vary",
+    }
+)
+#: What it may set besides, where the route lists it. Carried and judged like the others, whatever
+#: the route says: only the gateway knows the routes. Nothing that is between two hops is here.
+LISTED_REPLY_HEADERS = frozenset(
+    {
+        "accept-patch",
+        "accept-post",
+        "accept-ranges",
+        "allow",
+        "authentication-info",
+        "clear-site-data",
+        "content-digest",
+        "content-location",
+        "content-range",
+        "content-security-policy",
+        "deprecation",
+        "ratelimit",
+        "ratelimit-policy",
+        "referrer-policy",
+        "repr-digest",
+        "server-timing",
+        "set-cookie",
+        "sunset",
+        "www-authenticate",
     }
 )
 #: What can be a correlation id: no more than that may reach a log or a header.
@@ -320,7 +346,7 @@ def _http_headers(correlation_id: str, headers: Headers) -> tuple[tuple[str, str
 
 
 def _is_let_through(lower: str) -> bool:
-    return lower in REPLY_HTTP_HEADERS or lower.startswith("x-")
+    return lower in REPLY_HTTP_HEADERS or lower in LISTED_REPLY_HEADERS or lower.startswith("x-")
 
 
 def _header_fault(name: str, value: bytes) -> str | None:

@@ -12,13 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.test import run_wsgi_app
 
-from gateway import create_app
-from gateway.admission import Admission
-from gateway.breaker import Breakers
-from gateway.lifecycle import Lifecycle
 from gateway.mailbox import Mailbox
-from gateway.readiness import Readiness
-from gateway.requester import Requester
 from gateway.route_table import Route
 from replies.contract import Headers, Outcome, Reply, Request
 from replies.correlation import CorrelationIds
@@ -28,6 +22,7 @@ from responder.handlers import echo, orders
 from responder.registry import HandlerError
 from tests.fakes import FakePublisher
 from tests.strategies import pointed_texts, record_values, reply_headers
+from tests.unit.apps import new_app
 
 MAX_BODY_BYTES = 300
 ROUTES = (
@@ -61,7 +56,8 @@ headers = st.dictionaries(
         ["HTTP_HOST", "HTTP_X_TENANT", "HTTP_TRACEPARENT", "HTTP_TRACESTATE", "HTTP_COOKIE",
          "HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_ACCEPT", "HTTP_AUTHORIZATION", "HTTP_EXPECT",
          "HTTP_X_FORWARDED_HOST", "HTTP_CONNECTION", "HTTP_UPGRADE", "CONTENT_TYPE",
-         "CONTENT_LENGTH", "HTTP_CORRELATION_ID", "HTTP_TRANSFER_ENCODING", "HTTP_IF_NONE_MATCH"]
+         "CONTENT_LENGTH", "HTTP_CORRELATION_ID", "HTTP_TRANSFER_ENCODING", "HTTP_IF_NONE_MATCH",
+         "HTTP_IDEMPOTENCY_KEY"]
     ),
     field_values | st.sampled_from(["a:b:c", "[::1", "0", "7", "-1", "multipart/form-data"]),
     max_size=6,
@@ -78,21 +74,19 @@ bodies = st.one_of(
 @contextmanager
 def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
     """The application with a responder behind it that is called in place."""
-    store = ReplyStore(FakeRedis(), retention_s=60)
+    redis = FakeRedis()
+    store = ReplyStore(redis, retention_s=60)
     mailbox = Mailbox(store)
     publisher = FakePublisher(store, IDS)
     mailbox.start()
     try:
-        app = create_app(
-            routes=ROUTES,
-            requester=Requester(IDS, mailbox, publisher),
-            admission=Admission(8),
-            breakers=Breakers({route.topic: 5.0 for route in ROUTES}),
-            store=store,
-            ids=IDS,
-            readiness=Readiness((), lambda: False),
-            lifecycle=Lifecycle(),
-            reply_topic="replies",
+        app = new_app(
+            ROUTES,
+            IDS,
+            mailbox,
+            publisher,
+            store,
+            redis,
             reply_timeout_s=5.0,
             max_body_bytes=MAX_BODY_BYTES,
         )

@@ -10,20 +10,17 @@ from typing import Any
 
 import pytest
 
-from gateway import create_app
-from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.cancellation import cancellation
 from gateway.errors import DOCUMENTED
-from gateway.lifecycle import Lifecycle
 from gateway.publisher import PublishRefused, PublishTooLarge
 from gateway.readiness import Check, Readiness
-from gateway.requester import Requester
 from gateway.route_table import Route
 from replies.contract import RESERVED_HEADERS, Outcome, Reply
 from replies.correlation import epoch_ms
 from replies.errors import UnusableReply
 from tests.fakes import altered, eventually
+from tests.unit.apps import new_app
 
 MAX_BODY_BYTES = 1_000
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -58,22 +55,22 @@ class Gateway:
 
 
 @pytest.fixture
-def new_gateway(ids, mailbox, publisher, store):
+def new_gateway(ids, mailbox, publisher, store, redis):
     def build(reply_timeout_s=10.0, max_in_flight=8, reply_timeout_status=503):
         draining = [False]
-        requester = Requester(ids, mailbox, publisher, reply_timeout_status)
-        app = create_app(
-            routes=ROUTES,
-            requester=requester,
-            admission=Admission(max_in_flight),
-            breakers=Breakers({r.topic: reply_timeout_s for r in ROUTES}),
-            store=store,
-            ids=ids,
-            readiness=Readiness((), lambda: draining[0]),
-            lifecycle=Lifecycle(),
-            reply_topic="prefix.replies",
+        app = new_app(
+            ROUTES,
+            ids,
+            mailbox,
+            publisher,
+            store,
+            redis,
             reply_timeout_s=reply_timeout_s,
+            reply_timeout_status=reply_timeout_status,
+            max_in_flight=max_in_flight,
             max_body_bytes=MAX_BODY_BYTES,
+            draining=lambda: draining[0],
+            reply_topic="prefix.replies",
         )
         return Gateway(app.test_client(), publisher, mailbox, store, draining)
 

@@ -38,6 +38,7 @@ def test_the_defaults_are_those_that_are_documented():
     assert (settings.responder_threads, settings.max_body_bytes) == (16, 900_000)
     assert (settings.responder_journal, settings.responder_journal_ttl_s) == ("off", 3_600.0)
     assert settings.request_read_timeout_s == 30
+    assert settings.idempotency_ttl_s == 86_400
     assert settings.drain_delay_s == 0
     assert settings.routes_file == Path("routes.toml")
     assert settings.log_format == "text"

@@ -7,7 +7,9 @@ from flask import Flask
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.route_table import METHODS, RoutesError, load_routes
+from gateway.route_faults import METHODS
+from gateway.route_table import RoutesError, load_routes
+from replies.contract import LISTED_REPLY_HEADERS
 from settings import Settings, SettingsError, masked_url
 from tests.strategies import pointed_texts, wild_texts
 
@@ -106,7 +108,10 @@ def problems_of(environment):
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    return tmp_path_factory.mktemp("routes") / "routes.toml"
+    folder = tmp_path_factory.mktemp("routes")
+    for name, content in SCHEMAS.items():
+        (folder / name).write_bytes(content)
+    return folder / "routes.toml"
 
 
 parameters = st.sampled_from(["<a>", "<int:a>", "<path:a>", "<string:b>", "<uuid:b>", "<any(x):a>"])
@@ -116,6 +121,17 @@ paths = st.one_of(
     st.builds("/{}".format, pointed_texts),
     wild_texts,
 )  # fmt: skip
+#: As they are written beside the file, and some that are not there.
+SCHEMAS = {
+    "good.json": b'{"type": "object", "$ref": "#/$defs/a", "$defs": {"a": {}}}',
+    "true.json": b"true",
+    "faulty.json": b'{"type": "a\\nb"}',
+    "away.json": b'{"$ref": "http://127.0.0.1:9/"}',
+    "loop.json": b'{"$ref": "#"}',
+    "text.json": b"\xff\x00",
+}
+schemas = st.sampled_from([*SCHEMAS, "none.json", "", ".", "a\0b", "\U00012345", "x" * 300])
+seconds = st.one_of(st.integers(-1, 30), st.floats(0.01, 30), st.sampled_from([0.1, 28]))
 toml_values = st.recursive(
     st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
@@ -131,6 +147,16 @@ tables = st.fixed_dictionaries(
         "methods": toml_values | st.lists(st.sampled_from([*METHODS, "GET"]), max_size=3),
         "key": st.sampled_from(["path:a", "path:b", "header:X", "header:", ":"]) | toml_values,
         "headers": toml_values | st.lists(st.sampled_from(["X-A", "Cookie", ""]), max_size=3),
+        "response_headers": toml_values | st.lists(
+            st.sampled_from(["Set-Cookie", "allow", "X-A", "te", ""]), max_size=3
+        ),
+        "timeout_s": seconds | toml_values,
+        "max_timeout_s": seconds | toml_values,
+        "max_body_bytes": st.integers(-1, 2_000_000) | toml_values,
+        "idempotency": st.sampled_from(["optional", "required", "off"]) | toml_values,
+        "schema": schemas | toml_values,
+        "summary": toml_values,
+        "description": toml_values,
         "more": toml_values,
     },
 )  # fmt: skip
@@ -138,7 +164,16 @@ good_tables = st.fixed_dictionaries(
     {"path": paths, "topic": st.just("orders")},
     optional={
         "methods": st.lists(st.sampled_from(METHODS), min_size=1, max_size=3),
-        "headers": st.lists(st.sampled_from(["X-A", "X-B"]), max_size=2),
+        "headers": st.lists(st.sampled_from(["X-A", "X-B"]), max_size=2, unique=True),
+        "response_headers": st.lists(
+            st.sampled_from(["Set-Cookie", "allow"]), max_size=2, unique=True
+        ),
+        "timeout_s": seconds,
+        "max_timeout_s": seconds,
+        "max_body_bytes": st.integers(1, 1_000_000),
+        "idempotency": st.sampled_from(["optional", "required"]),
+        "schema": schemas,
+        "summary": st.text(max_size=5),
     },
 )
 
@@ -203,6 +238,13 @@ def assert_served_or_told(file, text):
         assert all(line.startswith(f"{file}: ") for line in lines)
         assert all(line.isprintable() for line in lines)
         return
+    for route in routes:
+        assert 0.1 <= route.wait_s(3.0) <= route.longest_wait_s(3.0) <= 28
+        assert route.max_body_bytes is None or 1 <= route.max_body_bytes <= 1_000_000
+        assert route.idempotency in ("optional", "required")
+        assert set(route.response_headers) <= LISTED_REPLY_HEADERS
+        assert len({name.lower() for name in route.headers}) == len(route.headers)
+        assert route.schema is None or isinstance(route.schema.faults(b"{}"), list)
     app = Flask("gateway", static_folder=None)
     for number, route in enumerate(routes):
         app.add_url_rule(route.path, f"route-{number}", lambda **_: "", methods=list(route.methods))

@@ -282,7 +282,7 @@ def test_who_waits_in_vain_gets_the_promise_again(resource, issue, mailbox):
 def test_a_reply_that_only_the_last_look_finds_is_answered(resource, issue, monkeypatch):
     cid = issue()
 
-    def meanwhile(self, correlation_id, wait_s):
+    def meanwhile(self, correlation_id, wait_s, client):
         resource.put(cid)
         return None, True
 
@@ -318,7 +318,7 @@ def test_nobody_waits_longer_than_the_longest_or_than_the_reply_could_come(
 ):
     waits_s = []
 
-    def noted(self, correlation_id, wait_s):
+    def noted(self, correlation_id, wait_s, client):
         waits_s.append(wait_s)
         return None, True
 

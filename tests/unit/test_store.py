@@ -180,10 +180,7 @@ class RefusingRedis:
     ("error", "advice"),
     [
         (redis_errors.AuthenticationError("WRONGPASS"), "correct REDIS_URL"),
-        (
-            redis_errors.NoPermissionError("NOPERM"),
-            "PTTL, EXPIRE, XADD, XRANGE and PING",
-        ),
+        (redis_errors.NoPermissionError("NOPERM"), "allow SET, GET, MGET"),
         (redis_errors.OutOfMemoryError("OOM"), "raise maxmemory"),
         (redis_errors.ReadOnlyError("READONLY"), "point REDIS_URL at the primary"),
         (redis_errors.BusyLoadingError("LOADING"), "wait"),

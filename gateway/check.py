@@ -1,0 +1,106 @@
+"""Entry point of `python -m gateway.check`: would this deployment serve, and if not, what to do."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from gateway import findings
+from gateway.findings import Finding
+from gateway.mailbox import Mailbox
+from gateway.publisher import RequestPublisher
+from gateway.route_faults import RouteLimits
+from gateway.route_table import Route, RoutesError, load_routes, waits_by_topic
+from gateway.way_back import WayBack
+from preflight import kafka_trouble
+from replies.reply_path import ReplyPath
+from replies.store import ReplyStore
+from settings import MAX_REPLY_TIMEOUT_S, Settings, SettingsError
+from startup import end_at_once
+
+#: For Kafka and Redis together; what hangs is told then.
+LIMIT_S = 9.0
+_DESCRIPTION = """\
+Check settings, routes and their schemas, Kafka with every topic, Redis, and whether a replies
+process reads the reply topic. It takes the environment of the gateway, publishes nothing and
+changes nothing. One line for each finding; those that are not as they should be say what to do
+next. The exit code is 1 if there is one.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Say what is found and return the exit code."""
+    argparse.ArgumentParser(
+        "python -m gateway.check",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
+    found = _found()
+    stream = sys.stdout
+    for finding in found:
+        line = finding.line(stream.encoding or "ascii") + "\n"
+        stream.write(line.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
+    stream.flush()
+    return 0 if all(finding.good for finding in found) else 1
+
+
+def _found() -> list[Finding]:
+    try:
+        settings = Settings.from_env()
+    except SettingsError as error:
+        return [
+            *findings.faults(error.problems),
+            Finding(False, "nothing else was looked at: correct the settings, then check again"),
+        ]
+    routes, found = _routes(settings)
+    for look_at in ON_PAPER:
+        found += look_at(settings, routes)
+    return [Finding(True, "the settings are complete"), *found, *_connections(settings, routes)]
+
+
+def _routes(settings: Settings) -> tuple[tuple[Route, ...], list[Finding]]:
+    limits = RouteLimits(MAX_REPLY_TIMEOUT_S, settings.max_body_bytes)
+    try:
+        routes = load_routes(settings.routes_file, settings.kafka_prefix, limits)
+    except RoutesError as error:
+        return (), findings.faults(str(error).splitlines())
+    return routes, [findings.of_route(route, settings.reply_timeout_s) for route in routes]
+
+
+#: What else is read rather than asked; settings and routes are in order, or there are no routes.
+ON_PAPER: list[Callable[[Settings, Sequence[Route]], list[Finding]]] = []
+
+
+def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
+    waits_s = waits_by_topic(routes, settings.reply_timeout_s)
+    reply_topic = settings.prefixed(settings.reply_topic)
+    publisher = RequestPublisher(
+        settings.kafka_connection(),
+        settings.reply_timeout_s,
+        settings.max_body_bytes,
+        trouble=lambda: kafka_trouble(settings),
+    )
+    store = ReplyStore.connect(
+        settings.redis_url, settings.reply_retention_s, tls_verify=settings.redis_tls_verify
+    )
+    way_back = WayBack(
+        Mailbox(store),
+        ReplyPath(store, reply_topic),
+        max(waits_s.values(), default=settings.reply_timeout_s),
+        settings.reply_retention_s,
+    )
+    return findings.ask_all(
+        {
+            "Kafka": lambda: findings.of_kafka(
+                publisher, settings.kafka_url, list(waits_s), reply_topic
+            ),
+            "Redis": lambda: findings.of_redis(store, settings.masked_redis_url(), way_back),
+        },
+        LIMIT_S,
+    )
+
+
+if __name__ == "__main__":
+    logging.disable()  # the libraries would say the same in words of their own
+    # What hangs in a library would keep the interpreter from ending.
+    end_at_once(main())
