@@ -11,24 +11,23 @@ import socket
 import sys
 from typing import Any
 
+import configuration
+from gateway.callers import CLIENT_IN_ENVIRON
 from gateway.draining import end_well
 from gateway.forking import hold_signals_over_forks
-from gateway.route_faults import RouteLimits
-from gateway.route_table import RoutesError, load_routes
 from gateway.worker import Limits
 from output import unblock
-from settings import MAX_REPLY_TIMEOUT_S, Settings, SettingsError
 
 # Before gunicorn builds its loggers, which keep the streams that they find.
 unblock()
 # A wrong setting ends the start here, in the master, with one line each; in a worker it would come
 # as a traceback, once per worker.
 try:
-    _settings = Settings.from_env()
-    _limits = RouteLimits(MAX_REPLY_TIMEOUT_S, _settings.max_body_bytes)
-    _routes = load_routes(_settings.routes_file, limits=_limits)
-except (SettingsError, RoutesError) as error:
+    _configured = configuration.current()
+except configuration.ConfigurationError as error:
     sys.exit(str(error))
+
+_settings, _routes = _configured.settings, _configured.routes
 
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
@@ -55,14 +54,15 @@ control_socket_disable = True
 accesslog = "-"
 access_log_format = (
     '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
+    f" client=%({{{CLIENT_IN_ENVIRON}}}e)s"
 )
-if _settings.log_format == "json":
-    logger_class = "gateway.access_log.JsonAccessLogger"
+logger_class = f"gateway.access_log.{_settings.log_format.capitalize()}AccessLogger"
 
 
 def on_starting(server: Any) -> None:
-    """Say which setting to change when the port cannot be had; prepare the end."""
+    """Say which setting to change when the port cannot be had; prepare reloads and the end."""
     server.ending = end_well(server, _settings.drain_delay_s)
+    configuration.reload_well(server)
     hold_signals_over_forks()
     if os.environ.get("GUNICORN_FD"):
         return  # a running gunicorn hands over its socket
@@ -89,4 +89,5 @@ def post_worker_init(worker: Any) -> None:
     """Connect to Kafka and Redis before the first request, and tell the app when we stop."""
     lifecycle = worker.app.callable.extensions["rendezvous"]
     lifecycle.stopping = worker.ending.draining.is_set
+    lifecycle.finishing = lambda: not worker.alive
     lifecycle.ensure_started()

@@ -65,6 +65,8 @@ class Settings:
     request_read_timeout_s: float
     drain_delay_s: float
     routes_file: Path
+    api_keys_file: str
+    api_keys: str
     log_format: str
 
     @classmethod
@@ -108,12 +110,16 @@ class Settings:
             request_read_timeout_s=read.number("REQUEST_READ_TIMEOUT_S", 30.0, 0.1, 3_600.0),
             drain_delay_s=read.number("DRAIN_DELAY_S", 0.0, 0.0, 300.0),
             routes_file=Path(read.text("ROUTES_FILE", "routes.toml")),
+            api_keys_file=read.text("API_KEYS_FILE", ""),
+            api_keys=read.text("API_KEYS", "", secret=True),
             log_format=read.choice("LOG_FORMAT", "text", ("text", "json"), str),
         )
         if bool(settings.kafka_client_cert) != bool(settings.kafka_client_cert_key):
             read.problems.append(
                 "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY go together: set both or neither"
             )
+        if settings.api_keys_file and settings.api_keys:
+            read.problems.append("API_KEYS_FILE and API_KEYS are both set: set one, or neither")
         if settings.responder_journal == "redis":
             read.require("REDIS_URL")
         if not read.problems:

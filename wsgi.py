@@ -3,6 +3,7 @@
 import atexit
 import sys
 
+import configuration
 from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
@@ -11,10 +12,11 @@ from gateway.lifecycle import Lifecycle
 from gateway.mailbox import POLLER_LIMIT_S, Mailbox
 from gateway.once import Once
 from gateway.publisher import RequestPublisher
+from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
-from gateway.route_faults import RouteLimits
-from gateway.route_table import RoutesError, load_routes, waits_by_topic
+from gateway.route_table import waits_by_topic
+from gateway.tally import Tally
 from gateway.way_back import WayBack
 from logs import configure_logs
 from output import unblock
@@ -23,16 +25,14 @@ from replies.correlation import CorrelationIds
 from replies.reply_path import ReplyPath
 from replies.store import ReplyStore, open_redis
 from replies.watchdog import Watchdog
-from settings import MAX_REPLY_TIMEOUT_S, Settings, SettingsError
 from startup import end_at_once
 
 unblock()
 try:
-    settings = Settings.from_env()
-    limits = RouteLimits(MAX_REPLY_TIMEOUT_S, settings.max_body_bytes)
-    routes = load_routes(settings.routes_file, settings.kafka_prefix, limits)
-except (SettingsError, RoutesError) as error:
+    configured = configuration.current()
+except configuration.ConfigurationError as error:
     sys.exit(str(error))
+settings, routes = configured.settings, configured.routes
 
 configure_logs(settings.log_format)
 ids = CorrelationIds(settings.secret_key)
@@ -76,5 +76,7 @@ app = create_app(
     reply_topic=reply_topic,
     reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
+    rates=Rates(Tally(redis)),
+    keyring=configured.keyring,
 )
 atexit.register(lifecycle.close)

@@ -154,8 +154,11 @@ def _wait_until_ready(
         time.sleep(READY_PAUSE_S)
     url = f"http://{LOOPBACK}:{settings.port}{path or '/readyz'}"
     body = f" -d '{BODY.decode()}'" if path else ""
+    asks_for_keys = settings.api_keys_file or settings.api_keys
+    key = " -H 'Authorization: Bearer <key>'" if asks_for_keys else ""
     console.say(
-        f"\nRunning; Ctrl-C stops everything. Try it in another terminal:\n\ncurl -i {url}{body}\n"
+        "\nRunning; Ctrl-C stops everything. Try it in another terminal:\n\n"
+        f"curl -i {url}{body}{key}\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""gunicorn's access log as JSON: one object per line, whatever a client puts into its path."""
+"""gunicorn's access log, as text or as JSON, without the API keys that some put into their URL."""
 
 import json
 from datetime import timedelta
@@ -6,9 +6,25 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from gateway.callers import CLIENT_IN_ENVIRON
+from gateway.keyring import KEY_PATTERN, KEY_PREFIX
+
+
+class TextAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
+    """gunicorn's logger, except that no API key is in the request line."""
+
+    def atoms(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> dict[str, Any]:
+        """Return what the format of the access log is filled with."""
+        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
+        return atoms | {"r": without_keys(atoms["r"])}
+
 
 class JsonAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's logger, except that the access log is built as JSON and not pasted together."""
+    """
+    gunicorn's logger, except that the access log is built as JSON and not pasted together.
+
+    One object per line, whatever a client puts into its path.
+    """
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         """Log one request."""
@@ -19,8 +35,9 @@ class JsonAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
             "time": self.now(),
             "event": "access",
             "client": environ.get("REMOTE_ADDR"),
+            "client_name": environ.get(CLIENT_IN_ENVIRON),
             "method": environ.get("REQUEST_METHOD"),
-            "target": environ.get("RAW_URI"),
+            "target": without_keys(str(environ.get("RAW_URI"))),
             "status": resp.status_code,
             "bytes": getattr(resp, "sent", None),
             "duration_ms": round(request_time.total_seconds() * 1000),
@@ -28,3 +45,8 @@ class JsonAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
             "request_id": environ.get("HTTP_X_REQUEST_ID"),
         }
         self.access_log.info(json.dumps(event))
+
+
+def without_keys(text: str) -> str:
+    """Return *text* with stars for any API key."""
+    return KEY_PATTERN.sub(f"{KEY_PREFIX}***", text)

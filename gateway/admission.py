@@ -1,10 +1,12 @@
-"""Who is let in: at most so many requests in flight per process."""
+"""Who is let in: at most so many requests in flight per process, and so many of each client."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gateway.errors import Overloaded, Sent
+from gateway.clients import ANYBODY, Client
+from gateway.errors import Overloaded, Sent, TooManyInFlight
 
 
 class Admission:
@@ -19,23 +21,41 @@ class Admission:
     """
 
     def __init__(self, max_in_flight: int) -> None:
-        self._max_in_flight = max_in_flight
-        self._free = threading.BoundedSemaphore(max_in_flight)
+        self.max_in_flight = max_in_flight
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
+    def admit(self, client: Client = ANYBODY) -> Iterator[None]:
         """
-        Hold one place while the block runs.
+        Hold one place for *client* while the block runs.
 
         Raises:
+            TooManyInFlight: when the client has its share of them.
             Overloaded: when there is none to be had.
         """
-        if not self._free.acquire(blocking=False):
-            raise Overloaded(
-                f"{self._max_in_flight} requests are in flight in this gateway process already",
-                sent=Sent.NO,
-            )
+        self._take(client)
         try:
             yield
         finally:
-            self._free.release()
+            self._give_back(client)
+
+    def _take(self, client: Client) -> None:
+        places = client.places_among(self.max_in_flight)
+        with self._lock:
+            # The client's own doing comes first: only that it can change.
+            if places < self.max_in_flight and self._taken[client.name] >= places:
+                raise TooManyInFlight(
+                    f"{places} of your requests are in flight in this gateway process already",
+                    sent=Sent.NO,
+                )
+            if self._taken.total() >= self.max_in_flight:
+                raise Overloaded(
+                    f"{self.max_in_flight} requests are in flight in this gateway process already",
+                    sent=Sent.NO,
+                )
+            self._taken[client.name] += 1
+
+    def _give_back(self, client: Client) -> None:
+        with self._lock:
+            self._taken[client.name] -= 1

@@ -8,12 +8,16 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.admission import Admission
 from gateway.breaker import Breakers
+from gateway.callers import Callers
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
+from gateway.keyring import Keyring
 from gateway.lifecycle import Lifecycle
+from gateway.long_polls import LongPolls
 from gateway.once import Once
 from gateway.probes import probes
 from gateway.problem_pages import problem_pages
+from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
 from gateway.responses import problem_response
@@ -46,6 +50,8 @@ def create_app(
     reply_topic: str,
     reply_timeout_s: float,
     max_body_bytes: int,
+    rates: Rates,
+    keyring: Keyring | None = None,
 ) -> Flask:
     """
     Return the gateway as a WSGI application.
@@ -63,6 +69,8 @@ def create_app(
         reply_topic: the topic to which responders reply, with KAFKA_PREFIX.
         reply_timeout_s: how long a client waits, where route and client say nothing else.
         max_body_bytes: the largest request body that is forwarded.
+        rates: how much each client may send.
+        keyring: whose API key is which; None to ask nobody.
     """
     # No static folder: the gateway answers the routes of routes.toml and its own, nothing else.
     app = Flask("gateway", static_folder=None)
@@ -70,8 +78,10 @@ def create_app(
     # out the first bytes as if they were all of it. Exchange compares.
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
     app.before_request(lifecycle.ensure_started)
+    callers = Callers(keyring, admission, rates)
+    callers.register(app)
     exchange = Exchange(
-        requester, once, admission, breakers, reply_topic, reply_timeout_s, max_body_bytes
+        requester, once, callers, breakers, reply_topic, reply_timeout_s, max_body_bytes
     )
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(
@@ -81,7 +91,8 @@ def create_app(
             methods=list(route.methods),
             provide_automatic_options=True,
         )
-    app.register_blueprint(status_resource(ids, store))
+    polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
+    app.register_blueprint(status_resource(ids, store, polls))
     app.register_blueprint(probes(readiness, lambda: requester.node))
     app.register_blueprint(problem_pages())
     app.register_error_handler(Problem, problem_response)

@@ -134,7 +134,7 @@ class Passage:
 
     Attributes:
         hurried: its client waits less than the route would, so that a timeout tells nothing.
-        pending: it has ended for its client before there was a reply.
+        pending: it has ended for its client before the responder has replied.
     """
 
     __slots__ = ("hurried", "pending")

@@ -9,6 +9,10 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── ResponderError         the responder failed without naming an HTTP status
 ├── ResponderSilent        the topic's responder is taken for dead
 ├── Overloaded             more requests in flight than this process takes
+├── TooManyInFlight        more of one client's requests in flight than its share
+├── RateLimited            more requests of one client than its rate
+├── Unauthorized           no API key, or none that is known
+├── Forbidden              a route that is not open to the client
 ├── ShuttingDown           this process is draining
 ├── BodyTooLarge           more bytes than MAX_BODY_BYTES, or the route, allows
 ├── InvalidBody            a body that does not fit the schema of its route
@@ -17,6 +21,8 @@ Problem                    problem details (RFC 9457) with a status of our own
 ├── IdempotencyKeyMissing  a route that takes no request without one
 ├── IdempotencyKeyReused   another request has the same key
 ├── ReplyExpired           the reply, or the wait for it, is over
+├── RequestCancelled       its client does not want it any more
+├── AlreadyAnswered        too late to cancel it: there is a reply
 ├── UnknownReply           no gateway of this deployment issued that id
 └── HttpProblem            what HTTP itself forbids: unknown route, wrong method ...
 """
@@ -173,6 +179,59 @@ class Overloaded(Problem):
     meaning = "Nothing was published; it is safe to send the request again after Retry-After."
 
 
+class TooManyInFlight(Problem):
+    """Raised when one client's requests take all the places that are meant for it."""
+
+    kind = "too-many-in-flight"
+    title = "Too Many of Your Requests In Flight"
+    status = 429
+    retry_after_s = 1
+    meaning = (
+        "Your requests in flight take all of your share already. Nothing was published; it is safe "
+        "to send the request again once some of them have been answered."
+    )
+
+
+class RateLimited(Problem):
+    """Raised when one client has sent as many requests as its rate allows."""
+
+    kind = "rate-limited"
+    title = "Rate Limit Reached"
+    status = 429
+    meaning = (
+        "You have sent as many requests as you may for now; RateLimit-Policy says how many (q) in "
+        "how many seconds (w). Nothing was published; it is safe to send the request again after "
+        "Retry-After."
+    )
+
+
+class Unauthorized(Problem):
+    """Raised when a request comes without an API key, or with one that is not known."""
+
+    kind = "unauthorized"
+    title = "Unauthorized"
+    status = 401
+    meaning = (
+        'The request needs an API key that is known here, as "Authorization: Bearer <key>". '
+        "Nothing was published."
+    )
+
+    def __init__(self, detail: str, *, key_given: bool, sent: Sent | None = None) -> None:
+        super().__init__(detail, sent=sent)
+        # RFC 6750: whoever has sent nothing is not told of an error.
+        error = ', error="invalid_token"' if key_given else ""
+        self.headers["WWW-Authenticate"] = f'Bearer realm="rendezvous"{error}'
+
+
+class Forbidden(Problem):
+    """Raised when a client asks for a route that is not open to it."""
+
+    kind = "forbidden"
+    title = "Forbidden"
+    status = 403
+    meaning = "The API key is known, and this route is not open to it. Nothing was published."
+
+
 class ShuttingDown(Problem):
     """Raised when this process is finishing and takes no new requests."""
 
@@ -269,6 +328,31 @@ class ReplyExpired(Problem):
     meaning = "The time to fetch this reply is over. Whether one came is no longer known here."
 
 
+class RequestCancelled(Problem):
+    """What is answered to a request that its client has cancelled."""
+
+    kind = "request-cancelled"
+    title = "Request Cancelled"
+    status = 410
+    meaning = (
+        "The request was cancelled (DELETE on its status URL) before there was a reply. It may "
+        "have been carried out all the same: one that has begun is not stopped. Its reply, should "
+        "one come, is not kept."
+    )
+
+
+class AlreadyAnswered(Problem):
+    """Raised when a request is cancelled to which there is a reply."""
+
+    kind = "already-answered"
+    title = "Already Answered"
+    status = 409
+    meaning = (
+        "The request cannot be cancelled any more: it has been answered. The URL in Location "
+        "answers with the reply."
+    )
+
+
 class UnknownReply(Problem):
     """Raised for an id that no gateway of this deployment issued."""
 
@@ -314,6 +398,10 @@ DOCUMENTED: dict[str, type[Problem]] = {
         ResponderError,
         ResponderSilent,
         Overloaded,
+        TooManyInFlight,
+        RateLimited,
+        Unauthorized,
+        Forbidden,
         ShuttingDown,
         BodyTooLarge,
         InvalidBody,
@@ -322,6 +410,8 @@ DOCUMENTED: dict[str, type[Problem]] = {
         IdempotencyKeyMissing,
         IdempotencyKeyReused,
         ReplyExpired,
+        RequestCancelled,
+        AlreadyAnswered,
         UnknownReply,
     )
 }

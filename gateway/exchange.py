@@ -5,11 +5,11 @@ from functools import partial
 
 from flask import Response, request
 
-from gateway.admission import Admission
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
-from gateway.callers import current_client
-from gateway.errors import InvalidBody
+from gateway.callers import Callers, current_client
+from gateway.cancellation import is_cancellation
+from gateway.errors import InvalidBody, ReplyTimeout
 from gateway.idempotency import KEY_HEADER, REPLAYED_HEADER, claim_name, key_of
 from gateway.once import Answer, Once
 from gateway.preferences import Preferences
@@ -27,7 +27,7 @@ class Exchange:
     Args:
         requester: exchanges a request for its reply.
         once: has one request published for each idempotency key.
-        admission: turns requests away before they are read.
+        callers: turn requests away before they are read.
         breakers: turn away, likewise, those whose responder is dead.
         reply_topic: where responders reply to.
         reply_timeout_s: how long a client waits, where route and client say nothing else.
@@ -38,7 +38,7 @@ class Exchange:
         self,
         requester: Requester,
         once: Once,
-        admission: Admission,
+        callers: Callers,
         breakers: Breakers,
         reply_topic: str,
         reply_timeout_s: float,
@@ -46,7 +46,7 @@ class Exchange:
     ) -> None:
         self._requester = requester
         self._once = once
-        self._admission = admission
+        self._callers = callers
         self._breakers = breakers
         self._reply_topic = reply_topic
         self._reply_timeout_s = reply_timeout_s
@@ -56,7 +56,7 @@ class Exchange:
         """Return the view of *route*."""
 
         def exchange(**parameters: object) -> Response:
-            with self._admission.admit():
+            with self._callers.admit():
                 body = self._body(route)
                 preferences = Preferences.parse(request.headers.getlist("Prefer"))
                 key = key_of(
@@ -65,7 +65,11 @@ class Exchange:
                 terms = self._terms(route, preferences, key)
                 ticket = self._requester.issue(terms)
                 new_request = self._request(route, ticket, body, parameters)
-                answer = self._answer(route, key, ticket, new_request)
+                try:
+                    answer = self._answer(route, key, ticket, new_request)
+                except ReplyTimeout as problem:
+                    problem.headers |= _applied(preferences, terms, is_pending=False)
+                    raise
             return _response(route, answer, preferences, terms)
 
         return exchange
@@ -104,7 +108,7 @@ class Exchange:
         with self._breakers.admit(route.topic) as passage:
             passage.hurried = ticket.terms.wait_s < route.wait_s(self._reply_timeout_s)
             reply = self._requester.exchange(ticket, new_request)
-            passage.pending = reply is None
+            passage.pending = reply is None or is_cancellation(reply)
             return reply
 
     def _request(
@@ -133,11 +137,13 @@ def _response(route: Route, answer: Answer, preferences: Preferences, terms: Ter
         response = reply_response(reply, route.response_headers)
     if answer.is_replayed:
         response.headers[REPLAYED_HEADER] = "true"
-    applied = preferences.applied(terms.wait_s, is_pending=reply is None)
-    if applied:
-        response.headers["Preference-Applied"] = applied
-        response.vary.add("Prefer")
+    response.headers.extend(_applied(preferences, terms, is_pending=reply is None))
     return response
+
+
+def _applied(preferences: Preferences, terms: Terms, *, is_pending: bool) -> dict[str, str]:
+    applied = preferences.applied(terms.wait_s, is_pending)
+    return {"Preference-Applied": applied, "Vary": "Prefer"} if applied else {}
 
 
 def _allowed_headers(route: Route) -> list[tuple[str, str]]:

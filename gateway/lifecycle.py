@@ -29,6 +29,8 @@ class Lifecycle:
         self._lock = threading.Lock()
         #: Says whether the whole server stops; the server puts in what it knows.
         self.stopping: Callable[[], bool] = lambda: False
+        #: Says whether this process answers who is there and then ends; likewise.
+        self.finishing: Callable[[], bool] = lambda: False
 
     def add(self, *parts: Part) -> None:
         """Take *parts* in: they start in this order and are closed the other way round."""

@@ -141,7 +141,8 @@ class Mailbox:
         with self._coming_and_going:
             waiter.holders -= 1
             if not waiter.holders and self._waiters.get(waiter.correlation_id) is waiter:
-                del self._waiters[waiter.correlation_id]
+                # The poller may have taken it out since.
+                self._waiters.pop(waiter.correlation_id, None)
 
     def settle(self, correlation_id: str, ending: Reply | Exception) -> None:
         """Give the waiter of *correlation_id* its ending; the first one counts."""

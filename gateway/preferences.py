@@ -4,9 +4,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# The possessive repetitions (*+, ++) never go back: what strangers send is read in one pass.
+#: One that is not closed goes on to the end of the line.
+_QUOTED = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
 #: One preference with its parameters; commas within quotes do not end it.
-_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
-_PARAMETERS = re.compile(r'\s*;(?:[^"]|"(?:[^"\\]|\\.)*")*')
+_PREFERENCE = re.compile(rf'(?:[^,"]|{_QUOTED})++', re.DOTALL)
+_BEFORE_PARAMETERS = re.compile(rf'(?:[^;"]|{_QUOTED})*+', re.DOTALL)
+_QUOTED_WORD = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 #: Who would not wait at all would never get a reply.
 MIN_WAIT_S = 1
@@ -31,8 +35,8 @@ class Preferences:
         found: dict[str, str] = {}
         for line in lines:
             for preference in _PREFERENCE.findall(line):
-                name, _, value = _PARAMETERS.sub("", preference, count=1).partition("=")
-                found.setdefault(name.strip().lower(), value.strip().strip('"'))  # the first counts
+                name, _, value = _before_parameters(preference).partition("=")
+                found.setdefault(name.strip().lower(), _word(value.strip()))  # the first counts
         wait = found.get("wait", "")
         return cls(
             int(wait) if _SECONDS.fullmatch(wait) else None, found.get("respond-async") == ""
@@ -58,3 +62,14 @@ class Preferences:
         if self.wait_s is not None:
             applied.append(f"wait={wait_s:g}")
         return ", ".join(applied)
+
+
+def _before_parameters(preference: str) -> str:
+    found = _BEFORE_PARAMETERS.match(preference)
+    return found[0] if found else ""
+
+
+def _word(text: str) -> str:
+    """Return what a quoted string holds; a token is what it is."""
+    quoted = _QUOTED_WORD.fullmatch(text)
+    return re.sub(r"\\(.)", r"\1", quoted[1], flags=re.DOTALL) if quoted else text

@@ -13,7 +13,7 @@ from gateway.errors import (
     ResponderError,
     Sent,
 )
-from gateway.mailbox import Mailbox
+from gateway.mailbox import Mailbox, Waiter
 from gateway.publisher import Publication, Publisher, PublishRefused, PublishTooLarge
 from replies.contract import Outcome, Reply, Request
 from replies.correlation import CorrelationIds, epoch_ms
@@ -21,8 +21,8 @@ from replies.errors import StoreUnavailable
 
 #: The share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5
-#: How often who waits for another's reply looks whether there will be one.
-JOIN_LOOK_S = 0.5
+#: How often whoever waits for a request of somebody else looks whether it still makes sense.
+LOOK_PAUSE_S = 0.5
 
 
 class Abandoned(Exception):
@@ -125,6 +125,18 @@ class Requester:
         wait, deadline = Deadline.after(terms.wait_s), Deadline.after(terms.deadline_s)
         return Ticket(correlation_id, deadline_ms, wait, deadline, terms)
 
+    def await_broker(self, ticket: Ticket) -> None:
+        """
+        Return when a request could be published, in a part of the time that *ticket* leaves.
+
+        Raises:
+            NotSent: when no broker has been reached by then.
+        """
+        try:
+            self._publisher.await_broker(ticket.deadline.remaining_s() * CONNECT_SHARE)
+        except PublishRefused as error:
+            raise NotSent(str(error), correlation_id=ticket.correlation_id, sent=Sent.NO) from error
+
     def exchange(self, ticket: Ticket, request: Request) -> Reply | None:
         """
         Publish *request* and return its reply, which is an HTTP response.
@@ -143,15 +155,34 @@ class Requester:
                 if reply is None and ticket.terms.respond_async:
                     publication.wait(ticket.deadline.remaining_s())
                     reply = waiter.wait(0)
+                acknowledged = publication.acknowledged  # read once: it may still come
             except PublishTooLarge as error:
                 raise BodyTooLarge(
                     str(error), correlation_id=correlation_id, sent=Sent.NO
                 ) from error
             except PublishRefused as error:
                 raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
-        if reply is None and ticket.terms.respond_async and publication.acknowledged:
+        if reply is None and ticket.terms.respond_async and acknowledged:
             return None
-        return usable(reply or self._last_look(ticket, publication))
+        return usable(reply or self._last_look(ticket, publication, acknowledged))
+
+    def wait_again(
+        self, correlation_id: str, timeout_s: float, gives_up: Callable[[], bool]
+    ) -> Reply | None:
+        """
+        Return the reply to a request of any gateway process when it comes within *timeout_s*.
+
+        Args:
+            gives_up: asked now and then whether to wait no longer.
+
+        Raises:
+            NotSent: when the request turns out to be refused.
+        """
+        with self._mailbox.expecting(correlation_id) as waiter:
+            try:
+                return _wait_while(waiter, Deadline.after(timeout_s), lambda: not gives_up())
+            except PublishRefused as error:
+                raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
 
     def join(
         self, correlation_id: str, ticket: Ticket, is_held: Callable[[], bool]
@@ -170,16 +201,13 @@ class Requester:
             Problem: the unhappy ending; what became of the publication is not known here.
         """
         with self._mailbox.expecting(correlation_id) as waiter:
-            while (left_s := ticket.wait.remaining_s()) > 0:
-                try:
-                    reply = waiter.wait(min(left_s, JOIN_LOOK_S))
-                except PublishRefused as error:
-                    raise Abandoned(str(error)) from error
-                if reply is not None:
-                    return usable(reply)
-                if not is_held():
-                    raise Abandoned(correlation_id)
-        reply = self._look(correlation_id, Sent.UNKNOWN)
+            try:
+                reply = _wait_while(waiter, ticket.wait, is_held)
+            except PublishRefused as error:
+                raise Abandoned(str(error)) from error
+            if reply is None and not is_held():
+                raise Abandoned(correlation_id)
+        reply = reply or self._look(correlation_id, Sent.UNKNOWN)
         if reply is not None:
             return usable(reply)
         if ticket.terms.respond_async:
@@ -193,15 +221,18 @@ class Requester:
             lambda refused: self._mailbox.settle(request.correlation_id, refused),
         )
 
-    def _last_look(self, ticket: Ticket, publication: Publication) -> Reply:
+    def _last_look(self, ticket: Ticket, publication: Publication, acknowledged: bool) -> Reply:
         """Return the reply that came at the last moment, or raise the right ending."""
         correlation_id = ticket.correlation_id
-        sent = Sent.YES if publication.acknowledged else Sent.UNKNOWN
+        sent = Sent.YES if acknowledged else Sent.UNKNOWN
         reply = self._look(correlation_id, sent)
         if reply is not None:
             return reply
-        if publication.trouble is not None:
-            raise NotSent(publication.trouble, correlation_id=correlation_id, sent=sent)
+        trouble = publication.trouble
+        if trouble is None and ticket.terms.respond_async:
+            trouble = f"the broker did not acknowledge it within {ticket.terms.deadline_s:g} s"
+        if trouble is not None:
+            raise NotSent(trouble, correlation_id=correlation_id, sent=sent)
         raise self._timeout(correlation_id, ticket.terms.wait_s, sent)
 
     def _look(self, correlation_id: str, sent: Sent) -> Reply | None:
@@ -220,6 +251,16 @@ class Requester:
             correlation_id=correlation_id,
             sent=sent,
         )
+
+
+def _wait_while(
+    waiter: Waiter, deadline: Deadline, makes_sense: Callable[[], bool]
+) -> Reply | None:
+    while (left_s := deadline.remaining_s()) > 0 and makes_sense():
+        reply = waiter.wait(min(left_s, LOOK_PAUSE_S))
+        if reply is not None:
+            return reply
+    return None
 
 
 def usable(reply: Reply) -> Reply:

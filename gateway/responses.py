@@ -52,7 +52,8 @@ def pending_response(correlation_id: str) -> Response:
 
 def problem_response(problem: Problem) -> Response:
     """Return *problem* as problem details (RFC 9457)."""
-    headers = dict(problem.headers)
+    # Without a word of it, caches may keep a 404 or a 410 for as long as they see fit.
+    headers = {"Cache-Control": "no-store"} | problem.headers
     correlation_id = problem.correlation_id
     if correlation_id is not None:
         headers[CORRELATION_ID] = correlation_id

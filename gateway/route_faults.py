@@ -45,6 +45,8 @@ _PRIVATE_HEADERS = frozenset(
         "upgrade",
     }
 )
+#: What proves who somebody is: not even where it would be hard to see, in the key of a record.
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 #: Let through without being listed: listed too, they would travel twice.
 _ALWAYS_TRAVEL = frozenset({"traceparent", "tracestate"})
 
@@ -164,6 +166,8 @@ def _record_key_faults(key: object, path: str) -> list[str]:
     if key is None:
         return []
     kind, _, name = str(key).partition(":")
+    if kind == "header" and name.lower() in _SECRET_HEADERS:
+        return [f"key={key!r}: that header never travels; choose another"]
     if kind == "header" and _HEADER.fullmatch(name):
         return []
     if kind == "path" and name in _PARAMETER.findall(path):

@@ -20,6 +20,8 @@ from itsdangerous import Signer
 from replies.errors import ForeignCorrelationId
 
 MAX_ID_LENGTH = 128
+#: As many digits as an id has room for.
+MAX_KEEP_S = 9_999_999
 _SHAPE = re.compile(
     r"[0-9a-f]{8}\.[0-9]{13}(?:-[0-9]{1,7})?\.[A-Za-z0-9_-]{22}(?:[A-Za-z0-9_-]{11})?"
     r"\.[A-Za-z0-9_-]{43}",
@@ -82,16 +84,19 @@ class CorrelationIds:
             owner: who alone may ask for its reply; nobody in particular if empty.
             keep_s: how long after the deadline the reply is kept, in seconds; with 0, or less
                 than REPLY_RETENTION_S, it is that long.
+
+        Raises:
+            ValueError: when no id can say *keep_s*.
         """
+        if not 0 <= keep_s <= MAX_KEEP_S:
+            raise ValueError(f"keep_s={keep_s} is not from 0 to {MAX_KEEP_S}")
         deadline = f"{deadline_ms:013d}-{keep_s}" if keep_s else f"{deadline_ms:013d}"
         nonce = secrets.token_urlsafe(16)
         return self._sign(f"{node}.{deadline}.{nonce}{self._owner_tag(nonce, owner)}")
 
     def belongs_to(self, correlation_id: CorrelationId, owner: str) -> bool:
         """Say whether *correlation_id* was issued for *owner*."""
-        third = correlation_id.text.split(".")[2]
-        nonce, tag = third[:_NONCE_LENGTH], third[_NONCE_LENGTH:]
-        return hmac.compare_digest(tag, self._owner_tag(nonce, owner))
+        return self._is_tagged(correlation_id.text, owner)
 
     def read(self, text: str) -> CorrelationId:
         """
@@ -100,17 +105,34 @@ class CorrelationIds:
         Raises:
             ForeignCorrelationId: when it was not issued under this secret key, or was altered.
         """
-        # The shape comes first: it bounds what is hashed, whatever a stranger sends.
-        if len(text) > MAX_ID_LENGTH or not _SHAPE.fullmatch(text):
-            raise ForeignCorrelationId("not the shape of a correlation id")
-        signed = text.rpartition(".")[0]
+        _check_shape(text)
+        if not self._is_signed(text):
+            raise ForeignCorrelationId("its signature does not match SECRET_KEY")
+        return _meaning(text)
+
+    def read_for(self, owner: str, text: str) -> CorrelationId:
+        """
+        Return the meaning of *text*, which *owner* asks for.
+
+        Raises:
+            ForeignCorrelationId: when it was not issued, or not for *owner*. Which of the two
+                shows neither in the error nor in the work done.
+        """
+        _check_shape(text)
+        is_signed, is_tagged = self._is_signed(text), self._is_tagged(text, owner)
+        if not (is_signed and is_tagged):
+            raise ForeignCorrelationId("it was not issued, or not for this client")
+        return _meaning(text)
+
+    def _is_signed(self, text: str) -> bool:
         # Compared as text: base64 has several spellings of the same bytes, and only the one
         # that was issued is a key in Redis.
-        if not hmac.compare_digest(self._sign(signed), text):
-            raise ForeignCorrelationId("its signature does not match SECRET_KEY")
-        node, deadline, _ = signed.split(".")
-        deadline_ms, _, keep_s = deadline.partition("-")
-        return CorrelationId(text, node, int(deadline_ms), int(keep_s or 0) * 1000)
+        return hmac.compare_digest(self._sign(text.rpartition(".")[0]), text)
+
+    def _is_tagged(self, text: str, owner: str) -> bool:
+        third = text.split(".")[2]
+        nonce, tag = third[:_NONCE_LENGTH], third[_NONCE_LENGTH:]
+        return hmac.compare_digest(tag, self._owner_tag(nonce, owner))
 
     def _owner_tag(self, nonce: str, owner: str) -> str:
         if not owner:
@@ -120,3 +142,15 @@ class CorrelationIds:
 
     def _sign(self, signed: str) -> str:
         return self._signer.sign(signed).decode("ascii")
+
+
+def _check_shape(text: str) -> None:
+    # Before all else: it bounds what is hashed, whatever a stranger sends.
+    if len(text) > MAX_ID_LENGTH or not _SHAPE.fullmatch(text):
+        raise ForeignCorrelationId("not the shape of a correlation id")
+
+
+def _meaning(text: str) -> CorrelationId:
+    node, deadline, _, _ = text.split(".")
+    deadline_ms, _, keep_s = deadline.partition("-")
+    return CorrelationId(text, node, int(deadline_ms), int(keep_s or 0) * 1000)

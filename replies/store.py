@@ -5,8 +5,9 @@ Both ends of the hand-over stand side by side here, so that key, encoding and ti
 drift apart. The replies process puts; the gateway fetches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -31,6 +32,11 @@ from replies.errors import StoreUnavailable, UnusableReply
 #: One Redis command may take this long. Below the shortest deadline, because whoever calls has a
 #: loop of its own that tries again: redis-py's retries would only add up behind its back.
 SOCKET_TIMEOUT_S = 0.25
+#: Where responders find what is unwanted, for how long (no request waits longer for its turn), and
+#: how many of the latest at least.
+UNWANTED_KEY = "unwanted"
+UNWANTED_HOLD_S = 120
+MAX_UNWANTED = 10_000
 #: A reply that comes just before its time is up stays this long, so that the last look finds it.
 MIN_TTL_MS = 1_000
 
@@ -39,8 +45,9 @@ _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (
         NoPermissionError,
         "Redis denies this user a command or key: "
-        "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, WATCH, MULTI, EXEC and PING "
-        "on reply:*, once:*, served:*, answered:* and handling:*",
+        "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, EXPIRE, WATCH, UNWATCH, MULTI, EXEC, "
+        "XADD, XRANGE and PING "
+        "on reply:*, once:*, served:*, answered:*, handling:*, rate:* and unwanted",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
@@ -104,7 +111,7 @@ class ReplyStore:
         Raises:
             StoreUnavailable: when any of them may not be stored; putting all again does no harm.
         """
-        live = [(cid, reply, self._remaining_ms(cid)) for cid, reply in replies]
+        live = [(cid, reply, self.remaining_ms(cid)) for cid, reply in replies]
         pipeline = self._redis.pipeline(transaction=False)
         for cid, reply, remaining_ms in live:
             if remaining_ms > 0:
@@ -135,10 +142,9 @@ class ReplyStore:
         if not correlation_ids:
             return {}
         try:
-            values = self._redis.mget([reply_key(cid) for cid in correlation_ids])
+            found = self._values(correlation_ids)
         except RedisError as error:
             raise unavailable(error) from error
-        found = zip(correlation_ids, values, strict=True)
         return {cid: _found(cid, value) for cid, value in found if isinstance(value, bytes)}
 
     def fetch(self, correlation_id: str) -> Reply | None:
@@ -150,9 +156,64 @@ class ReplyStore:
         """
         return self.fetch_many([correlation_id]).get(correlation_id)
 
+    def _values(self, correlation_ids: Sequence[str]) -> Iterable[tuple[str, object]]:
+        by_node: dict[str, list[str]] = {}
+        for cid in correlation_ids:
+            by_node.setdefault(_node(cid), []).append(cid)
+        if len(by_node) == 1:  # as it is unless somebody asks for another process's reply
+            values = self._redis.mget([reply_key(cid) for cid in correlation_ids])
+            return zip(correlation_ids, values, strict=True)
+        # One MGET each: a Redis Cluster refuses keys of several slots in one command.
+        pipeline = self._redis.pipeline(transaction=False)
+        for cids in by_node.values():
+            pipeline.mget([reply_key(cid) for cid in cids])
+        answers = zip(by_node.values(), pipeline.execute(), strict=True)
+        return (pair for cids, values in answers for pair in zip(cids, values, strict=True))
+
+    def remaining_ms(self, correlation_id: CorrelationId) -> int:
+        """Return for how long a reply to *correlation_id* can be fetched; 0 or less once over."""
+        return correlation_id.remaining_ms(self._retention_ms)
+
     def is_over(self, correlation_id: CorrelationId) -> bool:
         """Say whether no reply to *correlation_id* can be fetched any more, now or later."""
-        return self._remaining_ms(correlation_id) <= 0
+        return self.remaining_ms(correlation_id) <= 0
+
+    def mark_unwanted(self, correlation_id: str) -> None:
+        """
+        Tell the responders that nobody wants the reply to *correlation_id* any more.
+
+        Raises:
+            StoreUnavailable: when Redis refuses or does not answer.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        # A stream: Redis numbers its entries by its own clock, in the order in which they appear,
+        # so that nobody overlooks one, whatever the clocks of gateways and responders say.
+        pipeline.xadd(UNWANTED_KEY, {"id": correlation_id}, maxlen=MAX_UNWANTED, approximate=True)
+        pipeline.expire(UNWANTED_KEY, UNWANTED_HOLD_S)
+        try:
+            pipeline.execute()
+        except RedisError as error:
+            raise unavailable(error) from error
+
+    def unwanted_since(self, place: str) -> tuple[list[str], str]:
+        """
+        Return the ids marked as unwanted after *place*, and the place to go on from.
+
+        Args:
+            place: what the last call returned; empty at first, for all that are still there.
+
+        Raises:
+            StoreUnavailable: when Redis refuses or does not answer.
+        """
+        entries: Any  # redis-py's own types allow for what it never returns to a bytes client
+        try:
+            entries = self._redis.xrange(
+                UNWANTED_KEY, min=f"({place}" if place else "-", count=MAX_UNWANTED
+            )
+        except RedisError as error:
+            raise unavailable(error) from error
+        ids = [fields.get(b"id", b"").decode("utf-8", "replace") for _, fields in entries]
+        return ids, entries[-1][0].decode() if entries else place
 
     def ping(self) -> None:
         """
@@ -220,9 +281,6 @@ class ReplyStore:
         """Close the connections."""
         self._redis.close()
 
-    def _remaining_ms(self, correlation_id: CorrelationId) -> int:
-        return correlation_id.remaining_ms(self._retention_ms)
-
 
 def open_redis(url: str, *, tls_verify: bool, max_connections: int) -> Redis:
     """
@@ -247,7 +305,11 @@ def open_redis(url: str, *, tls_verify: bool, max_connections: int) -> Redis:
 def reply_key(correlation_id: str) -> str:
     """Return the Redis key of the reply to *correlation_id*."""
     # The hash tag keeps the keys of one node in one slot of a Redis Cluster, where MGET needs them.
-    return f"reply:{{{correlation_id.partition('.')[0]}}}:{correlation_id}"
+    return f"reply:{{{_node(correlation_id)}}}:{correlation_id}"
+
+
+def _node(correlation_id: str) -> str:
+    return correlation_id.partition(".")[0]
 
 
 def _found(correlation_id: str, value: bytes) -> Reply:

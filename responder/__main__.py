@@ -12,6 +12,7 @@ from replies.consuming import ResilientConsumer, consumer_options
 from replies.watchdog import Watchdog
 from responder.redis_journal import RedisJournal
 from responder.registry import registered
+from responder.unwanted import Unwanted
 from responder.worker import ResponderWorker
 from settings import Settings
 from startup import begin, end_at_once
@@ -29,7 +30,7 @@ def main() -> None:
     if clients is None:
         return
     consumer, producer = clients
-    journal = _journal(settings)
+    journal, unwanted = _journal(settings), _unwanted(settings)
     logger.info("answering topics %s", ", ".join(handlers))
     try:
         ResponderWorker(
@@ -40,12 +41,15 @@ def main() -> None:
             watchdog,
             settings.reply_retention_s,
             journal,
+            unwanted or (),
         ).run(stop)
     finally:
         watchdog.stop()
         producer.close(timeout=5)
         if journal is not None:
             journal.close()
+        if unwanted is not None:
+            unwanted.close()
     logger.info("stopped")
 
 
@@ -62,6 +66,14 @@ def _journal(settings: Settings) -> RedisJournal | None:
     )
     journal.start()
     return journal
+
+
+def _unwanted(settings: Settings) -> Unwanted | None:
+    if not settings.redis_url:
+        return None  # a responder needs no Redis; then it finishes what was cancelled
+    unwanted = Unwanted.connect(settings.redis_url, tls_verify=settings.redis_tls_verify)
+    unwanted.start()
+    return unwanted
 
 
 def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, Any]:

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from kafka import errors as kafka_errors
@@ -57,6 +57,7 @@ class ResponderWorker:
         watchdog: is told each time the loop turns.
         reply_retention_s: how long after its deadline a reply is still of use to somebody.
         journal: keeps a request that is delivered again from being handled again; None for none.
+        unwanted: the ids of requests that need not begin any more.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ResponderWorker:
         watchdog: Watchdog,
         reply_retention_s: float = 0.0,
         journal: Journal | None = None,
+        unwanted: Container[str] = (),
     ) -> None:
         self._consumer = consumer
         self._producer = producer
@@ -77,6 +79,7 @@ class ResponderWorker:
         self._watchdog = watchdog
         self._retention_ms = CLOCK_TOLERANCE_MS + round(reply_retention_s * 1000)
         self._once = None if journal is None else Once(journal, self._is_wanted, self._count)
+        self._unwanted = unwanted
         self._clocks = ClockWatch()
         self._warn = SparingLog(logger)
         self._give_up_s = math.inf  # monotonic clock; set when we are told to stop
@@ -84,8 +87,8 @@ class ResponderWorker:
         self._progress: dict[Any, PartitionProgress] = {}
         self._committed: dict[Any, int] = {}
         self._backlog = 0
-        #: What became of the requests: answered, failed, repeated, expired, malformed,
-        #: unsent, skipped.
+        #: What became of the requests: answered, failed, repeated, expired, cancelled,
+        #: malformed, unsent, skipped.
         self.counts: Counter[str] = Counter()
         self._committed_s = self._summary_s = time.monotonic()
         self._summarised = 0
@@ -157,6 +160,10 @@ class ResponderWorker:
                 request.correlation_id,
                 -late_ms / 1000,
             )
+        if request.correlation_id in self._unwanted:
+            self._count("cancelled")
+            self._warn.info("%s: dropped, its client has cancelled it", request.correlation_id)
+            return True
         reply = self._reply(request)
         if reply is not None:
             return self._send(request, reply)

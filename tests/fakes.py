@@ -423,12 +423,19 @@ class FakePublisher:
         self.answer: Callable[[Request], Reply | None] = lambda request: Reply.to(request)
         #: Raised by publish().
         self.refused_at_once: PublishRefused | None = None
+        #: Called by await_broker().
+        self.connect: Callable[[], object] = lambda: None
         #: Reported while the request waits.
         self.refused_later: PublishRefused | None = None
         self.acknowledges = True
         self.trouble: str | None = None
+        #: What became of them; without acknowledgement or trouble the test settles them.
+        self.publications: list[Publication] = []
         #: Called when a request has been published.
         self.then: Callable[[], object] = lambda: None
+
+    def await_broker(self, timeout_s: float) -> None:
+        self.connect()
 
     def publish(
         self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
@@ -439,6 +446,7 @@ class FakePublisher:
         publication = Publication()
         if self.acknowledges or self.trouble is not None:
             publication.settle(acknowledged=self.acknowledges, trouble=self.trouble)
+        self.publications.append(publication)
         if self.refused_later is not None:
             on_refused(self.refused_later)
         reply = self.answer(request)

@@ -108,6 +108,7 @@ class Deployment:
     Args:
         env: settings of all processes.
         web: the command of the gateways, for other ways to start them.
+        key: the API key with which the gateways are probed, where they ask for one.
     """
 
     kafka: Server
@@ -120,6 +121,7 @@ class Deployment:
     web: str = PROCFILE["web"]
     topics: tuple[str, ...] = ()
     partitions: int = 4
+    key: str = ""
 
     def __post_init__(self) -> None:
         self.prefix = f"t{secrets.token_hex(4)}."
@@ -193,7 +195,8 @@ class Deployment:
             assert isinstance(gateway, Gateway)
             path = ECHO if self.responders else None
             workers = settings.web_concurrency
-            probe = GatewayProbe(gateway.port, path, workers, settings.reply_timeout_s)
+            timeout_s = settings.reply_timeout_s
+            probe = GatewayProbe(gateway.port, path, workers, timeout_s, self.key)
             ready = wait_until(probe.is_ready, READY_LIMIT_S)
             assert ready, f"{probe.missing}\n{self.logs()}"
 

@@ -1,26 +1,28 @@
 """The real application, as wsgi.py makes it, with an echo where Kafka and Redis would be."""
 
+import os
 import time
+from collections import Counter
 from typing import Any
 from urllib.parse import parse_qs
 
+import configuration
 from gateway import create_app
 from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.lifecycle import Lifecycle
 from gateway.once import Once
+from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Deadline, Terms, Ticket
-from gateway.route_table import Route
 from replies.contract import Reply, Request
 from replies.correlation import CorrelationIds
-from settings import Settings
 
 
 class EchoRequester:
     """Replies with the body, after the ``delay_s`` of the query."""
 
-    node = "standin"
+    node = f"worker {os.getpid()}"
 
     def issue(self, terms: Terms) -> Ticket:
         end = Deadline.after(terms.wait_s)
@@ -31,16 +33,28 @@ class EchoRequester:
         return Reply.to(request, request.body)
 
 
-settings = Settings.from_env()
+class ProcessTally:
+    """Counts in this process alone."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def count(self, name: str, hold_s: int) -> int:
+        self._counts[name] += 1
+        return self._counts[name]
+
+
+configured = configuration.current()
+settings = configured.settings
 lifecycle = Lifecycle()
 nothing: Any = None
 requester: Any = EchoRequester()
 app = create_app(
-    routes=[Route("/echo", "echo")],
+    routes=configured.routes,
     requester=requester,
     once=Once(nothing, requester, ttl_s=60),
     admission=Admission(settings.max_in_flight),
-    breakers=Breakers({"echo": settings.reply_timeout_s}),
+    breakers=Breakers({route.topic: settings.reply_timeout_s for route in configured.routes}),
     store=nothing,
     ids=CorrelationIds(settings.secret_key),
     readiness=Readiness((), lifecycle.draining),
@@ -48,4 +62,6 @@ app = create_app(
     reply_topic="replies",
     reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
+    rates=Rates(ProcessTally()),
+    keyring=configured.keyring,
 )

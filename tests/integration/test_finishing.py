@@ -1,19 +1,17 @@
 """A server that stops, and a worker that is replaced, under load: nobody is reset."""
 
-import http.client
 import os
 import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from devstack.ports import LOOPBACK
 from devstack.waiting import wait_until
 from settings import RESERVED_THREADS
+from tests.integration.crowd import Ask, Crowd, ask_on_kept_alive_connections, ask_once
 from tests.integration.standin import StandIn, ask, post, standin
 
 pytestmark = pytest.mark.integration
@@ -22,57 +20,6 @@ SLOTS = 4
 WAITERS = 2 * SLOTS  # in two workers
 NEWCOMERS = 12
 ROUNDS = 5
-
-
-class Crowd:
-    """Clients that come one after the other, each over a connection of its own, and never stop."""
-
-    def __init__(self, server: StandIn, clients: int, kept_alive: bool = False) -> None:
-        self._server = server
-        self._ask = ask_on_kept_alive_connections if kept_alive else ask_once
-        self._stopping = threading.Event()
-        self.endings: Counter[str] = Counter()
-        self._threads = [threading.Thread(target=self._come) for _ in range(clients)]
-
-    def __enter__(self) -> "Crowd":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _come(self) -> None:
-        while not self._stopping.is_set():
-            for ending in self._ask(self._server):
-                self.endings[ending] += 1
-                if ending == "ConnectionRefusedError":
-                    return
-                if self._stopping.is_set():
-                    break
-
-
-def ask_once(server: StandIn) -> Iterator[str]:
-    yield ask(server, post("/echo", b"x" * 200))
-
-
-def ask_on_kept_alive_connections(server: StandIn) -> Iterator[str]:
-    """Use one connection for as long as the server keeps it."""
-    connection = http.client.HTTPConnection(LOOPBACK, server.port, timeout=10)
-    try:
-        while True:
-            connection.request("POST", "/echo", b"x")
-            response = connection.getresponse()
-            response.read()
-            yield str(response.status)
-            if response.headers["Connection"] == "close":
-                return
-    except OSError as error:
-        yield type(error).__name__
-    finally:
-        connection.close()
 
 
 def wait_for_reply(server: StandIn) -> str:
@@ -122,6 +69,7 @@ def test_whoever_comes_while_the_server_stops_is_answered_or_refused(
     assert waiters["200"] >= SLOTS * ROUNDS
 
 
+ASKING: dict[bool, Ask] = {False: ask_once, True: ask_on_kept_alive_connections}
 REPLACED: dict[str, tuple[str, Callable[[StandIn], None]]] = {
     "reload": ("", lambda server: server.signal_master(signal.SIGHUP)),
     "one worker": ("", lambda server: os.kill(server.worker_pids()[-1], signal.SIGTERM)),
@@ -135,7 +83,7 @@ def test_nobody_notices_that_a_worker_is_replaced(tmp_path: Path, how: str, kept
     options, replace = REPLACED[how]
     with (
         standin(tmp_path, options, WEB_CONCURRENCY="2") as server,
-        Crowd(server, NEWCOMERS, kept_alive) as crowd,
+        Crowd(server, NEWCOMERS, ASKING[kept_alive]) as crowd,
     ):
         for _ in range(ROUNDS):
             served, started = crowd.endings["200"], len(server.worker_pids())

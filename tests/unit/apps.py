@@ -13,9 +13,11 @@ from gateway.lifecycle import Lifecycle
 from gateway.mailbox import Mailbox
 from gateway.once import Once
 from gateway.publisher import Publisher
+from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
 from gateway.route_table import Route
+from gateway.tally import Tally
 from replies.correlation import CorrelationIds
 from replies.store import ReplyStore
 
@@ -50,5 +52,6 @@ def new_app(
         "reply_topic": "replies",
         "reply_timeout_s": reply_timeout_s,
         "max_body_bytes": max_body_bytes,
+        "rates": Rates(Tally(redis)),
     }
     return create_app(**parts | others)

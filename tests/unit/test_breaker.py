@@ -195,3 +195,45 @@ def test_a_process_with_few_places_needs_fewer_endings(clock):
 
     assert not before
     assert is_open(breakers)
+
+
+def hurried_timeout(breakers, topic="dead"):
+    with contextlib.suppress(ReplyTimeout), breakers.admit(topic) as passage:
+        passage.hurried = True
+        raise timeout()
+
+
+def pending(breakers, topic="dead"):
+    with breakers.admit(topic) as passage:
+        passage.pending = True
+
+
+def test_those_who_wait_less_than_usual_say_nothing_of_the_responder(breakers, clock):
+    for _ in range(3 * MIN_ENDED):
+        clock.now_s += 0.2
+        hurried_timeout(breakers)
+
+    assert not is_open(breakers)
+
+
+@pytest.mark.parametrize("problem", [None, BadReply("bad")])
+def test_the_replies_of_those_who_wait_less_than_usual_count_as_any(breakers, clock, problem):
+    time_out(breakers, clock)
+    with contextlib.suppress(BadReply), breakers.admit("dead") as passage:
+        passage.hurried = True
+        if problem is not None:
+            raise problem
+
+    assert not is_open(breakers)
+
+
+def test_a_promise_says_nothing_of_the_responder(breakers, clock):
+    for _ in range(3 * MIN_ENDED):
+        clock.now_s += 0.2
+        pending(breakers)
+    before = is_open(breakers)
+    time_out(breakers, clock)
+    pending(breakers)
+
+    assert not before
+    assert is_open(breakers)

@@ -5,7 +5,7 @@ import string
 
 import pytest
 
-from replies.correlation import MAX_ID_LENGTH, CorrelationIds, epoch_ms, new_node
+from replies.correlation import MAX_ID_LENGTH, MAX_KEEP_S, CorrelationIds, epoch_ms, new_node
 from replies.errors import ForeignCorrelationId
 
 NODE = "0a1b2c3d"
@@ -91,3 +91,118 @@ def test_the_time_left_counts_down_to_the_deadline_plus_the_retention(new_id):
 def test_every_process_gets_a_name_of_its_own():
     assert len({new_node() for _ in range(100)}) == 100
     assert re.fullmatch(r"[0-9a-f]{8}", new_node())
+
+
+def test_an_id_may_say_whose_it_is(ids):
+    known = ids.read(ids.issue(NODE, 1_700_000_000_000, owner="blue"))
+
+    assert (known.node, known.deadline_ms, known.keep_ms) == (NODE, 1_700_000_000_000, 0)
+    assert ids.belongs_to(known, "blue")
+    assert not ids.belongs_to(known, "Blue")
+    assert not ids.belongs_to(known, "")
+    assert not ids.belongs_to(known, "red")
+
+
+def test_an_id_without_an_owner_is_for_whoever_calls_without_a_name(ids):
+    known = ids.read(ids.issue(NODE, epoch_ms()))
+
+    assert ids.belongs_to(known, "")
+    assert not ids.belongs_to(known, "blue")
+
+
+def test_an_id_does_not_tell_a_stranger_whose_it_is(ids):
+    tags = {ids.issue(NODE, 0, owner="blue").split(".")[2][22:] for _ in range(50)}
+
+    assert len(tags) == 50
+    assert "blue" not in "".join(tags)
+
+
+def test_the_owner_of_an_id_is_told_under_its_own_secret_key_only(ids):
+    known = ids.read(ids.issue(NODE, epoch_ms(), owner="blue"))
+
+    assert not CorrelationIds("another secret of the tests").belongs_to(known, "blue")
+
+
+def test_an_id_may_say_how_long_its_reply_is_kept(ids):
+    known = ids.read(ids.issue(NODE, epoch_ms() - 5_000, keep_s=600))
+
+    assert known.keep_ms == 600_000
+    assert 590_000 < known.remaining_ms() <= 595_000
+    # Never less than is kept anyway.
+    assert 590_000 < known.remaining_ms(retention_ms=60_000) <= 595_000
+    assert 690_000 < known.remaining_ms(retention_ms=700_000) <= 695_000
+
+
+@pytest.mark.parametrize("owner", ["", "blue", "x" * 200, "ü"])
+@pytest.mark.parametrize("keep_s", [0, 1, MAX_KEEP_S])
+def test_whatever_an_id_says_it_is_short_and_safe(ids, owner, keep_s):
+    text = ids.issue(NODE, 1_700_000_000_000, owner=owner, keep_s=keep_s)
+
+    assert len(text) <= MAX_ID_LENGTH
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", text)
+    known = ids.read(text)
+    assert known.keep_ms == keep_s * 1_000
+    assert ids.belongs_to(known, owner)
+
+
+@pytest.mark.parametrize("keep_s", [-1, MAX_KEEP_S + 1])
+def test_an_id_that_could_not_be_read_is_not_issued(ids, keep_s):
+    with pytest.raises(ValueError, match="keep_s"):
+        ids.issue(NODE, epoch_ms(), keep_s=keep_s)
+
+
+def test_any_altered_character_makes_an_owned_and_kept_id_foreign(ids):
+    text = ids.issue(NODE, epoch_ms(), owner="blue", keep_s=600)
+
+    for place, character in enumerate(text):
+        other = "0" if character != "0" else "1"
+        for ask in (ids.read, lambda text: ids.read_for("blue", text)):
+            with pytest.raises(ForeignCorrelationId):
+                ask(text[:place] + other + text[place + 1 :])
+
+
+def test_an_id_cannot_be_given_to_another(ids):
+    mine, owned = (ids.issue(NODE, 1_700_000_000_000, owner=o).split(".") for o in ("me", "you"))
+
+    for third in (mine[2][:22] + owned[2][22:], owned[2][:22] + mine[2][22:], owned[2][:22]):
+        with pytest.raises(ForeignCorrelationId):
+            ids.read(".".join([*owned[:2], third, owned[3]]))
+
+
+def test_only_its_owner_can_read_an_id(ids):
+    text = ids.issue(NODE, 1_700_000_000_000, owner="blue", keep_s=60)
+
+    assert ids.read_for("blue", text) == ids.read(text)
+    for other in ("red", ""):
+        with pytest.raises(ForeignCorrelationId):
+            ids.read_for(other, text)
+    with pytest.raises(ForeignCorrelationId):
+        ids.read_for("blue", ids.issue(NODE, 1_700_000_000_000))
+
+
+def test_anothers_id_cannot_be_told_from_an_invented_one(ids, monkeypatch):
+    """Neither by the words nor by the work."""
+    done = []
+
+    def noted(check):
+        real = getattr(ids, check)
+
+        def checks(*arguments):
+            done.append(check)
+            return real(*arguments)
+
+        return checks
+
+    for check in ("_is_signed", "_is_tagged"):
+        monkeypatch.setattr(ids, check, noted(check))
+    own = ids.issue(NODE, 1_700_000_000_000, owner="red")
+    invented = own[:-1] + ("A" if own[-1] != "A" else "B")
+    told = []
+    for text in (own, invented):
+        done.append("begins")
+        with pytest.raises(ForeignCorrelationId) as caught:
+            ids.read_for("blue", text)
+        told.append(str(caught.value))
+
+    assert told[0] == told[1]
+    assert done == ["begins", "_is_signed", "_is_tagged"] * 2

@@ -330,6 +330,22 @@ def test_who_joins_in_vain_is_told_of_the_first_request(gateway, reply_to):
     assert len(gateway.published) == 1
 
 
+def test_a_request_that_is_cancelled_stays_cancelled_for_its_key(gateway, other, pool):
+    gateway.publisher.answer = silent
+    first = pool.submit(gateway.post)
+    eventually(lambda: gateway.published)
+    waiting = pool.submit(other.post)
+    eventually(lambda: other.waiters() == 1)
+
+    url = f"/replies/{gateway.published[0].correlation_id}"
+    assert other.app.test_client().delete(url).status_code == 204
+
+    assert first.result().status_code == 410
+    assert_same(first.result(), waiting.result())
+    assert_same(first.result(), gateway.post())
+    assert len(gateway.published) == 1
+
+
 # Another request with the same key
 
 
@@ -497,6 +513,36 @@ def test_a_key_whose_process_died_before_it_published_is_soon_free(gateway, othe
     assert died
 
     assert other.post().status_code == 200  # within its own deadline
+
+
+def test_who_finds_no_broker_frees_the_key(gateway, other):
+    def not_connected():
+        raise PublishRefused("no broker")
+
+    gateway.publisher.connect = not_connected
+    assert_problem(gateway.post(), 503, "not-sent", "no")
+
+    assert other.post(data=b"even another request").status_code == 200
+
+
+def test_who_waits_for_a_broker_holds_no_claim_for_long(gateway, other, pool):
+    waits: list[bool] = []
+    released: list[bool] = []
+
+    def connects_late():
+        waits.append(True)
+        eventually(lambda: released)
+
+    gateway.publisher.connect = connects_late
+    first = pool.submit(gateway.post)
+    eventually(lambda: waits)
+
+    # A replica that has a broker goes first as soon as the claim of the other one is gone.
+    second = other.post()
+    released.append(True)
+
+    assert_same(second, first.result())
+    assert (gateway.published, len(other.published)) == ([], 1)
 
 
 # Redis

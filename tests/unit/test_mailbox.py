@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -378,3 +379,68 @@ def test_one_waiter_costs_no_more_time_than_is_left():
     Waiter("x").wait(0.05)
 
     assert 0.04 < time.monotonic() - began_s < 5
+
+
+def test_all_who_wait_for_one_reply_get_it(mailbox, store, new_id):
+    cid, got = new_id(30_000), []
+
+    def ask():
+        with mailbox.expecting(cid.text) as waiter:
+            got.append(waiter.wait(60))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: cid.text in mailbox._waiters and mailbox._waiters[cid.text].holders == 3)
+    store.put_many([(cid, Reply(cid.text, b"for all"))])
+    eventually(lambda: len(got) == 3)
+    for thread in threads:
+        thread.join(10)
+
+    assert got == [Reply(cid.text, b"for all")] * 3
+    assert list(mailbox._waiters) == []
+
+
+def test_who_leaves_early_takes_nothing_from_who_stays(store, new_id):
+    mailbox = Mailbox(store)  # not started: nobody else settles
+    cid = new_id()
+
+    with mailbox.expecting(cid.text) as stays:
+        with mailbox.expecting(cid.text):
+            pass
+        mailbox.settle(cid.text, Reply(cid.text))
+        assert stays.wait(1) == Reply(cid.text)
+
+    assert list(mailbox._waiters) == []
+
+
+def test_who_comes_after_the_ending_waits_for_himself(store, new_id):
+    mailbox = Mailbox(store)
+    cid = new_id()
+
+    with ExitStack() as latecomer:
+        with mailbox.expecting(cid.text) as first:
+            mailbox.settle(cid.text, RuntimeError("refused"))
+            second = latecomer.enter_context(mailbox.expecting(cid.text))
+        mailbox.settle(cid.text, Reply(cid.text))
+
+        assert second is not first
+        assert second.wait(1) == Reply(cid.text)
+
+    assert list(mailbox._waiters) == []
+
+
+def test_an_ending_in_the_moment_of_leaving_harms_nobody(store, new_id):
+    mailbox = Mailbox(store)
+    cid = new_id()
+
+    class Meanwhile(dict[str, Waiter]):
+        """The poller settles between the look and the removal."""
+
+        def get(self, key, default=None):
+            return super().pop(key, default)
+
+    with mailbox.expecting(cid.text):
+        mailbox._waiters = Meanwhile(mailbox._waiters)
+
+    assert dict(mailbox._waiters) == {}

@@ -10,6 +10,7 @@ from kafka import errors as kafka_errors
 from gateway.publisher import (
     PARTITION_TURN_S,
     RECORD_OVERHEAD_BYTES,
+    Publication,
     PublishRefused,
     PublishTooLarge,
     RequestPublisher,
@@ -560,3 +561,21 @@ def test_a_restart_in_another_process_begins_anew(new_publisher, brokers):
     publisher.publish(REQUEST, 10, never)
 
     assert [len(producer.sent) for producer in brokers.producers] == [0, 1]
+
+
+def test_whoever_waits_for_the_fate_of_a_publication_is_woken_and_may_ask_again():
+    publication = Publication()
+    publication.wait(0.01)
+    publication.wait(-1)
+    before = publication.acknowledged
+    waiting = [threading.Thread(target=publication.wait, args=(20,)) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    publication.settle(acknowledged=True)
+    for thread in waiting:
+        thread.join(10)
+        assert not thread.is_alive()
+    publication.wait(20)
+
+    assert not before
+    assert publication.acknowledged

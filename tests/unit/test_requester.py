@@ -1,6 +1,8 @@
 """The requester: register, publish, wait, and tell the truth about how it ended."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -8,7 +10,7 @@ from gateway import errors
 from gateway.errors import Sent
 from gateway.mailbox import Mailbox
 from gateway.publisher import PublishRefused, PublishTooLarge
-from gateway.requester import Deadline, Requester, usable
+from gateway.requester import Deadline, Requester, Terms, usable
 from replies.contract import Outcome, Reply, Request
 from replies.correlation import epoch_ms
 from tests.fakes import PatientClient, eventually
@@ -260,3 +262,180 @@ def test_a_deadline_counts_down_from_one_reading_of_the_clock():
 
     assert 50 < deadline.remaining_s() <= first <= 100
     assert Deadline.after(-1).remaining_s() < 0
+
+
+# Those who take a promise
+
+
+class AskingClient:
+    """A client that waits for so long and then takes the promise of a reply."""
+
+    def __init__(self, requester, wait_s, deadline_s=10.0):
+        self._requester = requester
+        self._terms = Terms(wait_s, deadline_s, respond_async=True)
+
+    def ask(self):
+        ticket = self._requester.issue(self._terms)
+        return self._requester.exchange(
+            ticket, new_request(ticket.correlation_id, ticket.deadline_ms)
+        )
+
+
+@pytest.fixture
+def asking(ids, mailbox, publisher):
+    """A client that does not wait for the reply at all."""
+    publisher.answer = lambda request: None
+    return AskingClient(Requester(ids, mailbox, publisher), 0)
+
+
+def in_the_background(ask):
+    """Begin to *ask*; return a function that waits for the end and returns or raises it."""
+    return ThreadPoolExecutor(1).submit(ask).result
+
+
+def test_a_promise_is_made_when_the_broker_has_the_request_and_not_before(asking, publisher):
+    publisher.acknowledges = False
+    end = in_the_background(asking.ask)
+    eventually(lambda: publisher.publications)
+    with pytest.raises(TimeoutError):
+        end(0.1)
+    publisher.publications[0].settle(acknowledged=True)
+
+    assert end(10) is None
+
+
+def test_nothing_is_promised_for_a_request_that_is_refused_at_once(asking, publisher):
+    publisher.refused_at_once = PublishRefused("denied")
+
+    with pytest.raises(errors.NotSent, match="denied") as caught:
+        asking.ask()
+
+    assert caught.value.sent is Sent.NO
+
+
+def test_nothing_is_promised_for_a_request_that_is_refused_later(asking, publisher, mailbox):
+    publisher.acknowledges = False
+    end = in_the_background(asking.ask)
+    eventually(lambda: publisher.publications)
+    # In the order in which the publisher tells it.
+    mailbox.settle(publisher.published[0].correlation_id, PublishRefused("denied"))
+    publisher.publications[0].settle()
+
+    with pytest.raises(errors.NotSent, match="denied") as caught:
+        end(10)
+
+    assert caught.value.sent is Sent.NO
+
+
+def test_nothing_is_promised_when_the_broker_may_or_may_not_have_the_request(asking, publisher):
+    publisher.acknowledges = False
+    publisher.trouble = "the broker did not acknowledge it"
+
+    with pytest.raises(errors.NotSent, match="did not acknowledge") as caught:
+        asking.ask()
+
+    assert caught.value.sent is Sent.UNKNOWN
+
+
+def test_a_broker_that_says_nothing_until_the_deadline_is_unknown(ids, mailbox, publisher):
+    publisher.answer = lambda request: None
+    publisher.acknowledges = False
+
+    with pytest.raises(errors.NotSent, match="did not acknowledge it within") as caught:
+        AskingClient(Requester(ids, mailbox, publisher), 0, deadline_s=0.1).ask()
+
+    assert caught.value.sent is Sent.UNKNOWN
+
+
+def test_who_waits_first_gets_the_reply_if_it_comes(ids, mailbox, publisher):
+    publisher.acknowledges = False
+
+    reply = AskingClient(Requester(ids, mailbox, publisher), 10).ask()
+
+    assert reply == Reply(publisher.published[0].correlation_id)
+
+
+def test_who_waits_first_gets_a_promise_if_it_does_not(ids, mailbox, publisher):
+    publisher.answer = lambda request: None
+    began_s = time.monotonic()
+
+    assert AskingClient(Requester(ids, mailbox, publisher), 0.1).ask() is None
+    assert 0.1 <= time.monotonic() - began_s < 5
+
+
+def test_a_reply_that_comes_before_the_acknowledgement_is_better_than_a_promise(
+    asking, publisher, mailbox
+):
+    publisher.acknowledges = False
+    end = in_the_background(asking.ask)
+    eventually(lambda: publisher.publications)
+    mailbox.settle(publisher.published[0].correlation_id, Reply("the reply"))
+    publisher.publications[0].settle(acknowledged=True)
+
+    assert end(10) == Reply("the reply")
+
+
+def test_who_takes_a_promise_leaves_the_responder_more_time_than_it_waits(asking, publisher):
+    before_ms = epoch_ms()
+    asking.ask()
+
+    assert publisher.published[0].deadline_ms >= before_ms + 10_000
+
+
+def test_the_terms_are_in_the_id(ids, mailbox, publisher):
+    requester = Requester(ids, mailbox, publisher)
+    ticket = requester.issue(Terms(1, 2, owner="blue", keep_s=600))
+    known = ids.read(ticket.correlation_id)
+
+    assert ids.belongs_to(known, "blue")
+    assert known.keep_ms == 600_000
+    assert ticket.deadline_ms == known.deadline_ms
+    assert 0 < ticket.wait.remaining_s() <= 1 < ticket.deadline.remaining_s() <= 2
+
+
+# Waiting again
+
+
+def test_who_waits_again_gets_the_reply_when_it_comes(ids, mailbox, publisher, store, new_id):
+    cid = new_id(30_000)  # of another process
+    end = in_the_background(
+        lambda: Requester(ids, mailbox, publisher).wait_again(cid.text, 20, lambda: False)
+    )
+    eventually(lambda: mailbox._waiters)
+    store.put_many([(cid, Reply(cid.text, b"late"))])
+
+    assert end(10) == Reply(cid.text, b"late")
+    assert not mailbox._waiters
+
+
+def test_who_waits_again_does_so_for_as_long_as_was_said(ids, mailbox, publisher, new_id):
+    began_s = time.monotonic()
+    found = Requester(ids, mailbox, publisher).wait_again(new_id().text, 0.7, lambda: False)
+
+    assert found is None
+    assert 0.7 <= time.monotonic() - began_s < 5
+    assert not mailbox._waiters
+
+
+def test_who_waits_again_stops_when_the_process_does(ids, mailbox, publisher, new_id):
+    finishing = threading.Event()
+    end = in_the_background(
+        lambda: Requester(ids, mailbox, publisher).wait_again(new_id().text, 60, finishing.is_set)
+    )
+    eventually(lambda: mailbox._waiters)
+    finishing.set()
+
+    assert end(10) is None
+
+
+def test_who_waits_again_is_told_of_a_refusal_as_such(ids, mailbox, publisher, new_id):
+    cid = new_id().text
+    end = in_the_background(
+        lambda: Requester(ids, mailbox, publisher).wait_again(cid, 20, lambda: False)
+    )
+    eventually(lambda: mailbox._waiters)
+    mailbox.settle(cid, PublishRefused("denied"))
+
+    with pytest.raises(errors.NotSent, match="denied") as caught:
+        end(10)
+    assert caught.value.sent is Sent.NO

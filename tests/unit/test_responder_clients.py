@@ -30,3 +30,19 @@ def test_no_refusal_and_no_restart_of_a_broker_is_the_end_of_the_producer_of_rep
     # An idempotent producer of kafka-python 3.0 does not survive either.
     assert built[0].options["enable_idempotence"] is False
     assert built[0].closed
+
+
+def test_a_responder_without_redis_hears_of_no_cancellations():
+    settings = Settings.from_env({"KAFKA_URL": "b:1"}, needs=("KAFKA_URL",))
+
+    assert entry_point._unwanted(settings) is None
+
+
+def test_a_redis_that_is_not_there_keeps_no_responder_from_starting():
+    # Port 1 of this machine refuses.
+    env = {"KAFKA_URL": "b:1", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    unwanted = entry_point._unwanted(Settings.from_env(env, needs=("KAFKA_URL",)))
+
+    assert unwanted is not None
+    assert "an id" not in unwanted
+    unwanted.close()

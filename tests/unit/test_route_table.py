@@ -193,6 +193,8 @@ def test_a_converter_of_flask_may_stand_before_a_parameter(load):
         (route(path='"/a"', topic='"t"', key='"path:b"'), "expected 'header:<name>' or 'path:"),
         (route(path='"/a"', topic='"t"', key='"body"'), "expected 'header:<name>' or 'path:"),
         (route(path='"/a"', topic='"t"', key='"header:"'), "expected 'header:<name>' or 'path:"),
+        (route(path='"/a"', topic='"t"', key='"header:Authorization"'), "never travels"),
+        (route(path='"/a"', topic='"t"', key='"header:cookie"'), "never travels"),
         (route(path='"/a"', topic='"t"', zzz='"x"'), "'zzz' is not known; expected one of path, "),
         (route(path='"/a"', topic='"t"', timeout="3"), "did you mean 'timeout_s'? expected one of"),
         (ROUTE + "headers = ['X-A', 'Accept', 'x-a']", "headers: 'x-a' is there twice"),

@@ -2,16 +2,22 @@
 
 import io
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from gateway.breaker import Breakers
+from gateway.cancellation import cancellation
 from gateway.errors import DOCUMENTED
 from gateway.publisher import PublishRefused, PublishTooLarge
 from gateway.readiness import Check, Readiness
 from gateway.route_table import Route
 from replies.contract import RESERVED_HEADERS, Outcome, Reply
+from replies.correlation import epoch_ms
 from replies.errors import UnusableReply
 from tests.fakes import altered, eventually
 from tests.unit.apps import new_app
@@ -23,6 +29,8 @@ ROUTES = (
     Route("/echo", "prefix.echo"),
     Route("/orders/<order_id>", "orders", ("PUT", "DELETE"), "path:order_id", ("X-Tenant",)),
     Route("/keyed", "keyed", ("POST",), "header:X-Key", ("X-Key", "Accept")),
+    Route("/patient", "patient", max_timeout_s=20.0),
+    Route("/slow", "slow", timeout_s=5.0, max_timeout_s=8.0),
 )
 
 
@@ -152,6 +160,214 @@ def test_a_location_of_the_responder_stays_as_it_is(gateway):
     )
 
     assert gateway.request(data=b"x").headers["Location"] == "/orders/7"
+
+
+# What the client prefers
+
+
+@pytest.mark.parametrize(
+    ("path", "prefer", "deadline_s"),
+    [
+        ("/echo", "", 10),
+        ("/echo", "wait=2", 2),
+        ("/echo", "wait=20", 10),
+        ("/echo", "wait=0", 1),
+        ("/echo", "wait=soon", 10),
+        ("/echo", "respond-async, wait=2", 10),
+        ("/patient", "", 10),
+        ("/patient", "wait=15", 15),
+        ("/patient", "wait=60", 20),
+        ("/patient", "respond-async", 20),
+        ("/slow", "", 5),
+        ("/slow", "wait=2", 2),
+        ("/slow", "wait=60", 8),
+    ],
+)
+def test_the_responder_has_as_long_as_the_client_waits_or_might_have(
+    gateway, path, prefer, deadline_s
+):
+    before_ms = epoch_ms()
+    gateway.request(path=path, headers={"Prefer": prefer})
+
+    due_ms = gateway.published.deadline_ms - before_ms
+    assert deadline_s * 1_000 <= due_ms < deadline_s * 1_000 + 900
+
+
+def test_who_would_wait_less_is_answered_sooner(gateway):
+    gateway.publisher.answer = lambda request: None
+
+    response = gateway.request(headers={"Prefer": "wait=1"})
+
+    problem = assert_problem(response, 503, "reply-timeout", "yes")
+    assert "within 1 s" in problem["detail"]
+    assert response.headers["Preference-Applied"] == "wait=1"
+    assert response.headers["Vary"] == "Prefer"
+
+
+def test_who_would_wait_longer_gets_a_reply_that_comes_late(hasty, ids):
+    hasty.publisher.answer = lambda request: None
+    with ThreadPoolExecutor(1) as client:
+        asked = client.submit(lambda: hasty.request(path="/patient", headers={"Prefer": "wait=15"}))
+        eventually(lambda: hasty.publisher.published)
+        with pytest.raises(TimeoutError):
+            asked.result(0.5)  # five times what others wait
+        cid = ids.read(hasty.published.correlation_id)
+        hasty.store.put_many([(cid, Reply(cid.text, b"late"))])
+        response = asked.result(10)
+
+    assert (response.status_code, response.data) == (200, b"late")
+    assert response.headers["Preference-Applied"] == "wait=15"
+
+
+@pytest.mark.parametrize(
+    ("prefer", "replies", "status", "applied"),
+    [
+        ("", True, 200, None),
+        ("handling=strict", True, 200, None),
+        ("wait=3", True, 200, "wait=3"),
+        ("WAIT=60", True, 200, "wait=10"),
+        ("respond-async", False, 202, "respond-async"),
+        ("respond-async, wait=1", False, 202, "respond-async, wait=1"),
+        ("respond-async, wait=5", True, 200, "wait=5"),
+    ],
+)
+def test_the_client_is_told_which_preferences_counted(gateway, prefer, replies, status, applied):
+    if not replies:
+        gateway.publisher.answer = lambda request: None
+
+    response = gateway.request(headers={"Prefer": prefer})
+
+    assert response.status_code == status
+    assert response.headers.get("Preference-Applied") == applied
+    assert response.headers.getlist("Vary") == ([] if applied is None else ["Prefer"])
+
+
+def test_several_prefer_lines_are_one(gateway):
+    gateway.publisher.answer = lambda request: None
+
+    response = gateway.request(headers=[("Prefer", "wait=1"), ("Prefer", "respond-async, wait=9")])
+
+    assert response.headers["Preference-Applied"] == "respond-async, wait=1"
+
+
+def test_what_a_reply_varies_by_stays(gateway):
+    gateway.publisher.answer = lambda request: Reply.to(
+        request, headers=[("vary", "Accept"), ("vary", "Origin")]
+    )
+
+    response = gateway.request(headers={"Prefer": "wait=3"})
+
+    assert response.headers.getlist("Vary") == ["Accept", "Origin", "Prefer"]
+
+
+def test_a_promise_says_where_the_reply_will_be(gateway):
+    gateway.publisher.answer = lambda request: None
+
+    response = gateway.request(headers={"Prefer": "respond-async"})
+
+    cid = gateway.published.correlation_id
+    assert response.status_code == 202
+    assert response.json["correlation_id"] == response.headers["X-Correlation-ID"] == cid
+    assert response.headers["Location"] == response.json["status_url"] == f"/replies/{cid}"
+    assert response.headers["Retry-After"] == "1"
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("when", ["refused_at_once", "refused_later"])
+def test_no_promise_is_made_for_a_request_that_is_refused(gateway, when):
+    gateway.publisher.answer = lambda request: None
+    setattr(gateway.publisher, when, PublishRefused("denied"))
+
+    response = gateway.request(headers={"Prefer": "respond-async"})
+
+    assert_problem(response, 503, "not-sent", "no")
+    assert "Preference-Applied" not in response.headers
+
+
+def test_no_promise_is_made_for_a_request_that_nobody_acknowledged(hasty):
+    hasty.publisher.answer = lambda request: None
+    hasty.publisher.acknowledges = False
+
+    response = hasty.request(headers={"Prefer": "respond-async"})
+
+    assert_problem(response, 503, "not-sent", "unknown")
+    assert "Preference-Applied" not in response.headers
+    assert response.headers["Location"] == f"/replies/{hasty.published.correlation_id}"
+
+
+@pytest.mark.parametrize("prefer", ["respond-async", "respond-async, wait=1"])
+def test_a_promise_gives_its_place_back(new_gateway, prefer):
+    gateway = new_gateway(max_in_flight=1)
+    gateway.publisher.answer = lambda request: None
+
+    answers = [gateway.request(headers={"Prefer": prefer}) for _ in range(2)]
+
+    assert [response.status_code for response in answers] == [202, 202]
+
+
+def passage_after(gateway, monkeypatch, **arguments):
+    """Return what the end of one request can tell of its responder."""
+    passages, admit = [], Breakers.admit
+
+    @contextmanager
+    def noted(self, topic):
+        with admit(self, topic) as passage:
+            passages.append(passage)
+            yield passage
+
+    monkeypatch.setattr(Breakers, "admit", noted)
+    gateway.request(**arguments)
+    (passage,) = passages
+    return passage
+
+
+@pytest.mark.parametrize(
+    ("path", "prefer", "hurried"),
+    [
+        ("/echo", "", False),
+        ("/echo", "wait=9", True),
+        ("/echo", "wait=10", False),
+        ("/slow", "", False),
+        ("/slow", "wait=5", False),
+        ("/slow", "wait=4", True),
+        ("/patient", "wait=15", False),
+    ],
+)
+def test_those_who_wait_less_than_their_route_would_are_in_a_hurry(
+    gateway, monkeypatch, path, prefer, hurried
+):
+    passage = passage_after(gateway, monkeypatch, path=path, headers={"Prefer": prefer})
+
+    assert passage.hurried is hurried
+    assert passage.pending is False
+
+
+def test_a_promise_is_no_evidence(gateway, monkeypatch):
+    gateway.publisher.answer = lambda request: None
+    headers = {"Prefer": "respond-async"}
+
+    assert passage_after(gateway, monkeypatch, headers=headers).pending is True
+
+
+def test_whoever_waits_for_a_cancelled_request_is_answered_at_once(gateway):
+    cancelled = []
+    gateway.publisher.answer = lambda request: None
+    gateway.publisher.then = lambda: cancelled.append(
+        gateway.request("DELETE", f"/replies/{gateway.published.correlation_id}").status_code
+    )
+    began_s = time.monotonic()
+
+    response = gateway.request()
+
+    assert cancelled == [204]
+    assert_problem(response, 410, "request-cancelled")
+    assert time.monotonic() - began_s < 8  # it would have waited for 10
+
+
+def test_a_cancelled_request_is_no_evidence(gateway, monkeypatch):
+    gateway.publisher.answer = lambda request: cancellation(request.correlation_id)
+
+    assert passage_after(gateway, monkeypatch).pending is True
 
 
 # The request record

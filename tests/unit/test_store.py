@@ -9,10 +9,19 @@ import time
 
 import pytest
 from redis import exceptions as redis_errors
+from redis.client import Pipeline
 
 from replies.contract import Outcome, Reply
+from replies.correlation import epoch_ms
 from replies.errors import StoreUnavailable
-from replies.store import MIN_TTL_MS, Put, ReplyStore, reply_key
+from replies.store import (
+    MIN_TTL_MS,
+    UNWANTED_HOLD_S,
+    UNWANTED_KEY,
+    Put,
+    ReplyStore,
+    reply_key,
+)
 
 
 def test_a_reply_is_fetched_as_it_was_put(store, new_id):
@@ -287,3 +296,82 @@ def test_words_are_found_under_their_names_while_they_hold(store, redis):
     assert 9_000 < redis.pttl("served:a") <= 10_000
     assert 0 <= a_age_ms < 1_000
     assert 3_000 <= b_age_ms < 4_000
+
+
+def test_a_reply_is_kept_for_as_long_as_its_id_says_if_that_is_longer(store, redis, ids):
+    for keep_s, low_ms, high_ms in ((600, 600_000, 630_000), (5, 60_000, 90_000)):
+        cid = ids.read(ids.issue("0a1b2c3d", epoch_ms() + 30_000, keep_s=keep_s))
+        store.put_many([(cid, Reply(cid.text))])
+
+        assert low_ms < redis.pttl(reply_key(cid.text)) <= high_ms
+        assert low_ms < store.remaining_ms(cid) <= high_ms
+
+
+def test_an_id_is_not_over_while_it_says_that_its_reply_is_kept(store, ids):
+    past_ms = epoch_ms() - 61_000
+
+    assert not store.is_over(ids.read(ids.issue("0a1b2c3d", past_ms, keep_s=600)))
+    assert store.is_over(ids.read(ids.issue("0a1b2c3d", past_ms, keep_s=30)))
+
+
+def test_replies_to_several_nodes_are_asked_for_in_one_round_trip_and_a_slot_at_a_time(
+    store, redis, ids, monkeypatch
+):
+    cids = [
+        ids.read(ids.issue(node, epoch_ms() + 30_000))
+        for node in ("0a1b2c3d", "ffffffff", "0a1b2c3d", "ffffffff", "00000000")
+    ]
+    store.put_many([(cid, Reply(cid.text, cid.text.encode())) for cid in cids[:4]])
+    asked, mget = [], Pipeline.mget
+
+    def noted(pipeline, keys):
+        asked.append(keys)
+        return mget(pipeline, keys)
+
+    monkeypatch.setattr(Pipeline, "mget", noted)
+
+    found = store.fetch_many([cid.text for cid in cids])
+
+    assert found == {cid.text: Reply(cid.text, cid.text.encode()) for cid in cids[:4]}
+    assert [{key[7:15] for key in keys} for keys in asked] == [
+        {"0a1b2c3d"},
+        {"ffffffff"},
+        {"00000000"},
+    ]
+
+
+def test_what_is_unwanted_is_told_in_order_and_once(store):
+    nothing, start = store.unwanted_since("")
+    store.mark_unwanted("a")
+    store.mark_unwanted("b")
+    first, place = store.unwanted_since(start)
+    store.mark_unwanted("c")
+    second, place = store.unwanted_since(place)
+    third, again = store.unwanted_since(place)
+
+    assert (nothing, first, second, third) == ([], ["a", "b"], ["c"], [])
+    assert again == place
+    assert store.unwanted_since("")[0] == ["a", "b", "c"]
+
+
+def test_what_is_unwanted_goes_by_itself(store, redis, monkeypatch):
+    monkeypatch.setattr("replies.store.MAX_UNWANTED", 5)
+    for number in range(300):
+        store.mark_unwanted(str(number))
+
+    assert 0 < redis.ttl(UNWANTED_KEY) <= UNWANTED_HOLD_S
+    # Trimmed in steps: Redis throws away whole nodes of its list.
+    assert redis.xlen(UNWANTED_KEY) < 300
+    assert store.unwanted_since("")[0] != []
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda s: s.mark_unwanted("a"), lambda s: s.unwanted_since("")],
+    ids=["marking", "asking"],
+)
+def test_trouble_with_what_is_unwanted_is_trouble_with_redis(store, redis_server, ask):
+    redis_server.connected = False
+
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        ask(store)

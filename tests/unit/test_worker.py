@@ -36,7 +36,7 @@ def short_pauses(monkeypatch):
 class Running:
     """A worker in a thread of its own."""
 
-    def __init__(self, handler, producer, threads, journal):
+    def __init__(self, handler, producer, threads, journal, unwanted):
         self.kafka = FakeConsumer(P0, P1)
         self.producer = producer
         self.worker = ResponderWorker(
@@ -46,6 +46,7 @@ class Running:
             threads,
             Watchdog("the test"),
             journal=journal,
+            unwanted=unwanted,
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.worker.run, args=(self.stop,))
@@ -70,8 +71,8 @@ class Running:
 def run():
     started = []
 
-    def start(handler=Reply.to, producer=None, threads=4, journal=None):
-        started.append(Running(handler, producer or FakeProducer(), threads, journal))
+    def start(handler=Reply.to, producer=None, threads=4, journal=None, unwanted=()):
+        started.append(Running(handler, producer or FakeProducer(), threads, journal, unwanted))
         return started[-1]
 
     yield start
@@ -608,3 +609,36 @@ def test_a_worker_that_is_stopped_publishes_also_what_cannot_be_saved(
 
     assert list(running.replies()) == ["the-id"]
     assert running.committed() == 1
+
+
+def test_a_request_that_was_cancelled_before_it_began_is_dropped(run, caplog):
+    caplog.set_level("INFO")
+    unwanted: set[str] = set()
+    begun, go_on = threading.Event(), threading.Event()
+    handled = []
+
+    def handler(request):
+        handled.append(request.correlation_id)
+        begun.set()
+        assert go_on.wait(20)
+        return Reply.to(request)
+
+    running = run(handler, threads=1, unwanted=unwanted)
+    running.feed(record("begun", 0), record("behind-it", 1), record("wanted", 2))
+    assert begun.wait(10)
+    unwanted |= {"begun", "behind-it"}
+    go_on.set()
+    eventually(lambda: running.committed() == 3)
+
+    assert handled == ["begun", "wanted"]  # what has begun goes on
+    assert list(running.replies()) == ["begun", "wanted"]
+    assert running.worker.counts == {"answered": 2, "cancelled": 1}
+    assert "behind-it: dropped, its client has cancelled it" in caplog.text
+
+
+def test_a_cancelled_request_that_is_late_as_well_counts_as_late(run):
+    running = run(unwanted={"the-id"})
+    running.feed(record("the-id", 0, due_in_ms=-10_000))
+    eventually(lambda: running.committed() == 1)
+
+    assert running.worker.counts == {"expired": 1}

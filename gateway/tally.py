@@ -1,0 +1,33 @@
+"""Counts that all replicas share, in Redis."""
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from replies.store import unavailable
+
+
+class Tally:
+    """
+    Counts under a name, gone by themselves.
+
+    Safe to use from several threads, and after a fork.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def count(self, name: str, hold_s: int) -> int:
+        """
+        Count one more under *name*, keep that for *hold_s*, and return how many there are now.
+
+        Raises:
+            StoreUnavailable: when Redis refuses or does not answer; it may have counted.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.incr(name)
+        pipeline.expire(name, hold_s)
+        try:
+            counted, _ = pipeline.execute()
+        except RedisError as error:
+            raise unavailable(error) from error
+        return int(counted)
