@@ -1,7 +1,8 @@
 """Who of those that send one idempotency key is published, and how the others get its reply."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from gateway.claims import Claim, Claims
@@ -76,20 +77,23 @@ class Once:
         """
         mine = Claim(fingerprint_of(request), ticket.correlation_id)
         while True:
-            holder = self._claim(name, mine, ticket)
+            holder = self._take(name, mine)
             if holder == mine:
-                return Answer(mine.correlation_id, self._first(name, mine, publish))
-            if holder is not None and holder.fingerprint != mine.fingerprint:
-                raise IdempotencyKeyReused(
-                    f"another request was sent with this {KEY_HEADER}: send a new one with each "
-                    "new request",
-                    sent=Sent.NO,
-                )
+                with self._freed_if_not_sent(name, mine):
+                    # Not later: who dies while it waits for a broker must not keep the key.
+                    self._requester.await_broker(ticket)
+                    holder = self._confirm(name, mine, ticket)
+                    if holder == mine:
+                        return Answer(mine.correlation_id, publish())
             if holder is not None:
-                try:
+                if holder.fingerprint != mine.fingerprint:
+                    raise IdempotencyKeyReused(
+                        f"another request was sent with this {KEY_HEADER}: send a new one with "
+                        "each new request",
+                        sent=Sent.NO,
+                    )
+                with suppress(Abandoned):  # then the key is free again, or soon is
                     return self._join(name, holder, ticket)
-                except Abandoned:
-                    pass  # the key is free again, or soon is
             if ticket.deadline.remaining_s() < SHARE_LEFT * ticket.terms.deadline_s:
                 raise NotSent(
                     f"the earlier request with this {KEY_HEADER} could not be published, and it is "
@@ -98,23 +102,25 @@ class Once:
                     sent=Sent.NO,
                 )
 
-    def _claim(self, name: str, mine: Claim, ticket: Ticket) -> Claim | None:
+    def _take(self, name: str, mine: Claim) -> Claim | None:
         """Return the claim that holds now: *mine*, another's, or None when that has just gone."""
-        # It ends together with the reply, which the id says how long to keep.
-        ttl_ms = round((ticket.deadline.remaining_s() + self.ttl_s) * 1000)
-        is_taken = False
         try:
-            holder = self._claims.take(name, mine)
-            is_taken = holder == mine
-            return self._claims.confirm(name, mine, ttl_ms) if is_taken else holder
+            return self._claims.take(name, mine)
         except StoreUnavailable as error:
-            if is_taken:
-                self._free(name, mine)
             raise ReplyStoreUnavailable(error.advice, sent=Sent.NO) from error
 
-    def _first(self, name: str, mine: Claim, publish: Callable[[], Reply | None]) -> Reply | None:
+    def _confirm(self, name: str, mine: Claim, ticket: Ticket) -> Claim | None:
+        # It ends together with the reply, which the id says how long to keep.
+        ttl_ms = round((ticket.deadline.remaining_s() + self.ttl_s) * 1000)
         try:
-            return publish()
+            return self._claims.confirm(name, mine, ttl_ms)
+        except StoreUnavailable as error:
+            raise ReplyStoreUnavailable(error.advice, sent=Sent.NO) from error
+
+    @contextmanager
+    def _freed_if_not_sent(self, name: str, mine: Claim) -> Iterator[None]:
+        try:
+            yield
         except Problem as problem:
             if problem.sent is Sent.NO:
                 self._free(name, mine)

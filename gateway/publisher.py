@@ -116,6 +116,9 @@ class Topic:
 class Publisher(Protocol):
     """What the requester needs of a publisher."""
 
+    def await_broker(self, timeout_s: float) -> None:
+        """Return when a broker has been reached; PublishRefused when none is in *timeout_s*."""
+
     def publish(
         self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
     ) -> Publication:
@@ -191,6 +194,16 @@ class RequestPublisher:
         )
         self._thread.start()
 
+    def await_broker(self, timeout_s: float) -> None:
+        """
+        Return when a producer is connected.
+
+        Raises:
+            PublishRefused: when none is within *timeout_s*.
+        """
+        if not self._connected.wait(timeout_s):
+            raise PublishRefused(NOT_CONNECTED)
+
     def publish(
         self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
     ) -> Publication:
@@ -203,8 +216,7 @@ class RequestPublisher:
         Raises:
             PublishRefused: when it is certain at once that the record will not be in Kafka.
         """
-        if not self._connected.wait(timeout_s):
-            raise PublishRefused(NOT_CONNECTED)
+        self.await_broker(timeout_s)
         key, value, headers = request.encode()
         started_s = time.monotonic()
         producer, pulse = self._producer, self._pulse

@@ -102,7 +102,7 @@ class Requester:
         self._ids = ids
         self._mailbox = mailbox
         self._publisher = publisher
-        self._reply_timeout_status = reply_timeout_status
+        self.reply_timeout_status = reply_timeout_status
 
     @property
     def node(self) -> str:
@@ -124,6 +124,18 @@ class Requester:
         )
         wait, deadline = Deadline.after(terms.wait_s), Deadline.after(terms.deadline_s)
         return Ticket(correlation_id, deadline_ms, wait, deadline, terms)
+
+    def await_broker(self, ticket: Ticket) -> None:
+        """
+        Return when a request could be published, in a part of the time that *ticket* leaves.
+
+        Raises:
+            NotSent: when no broker has been reached by then.
+        """
+        try:
+            self._publisher.await_broker(ticket.deadline.remaining_s() * CONNECT_SHARE)
+        except PublishRefused as error:
+            raise NotSent(str(error), correlation_id=ticket.correlation_id, sent=Sent.NO) from error
 
     def exchange(self, ticket: Ticket, request: Request) -> Reply | None:
         """
@@ -235,7 +247,7 @@ class Requester:
     def _timeout(self, correlation_id: str, wait_s: float, sent: Sent) -> ReplyTimeout:
         return ReplyTimeout(
             f"no reply to {correlation_id} within {wait_s:g} s",
-            status=self._reply_timeout_status,
+            status=self.reply_timeout_status,
             correlation_id=correlation_id,
             sent=sent,
         )

@@ -423,6 +423,8 @@ class FakePublisher:
         self.answer: Callable[[Request], Reply | None] = lambda request: Reply.to(request)
         #: Raised by publish().
         self.refused_at_once: PublishRefused | None = None
+        #: Called by await_broker().
+        self.connect: Callable[[], object] = lambda: None
         #: Reported while the request waits.
         self.refused_later: PublishRefused | None = None
         self.acknowledges = True
@@ -431,6 +433,9 @@ class FakePublisher:
         self.publications: list[Publication] = []
         #: Called when a request has been published.
         self.then: Callable[[], object] = lambda: None
+
+    def await_broker(self, timeout_s: float) -> None:
+        self.connect()
 
     def publish(
         self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]

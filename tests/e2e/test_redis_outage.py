@@ -133,3 +133,43 @@ def test_a_redis_that_is_killed_and_comes_back_empty_costs_503s_and_no_reply(
         assert answer.json["sent"] == sent
     assert refused.elapsed_s < 1
     assert [process.child.returncode for process in deployment.processes] == [None, None, None]
+
+
+def test_without_redis_nothing_is_published_under_an_idempotency_key(deployment: Deployment):
+    gateway = deployment.gateway
+    assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
+    connection, echoes = deployment.settings.kafka_connection(), deployment.prefix + "echo"
+    before = record_count(connection, echoes)
+    deployment.redis.kill()
+    refused = [gateway.post("/echo", b"once", Idempotency_Key="k") for _ in range(3)]
+    published = record_count(connection, echoes) - before
+    deployment.redis.start()
+
+    # The same key again is what a client sends that was told "no".
+    assert wait_until(
+        lambda: gateway.post("/echo", b"once", Idempotency_Key="k").body == b"once", LIMIT_S
+    )
+    assert published == 0
+    for answer in refused:
+        assert (answer.status, answer.json["type"]) == (503, "/problems/reply-store-unavailable")
+        assert answer.json["sent"] == "no"
+        assert answer.elapsed_s < 1
+    assert record_count(connection, echoes) - before == 1
+
+
+def test_a_redis_that_hangs_for_a_moment_does_not_keep_the_keys_of_what_was_not_published(
+    deployment: Deployment,
+):
+    gateway = deployment.gateway
+    assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
+    deployment.redis.pause()
+    try:
+        refused = gateway.post("/echo", b"again", Idempotency_Key="hangs")
+    finally:
+        deployment.redis.resume()
+
+    assert refused.json["sent"] == "no"
+    # Redis finds the claim in its socket and takes it; it must not last.
+    assert wait_until(
+        lambda: gateway.post("/echo", b"again", Idempotency_Key="hangs").status == 200, LIMIT_S
+    )

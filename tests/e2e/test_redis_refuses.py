@@ -1,9 +1,10 @@
 """A Redis that answers, but not with yes: each refusal has its words and costs no reply."""
 
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 
 import pytest
 from redis import Redis
@@ -11,6 +12,8 @@ from redis import Redis
 from devstack.server import Server
 from devstack.valkey import EmbeddedRedis
 from devstack.waiting import wait_until
+from gateway.claims import Claim, Claims
+from replies.store import open_redis
 from tests.e2e.deployment import Deployment
 from tests.e2e.reply_topic import ReplyTopic, fetched
 
@@ -231,6 +234,30 @@ def test_a_policy_that_may_drop_replies_is_warned_of_at_the_start(
         finally:
             assert started.child.stop(LIMIT_S) == 0
             deployment.processes.remove(started)
+
+
+def test_what_it_advises_a_user_to_be_allowed_is_enough(
+    deployment: Deployment, redis: Redis, redis_server: EmbeddedRedis
+):
+    gateway = deployment.gateway
+    with access(["resetkeys", "-@all", "+ping"], ["~*", "+@all"])(redis, redis_server):
+        assert wait_until(lambda: "allow SET" in str(gateway.get("/readyz").json), LIMIT_S)
+        advice = next(p for p in gateway.get("/readyz").json["problems"] if "allow SET" in p)
+        commands = [f"+{word.lower()}" for word in re.findall(r"\b[A-Z]{3,}\b", advice)]
+        keys = [f"~{key}" for key in re.findall(r"[a-z]+:\*|unwanted", advice)]
+        redis.execute_command("ACL", "SETUSER", USER, *commands, *keys)
+
+        assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
+        first, again = (gateway.post("/echo", b"x", Idempotency_Key="acl") for _ in range(2))
+        assert (first.status, again.status) == (200, 200)
+        assert again.headers["Idempotent-Replayed"] == "true"
+        # And to give a key back, which it does for what Kafka refuses.
+        url = deployment.environment["REDIS_URL"]
+        with closing(open_redis(url, tls_verify=True, max_connections=1)) as its_own:
+            claims, claim = Claims(its_own), Claim("fingerprint", "id")
+            claims.take("name", claim)
+            claims.free("name", claim)
+            assert claims.holder("name") is None
 
 
 def log_of_replies(deployment: Deployment) -> str:

@@ -278,7 +278,7 @@ def test_servers_that_hang_hold_the_check_up_for_no_longer_than_it_says():
         took_s = time.monotonic() - started_s
 
     assert ended.returncode == 1
-    assert took_s < 15  # 10 s, and the start of the interpreter on a busy machine
+    assert took_s < 30  # 10 s, and the start of the interpreter on a busy machine
     kafka, redis, _ = lines_of(ended, "✗")
     assert "Kafka" in kafka
     assert "Redis does not answer" in redis

@@ -216,10 +216,13 @@ def test_those_who_wait_less_than_usual_say_nothing_of_the_responder(breakers, c
     assert not is_open(breakers)
 
 
-def test_the_replies_of_those_who_wait_less_than_usual_count_as_any(breakers, clock):
+@pytest.mark.parametrize("problem", [None, BadReply("bad")])
+def test_the_replies_of_those_who_wait_less_than_usual_count_as_any(breakers, clock, problem):
     time_out(breakers, clock)
-    with breakers.admit("dead") as passage:
+    with contextlib.suppress(BadReply), breakers.admit("dead") as passage:
         passage.hurried = True
+        if problem is not None:
+            raise problem
 
     assert not is_open(breakers)
 

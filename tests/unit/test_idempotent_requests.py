@@ -1,5 +1,6 @@
 """Requests with an Idempotency-Key, over two gateways that share one Redis."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -330,6 +331,22 @@ def test_who_joins_in_vain_is_told_of_the_first_request(gateway, reply_to):
     assert len(gateway.published) == 1
 
 
+def test_a_request_that_is_cancelled_stays_cancelled_for_its_key(gateway, other, pool):
+    gateway.publisher.answer = silent
+    first = pool.submit(gateway.post)
+    eventually(lambda: gateway.published)
+    waiting = pool.submit(other.post)
+    eventually(lambda: other.waiters() == 1)
+
+    url = f"/replies/{gateway.published[0].correlation_id}"
+    assert other.app.test_client().delete(url).status_code == 204
+
+    assert first.result().status_code == 410
+    assert_same(first.result(), waiting.result())
+    assert_same(first.result(), gateway.post())
+    assert len(gateway.published) == 1
+
+
 # Another request with the same key
 
 
@@ -469,6 +486,31 @@ def test_who_waits_in_the_same_process_goes_instead_too(gateway, pool):
     assert len(gateway.published) == 2
 
 
+def test_whatever_is_refused_and_whoever_waits_no_key_is_taken_by_kafka_twice(gateway, other, pool):
+    chance = random.Random(1)
+    taken: list[bytes] = []
+
+    def refuses_every_other(request):
+        if chance.random() < 0.5:
+            raise PublishRefused("no")
+        taken.append(request.body)
+        return Reply.to(request, b"%d" % len(taken))
+
+    gateway.publisher.answer = other.publisher.answer = refuses_every_other
+    keys = [f"key-{n}" for n in range(50)]
+    jobs = [(replica, key) for key in keys for replica in (gateway, other) * 2]
+    answers = list(pool.map(lambda job: job[0].post(job[1], data=job[1].encode()), jobs))
+
+    assert len(taken) == len(set(taken)) > 25
+    assert len(gateway.published + other.published) > len(taken) + 10
+    for key in keys:
+        of_key = [a for (_, k), a in zip(jobs, answers, strict=True) if k == key]
+        replied = {a.data for a in of_key if a.status_code == 200}
+        assert len(replied) == (key.encode() in taken)
+        for refused in (a for a in of_key if a.status_code != 200):
+            assert_problem(refused, 503, "not-sent", "no")
+
+
 def test_who_waited_too_long_for_a_request_that_was_refused_is_told_to_send_it_again(
     gateway, other, pool, redis
 ):
@@ -497,6 +539,36 @@ def test_a_key_whose_process_died_before_it_published_is_soon_free(gateway, othe
     assert died
 
     assert other.post().status_code == 200  # within its own deadline
+
+
+def test_who_finds_no_broker_frees_the_key(gateway, other):
+    def not_connected():
+        raise PublishRefused("no broker")
+
+    gateway.publisher.connect = not_connected
+    assert_problem(gateway.post(), 503, "not-sent", "no")
+
+    assert other.post(data=b"even another request").status_code == 200
+
+
+def test_who_waits_for_a_broker_holds_no_claim_for_long(gateway, other, pool):
+    waits: list[bool] = []
+    released: list[bool] = []
+
+    def connects_late():
+        waits.append(True)
+        eventually(lambda: released)
+
+    gateway.publisher.connect = connects_late
+    first = pool.submit(gateway.post)
+    eventually(lambda: waits)
+
+    # A replica that has a broker goes first as soon as the claim of the other one is gone.
+    second = other.post()
+    released.append(True)
+
+    assert_same(second, first.result())
+    assert (gateway.published, len(other.published)) == ([], 1)
 
 
 # Redis

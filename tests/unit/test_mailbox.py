@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -385,15 +386,16 @@ def test_all_who_wait_for_one_reply_get_it(mailbox, store, new_id):
 
     def ask():
         with mailbox.expecting(cid.text) as waiter:
-            got.append(waiter.wait(20))
+            got.append(waiter.wait(60))
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
     eventually(lambda: cid.text in mailbox._waiters and mailbox._waiters[cid.text].holders == 3)
     store.put_many([(cid, Reply(cid.text, b"for all"))])
+    eventually(lambda: len(got) == 3)
     for thread in threads:
-        thread.join(25)
+        thread.join(10)
 
     assert got == [Reply(cid.text, b"for all")] * 3
     assert list(mailbox._waiters) == []
@@ -416,12 +418,14 @@ def test_who_comes_after_the_ending_waits_for_himself(store, new_id):
     mailbox = Mailbox(store)
     cid = new_id()
 
-    with mailbox.expecting(cid.text) as first:
-        mailbox.settle(cid.text, RuntimeError("refused"))
-        with mailbox.expecting(cid.text) as second:
-            assert second is not first
-        with mailbox.expecting(cid.text):
-            pass
+    with ExitStack() as latecomer:
+        with mailbox.expecting(cid.text) as first:
+            mailbox.settle(cid.text, RuntimeError("refused"))
+            second = latecomer.enter_context(mailbox.expecting(cid.text))
+        mailbox.settle(cid.text, Reply(cid.text))
+
+        assert second is not first
+        assert second.wait(1) == Reply(cid.text)
 
     assert list(mailbox._waiters) == []
 
