@@ -121,5 +121,4 @@ def _kept(response: Response, remaining_ms: int) -> Response:
     # RFC 9110, section 13.2.1: conditions are for what would be a success.
     if tag and 200 <= response.status_code < 300 and request.if_none_match.contains_weak(tag):
         response.status_code = 304
-        response.set_data(b"")
     return response

@@ -45,8 +45,9 @@ _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (
         NoPermissionError,
         "Redis denies this user a command or key: "
-        "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, EXPIRE, WATCH, UNWATCH, MULTI, EXEC, XADD, "
-        "XRANGE and PING on reply:*, once:*, served:*, answered:*, handling:*, rate:* and unwanted",
+        "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, EXPIRE, WATCH, UNWATCH, MULTI, EXEC, "
+        "XADD, XRANGE and PING "
+        "on reply:*, once:*, served:*, answered:*, handling:*, rate:* and unwanted",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
