@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults fuzz bench soak leaks check format clean
+.PHONY: help .venv run test unit integration e2e faults fuzz conform bench soak leaks check format clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
@@ -46,6 +46,10 @@ fuzz: $(INSTALLED)  ## search for more: properties, then each reader for SECONDS
 		echo "fuzzing the reader of: $$reader, $(SECONDS) s"; \
 		$(BIN)/python -m tests.fuzz $$reader $(SECONDS) || exit 1; \
 	done
+
+conform: $(INSTALLED)  ## hold a deployment against its own description, by SEED=1, with EXAMPLES=180
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-conform.txt
+	@exec $(BIN)/python -m tests.conform $(or $(SEED),1) $(or $(EXAMPLES),180)
 
 bench: $(INSTALLED)  ## measure it against floor and textbook (Java 17, Maven, wrk); takes minutes
 	@exec $(BIN)/python -m bench $(BENCH)

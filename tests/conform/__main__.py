@@ -26,7 +26,7 @@ def main(seed: int, examples: int) -> int:
     """Return the exit code: 0 when every answer was as described."""
     command = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
     if command is None:
-        print("schemathesis is not installed: pip install -r requirements-fuzz.txt")  # noqa: T201
+        print("schemathesis is not installed: pip install -r requirements-conform.txt")  # noqa: T201
         return 2
     with (
         EmbeddedBroker() as kafka,
@@ -67,4 +67,4 @@ def _arguments(port: int, seed: int, examples: int) -> list[str]:
 
 if __name__ == "__main__":
     given = [int(argument) for argument in sys.argv[1:]]
-    sys.exit(main(*(given + [1, 500][len(given) :])))
+    sys.exit(main(*(given + [1, 180][len(given) :])))
