@@ -64,6 +64,7 @@ class Settings:
     max_body_bytes: int
     request_read_timeout_s: float
     drain_delay_s: float
+    cors_origins: str
     routes_file: Path
     api_keys_file: str
     api_keys: str
@@ -109,6 +110,7 @@ class Settings:
             max_body_bytes=read.integer("MAX_BODY_BYTES", 900_000, 1, 1_000_000),
             request_read_timeout_s=read.number("REQUEST_READ_TIMEOUT_S", 30.0, 0.1, 3_600.0),
             drain_delay_s=read.number("DRAIN_DELAY_S", 0.0, 0.0, 300.0),
+            cors_origins=read.text("CORS_ORIGINS", "", _cors_origins),
             routes_file=Path(read.text("ROUTES_FILE", "routes.toml")),
             api_keys_file=read.text("API_KEYS_FILE", ""),
             api_keys=read.text("API_KEYS", "", secret=True),
@@ -182,6 +184,10 @@ class Settings:
                 f"expected whole PEM texts, with their line breaks ({error})"
             ]
         return []
+
+    def allowed_origins(self) -> list[str]:
+        """Return each origin in CORS_ORIGINS."""
+        return _listed(self.cors_origins)
 
     def masked_redis_url(self) -> str:
         """Return REDIS_URL without its password."""
@@ -290,9 +296,12 @@ def _between(kind: Callable[[str], T], low: float, high: float, noun: str) -> Ca
     return check
 
 
+def _listed(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
 def _broker_urls(value: str) -> list[str]:
-    urls = [url.strip() for url in value.split(",") if url.strip()]
-    return [url if "://" in url else f"kafka://{url}" for url in urls]
+    return [url if "://" in url else f"kafka://{url}" for url in _listed(value)]
 
 
 def _kafka_url(value: str) -> str:
@@ -310,6 +319,23 @@ def _is_broker(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("kafka", "kafka+ssl") and bool(complete) and "@" not in parts.netloc
+
+
+def _cors_origins(value: str) -> str:
+    if _listed(value) != ["*"] and not all(map(_is_origin, _listed(value))):
+        raise ValueError("* alone, or a comma list of origins, for example https://app.example.org")
+    return value
+
+
+#: As browsers write it: they compare letter by letter, and leave out the usual port.
+_ORIGIN = re.compile(
+    r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?", re.ASCII
+)
+
+
+def _is_origin(value: str) -> bool:
+    origin = _ORIGIN.fullmatch(value)
+    return origin is not None and origin.groups() not in (("http", "80"), ("https", "443"))
 
 
 def _redis_url(value: str) -> str:

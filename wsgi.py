@@ -76,6 +76,7 @@ app = create_app(
     reply_topic=reply_topic,
     reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
+    cors_origins=settings.allowed_origins(),
     rates=Rates(Tally(redis)),
     keyring=configured.keyring,
 )

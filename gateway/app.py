@@ -9,18 +9,21 @@ from werkzeug.exceptions import HTTPException
 from gateway.admission import Admission
 from gateway.breaker import Breakers
 from gateway.callers import Callers
+from gateway.cors import Cors
+from gateway.docs import self_description
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
 from gateway.keyring import Keyring
 from gateway.lifecycle import Lifecycle
 from gateway.long_polls import LongPolls
 from gateway.once import Once
+from gateway.openapi import describe
 from gateway.probes import probes
 from gateway.problem_pages import problem_pages
 from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
-from gateway.responses import problem_response
+from gateway.responses import echo_request_id, problem_response
 from gateway.route_table import Route
 from gateway.status import status_resource
 from replies.correlation import CorrelationIds
@@ -52,6 +55,7 @@ def create_app(
     max_body_bytes: int,
     rates: Rates,
     keyring: Keyring | None = None,
+    cors_origins: Sequence[str] = (),
 ) -> Flask:
     """
     Return the gateway as a WSGI application.
@@ -71,6 +75,7 @@ def create_app(
         max_body_bytes: the largest request body that is forwarded.
         rates: how much each client may send.
         keyring: whose API key is which; None to ask nobody.
+        cors_origins: whose web pages may call; none, or ``*`` for any.
     """
     # No static folder: the gateway answers the routes of routes.toml and its own, nothing else.
     app = Flask("gateway", static_folder=None)
@@ -78,6 +83,8 @@ def create_app(
     # out the first bytes as if they were all of it. Exchange compares.
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
     app.before_request(lifecycle.ensure_started)
+    Cors(cors_origins, routes).install(app)
+    app.after_request(echo_request_id)
     callers = Callers(keyring, admission, rates)
     callers.register(app)
     exchange = Exchange(
@@ -89,12 +96,17 @@ def create_app(
             endpoint=f"route-{number}",
             view_func=exchange.view(route),
             methods=list(route.methods),
-            provide_automatic_options=True,
         )
     polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
     app.register_blueprint(status_resource(ids, store, polls))
     app.register_blueprint(probes(readiness, lambda: requester.node))
     app.register_blueprint(problem_pages())
+    description = describe(
+        routes,
+        reply_timeout_status=requester.reply_timeout_status,
+        needs_key=keyring is not None,
+    )
+    app.register_blueprint(self_description(description))
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(Exception, _our_fault)

@@ -94,8 +94,7 @@ class Callers:
         return client
 
     def _charge(self, sent: Sent | None) -> None:
-        if "allowance" not in g:
-            g.allowance = self._rates.charge(current_client(), sent)
+        g.allowance = self._rates.charge(current_client(), sent)
 
 
 def _needs_key() -> bool:

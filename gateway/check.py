@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from gateway import findings
+from gateway.client_table import ClientsError, load_keyring
 from gateway.findings import Finding
 from gateway.mailbox import Mailbox
 from gateway.publisher import RequestPublisher
@@ -21,9 +22,9 @@ from startup import end_at_once
 #: For Kafka and Redis together; what hangs is told then.
 LIMIT_S = 9.0
 _DESCRIPTION = """\
-Check settings, routes and their schemas, Kafka with every topic, Redis, and whether a replies
-process reads the reply topic. It takes the environment of the gateway, publishes nothing and
-changes nothing. One line for each finding; those that are not as they should be say what to do
+Check settings, routes and their schemas, API keys, Kafka with every topic, Redis, and whether a
+replies process reads the reply topic. It takes the environment of the gateway, publishes nothing
+and changes nothing. One line for each finding; those that are not as they should be say what to do
 next. The exit code is 1 if there is one.
 """
 
@@ -67,8 +68,20 @@ def _routes(settings: Settings) -> tuple[tuple[Route, ...], list[Finding]]:
     return routes, [findings.of_route(route, settings.reply_timeout_s) for route in routes]
 
 
-#: What else is read rather than asked; settings and routes are in order, or there are no routes.
-ON_PAPER: list[Callable[[Settings, Sequence[Route]], list[Finding]]] = []
+def _keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
+    if not routes:
+        return []  # without them every route that a client may use would be a fault
+    paths = {route.path for route in routes}
+    try:
+        keyring = load_keyring(settings.api_keys_file, settings.api_keys, paths)
+    except ClientsError as error:
+        return findings.faults(str(error).splitlines())
+    asked = "no client needs a key" if keyring is None else "clients need one of the API keys"
+    return [Finding(True, asked)]
+
+
+#: What else is read rather than asked; the settings are in order by then.
+ON_PAPER: list[Callable[[Settings, Sequence[Route]], list[Finding]]] = [_keys]
 
 
 def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:

@@ -29,6 +29,7 @@ Problem                    problem details (RFC 9457) with a status of our own
 
 import random
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 
@@ -40,9 +41,21 @@ class Sent(StrEnum):
     UNKNOWN = "unknown"  # offered and not acknowledged: it may still be appended later
 
 
+#: Statuses that speak of the moment rather than of the request.
+OF_THE_MOMENT = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    }
+)
+
+
 class Problem(Exception):
     """
     Base of the unhappy endings.
+
+    ``meaning`` says what is known, ``retry`` whether it is safe to send the request again and how.
 
     Args:
         detail: what happened, to which id or setting, and what to do next.
@@ -54,6 +67,7 @@ class Problem(Exception):
     title: ClassVar[str]
     status: int
     meaning: ClassVar[str]
+    retry: ClassVar[str]
     retry_after_s: ClassVar[int | None] = None
 
     def __init__(
@@ -68,13 +82,24 @@ class Problem(Exception):
             # Clients turned away together must not all come back together.
             self.headers["Retry-After"] = str(self.retry_after_s + random.randint(0, 2))
 
+    @classmethod
+    def type_path(cls) -> str:
+        """Return the type of the problem details: the path of the page that explains it."""
+        return f"/problems/{cls.kind}"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether it is safe, and makes sense, to send the same request again as it is."""
+        return self.sent not in (Sent.YES, Sent.UNKNOWN) and self.status in OF_THE_MOMENT
+
     def body(self) -> dict[str, Any]:
         """Return the members of the problem details."""
         members: dict[str, Any] = {
-            "type": f"/problems/{self.kind}",
+            "type": self.type_path(),
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
+            "retryable": self.retryable,
         }
         if self.sent is not None:
             members["sent"] = self.sent
@@ -93,9 +118,13 @@ class NotSent(Problem):
     status = 503
     retry_after_s = 1
     meaning = (
-        'Kafka did not take the request. With "sent": "no" it was refused, and it is safe to send '
-        'it again. With "sent": "unknown" it may still be appended: send it again only if running '
-        "it twice does no harm."
+        'Kafka did not take the request. With "sent": "no" it was refused. With "sent": "unknown" '
+        "it may still be appended, and carried out."
+    )
+    retry = (
+        'With "sent": "no" it is safe to send the request again. With "sent": "unknown" ask the '
+        "URL in Location first, and send it again only with the Idempotency-Key that it had, or if "
+        "running it twice does no harm."
     )
 
 
@@ -106,10 +135,11 @@ class ReplyTimeout(Problem):
     title = "Gateway Timeout"
     status = 503
     retry_after_s = 1
-    meaning = (
-        "The request was published, and no reply came in time. It may have been or may still be "
-        "carried out. The URL in Location answers with the reply should it come late; ask there "
-        "before you send the request again."
+    meaning = "No reply came in time. The request may have been or may still be carried out."
+    retry = (
+        "The URL in Location answers with the reply should it come late: ask there first. Send the "
+        "request again only with the Idempotency-Key that it had, which gets the reply to the "
+        "first, or if running it twice does no harm."
     )
 
     def __init__(self, detail: str, *, status: int, correlation_id: str, sent: Sent) -> None:
@@ -126,8 +156,12 @@ class ReplyStoreUnavailable(Problem):
     retry_after_s = 1
     meaning = (
         'The store in which replies arrive does not answer. With "sent": "no" the request was not '
-        'published and it is safe to send it again. With "sent": "yes" or "unknown" it may be '
-        "carried out: ask the URL in Location once the store is back."
+        'published. With "sent": "yes" or "unknown" it may be carried out.'
+    )
+    retry = (
+        'With "sent": "no", or when a reply was asked for, it is safe to do the same again after '
+        'Retry-After. With "sent": "yes" or "unknown" ask the URL in Location once the store is '
+        "back."
     )
 
 
@@ -139,7 +173,11 @@ class BadReply(Problem):
     status = 502
     meaning = (
         "The responder replied with something that is not an HTTP response. The request was "
-        "carried out, and sending it again would give the same reply: mend the responder."
+        "carried out."
+    )
+    retry = (
+        "Do not: the request would be carried out again and would get the same reply. Mend the "
+        "responder."
     )
 
 
@@ -149,10 +187,8 @@ class ResponderError(Problem):
     kind = "responder-error"
     title = "Responder Failed"
     status = 502
-    meaning = (
-        "The responder reported a failure without saying which HTTP status it means. Whether "
-        "sending the request again helps depends on the failure, which is in the detail."
-    )
+    meaning = "The responder reported a failure without saying which HTTP status it means."
+    retry = "Whether that helps, or does harm, depends on the failure, which is in the detail."
 
 
 class ResponderSilent(Problem):
@@ -164,9 +200,9 @@ class ResponderSilent(Problem):
     retry_after_s = 1
     meaning = (
         "The service behind this route has not replied for a while, so that waiting for it would "
-        "be in vain. Nothing was published; it is safe to send the request again after "
-        "Retry-After. The first reply opens the route again."
+        "be in vain. Nothing was published. The first reply opens the route again."
     )
+    retry = "It is safe to send the request again after Retry-After."
 
 
 class Overloaded(Problem):
@@ -176,7 +212,8 @@ class Overloaded(Problem):
     title = "Too Many Requests In Flight"
     status = 503
     retry_after_s = 1
-    meaning = "Nothing was published; it is safe to send the request again after Retry-After."
+    meaning = "This gateway process waits for as many replies as it may. Nothing was published."
+    retry = "It is safe to send the request again after Retry-After."
 
 
 class TooManyInFlight(Problem):
@@ -186,10 +223,8 @@ class TooManyInFlight(Problem):
     title = "Too Many of Your Requests In Flight"
     status = 429
     retry_after_s = 1
-    meaning = (
-        "Your requests in flight take all of your share already. Nothing was published; it is safe "
-        "to send the request again once some of them have been answered."
-    )
+    meaning = "Your requests in flight take all of your share already. Nothing was published."
+    retry = "It is safe to send the request again once some of them have been answered."
 
 
 class RateLimited(Problem):
@@ -200,9 +235,9 @@ class RateLimited(Problem):
     status = 429
     meaning = (
         "You have sent as many requests as you may for now; RateLimit-Policy says how many (q) in "
-        "how many seconds (w). Nothing was published; it is safe to send the request again after "
-        "Retry-After."
+        "how many seconds (w). Nothing was published."
     )
+    retry = "It is safe to send the request again after Retry-After."
 
 
 class Unauthorized(Problem):
@@ -215,6 +250,7 @@ class Unauthorized(Problem):
         'The request needs an API key that is known here, as "Authorization: Bearer <key>". '
         "Nothing was published."
     )
+    retry = "Send it with a key, which whoever runs this gateway can give you."
 
     def __init__(self, detail: str, *, key_given: bool, sent: Sent | None = None) -> None:
         super().__init__(detail, sent=sent)
@@ -230,6 +266,7 @@ class Forbidden(Problem):
     title = "Forbidden"
     status = 403
     meaning = "The API key is known, and this route is not open to it. Nothing was published."
+    retry = "It would be refused again, until whoever runs this gateway opens the route to you."
 
 
 class ShuttingDown(Problem):
@@ -239,7 +276,8 @@ class ShuttingDown(Problem):
     title = "Shutting Down"
     status = 503
     retry_after_s = 1
-    meaning = "Nothing was published; it is safe to send the request again, on a new connection."
+    meaning = "This gateway process is about to end. Nothing was published."
+    retry = "It is safe to send the request again, on a new connection."
 
 
 class BodyTooLarge(Problem):
@@ -249,6 +287,7 @@ class BodyTooLarge(Problem):
     title = "Content Too Large"
     status = 413
     meaning = "The body exceeds the gateway's limit. Nothing was published."
+    retry = "It would be refused again: send less."
 
 
 class InvalidBody(Problem):
@@ -260,8 +299,9 @@ class InvalidBody(Problem):
     meaning = (
         "The body does not fit the JSON Schema of its route, or is not JSON. Nothing was "
         'published. "faults" names up to 20 places, each with the JSON pointer of its "path" and '
-        'what is wrong there, the "fault". Correct the body before you send it again.'
+        'what is wrong there, the "fault".'
     )
+    retry = "Correct the body first."
 
     def __init__(self, detail: str, faults: list[dict[str, str]]) -> None:
         super().__init__(detail, sent=Sent.NO)
@@ -279,6 +319,7 @@ class BodyUnreadable(Problem):
     title = "Unreadable Body"
     status = 400
     meaning = "The body could not be read to its end. Nothing was published."
+    retry = "It is safe to send the request again, with its body whole and framed as HTTP says."
 
 
 class IdempotencyKeyInvalid(Problem):
@@ -291,6 +332,7 @@ class IdempotencyKeyInvalid(Problem):
         "An Idempotency-Key has 1 to 255 visible ASCII characters, within double quotes or bare, "
         "and a request has one of them. Nothing was published."
     )
+    retry = "Send a key that is one, or none where the route allows that."
 
 
 class IdempotencyKeyMissing(Problem):
@@ -299,10 +341,10 @@ class IdempotencyKeyMissing(Problem):
     kind = "idempotency-key-missing"
     title = "Idempotency-Key Missing"
     status = 400
-    meaning = (
-        "This route takes requests with an Idempotency-Key only. Make a random one for each "
-        "request, a UUID for example, and send the same one when you repeat that request. Nothing "
-        "was published."
+    meaning = "This route takes requests with an Idempotency-Key only. Nothing was published."
+    retry = (
+        "Make a random key for each request, a UUID for example, and send the same one when you "
+        "repeat that request."
     )
 
 
@@ -315,8 +357,9 @@ class IdempotencyKeyReused(Problem):
     meaning = (
         "A request with this Idempotency-Key was different: in its method, path, query, content "
         "type or body. A key stands for one request, and repeats must be equal to it. Nothing was "
-        "published; send a new key with a new request."
+        "published."
     )
+    retry = "Send a new key with a new request."
 
 
 class ReplyExpired(Problem):
@@ -326,6 +369,7 @@ class ReplyExpired(Problem):
     title = "Reply Expired"
     status = 410
     meaning = "The time to fetch this reply is over. Whether one came is no longer known here."
+    retry = "There is nothing to be had here any more."
 
 
 class RequestCancelled(Problem):
@@ -339,6 +383,7 @@ class RequestCancelled(Problem):
         "have been carried out all the same: one that has begun is not stopped. Its reply, should "
         "one come, is not kept."
     )
+    retry = "Only if running it twice does no harm."
 
 
 class AlreadyAnswered(Problem):
@@ -347,10 +392,8 @@ class AlreadyAnswered(Problem):
     kind = "already-answered"
     title = "Already Answered"
     status = 409
-    meaning = (
-        "The request cannot be cancelled any more: it has been answered. The URL in Location "
-        "answers with the reply."
-    )
+    meaning = "The request cannot be cancelled any more: it has been answered."
+    retry = "That would change nothing. The URL in Location answers with the reply."
 
 
 class UnknownReply(Problem):
@@ -360,6 +403,7 @@ class UnknownReply(Problem):
     title = "Unknown Correlation Id"
     status = 404
     meaning = "The id was not issued here, or was altered on the way."
+    retry = "Ask for the id exactly as it was given."
 
 
 class HttpProblem(Problem):
@@ -368,6 +412,7 @@ class HttpProblem(Problem):
     kind = "http"
     title = "HTTP Error"
     meaning = "The title and status of the response say what is wrong, as RFC 9110 defines them."
+    retry = "Correct what the detail names."
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from gateway.preferences import Preferences
 from gateway.requester import Requester, Terms, Ticket
 from gateway.responses import as_text, header_text, pending_response, reply_response
 from gateway.route_table import Route
-from gateway.trace import trace_headers
+from gateway.trace import REQUEST_ID, request_id, trace_headers
 from replies.contract import Reply, Request
 
 
@@ -156,7 +156,9 @@ def _allowed_headers(route: Route) -> list[tuple[str, str]]:
 
 def _trace_headers() -> list[tuple[str, str]]:
     headers = request.headers
-    return trace_headers(headers.get("traceparent", ""), headers.get("tracestate", ""))
+    found = trace_headers(headers.get("traceparent", ""), headers.get("tracestate", ""))
+    theirs = request_id(headers.get(REQUEST_ID, ""))
+    return found if theirs is None else [*found, (REQUEST_ID.lower(), theirs)]
 
 
 def _record_key(route: Route, parameters: dict[str, object]) -> bytes | None:

@@ -102,7 +102,7 @@ class Requester:
         self._ids = ids
         self._mailbox = mailbox
         self._publisher = publisher
-        self._reply_timeout_status = reply_timeout_status
+        self.reply_timeout_status = reply_timeout_status
 
     @property
     def node(self) -> str:
@@ -247,7 +247,7 @@ class Requester:
     def _timeout(self, correlation_id: str, wait_s: float, sent: Sent) -> ReplyTimeout:
         return ReplyTimeout(
             f"no reply to {correlation_id} within {wait_s:g} s",
-            status=self._reply_timeout_status,
+            status=self.reply_timeout_status,
             correlation_id=correlation_id,
             sent=sent,
         )

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from flask import Response, request, url_for
 
 from gateway.errors import Problem, Sent
+from gateway.pages import CONTENT_SECURITY_POLICY, problem_page
+from gateway.trace import REQUEST_ID, request_id
 from replies.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ def pending_response(correlation_id: str) -> Response:
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return *problem* as problem details (RFC 9457)."""
+    """Return *problem* as problem details (RFC 9457), or as a page for who prefers that."""
     # Without a word of it, caches may keep a 404 or a 410 for as long as they see fit.
     headers = {"Cache-Control": "no-store"} | problem.headers
     correlation_id = problem.correlation_id
@@ -60,12 +62,43 @@ def problem_response(problem: Problem) -> Response:
         if problem.sent in (Sent.YES, Sent.UNKNOWN) and problem.status != 502:
             problem.headers["Location"] = headers["Location"] = status_url_of(correlation_id)
         logger.warning("%s: %s: %s", correlation_id, problem.kind, problem.detail)
-    response = Response(
-        json.dumps(problem.body()),
-        status=problem.status,
-        mimetype="application/problem+json",
-    )
+    response = _page_or_json(problem)
+    response.status_code = problem.status
     response.headers.extend(headers)
+    response.vary.add("Accept")
+    return response
+
+
+def _page_or_json(problem: Problem) -> Response:
+    if prefers_html():
+        return page_response(problem_page(problem))
+    return Response(json.dumps(problem.body()), mimetype="application/problem+json")
+
+
+def page_response(page: str) -> Response:
+    """Return a *page* of ours; who prefers another type would have got that."""
+    headers = {
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Vary": "Accept",
+    }
+    return Response(page, headers=headers, mimetype="text/html")
+
+
+def prefers_html() -> bool:
+    """Say whether the client would rather have a page than JSON (RFC 9110, section 12.5.1)."""
+    accepted = request.accept_mimetypes
+    json_q = max(
+        accepted.quality(kind) for kind in ("application/problem+json", "application/json")
+    )
+    return accepted.quality("text/html") > json_q
+
+
+def echo_request_id(response: Response) -> Response:
+    """Return *response* with the client's own name for its request, if it gave one."""
+    theirs = request_id(request.headers.get(REQUEST_ID, ""))
+    if theirs is not None:
+        response.headers[REQUEST_ID] = theirs
     return response
 
 

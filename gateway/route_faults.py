@@ -25,7 +25,7 @@ KEYS = (
     "summary",
     "description",
 )
-_OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems")
+_OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems", "/openapi.json", "/docs")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _PARAMETER = re.compile(r"<(?:(?:string|int|float|path|uuid):)?([A-Za-z_][A-Za-z0-9_]*)>")
@@ -48,7 +48,7 @@ _PRIVATE_HEADERS = frozenset(
 #: What proves who somebody is: not even where it would be hard to see, in the key of a record.
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 #: Let through without being listed: listed too, they would travel twice.
-_ALWAYS_TRAVEL = frozenset({"traceparent", "tracestate"})
+_ALWAYS_TRAVEL = frozenset({"traceparent", "tracestate", "x-request-id"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,14 @@ class Route:
     summary: str = ""  # for the description of the API, as is ...
     description: str = ""
 
+    @property
+    def request_headers(self) -> tuple[str, ...]:
+        """The HTTP headers that mean something to it: those that travel, and the record key."""
+        kind, _, name = (self.key or "").partition(":")
+        listed = {header.lower() for header in self.headers}
+        is_another = kind == "header" and name.lower() not in listed
+        return (*self.headers, name) if is_another else self.headers
+
     def wait_s(self, default_s: float) -> float:
         """Return how long clients wait where they say nothing; *default_s* is REPLY_TIMEOUT_S."""
         return default_s if self.timeout_s is None else self.timeout_s

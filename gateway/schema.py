@@ -17,7 +17,7 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from gateway.schema_document import SchemaFault, pointer, see_all_of
-from gateway.schema_keywords import BoundedValidator, TooCostly, begin_work
+from gateway.schema_keywords import BoundedValidator, TooCostly, TooDeep, begin_work, is_panic
 
 #: Of the faults of a body no more are told.
 MAX_FAULTS = 20
@@ -48,12 +48,13 @@ class BodySchema:
             self._validator = BoundedValidator(bare, registry=Registry())
             for sample in _SAMPLES:
                 self._faults_of(sample)
-        except RecursionError as error:
-            raise SchemaFault(
-                "it leads into itself without end, or is nested too deeply"
-            ) from error
         except TooCostly as error:
             raise SchemaFault("it branches without end") from error
+        except BaseException as error:
+            if not _is_depth(error):
+                raise
+            reason = "it leads into itself without end, or is nested too deeply"
+            raise SchemaFault(reason) from None  # the trace is as long as it is deep
 
     def faults(self, body: bytes) -> list[dict[str, str]]:
         """
@@ -65,17 +66,23 @@ class BodySchema:
             return self._faults_of(_parsed(body.decode("utf-8")))
         except ValueError as error:
             return [_fault((), f"not JSON: {error}")]
-        except RecursionError:
-            return [_fault((), "nested too deeply")]
         except ArithmeticError:
             return [_fault((), "holds a number that cannot be reckoned with")]
         except TooCostly:
             return [_fault((), "takes too long to check; send less, or simpler")]
+        except BaseException as error:
+            if not _is_depth(error):
+                raise
+            return [_fault((), "nested too deeply")]
 
     def _faults_of(self, instance: Any) -> list[dict[str, str]]:
         begin_work()
         found = islice(self._validator.iter_errors(instance), MAX_FAULTS)
         return [_fault(error.absolute_path, _words(error)) for error in found]
+
+
+def _is_depth(error: BaseException) -> bool:
+    return isinstance(error, (RecursionError, TooDeep)) or is_panic(error)
 
 
 def load_schema(file: Path) -> BodySchema:

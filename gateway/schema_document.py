@@ -28,12 +28,12 @@ def see_all_of(document: Any) -> None:
     """
     if not isinstance(document, (dict, bool)):
         raise SchemaFault("expected an object, or true or false")
+    _check(document)
     root: Any = DRAFT202012.create_resource(document)
     resolver = Registry().with_resource("", root).resolver_with_root(root)
     seen: set[int] = set()
     # A $ref may lead to where no keyword of JSON Schema does: look there as well.
     waiting = [(root, resolver)]
-    _check(document)
     while waiting:
         resource, resolver = waiting.pop()
         if id(resource.contents) in seen:

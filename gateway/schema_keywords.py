@@ -14,6 +14,9 @@ MAX_WORK_S = 2.0
 #: The library's time for these grows with the square of what they look at.
 _SQUARE = ("unevaluatedItems", "unevaluatedProperties")
 MAX_SQUARE_MEMBERS = 5_000
+#: So many keywords may lead to one another. Each takes up to five frames, and Python has 1,000:
+#: once they are used up, what the library is built on panics instead of raising RecursionError.
+MAX_DEPTH = 100
 
 Keyword = Callable[[Any, Any, Any, Any], Any]
 
@@ -24,19 +27,35 @@ class TooCostly(Exception):
     """Raised when a body has been looked at for too long."""
 
 
+class TooDeep(Exception):
+    """Raised when too many keywords lead to one another."""
+
+
 def begin_work() -> None:
     """Let this thread look at a body for MAX_WORK_S from now."""
     _work.until_s = time.thread_time() + MAX_WORK_S
+    _work.depth = 0
+
+
+def is_panic(error: BaseException) -> bool:
+    """Say whether *error* is how the library's Rust says that there are no frames left."""
+    return type(error).__module__ == "pyo3_runtime"
 
 
 def _bounded(name: str, keyword: Keyword) -> Keyword:
     """Return *keyword*, which ends the work when there has been too much of it."""
 
-    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
         is_much = isinstance(instance, (list, dict)) and len(instance) > MAX_SQUARE_MEMBERS
         if (name in _SQUARE and is_much) or time.thread_time() > _work.until_s:
             raise TooCostly
-        return keyword(validator, value, instance, schema)
+        if _work.depth >= MAX_DEPTH:
+            raise TooDeep
+        _work.depth += 1
+        try:
+            yield from keyword(validator, value, instance, schema) or ()
+        finally:
+            _work.depth -= 1
 
     return check
 
@@ -61,7 +80,7 @@ def _key(value: Any) -> Any:
 
 
 _KEYWORDS = dict(Draft202012Validator.VALIDATORS) | {"uniqueItems": _unique_items}
-#: Checks as Draft202012Validator does; raises TooCostly. begin_work() comes first.
+#: Checks as Draft202012Validator does; raises TooCostly or TooDeep. begin_work() comes first.
 BoundedValidator = extend(
     Draft202012Validator, {name: _bounded(name, word) for name, word in _KEYWORDS.items()}
 )

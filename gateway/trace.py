@@ -1,4 +1,4 @@
-"""W3C Trace Context: what travels along from the client to the responder."""
+"""By what a client traces its request to the responder: W3C Trace Context, and X-Request-ID."""
 
 import re
 
@@ -8,6 +8,10 @@ _TRACEPARENT = re.compile(
     re.ASCII,
 )
 _TRACESTATE = re.compile(r"[ -~\t]{1,512}", re.ASCII)
+#: A token (RFC 9110, section 5.6.2), and what else UUIDs, Base64 and URIs are made of.
+_REQUEST_ID = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z/:=@-]{1,200}", re.ASCII)
+
+REQUEST_ID = "X-Request-ID"
 
 
 def trace_headers(traceparent: str, tracestate: str) -> list[tuple[str, str]]:
@@ -18,3 +22,8 @@ def trace_headers(traceparent: str, tracestate: str) -> list[tuple[str, str]]:
     if _TRACESTATE.fullmatch(tracestate):
         found.append(("tracestate", tracestate))
     return found
+
+
+def request_id(value: str) -> str | None:
+    """Return the client's own name for its request, X-Request-ID; None when *value* is no token."""
+    return value if _REQUEST_ID.fullmatch(value) else None

@@ -8,7 +8,8 @@ Request record
     key      the route's record key, or the correlation id
     value    the body of the HTTP request, byte for byte
     headers  correlation-id, reply-topic, deadline (Unix time, ms), method, path, query,
-             content-type when there was one, and the HTTP headers that the route lets through
+             content-type when there was one, the HTTP headers that the route lets through,
+             and x-request-id, traceparent and tracestate when they are what they should be
 
 Reply record, sent to the topic that ``reply-topic`` names
     value    the body of the HTTP response, byte for byte

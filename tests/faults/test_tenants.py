@@ -23,9 +23,9 @@ ROUNDS = 7
 ROUND_S = 3.0
 #: What the orderly client asks for, all its connections together.
 ORDERLY_RATE, ORDERLY_CONNECTIONS = 40, 12
-LIMIT = 10
+LIMIT = 5
 #: Ten times what it may send, whatever it is told.
-OFFENDING_RATE, OFFENDING_CONNECTIONS = 10 * LIMIT, 4
+OFFENDING_RATE, OFFENDING_CONNECTIONS = 10 * LIMIT, 8
 #: A service that takes its time: the p99 of one that takes none is that of the machine.
 ORDER = json.dumps({"item": "tea", "quantity": 1, "delay_s": 0.1}).encode()
 MOST_SLOWER = 1.2
@@ -61,7 +61,8 @@ def test_a_client_at_ten_times_its_rate_costs_another_one_next_to_nothing(
     orderly, offender = Tenant("orderly"), Tenant("offender")
     table = table_of(orderly, offender, offender=f'rate = "{LIMIT}/s"\nin_flight_share = 0.25\n')
     # One worker: nothing keeps the two apart but what is tested here.
-    env = {"API_KEYS": table, "WEB_CONCURRENCY": "1"}
+    # And a responder that has room for 80 orders a second: for one client, but not for both.
+    env = {"API_KEYS": table, "WEB_CONCURRENCY": "1", "RESPONDER_THREADS": "8"}
     alone: list[float] = []
     beside: list[float] = []
     offences: Counter[int] = Counter()
@@ -84,7 +85,7 @@ def test_a_client_at_ten_times_its_rate_costs_another_one_next_to_nothing(
     # What it may send in the windows that a round touches, and nothing on top.
     assert offences[201] <= ROUNDS * (ROUND_S + 2) * LIMIT
     # It did what it was to do: far more than it may.
-    assert offences[429] >= 5 * offences[201]
+    assert offences[429] >= 4 * offences[201]
     assert median(beside) <= MOST_SLOWER * median(alone), (alone, beside)
 
 

@@ -6,12 +6,15 @@ import pytest
 from fakeredis import FakeRedis, FakeServer
 
 from gateway.mailbox import Mailbox
+from gateway.route_table import Route
 from replies.correlation import CorrelationId, CorrelationIds, epoch_ms
 from replies.store import ReplyStore
 from tests.fakes import FakePublisher
+from tests.unit import apps
 
 SECRET_KEY = "a secret of the unit tests"
 NODE = "0a1b2c3d"
+ECHO = (Route("/echo", "echo"),)
 
 
 @pytest.fixture
@@ -58,3 +61,13 @@ def mailbox(store: ReplyStore) -> Iterator[Mailbox]:
 @pytest.fixture
 def publisher(store: ReplyStore, ids: CorrelationIds) -> FakePublisher:
     return FakePublisher(store, ids)
+
+
+@pytest.fixture
+def new_app(ids, mailbox, publisher, store, redis):
+    """Build the application of a gateway whose responder returns what it got."""
+
+    def build(routes=ECHO, **options):
+        return apps.new_app(routes, ids, mailbox, publisher, store, redis, **options)
+
+    return build

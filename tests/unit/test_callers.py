@@ -195,7 +195,10 @@ def test_no_view_is_open_that_was_not_meant_to_be(gateway):
         != 401
     }
 
-    assert open_to_all == {"/livez", "/readyz", "/problems/<kind>"}
+    assert open_to_all == {
+        "/livez", "/readyz", "/problems", "/problems/<kind>",
+        "/openapi.json", "/docs", "/docs/<of_version>/<name>",
+    }  # fmt: skip
 
 
 def test_without_a_keyring_nobody_is_asked(new_gateway):

@@ -94,6 +94,7 @@ def test_faults_of_a_file_are_told_with_its_name(tmp_path):
 
 
 GOOD = f'["{hash_of(KEY)}"]'
+HEX = hash_of(KEY).removeprefix("sha256:")
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,8 @@ GOOD = f'["{hash_of(KEY)}"]'
         (table(name="7", keys=GOOD), "name: expected letters"),
         (table(name='""', keys=GOOD), "name: expected letters"),
         (table(name=f'"{KEY}"', keys=GOOD), "client 1: name: expected letters"),
+        (table(name='"rdv_short"', keys=GOOD), "client 1: name: expected letters"),
+        (table(name=f'"{"a" * 41}"', keys=GOOD), "client 1: name: expected letters"),
         (table(name='"shop"'), "client 1 ('shop'): keys: expected a list"),
         (table(name='"shop"', keys="[]"), "keys: expected a list of one or more"),
         (table(name='"shop"', keys=GOOD[1:-1]), "keys: expected a list of one or more"),
@@ -122,6 +125,8 @@ GOOD = f'["{hash_of(KEY)}"]'
         (table(name='"shop"', keys=f'["{KEY}"]'), "number 1 is a key itself; its hash belongs"),
         (client(routes='["/nope"]'), "routes: number 1='/nope': expected one of /echo, /orders/<"),
         (client(routes='["/orders/7"]'), "routes: number 1='/orders/7': expected one of /echo"),
+        (client(routes=f'["/{HEX}"]'), "routes: number 1: expected one of /echo"),
+        (client(rate=f'"{HEX}"'), "rate: expected a number of requests"),
         (client(routes='"/echo"'), "routes: expected a list of one or more of /echo"),
         (client(routes="[]"), "routes: expected a list of one or more of /echo"),
         (client(routes="[1]"), "routes: number 1=1: expected one of /echo"),

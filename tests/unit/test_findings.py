@@ -8,9 +8,11 @@ import pytest
 
 from gateway import check
 from gateway.findings import Finding, ask_all, of_kafka, of_redis, of_route
+from gateway.keyring import hash_of, new_key
 from gateway.publisher import Topic
 from gateway.route_table import Route
 from gateway.schema import BodySchema
+from settings import Settings, SettingsError
 
 
 class Brokers:
@@ -150,3 +152,63 @@ def test_the_exit_code_is_that_of_the_worst_finding(monkeypatch, good, code):
 
     assert check.main([]) == code
     assert out.buffer.getvalue().startswith(b"[ok]   /\\xe4\n")
+
+
+@pytest.fixture
+def on_paper(monkeypatch, tmp_path):
+    """Return what is told of a deployment with that environment, but of its connections."""
+    monkeypatch.setattr(check, "_connections", lambda *_: [])
+    routes = tmp_path / "routes.toml"
+    routes.write_text('[[route]]\npath = "/a"\ntopic = "a"\n')
+
+    def tell(**more):
+        env = {
+            "KAFKA_URL": "kafka://h:1",
+            "REDIS_URL": "redis://h",
+            "SECRET_KEY": "0123456789abcdef",
+            "ROUTES_FILE": str(routes),
+        }
+        settings = Settings.from_env(env | more)
+        monkeypatch.setattr(Settings, "from_env", lambda: settings)
+        return told(check._found())
+
+    return tell
+
+
+def test_settings_routes_and_keys_in_order(on_paper):
+    keys = f'[[client]]\nname = "shop"\nkeys = ["{hash_of(new_key())}"]\n'
+
+    assert on_paper(API_KEYS=keys) == [
+        (True, "the settings are complete"),
+        (True, "POST /a feeds topic a; clients wait 3 s"),
+        (True, "clients need one of the API keys"),
+    ]
+
+
+def test_faulty_keys_are_told(on_paper):
+    *_, (good, text) = on_paper(API_KEYS="[[client]]\nname = 'shop'\n")
+
+    assert not good
+    assert "client 1" in text
+
+
+def test_faulty_routes_are_told_and_keys_are_looked_at_when_there_are_routes(on_paper, tmp_path):
+    (tmp_path / "faulty.toml").write_text("")
+
+    assert on_paper(ROUTES_FILE=str(tmp_path / "faulty.toml"), API_KEYS="faulty too") == [
+        (True, "the settings are complete"),
+        (False, f"{tmp_path / 'faulty.toml'}: expected one or more [[route]] tables"),
+    ]
+
+
+def test_wrong_settings_are_told_and_nothing_else_is_looked_at(monkeypatch):
+    def refuse():
+        raise SettingsError(["PORT='x' is wrong", "REDIS_URL is not set"])
+
+    monkeypatch.setattr(Settings, "from_env", refuse)
+
+    assert told(check._found()) == [
+        (False, "PORT='x' is wrong"),
+        (False, "REDIS_URL is not set"),
+        (False, "nothing else was looked at: correct the settings, then check again"),
+    ]

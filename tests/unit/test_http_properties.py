@@ -57,9 +57,13 @@ headers = st.dictionaries(
          "HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_ACCEPT", "HTTP_AUTHORIZATION", "HTTP_EXPECT",
          "HTTP_X_FORWARDED_HOST", "HTTP_CONNECTION", "HTTP_UPGRADE", "CONTENT_TYPE",
          "CONTENT_LENGTH", "HTTP_CORRELATION_ID", "HTTP_TRANSFER_ENCODING", "HTTP_IF_NONE_MATCH",
+         "HTTP_X_REQUEST_ID", "HTTP_ORIGIN", "HTTP_ACCESS_CONTROL_REQUEST_METHOD",
          "HTTP_IDEMPOTENCY_KEY"]
     ),
-    field_values | st.sampled_from(["a:b:c", "[::1", "0", "7", "-1", "multipart/form-data"]),
+    field_values
+    | st.sampled_from(
+        ["a:b:c", "[::1", "0", "7", "-1", "multipart/form-data", "text/html", "*/*;q=nan"]
+    ),
     max_size=6,
 )  # fmt: skip
 queries = (latin_1 | utf_8).map(lambda q: "".join(c for c in q if "!" <= c <= "~"))
@@ -89,6 +93,7 @@ def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
             redis,
             reply_timeout_s=5.0,
             max_body_bytes=MAX_BODY_BYTES,
+            cors_origins=("0",),
         )
         yield app, publisher
     finally:
@@ -201,7 +206,9 @@ def assert_answer(method, status, headers, content):
     bombed = b"the bomb" in content
     assert status != 500 or bombed
     assert status in (200, 201, 202, 204, 304, 308) or status >= 400
-    if status >= 400:
+    if status >= 400 and names["content-type"] == "text/html; charset=utf-8":
+        assert "default-src 'none'" in names["content-security-policy"]
+    elif status >= 400:
         assert names["content-type"] == "application/problem+json"
         if method != "HEAD":
             problem = json.loads(content)

@@ -1,5 +1,6 @@
 """Requests with an Idempotency-Key, over two gateways that share one Redis."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -483,6 +484,31 @@ def test_who_waits_in_the_same_process_goes_instead_too(gateway, pool):
     assert_problem(first.result(), 503, "not-sent", "no")
     assert second.result().status_code == 200
     assert len(gateway.published) == 2
+
+
+def test_whatever_is_refused_and_whoever_waits_no_key_is_taken_by_kafka_twice(gateway, other, pool):
+    chance = random.Random(1)
+    taken: list[bytes] = []
+
+    def refuses_every_other(request):
+        if chance.random() < 0.5:
+            raise PublishRefused("no")
+        taken.append(request.body)
+        return Reply.to(request, b"%d" % len(taken))
+
+    gateway.publisher.answer = other.publisher.answer = refuses_every_other
+    keys = [f"key-{n}" for n in range(50)]
+    jobs = [(replica, key) for key in keys for replica in (gateway, other) * 2]
+    answers = list(pool.map(lambda job: job[0].post(job[1], data=job[1].encode()), jobs))
+
+    assert len(taken) == len(set(taken)) > 25
+    assert len(gateway.published + other.published) > len(taken) + 10
+    for key in keys:
+        of_key = [a for (_, k), a in zip(jobs, answers, strict=True) if k == key]
+        replied = {a.data for a in of_key if a.status_code == 200}
+        assert len(replied) == (key.encode() in taken)
+        for refused in (a for a in of_key if a.status_code != 200):
+            assert_problem(refused, 503, "not-sent", "no")
 
 
 def test_who_waited_too_long_for_a_request_that_was_refused_is_told_to_send_it_again(

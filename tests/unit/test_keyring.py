@@ -9,7 +9,7 @@ import pytest
 
 from gateway import keys
 from gateway.clients import Client
-from gateway.keyring import KEY_BYTES, KEY_PATTERN, Keyring, hash_of, new_key
+from gateway.keyring import KEY_PATTERN, Keyring, hash_of, new_key
 
 SHOP, DEPOT = Client("shop"), Client("depot")
 
@@ -20,7 +20,7 @@ def test_a_key_has_a_prefix_and_256_random_bits():
     assert len(found) == 100
     for key in found:
         assert key.startswith("rdv_")
-        assert len(key) == len("rdv_") + math.ceil(KEY_BYTES * 8 / 6)
+        assert len(key) == len("rdv_") + math.ceil(256 / 6)
         assert KEY_PATTERN.fullmatch(key)
 
 

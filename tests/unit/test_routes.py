@@ -201,7 +201,7 @@ def test_who_would_wait_less_is_answered_sooner(gateway):
     problem = assert_problem(response, 503, "reply-timeout", "yes")
     assert "within 1 s" in problem["detail"]
     assert response.headers["Preference-Applied"] == "wait=1"
-    assert response.headers["Vary"] == "Prefer"
+    assert response.headers["Vary"] == "Prefer, Accept"
 
 
 def test_who_would_wait_longer_gets_a_reply_that_comes_late(hasty, ids):
@@ -425,7 +425,6 @@ def test_only_the_headers_that_the_route_lists_travel(gateway):
             "Accept": "text/plain",
             "Authorization": "Bearer secret",
             "Cookie": "a=b",
-            "X-Request-ID": "mine",
         },
     )
 
@@ -461,7 +460,48 @@ def test_the_id_is_never_the_clients(gateway, ids):
     )
 
     assert ids.read(response.headers["X-Correlation-ID"])
-    assert b"mine" not in [value for _, value in gateway.published.encode()[2]]
+    names = [name for name, value in gateway.published.encode()[2] if value == b"mine"]
+    assert names == ["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    "given", ["7", "0af76519-16cd-43dd-8448-eb211c80319c", "a+b/c==", "urn:x:1.2~3_4", "x" * 200]
+)
+def test_the_clients_name_for_its_request_travels_and_comes_back(gateway, given):
+    response = gateway.request(headers={"X-Request-ID": given}, data=b"x")
+
+    assert gateway.published.headers == (("x-request-id", given),)
+    assert response.headers.getlist("X-Request-ID") == [given]
+
+
+@pytest.mark.parametrize(
+    "given", [None, "", " ", "a b", "a,b", "a\tb", '"a"', "<a>", "é", "x" * 201]
+)
+def test_no_name_is_invented_for_a_request_without_a_good_one(gateway, given):
+    response = gateway.request(headers={} if given is None else {"X-Request-ID": given}, data=b"x")
+
+    assert response.status_code == 200
+    assert gateway.published.headers == ()
+    assert "X-Request-ID" not in response.headers
+
+
+def test_errors_name_the_request_as_the_client_does(gateway):
+    response = gateway.request(path="/nowhere", headers={"X-Request-ID": "mine"})
+
+    assert response.status_code == 404
+    assert response.headers["X-Request-ID"] == "mine"
+
+
+def test_the_name_of_a_request_is_the_clients_and_not_the_responders(gateway):
+    gateway.publisher.answer = lambda request: Reply.to(
+        request, headers=[("x-request-id", "theirs")]
+    )
+
+    named = gateway.request(headers={"X-Request-ID": "mine"})
+    nameless = gateway.request()
+
+    assert named.headers.getlist("X-Request-ID") == ["mine"]
+    assert nameless.headers.getlist("X-Request-ID") == ["theirs"]
 
 
 def test_a_valid_trace_context_travels(gateway):
@@ -907,6 +947,7 @@ def test_every_type_of_problem_has_a_page(gateway, kind):
 
     assert response.status_code == 200
     assert DOCUMENTED[kind].meaning in response.text
+    assert DOCUMENTED[kind].retry in response.text
 
 
 def test_a_type_that_is_none_is_a_404_that_names_those_there_are(gateway):

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gateway import schema_keywords
+from gateway import schema, schema_keywords
 from gateway.schema import MAX_FAULTS, BodySchema
 from gateway.schema_document import DIALECT, SchemaFault
 
@@ -158,7 +158,7 @@ def test_work_without_end_is_ended(monkeypatch):
     monkeypatch.setattr(schema_keywords, "MAX_WORK_S", 0.2)
     twice = {"$schema": DIALECT, "allOf": [{"properties": {"c": {"$ref": "#"}}}] * 2}
 
-    assert words(twice, '{"c":' * 50 + "{}" + "}" * 50) == [
+    assert words(twice, '{"c":' * 30 + "{}" + "}" * 30) == [
         "takes too long to check; send less, or simpler"
     ]
 
@@ -167,6 +167,32 @@ def test_work_without_end_is_ended(monkeypatch):
 def test_a_body_that_is_nested_too_deeply_for_its_schema_is_told_so(document):
     assert faults(document, "[" * 40 + "]" * 40) == []
     assert words(document, "[" * 900 + "]" * 900) == ["nested too deeply"]
+
+
+def test_a_panic_of_the_library_is_told_as_what_it_is(monkeypatch):
+    """It comes as no Exception, and would take the thread of the request with it."""
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+
+    def no_frames_left():
+        raise panic("__eq__ failed!: RecursionError")
+
+    order = BodySchema(ORDER)
+    monkeypatch.setattr(schema, "begin_work", no_frames_left)
+
+    assert [fault["fault"] for fault in order.faults(b"{}")] == ["nested too deeply"]
+    with pytest.raises(SchemaFault, match="leads into itself"):
+        BodySchema(ORDER)
+
+
+def test_nothing_else_that_ends_a_process_is_held_up(monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    order = BodySchema(ORDER)
+    monkeypatch.setattr(schema, "begin_work", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        order.faults(b"{}")
 
 
 @pytest.mark.parametrize("number", ["1e400", "9" * 4_000])

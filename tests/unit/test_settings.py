@@ -42,6 +42,7 @@ def test_the_defaults_are_those_that_are_documented():
     assert settings.drain_delay_s == 0
     assert settings.routes_file == Path("routes.toml")
     assert settings.log_format == "text"
+    assert settings.allowed_origins() == []
     assert settings.redis_tls_verify is True
     assert settings.kafka_brokers() == ["127.0.0.1:9092"]
     assert settings.kafka_connection() == {"bootstrap_servers": ["127.0.0.1:9092"]}
@@ -335,3 +336,33 @@ def test_topics_and_groups_take_the_prefix():
 @pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "unix:///run/redis.sock"])
 def test_redis_may_be_reached_in_three_ways(url):
     assert read(REDIS_URL=url).redis_url == url
+
+
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("*", ["*"]),
+        ("https://a.example", ["https://a.example"]),
+        (
+            "http://localhost:3000, https://a.example:8443,https://[::1]:1",
+            ["http://localhost:3000", "https://a.example:8443", "https://[::1]:1"],
+        ),
+    ],
+)
+def test_the_origins_of_web_pages_are_a_list_or_any(value, origins):
+    assert read(CORS_ORIGINS=value).allowed_origins() == origins
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "*,https://a.example", "https://*.example", "a.example", "null", "https://a.example/",
+        "https://A.example", "https://a.example:443", "http://a.example:80", "ftp://a.example",
+        "https://u:p@a.example", "https://ä.example", "https://a.example:0", "https://a b", "*.a",
+    ],
+)  # fmt: skip
+def test_an_origin_that_no_browser_would_send_is_refused(value):
+    (problem,) = problems(CORS_ORIGINS=value)
+
+    assert problem.startswith("CORS_ORIGINS=")
+    assert "* alone, or a comma list of origins" in problem

@@ -1,0 +1,1 @@
+"""Holds a running deployment against its own description: ``make conform``."""

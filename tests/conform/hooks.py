@@ -1,0 +1,55 @@
+"""What schemathesis does not know to ask: whether an answer is one of those that are designed."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+#: Where the environment says in which file the answers are counted.
+ANSWERS = "CONFORM_ANSWERS"
+PROBLEM = "application/problem+json"
+
+
+def install() -> None:
+    """Add our check and our count to those of schemathesis."""
+    import schemathesis
+
+    schemathesis.check(every_answer_is_designed)
+    schemathesis.hook(after_call)
+
+
+def after_call(ctx: Any, case: Any, response: Any) -> None:
+    """Note what kind of answer came to which operation."""
+    with Path(os.environ[ANSWERS]).open("a", encoding="utf-8") as file:
+        file.write(f"{case.method} {case.path} {response.status_code} {_kind(response)}\n")
+
+
+def every_answer_is_designed(ctx: Any, response: Any, case: Any) -> None:
+    """An answer is a responder's, a problem that is described there, or an own one's success."""
+    status, kind = str(response.status_code), _kind(response)
+    described = case.operation.definition.raw["responses"]
+    if kind.startswith("/problems/"):
+        named = f"#/components/schemas/{kind.removeprefix('/problems/')}"
+        assert named in str(described.get(status)), f"{kind} with {status} is not described"
+        _assert_whole(response.json())
+    elif kind == "about:blank":
+        assert status in described or status in ("404", "405"), f"{status} is not described"
+        _assert_whole(response.json())
+    elif kind != "reply" and case.method != "OPTIONS":
+        assert status in described, f"{status} is not described"
+        assert int(status) < 500, f"{status} without a problem"
+
+
+def _kind(response: Any) -> str:
+    if PROBLEM in response.headers.get("content-type", [""])[0]:
+        problem = response.json()
+        if "retryable" in problem:
+            return str(problem["type"])
+    return "reply" if "x-correlation-id" in response.headers else "own"
+
+
+def _assert_whole(problem: dict[str, Any]) -> None:
+    assert {"type", "title", "status", "detail", "retryable"} <= set(problem)
+
+
+if ANSWERS in os.environ:
+    install()
