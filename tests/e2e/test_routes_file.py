@@ -143,6 +143,39 @@ def test_a_stop_waits_for_the_route_that_waits_longest(deployment: Deployment):
     deployment.processes.remove(gateway)
 
 
+def test_in_broadcast_mode_a_reply_waits_for_a_reader_as_long_as_its_route_does(
+    kafka: Server, redis_server: Server, tmp_path: Path
+):
+    """A reader that starts looks back further than any route waits, not than the default does."""
+    (tmp_path / "routes.toml").write_text(ROUTES.replace(f"{PATIENT_S}", "25"))
+    (tmp_path / "order.json").write_text(json.dumps(SCHEMA))
+    env = {
+        "REPLY_TIMEOUT_S": str(DEFAULT_S),
+        "REPLY_RETENTION_S": "0",
+        "REPLIES_MODE": "broadcast",
+        "ROUTES_FILE": str(tmp_path / "routes.toml"),
+        "WEB_CONCURRENCY": "1",
+    }
+    with (
+        Deployment(
+            kafka, redis_server, tmp_path, env=env, topics=("scripted",), partitions=1
+        ) as deployment,
+        ThreadPoolExecutor(1) as clients,
+    ):
+        connection, topic = deployment.settings.kafka_connection(), deployment.prefix + "replies"
+        deployment.of("replies")[0].child.stop(10)
+        before = record_count(connection, topic)
+        order = b'{"item": "tea", "quantity": 1}'
+        waiting = clients.submit(deployment.gateway.post, "/patient", order)
+        assert wait_until(lambda: record_count(connection, topic) > before, 10)
+        replied_ms = records_of(connection, topic)[-1].timestamp
+        too_old_ms = replied_ms + (DEFAULT_S + 1) * 1000
+        assert wait_until(lambda: time.time() * 1000 > too_old_ms, 10)
+        deployment.start("replies")
+
+        assert waiting.result().status == 201
+
+
 def test_a_body_that_is_too_large_for_its_route_is_413_and_for_another_is_not(
     deployment: Deployment,
 ):
