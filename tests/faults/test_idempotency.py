@@ -87,6 +87,7 @@ def test_while_workers_are_killed_no_key_has_two_effects_or_two_replies(
     record_property("of these, published", sum(published[key] for key in lost))
     record_property("replays", sum(map(replays, answered.values())))
     assert killed
+    assert len(answered) > len(KEYS) / 4  # a slow machine does not come to all of them
     assert {answer.status for of_key in answered.values() for answer in of_key} == {201}
     assert [key for key, count in published.items() if count > 1] == []
     assert [key for key, count in effects.of.items() if count > 1] == []

@@ -550,6 +550,38 @@ def test_the_gateway_is_ready_when_each_worker_has_said_so(nodes: str, asked: in
     assert (ready, Workers.asked) == (True, asked)
 
 
+class Guarded(http.server.BaseHTTPRequestHandler):
+    """A gateway that asks for a key."""
+
+    def do_GET(self) -> None:
+        self._answer(200, b"{}")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        known = self.headers["Authorization"] == "Bearer right"
+        self._answer(200 if known else 401, body if known else b"no key")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("key", "ready"), [("", True), ("right", True), ("wrong", False)])
+def test_a_gateway_that_asks_for_a_key_is_ready_unless_ours_is_refused(key: str, ready: bool):
+    with http.server.HTTPServer((LOOPBACK, 0), Guarded) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        probe = GatewayProbe(server.server_port, "/echo", 1, 1.0, key)
+        found = probe.is_ready()
+        server.shutdown()
+
+    assert found is ready
+    assert ready or "POST /echo gives 401: no key" in probe.missing
+
+
 class RunningStack:
     """`make run` in *folder*, all its output, and how long it took to end after the last Ctrl-C."""
 
