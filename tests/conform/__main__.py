@@ -60,7 +60,6 @@ def _arguments(port: int, seed: int, examples: int) -> list[str]:
         f"http://{LOOPBACK}:{port}/openapi.json",
         f"--seed={seed}",
         f"--max-examples={examples}",
-        "--checks=all",
         "--continue-on-failure",
         "--no-shrink",
     ]
