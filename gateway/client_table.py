@@ -141,7 +141,7 @@ def _key_faults(keys: object) -> Iterator[str]:
 
 
 def _route_faults(routes: object, paths: Collection[str]) -> Iterator[str]:
-    known = ", ".join(paths)
+    known = ", ".join(sorted(paths))
     if not isinstance(routes, list) or not routes:
         yield f"routes: expected a list of one or more of {known}"
         return

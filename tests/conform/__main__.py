@@ -15,10 +15,12 @@ from pathlib import Path
 from devstack.broker import EmbeddedBroker
 from devstack.ports import LOOPBACK
 from devstack.valkey import EmbeddedRedis
+from gateway.keyring import hash_of, new_key
 from tests.conform.hooks import ANSWERS
 from tests.e2e.deployment import Deployment
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 LIMIT_S = 1_800
 
 
@@ -32,12 +34,18 @@ def main(seed: int, examples: int) -> int:
         EmbeddedBroker() as kafka,
         EmbeddedRedis() as redis,
         tempfile.TemporaryDirectory() as folder,
-        Deployment(kafka, redis, Path(folder), env=_ENVIRONMENT) as deployment,
+        Deployment(kafka, redis, Path(folder), env=_ENVIRONMENT, key=_KEY) as deployment,
     ):
         answers = Path(folder, "answers")
         code = subprocess.run(
             [command, *_arguments(deployment.gateway.port, seed, examples)],
-            env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.conform.hooks", ANSWERS: str(answers)},
+            cwd=folder,  # where it leaves its notes
+            env=os.environ
+            | {
+                "PYTHONPATH": str(ROOT),
+                "SCHEMATHESIS_HOOKS": "tests.conform.hooks",
+                ANSWERS: str(answers),
+            },
             timeout=LIMIT_S,
             check=False,
         ).returncode
@@ -50,7 +58,12 @@ def main(seed: int, examples: int) -> int:
     return code
 
 
-_ENVIRONMENT = {"ROUTES_FILE": str(HERE / "routes.toml"), "REPLY_RETENTION_S": "5"}
+_KEY = new_key()
+_ENVIRONMENT = {
+    "ROUTES_FILE": str(HERE / "routes.toml"),
+    "REPLY_RETENTION_S": "5",
+    "API_KEYS": f'[[client]]\nname = "conform"\nkeys = ["{hash_of(_KEY)}"]\n',
+}
 
 
 def _arguments(port: int, seed: int, examples: int) -> list[str]:
@@ -58,6 +71,7 @@ def _arguments(port: int, seed: int, examples: int) -> list[str]:
         f"--config-file={HERE / 'schemathesis.toml'}",
         "run",
         f"http://{LOOPBACK}:{port}/openapi.json",
+        f"--header=Authorization: Bearer {_KEY}",
         f"--seed={seed}",
         f"--max-examples={examples}",
         "--continue-on-failure",

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from devstack.readiness import GatewayProbe
+from devstack.waiting import wait_until
 from tests.e2e import transcript
-from tests.e2e.deployment import Deployment
+from tests.e2e.deployment import READY_LIMIT_S, Deployment, Gateway
 
 pytestmark = pytest.mark.e2e
 
@@ -20,8 +22,19 @@ def test_each_command_of_the_guide_prints_what_the_guide_says(
 ):
     document = GUIDE.read_text(encoding="utf-8")
     steps = list(transcript.steps(document))
+    for name, text in transcript.files(document).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
     with deploy() as deployment:
-        ports = {"localhost:8000": f"127.0.0.1:{deployment.gateway.port}"}
+        second = deployment.start_gateway(
+            API_KEYS_FILE=str(tmp_path / "keys.toml"),
+            ROUTES_FILE=str(tmp_path / "routes.toml"),
+            CORS_ORIGINS="https://shop.example",
+        )
+        assert wait_until(lambda: is_ready(second), READY_LIMIT_S), second.logged()
+        ports = {
+            "localhost:8000": f"127.0.0.1:{deployment.gateway.port}",
+            "localhost:8001": f"127.0.0.1:{second.port}",
+        }
 
         outputs = transcript.run(
             [_at(step.command, ports) for step in steps], tmp_path, os.environ, LIMIT_S
@@ -34,6 +47,10 @@ def test_each_command_of_the_guide_prints_what_the_guide_says(
     ]
     assert not wrong, "\n\n".join(wrong)
     assert len(steps) > 5
+
+
+def is_ready(gateway: Gateway) -> bool:
+    return GatewayProbe(gateway.port, None, workers=2, reply_timeout_s=3).is_ready()
 
 
 def _at(command: str, ports: dict[str, str]) -> str:

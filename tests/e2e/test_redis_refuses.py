@@ -13,7 +13,7 @@ from devstack.server import Server
 from devstack.valkey import EmbeddedRedis
 from devstack.waiting import wait_until
 from gateway.claims import Claim, Claims
-from replies.store import open_redis
+from replies.store import ReplyStore, open_redis
 from tests.e2e.deployment import Deployment
 from tests.e2e.reply_topic import ReplyTopic, fetched
 
@@ -258,6 +258,10 @@ def test_what_it_advises_a_user_to_be_allowed_is_enough(
             claims.take("name", claim)
             claims.free("name", claim)
             assert claims.holder("name") is None
+            # And to tell responders what was cancelled.
+            store = ReplyStore(its_own, 60)
+            store.mark_unwanted("id")
+            assert "id" in store.unwanted_since("")[0]
 
 
 def log_of_replies(deployment: Deployment) -> str:

@@ -23,6 +23,7 @@ class EchoRequester:
     """Replies with the body, after the ``delay_s`` of the query."""
 
     node = f"worker {os.getpid()}"
+    reply_timeout_status = 503
 
     def issue(self, terms: Terms) -> Ticket:
         end = Deadline.after(terms.wait_s)
