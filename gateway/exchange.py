@@ -28,7 +28,7 @@ class Exchange:
         requester: exchanges a request for its reply.
         once: has one request published for each idempotency key.
         callers: turn requests away before they are read.
-        breakers: turn away, likewise, those whose responder is dead.
+        breakers: turn away those whose responder is dead.
         reply_topic: where responders reply to.
         reply_timeout_s: how long a client waits, where route and client say nothing else.
         max_body_bytes: the largest body that is forwarded.

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
 
-from gateway import idempotence
+from gateway import idempotent_producer
 from gateway.pulse import Pulse
 from replies.contract import Request
 
@@ -244,7 +244,7 @@ class RequestPublisher:
             is_its_own = producer is self._producer
             self._give_up_if_lost(producer, error)
             first_offer = (time.monotonic() - started_s) * 1000 < RETRY_BACKOFF_MS
-            if idempotence.has_offered_nothing(producer) or (
+            if idempotent_producer.has_offered_nothing(producer) or (
                 is_its_own
                 and (
                     isinstance(error, _ALWAYS_REFUSED)
@@ -344,7 +344,7 @@ class RequestPublisher:
             # Without the connector no request would ever be published again.
             logger.exception("building the producer failed; trying again")
             return f"the producer cannot be built ({error}); the log has the cause"
-        idempotence.mend(producer, _ALWAYS_REFUSED + _REFUSED_AT_FIRST)
+        idempotent_producer.mend(producer, _ALWAYS_REFUSED + _REFUSED_AT_FIRST)
         for topic in self._topics:
             # Otherwise the first request of each topic would pay for this look-up.
             with contextlib.suppress(kafka_errors.KafkaError):
@@ -355,7 +355,7 @@ class RequestPublisher:
         return None
 
     def _give_up_if_lost(self, producer: Any, error: Exception) -> None:
-        if idempotence.is_lost(producer, error):
+        if idempotent_producer.is_lost(producer, error):
             self._give_up(producer, str(error))
 
     def _give_up(self, producer: Any, reason: str) -> None:

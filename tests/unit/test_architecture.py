@@ -46,7 +46,7 @@ ROOMS = {
     "werkzeug": {"gateway/app.py", "gateway/docs.py", "gateway/problem_pages.py"},
     "kafka": {
         "gateway/publisher.py",
-        "gateway/idempotence.py",
+        "gateway/idempotent_producer.py",
         "replies/consuming.py",
         "replies/broadcast.py",
         "replies/listener.py",

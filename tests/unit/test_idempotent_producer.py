@@ -6,7 +6,7 @@ import pytest
 from kafka import errors as kafka_errors
 from kafka.producer.transaction_manager import TransactionManager
 
-from gateway import idempotence
+from gateway import idempotent_producer
 from gateway.publisher import RequestPublisher
 from tests.fakes import FakeProducer, eventually
 
@@ -77,15 +77,17 @@ def test_a_producer_that_is_asking_for_an_id_does_not_ask_twice(manager):
 
 def test_who_was_never_given_an_id_has_offered_nothing():
     producer = SimpleNamespace(_transaction_manager=TransactionManager(api_version=(4, 0)))
-    idempotence.mend(producer, REFUSALS)
-    before = idempotence.has_offered_nothing(producer)
+    idempotent_producer.mend(producer, REFUSALS)
+    before = idempotent_producer.has_offered_nothing(producer)
     take_id(producer._transaction_manager, 7)
 
     assert before
-    assert not idempotence.has_offered_nothing(producer)
+    assert not idempotent_producer.has_offered_nothing(producer)
 
 
 def test_who_gave_an_id_up_may_have_offered_something_under_it(manager):
     manager.reset_producer_id()
 
-    assert not idempotence.has_offered_nothing(SimpleNamespace(_transaction_manager=manager))
+    assert not idempotent_producer.has_offered_nothing(
+        SimpleNamespace(_transaction_manager=manager)
+    )
