@@ -190,3 +190,36 @@ def test_where_there_are_api_keys_it_says_what_needs_one():
 def test_where_there_are_no_api_keys_it_does_not_speak_of_them(described):
     assert "securitySchemes" not in described["components"]
     assert "401" not in described["paths"]["/echo"]["post"]["responses"]
+
+
+ANYWHERE = {"unreadable-body", "too-large", "overloaded", "shutting-down", "about-blank"}
+ANY_EXCHANGE = {"reply-store-unavailable", "bad-reply", "responder-error", "request-cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "kinds"),
+    [
+        ("/echo", "post", ANY_EXCHANGE | {
+            "not-sent", "reply-timeout", "responder-silent",
+            "idempotency-key-invalid", "idempotency-key-reused",
+        }),
+        ("/replies/{correlation_id}", "get", ANY_EXCHANGE | {"unknown-reply", "reply-expired"}),
+        ("/replies/{correlation_id}", "delete", {
+            "unknown-reply", "reply-expired", "already-answered", "reply-store-unavailable",
+        }),
+        ("/livez", "get", set()),
+        ("/docs", "get", set()),
+    ],
+)  # fmt: skip
+def test_an_operation_names_the_problems_that_it_can_have(described, path, method, kinds):
+    responses = described["paths"][path][method]["responses"]
+    named = {
+        schema["$ref"].rpartition("/")[2]
+        for response in responses.values()
+        for content in [response.get("content", {}).get("application/problem+json")]
+        if content is not None
+        for schema in content["schema"]["anyOf"]
+        if "$ref" in schema
+    }
+
+    assert named == kinds | ANYWHERE
