@@ -221,7 +221,7 @@ TARGETS = {
     "no id": target(b"/replies/", 404),
     "an id with a slash": target(b"/replies/a/b", 404),
     "a forged id": target(b"/replies/0a1b2c3d.1700000000000." + b"A" * 22 + b"." + b"A" * 43, 404),
-    "an id, but DELETE": target(b"/replies/x", 405, method=b"DELETE"),
+    "an id, but DELETE": target(b"/replies/x", 404, method=b"DELETE"),
     "a problem of nowhere": target(b"/problems/%3Cscript%3E", 404),
 }
 
