@@ -66,7 +66,7 @@ requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
 app = create_app(
     routes=routes,
     requester=requester,
-    once=Once(Claims(redis), requester, settings.idempotency_ttl_s),
+    once=Once(Claims(redis, ids.deployment), requester, settings.idempotency_ttl_s),
     admission=Admission(settings.max_in_flight),
     breakers=Breakers(waits_s, max_in_flight=settings.max_in_flight),
     store=store,
@@ -77,7 +77,7 @@ app = create_app(
     reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
     cors_origins=settings.allowed_origins(),
-    rates=Rates(Tally(redis)),
+    rates=Rates(Tally(redis, ids.deployment)),
     keyring=configured.keyring,
 )
 atexit.register(lifecycle.close)

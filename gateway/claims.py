@@ -42,10 +42,12 @@ class Claims:
 
     Args:
         redis: a client that returns bytes.
+        deployment: keeps the claims of deployments apart that use the same Redis.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, deployment: str) -> None:
         self._redis = redis
+        self._deployment = deployment
 
     def take(self, name: str, claim: Claim) -> Claim | None:
         """
@@ -56,7 +58,7 @@ class Claims:
         Raises:
             StoreUnavailable: when it may not be claimed; it is free again soon.
         """
-        key = _key(name)
+        key = self._key(name)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(key, _to_bytes(claim), nx=True, px=TAKEN_MS)
         # Read back whatever SET says: of one that was repeated, the first may have been ours.
@@ -72,7 +74,7 @@ class Claims:
         Raises:
             StoreUnavailable: when nobody knows how long it lasts now.
         """
-        key = _key(name)
+        key = self._key(name)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.pexpire(key, ttl_ms)
         pipeline.get(key)
@@ -86,7 +88,7 @@ class Claims:
             StoreUnavailable: when Redis refuses or does not answer.
         """
         try:
-            return _from_bytes(self._redis.get(_key(name)))
+            return _from_bytes(self._redis.get(self._key(name)))
         except RedisError as error:
             raise unavailable(error) from error
 
@@ -97,7 +99,7 @@ class Claims:
         Raises:
             StoreUnavailable: when it may not be given up.
         """
-        key = _key(name)
+        key = self._key(name)
 
         def delete_if_ours(pipeline: Pipeline) -> None:
             is_ours = pipeline.get(key) == _to_bytes(claim)
@@ -110,15 +112,14 @@ class Claims:
         except RedisError as error:
             raise unavailable(error) from error
 
+    def _key(self, name: str) -> str:
+        return f"once:{self._deployment}:{name}"
+
     def _holder_after(self, pipeline: Pipeline) -> Claim | None:
         try:
             return _from_bytes(pipeline.execute()[-1])
         except RedisError as error:
             raise unavailable(error) from error
-
-
-def _key(name: str) -> str:
-    return f"once:{name}"
 
 
 def _to_bytes(claim: Claim) -> bytes:

@@ -67,7 +67,7 @@ class Rates:
         window = int(now_s // rate.window_s)
         left_s = max(1, math.ceil((window + 1) * rate.window_s - now_s))
         if self._over.get(client.name) != window:
-            used = self._count(f"rate:{client.name}:{window}", rate, sent)
+            used = self._count(f"{client.name}:{window}", rate, sent)
             if used <= rate.requests:
                 return Allowance(rate, rate.requests - used, left_s)
             self._over[client.name] = window

@@ -11,10 +11,15 @@ class Tally:
     Counts under a name, gone by themselves.
 
     Safe to use from several threads, and after a fork.
+
+    Args:
+        redis: where they are.
+        deployment: keeps the counts of deployments apart that use the same Redis.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, deployment: str) -> None:
         self._redis = redis
+        self._deployment = deployment
 
     def count(self, name: str, hold_s: int) -> int:
         """
@@ -24,8 +29,9 @@ class Tally:
             StoreUnavailable: when Redis refuses or does not answer; it may have counted.
         """
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.incr(name)
-        pipeline.expire(name, hold_s)
+        key = f"rate:{self._deployment}:{name}"
+        pipeline.incr(key)
+        pipeline.expire(key, hold_s)
         try:
             counted, _ = pipeline.execute()
         except RedisError as error:

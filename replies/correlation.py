@@ -75,6 +75,8 @@ class CorrelationIds:
         # The derived key serves for good: Signer would derive it anew for each id.
         self._signer = Signer(key, salt, key_derivation="none", digest_method=sha256)
         self._owner_key = hmac.digest(key, b"rendezvous.owner", "sha256")
+        #: Tells this deployment from others that use the same Redis, without telling its key.
+        self.deployment = hmac.digest(key, b"rendezvous.deployment", "sha256")[:8].hex()
 
     def issue(self, node: str, deadline_ms: int, *, owner: str = "", keep_s: int = 0) -> str:
         """

@@ -254,7 +254,7 @@ def test_what_it_advises_a_user_to_be_allowed_is_enough(
         # And to give a key back, which it does for what Kafka refuses.
         url = deployment.environment["REDIS_URL"]
         with closing(open_redis(url, tls_verify=True, max_connections=1)) as its_own:
-            claims, claim = Claims(its_own), Claim("fingerprint", "id")
+            claims, claim = Claims(its_own, "d"), Claim("fingerprint", "id")
             claims.take("name", claim)
             claims.free("name", claim)
             assert claims.holder("name") is None

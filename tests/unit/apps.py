@@ -42,7 +42,7 @@ def new_app(
     parts: dict[str, Any] = {
         "routes": routes,
         "requester": requester,
-        "once": Once(Claims(redis), requester, ttl_s=60),
+        "once": Once(Claims(redis, ids.deployment), requester, ttl_s=60),
         "admission": Admission(max_in_flight),
         "breakers": Breakers({route.topic: reply_timeout_s for route in routes}),
         "store": store,
@@ -52,6 +52,6 @@ def new_app(
         "reply_topic": "replies",
         "reply_timeout_s": reply_timeout_s,
         "max_body_bytes": max_body_bytes,
-        "rates": Rates(Tally(redis)),
+        "rates": Rates(Tally(redis, ids.deployment)),
     }
     return create_app(**parts | others)

@@ -20,6 +20,7 @@ from gateway.rates import Rates
 from gateway.route_table import Route
 from gateway.tally import Tally
 from replies.contract import Reply
+from replies.correlation import CorrelationIds
 from tests.fakes import FakeClock, altered, eventually
 from tests.unit.apps import new_app
 
@@ -61,7 +62,7 @@ def new_gateway(ids, mailbox, publisher, store, redis):
             store,
             redis,
             max_in_flight=max_in_flight,
-            rates=Rates(Tally(redis), clock),
+            rates=Rates(Tally(redis, ids.deployment), clock),
             keyring=keyring,
         )
         return Gateway(app, publisher, clock)
@@ -144,7 +145,9 @@ def test_whatever_is_no_known_key_is_refused_and_not_repeated(gateway, value):
 @given(st.binary(max_size=80).map(lambda b: b.decode("latin-1")))
 def test_no_bytes_in_place_of_a_key_are_an_error_of_ours(value):
     nothing: Any = None
-    app = new_app(ROUTES, nothing, nothing, nothing, nothing, nothing, keyring=KEYRING)
+    app = new_app(
+        ROUTES, CorrelationIds("a" * 16), nothing, nothing, nothing, nothing, keyring=KEYRING
+    )
     for given_value in (value, f"Bearer {value}"):
         response = app.test_client().post(
             "/echo", environ_overrides={"HTTP_AUTHORIZATION": given_value}
@@ -222,7 +225,7 @@ def test_the_key_is_nowhere_in_redis_and_in_logs(gateway, redis, caplog):
         gateway.request(key=key, data=b"x")
 
     kept = repr([(name, redis.get(name)) for name in redis.keys()])  # noqa: SIM118
-    assert "rate:rated:" in kept
+    assert ":rated:" in kept
     for key in (SHOP, RATED, altered(SHOP)):
         for secret in (key, hash_of(key).removeprefix("sha256:")):
             assert secret not in kept

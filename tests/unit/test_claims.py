@@ -10,7 +10,7 @@ OURS, THEIRS = Claim("f1", "id-1"), Claim("f2", "id-2")
 
 @pytest.fixture
 def claims(redis):
-    return Claims(redis)
+    return Claims(redis, "d")
 
 
 def test_who_takes_a_name_first_holds_it(claims):
@@ -29,19 +29,19 @@ def test_a_claim_that_is_repeated_because_its_answer_was_lost_is_still_ours(clai
 def test_a_claim_that_is_not_confirmed_is_soon_gone(claims, redis):
     claims.take("n", OURS)
 
-    assert 0 < redis.pttl("once:n") <= TAKEN_MS
+    assert 0 < redis.pttl("once:d:n") <= TAKEN_MS
 
 
 def test_a_claim_that_is_confirmed_lasts(claims, redis):
     claims.take("n", OURS)
 
     assert claims.confirm("n", OURS, 60_000) == OURS
-    assert 50_000 < redis.pttl("once:n") <= 60_000
+    assert 50_000 < redis.pttl("once:d:n") <= 60_000
 
 
 def test_a_claim_that_is_lost_before_it_is_confirmed_is_seen_to_be(claims, redis):
     claims.take("n", OURS)
-    redis.delete("once:n")
+    redis.delete("once:d:n")
     assert claims.confirm("n", OURS, 60_000) is None
 
     claims.take("n", THEIRS)
@@ -72,7 +72,7 @@ def test_a_claim_that_passes_to_another_while_it_is_freed_stays(claims, redis, m
         def late(pipeline):
             if claims.holder("n") == OURS:
                 func(pipeline)
-                redis.delete("once:n")
+                redis.delete("once:d:n")
                 claims.take("n", THEIRS)
             else:
                 func(pipeline)
@@ -89,7 +89,7 @@ def test_a_claim_that_passes_to_another_while_it_is_freed_stays(claims, redis, m
     "value", [b"", b"{", b"[1]", b'["a", "b", "c"]', b"7", b"\xff", b"[" * 9999]
 )
 def test_what_is_no_claim_is_told(claims, redis, value):
-    redis.set("once:n", value)
+    redis.set("once:d:n", value)
 
     with pytest.raises(StoreUnavailable, match="no claim"):
         claims.take("n", OURS)
@@ -110,3 +110,11 @@ def test_without_redis_nothing_is_known(claims, redis_server, ask):
 
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         ask(claims)
+
+
+def test_deployments_that_share_a_redis_do_not_share_claims(redis):
+    ours, theirs = Claims(redis, "d"), Claims(redis, "e")
+    ours.take("n", Claim("f", "ours"))
+
+    assert theirs.take("n", Claim("f", "theirs")) == Claim("f", "theirs")
+    assert ours.holder("n") == Claim("f", "ours")

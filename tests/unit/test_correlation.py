@@ -206,3 +206,9 @@ def test_anothers_id_cannot_be_told_from_an_invented_one(ids, monkeypatch):
 
     assert told[0] == told[1]
     assert done == ["begins", "_is_signed", "_is_tagged"] * 2
+
+
+def test_a_deployment_is_told_by_its_key():
+    ours, same, theirs = (CorrelationIds(key).deployment for key in ("a" * 16, "a" * 16, "b" * 16))
+
+    assert ours == same != theirs

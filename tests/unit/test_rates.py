@@ -30,7 +30,7 @@ def clock():
 
 @pytest.fixture
 def tally(redis):
-    return CountedTally(redis)
+    return CountedTally(redis, "d")
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_the_next_window_begins_anew(rates, clock):
 
 
 def test_all_replicas_count_together(redis, clock):
-    replicas = [Rates(Tally(redis), clock) for _ in range(2)]
+    replicas = [Rates(Tally(redis, "d"), clock) for _ in range(2)]
 
     assert [remaining(replicas[n % 2]) for n in range(3)] == [2, 1, 0]
     for replica in replicas:
@@ -101,8 +101,8 @@ def test_a_client_without_a_rate_costs_no_round_trip(rates, tally):
 
 
 def test_a_count_is_one_round_trip_and_goes_by_itself(redis, tally):
-    assert tally.count("rate:shop:7", hold_s=120) == 1
-    assert 118 <= redis.ttl("rate:shop:7") <= 120
+    assert tally.count("shop:7", hold_s=120) == 1
+    assert 118 <= redis.ttl("rate:d:shop:7") <= 120
 
 
 def test_what_is_left_is_said_as_the_draft_has_it(rates, clock):
@@ -135,6 +135,10 @@ def test_without_redis_nobody_with_a_rate_is_let_in(redis_server, sent):
     redis_server.connected = False
 
     with pytest.raises(ReplyStoreUnavailable) as caught:
-        Rates(Tally(client)).charge(SHOP, sent)
+        Rates(Tally(client, "d")).charge(SHOP, sent)
 
     assert caught.value.sent is sent
+
+
+def test_deployments_that_share_a_redis_count_for_themselves(redis):
+    assert [Tally(redis, name).count("shop:7", hold_s=60) for name in ("d", "e", "d")] == [1, 1, 2]
