@@ -5,7 +5,7 @@ gunicorn's master reads it, and its workers inherit it. So all workers have the 
 replaced gets what the others have, and a file that is edited counts from the next SIGHUP on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,14 +52,24 @@ def read() -> Configuration:
     global _current
     try:
         settings = Settings.from_env()
-        limits = RouteLimits(MAX_REPLY_TIMEOUT_S, settings.max_body_bytes)
-        routes = load_routes(settings.routes_file, settings.kafka_prefix, limits)
-        paths = dict.fromkeys(route.path for route in routes)
-        keyring = load_keyring(settings.api_keys_file, settings.api_keys, paths)
+        routes = routes_of(settings)
+        keyring = keyring_of(settings, routes)
     except (SettingsError, RoutesError, ClientsError) as error:
         raise ConfigurationError(str(error)) from None
     _current = Configuration(settings, routes, keyring)
     return _current
+
+
+def routes_of(settings: Settings) -> tuple[Route, ...]:
+    """Return the routes of ROUTES_FILE; raises RoutesError as load_routes() does."""
+    limits = RouteLimits(MAX_REPLY_TIMEOUT_S, settings.max_body_bytes)
+    return load_routes(settings.routes_file, settings.kafka_prefix, limits)
+
+
+def keyring_of(settings: Settings, routes: Sequence[Route]) -> Keyring | None:
+    """Return the API keys, None for none; raises ClientsError as load_keyring() does."""
+    paths = dict.fromkeys(route.path for route in routes)
+    return load_keyring(settings.api_keys_file, settings.api_keys, paths)
 
 
 def reload_well(server: Any) -> None:

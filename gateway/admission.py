@@ -59,3 +59,5 @@ class Admission:
     def _give_back(self, client: Client) -> None:
         with self._lock:
             self._taken[client.name] -= 1
+            if not self._taken[client.name]:
+                del self._taken[client.name]  # what is summed up is no longer than the places

@@ -3,20 +3,20 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from configuration import keyring_of, routes_of
 from gateway import findings
-from gateway.client_table import ClientsError, load_keyring
+from gateway.client_table import ClientsError
 from gateway.findings import Finding
 from gateway.mailbox import Mailbox
 from gateway.publisher import RequestPublisher
-from gateway.route_faults import RouteLimits
-from gateway.route_table import Route, RoutesError, load_routes, waits_by_topic
+from gateway.route_table import Route, RoutesError, waits_by_topic
 from gateway.way_back import WayBack
 from preflight import kafka_trouble
 from replies.reply_path import ReplyPath
 from replies.store import ReplyStore
-from settings import MAX_REPLY_TIMEOUT_S, Settings, SettingsError
+from settings import Settings, SettingsError
 from startup import end_at_once
 
 #: For Kafka and Redis together; what hangs is told then.
@@ -54,15 +54,17 @@ def _found() -> list[Finding]:
             Finding(False, "nothing else was looked at: correct the settings, then check again"),
         ]
     routes, found = _routes(settings)
-    for look_at in ON_PAPER:
-        found += look_at(settings, routes)
-    return [Finding(True, "the settings are complete"), *found, *_connections(settings, routes)]
+    return [
+        Finding(True, "the settings are complete"),
+        *found,
+        *_keys(settings, routes),
+        *_connections(settings, routes),
+    ]
 
 
 def _routes(settings: Settings) -> tuple[tuple[Route, ...], list[Finding]]:
-    limits = RouteLimits(MAX_REPLY_TIMEOUT_S, settings.max_body_bytes)
     try:
-        routes = load_routes(settings.routes_file, settings.kafka_prefix, limits)
+        routes = routes_of(settings)
     except RoutesError as error:
         return (), findings.faults(str(error).splitlines())
     return routes, [findings.of_route(route, settings.reply_timeout_s) for route in routes]
@@ -71,17 +73,12 @@ def _routes(settings: Settings) -> tuple[tuple[Route, ...], list[Finding]]:
 def _keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
     if not routes:
         return []  # without them every route that a client may use would be a fault
-    paths = {route.path for route in routes}
     try:
-        keyring = load_keyring(settings.api_keys_file, settings.api_keys, paths)
+        keyring = keyring_of(settings, routes)
     except ClientsError as error:
         return findings.faults(str(error).splitlines())
     asked = "no client needs a key" if keyring is None else "clients need one of the API keys"
     return [Finding(True, asked)]
-
-
-#: What else is read rather than asked; the settings are in order by then.
-ON_PAPER: list[Callable[[Settings, Sequence[Route]], list[Finding]]] = [_keys]
 
 
 def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:

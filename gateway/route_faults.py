@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from replies.contract import LISTED_REPLY_HEADERS, REPLY_HTTP_HEADERS, RESERVED_HEADERS
+from replies.contract import LISTED_REPLY_HEADERS, RESERVED_HEADERS, needs_no_listing
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 IDEMPOTENCY = ("optional", "required")
@@ -132,7 +132,7 @@ def _response_header_faults(headers: object) -> list[str]:
     faults = _list_faults("response_headers", headers)
     for name in [] if faults else _texts(headers):
         lower = name.lower()
-        if lower in REPLY_HTTP_HEADERS or lower.startswith("x-"):
+        if needs_no_listing(lower):
             faults.append(f"response_headers: {name!r} is let through anyway; remove it")
         elif lower not in LISTED_REPLY_HEADERS:
             expected = ", ".join(sorted(LISTED_REPLY_HEADERS))

@@ -347,7 +347,12 @@ def _http_headers(correlation_id: str, headers: Headers) -> tuple[tuple[str, str
 
 
 def _is_let_through(lower: str) -> bool:
-    return lower in REPLY_HTTP_HEADERS or lower in LISTED_REPLY_HEADERS or lower.startswith("x-")
+    return needs_no_listing(lower) or lower in LISTED_REPLY_HEADERS
+
+
+def needs_no_listing(lower: str) -> bool:
+    """Say whether a reply may set the HTTP header *lower*, in lower case, on every route."""
+    return lower in REPLY_HTTP_HEADERS or lower.startswith("x-")
 
 
 def _header_fault(name: str, value: bytes) -> str | None:

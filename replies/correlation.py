@@ -96,10 +96,6 @@ class CorrelationIds:
         nonce = secrets.token_urlsafe(16)
         return self._sign(f"{node}.{deadline}.{nonce}{self._owner_tag(nonce, owner)}")
 
-    def belongs_to(self, correlation_id: CorrelationId, owner: str) -> bool:
-        """Say whether *correlation_id* was issued for *owner*."""
-        return self._is_tagged(correlation_id.text, owner)
-
     def read(self, text: str) -> CorrelationId:
         """
         Return the meaning of *text*.

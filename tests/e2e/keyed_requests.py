@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from devstack.broker import FETCH_MAX_WAIT_MS
 from tests.e2e.deployment import Answer, Deployment, Gateway
 from tests.e2e.scripted_responder import ScriptedResponder, correlation_id
 
@@ -33,13 +32,7 @@ class Effects:
 
     def responder(self, deployment: Deployment) -> ScriptedResponder:
         """Return the responder to the echo topic of *deployment* that has them."""
-        return ScriptedResponder(
-            deployment.settings.kafka_connection(),
-            deployment.prefix + "echo",
-            deployment.prefix + "replies",
-            self._have,
-            FETCH_MAX_WAIT_MS,
-        )
+        return ScriptedResponder.of(deployment, "echo", self._have)
 
     def _have(self, responder: ScriptedResponder, record: Any) -> None:
         key = record.value.decode()

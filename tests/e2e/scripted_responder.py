@@ -7,6 +7,7 @@ from typing import Any, Self
 from kafka import KafkaConsumer, KafkaProducer
 
 from devstack.waiting import wait_until
+from tests.e2e.deployment import Deployment
 
 Headers = list[tuple[str, bytes]]
 
@@ -32,12 +33,24 @@ class ScriptedResponder:
         reply_topic: where reply() publishes to.
     """
 
+    @classmethod
+    def of(cls, deployment: Deployment, topic: str, script: "Script") -> Self:
+        """Return one for *topic* of *deployment*, without its prefix."""
+        settings = deployment.settings
+        return cls(
+            settings.kafka_connection(),
+            settings.prefixed(topic),
+            settings.prefixed(settings.reply_topic),
+            script,
+            settings.kafka_fetch_max_wait_ms,
+        )
+
     def __init__(
         self,
         connection: dict[str, Any],
         topic: str,
         reply_topic: str,
-        script: Callable[["ScriptedResponder", Any], None],
+        script: "Script",
         fetch_max_wait_ms: int,
     ) -> None:
         self.records: list[Any] = []
@@ -79,3 +92,7 @@ class ScriptedResponder:
                 for record in records:
                     self.records.append(record)
                     self._script(self, record)
+
+
+#: What it does with itself and each record.
+Script = Callable[[ScriptedResponder, Any], None]

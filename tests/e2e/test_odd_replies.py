@@ -1,6 +1,6 @@
 """Late, duplicate and broken replies: each its ending, and the next request as if nothing was."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,11 @@ from kafka import KafkaProducer
 
 from devstack.server import Server
 from tests.e2e.deployment import Deployment
-from tests.e2e.scripted_responder import NameNotUtf8, ScriptedResponder, correlation_id
+from tests.e2e.scripted_responder import NameNotUtf8, Script, ScriptedResponder, correlation_id
 
 pytestmark = pytest.mark.e2e
 
 TIMEOUT_S = 3.0
-Script = Callable[[ScriptedResponder, Any], None]
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +36,12 @@ def deployment(
 @pytest.fixture(scope="module")
 def responder(deployment: Deployment) -> Iterator[ScriptedResponder]:
     """A Service B that replies as SCRIPTS says for the last part of the request's path."""
-    settings = deployment.settings
 
     def play(responder: ScriptedResponder, record: Any) -> None:
         case = dict(record.headers)["path"].decode().rpartition("/")[2]
         SCRIPTS[case](responder, record)
 
-    with ScriptedResponder(
-        settings.kafka_connection(),
-        deployment.prefix + "scripted",
-        deployment.prefix + "replies",
-        play,
-        settings.kafka_fetch_max_wait_ms,
-    ) as responder:
+    with ScriptedResponder.of(deployment, "scripted", play) as responder:
         yield responder
 
 

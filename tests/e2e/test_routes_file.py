@@ -90,7 +90,6 @@ def deployment(
 @pytest.fixture(scope="module")
 def responder(deployment: Deployment) -> Iterator[ScriptedResponder]:
     """A Service B that sets cookies, and headers that are between two hops."""
-    settings = deployment.settings
 
     def play(responder: ScriptedResponder, record: Any) -> None:
         responder.reply(
@@ -106,13 +105,7 @@ def responder(deployment: Deployment) -> Iterator[ScriptedResponder]:
             ],
         )
 
-    with ScriptedResponder(
-        settings.kafka_connection(),
-        deployment.prefix + "scripted",
-        deployment.prefix + "replies",
-        play,
-        settings.kafka_fetch_max_wait_ms,
-    ) as responder:
+    with ScriptedResponder.of(deployment, "scripted", play) as responder:
         yield responder
 
 
