@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import configuration
-from gateway.callers import CLIENT_IN_ENVIRON
+from gateway.access_log import ACCESS_LOG_FORMAT
 from gateway.draining import end_well
 from gateway.forking import hold_signals_over_forks
 from gateway.worker import Limits
@@ -52,10 +52,7 @@ preload_app = False
 # Two gunicorns on one machine would share its default path.
 control_socket_disable = True
 accesslog = "-"
-access_log_format = (
-    '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
-    f" client=%({{{CLIENT_IN_ENVIRON}}}e)s"
-)
+access_log_format = ACCESS_LOG_FORMAT
 logger_class = f"gateway.access_log.{_settings.log_format.capitalize()}AccessLogger"
 
 

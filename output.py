@@ -22,6 +22,9 @@ from typing import Any
 CAPACITY_BYTES = 1_000_000
 #: What a pipe takes at once, so that lines of several processes do not mix (PIPE_BUF of Linux).
 BATCH_BYTES = 4_096
+#: How long lines are gathered after some were written: a thread that wakes for each line takes the
+#: interpreter from those who work.
+GATHER_S = 0.02
 #: How long nothing is written after a failure.
 RETRY_S = 0.2
 #: For so long a process that ends waits for its last lines to be written.
@@ -107,6 +110,7 @@ class Output(io.TextIOBase):
                 if self._dropping and not self._waiting_bytes:
                     self._dropping = False
                     self._put(_notice(self._lost_lines).encode())
+            time.sleep(GATHER_S)
 
     def _batches(self) -> Iterator[bytes]:
         parts: list[bytes] = []

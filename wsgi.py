@@ -51,6 +51,7 @@ publisher = RequestPublisher(
     settings.max_body_bytes,
     request_topics,
     trouble=lambda: kafka_trouble(settings),
+    waiting=mailbox.waiting,
 )
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()

@@ -1,6 +1,7 @@
 """gunicorn's access log, as text or as JSON, without the API keys that some put into their URL."""
 
 import json
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +10,31 @@ from gunicorn.glogging import Logger
 from gateway.callers import CLIENT_IN_ENVIRON
 from gateway.keyring import KEY_PATTERN, KEY_PREFIX
 
+#: gunicorn.conf.py's, in gunicorn's own notation.
+ACCESS_LOG_FORMAT = (
+    '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
+    f" client=%({{{CLIENT_IN_ENVIRON}}}e)s"
+)
+
 
 class TextAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn's logger, except that no API key is in the request line."""
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
+        """Log one request."""
+        if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
+            super().access(resp, req, environ, request_time)
+        elif self.access_log_enabled:
+            # The same by hand: gunicorn gathers all headers and variables for those few.
+            self._write(_line(resp, environ, request_time))
+
+    def _write(self, line: str) -> None:
+        handlers = self.access_log.handlers
+        if len(handlers) == 1 and type(handlers[0]) is logging.StreamHandler:
+            # gunicorn's own, for "-": it puts nothing before the line, and needs no record of it.
+            handlers[0].stream.write(line + "\n")
+        else:
+            self.access_log.info(line)
 
     def atoms(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> dict[str, Any]:
         """Return what the format of the access log is filled with."""
@@ -45,6 +68,26 @@ class JsonAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
             "request_id": environ.get("HTTP_X_REQUEST_ID"),
         }
         self.access_log.info(json.dumps(event))
+
+
+def _line(resp: Any, environ: Any, request_time: timedelta) -> str:
+    target = f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {environ['SERVER_PROTOCOL']}"
+    request_id = _quoted(environ.get("HTTP_X_REQUEST_ID", "-"))
+    correlation_id = next((v for k, v in resp.headers if k.lower() == "x-correlation-id"), "-")
+    client = _quoted(environ.get(CLIENT_IN_ENVIRON, "-"))
+    return (
+        f'{environ.get("REMOTE_ADDR", "-")} "{_quoted(without_keys(target))}" '
+        f"{resp.status.split(None, 1)[0]} {resp.sent} {_milliseconds(request_time)}ms "
+        f"id={_quoted(correlation_id)} request_id={request_id} client={client}"
+    )
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', '\\"')
+
+
+def _milliseconds(time: timedelta) -> int:
+    return time.seconds * 1000 + time.microseconds // 1000
 
 
 def without_keys(text: str) -> str:

@@ -1,7 +1,8 @@
 """The Flask application, put together from its collaborators."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -78,7 +79,7 @@ def create_app(
         cors_origins: whose web pages may call; none, or ``*`` for any.
     """
     # No static folder: the gateway answers the routes of routes.toml and its own, nothing else.
-    app = Flask("gateway", static_folder=None)
+    app = _Gateway("gateway", static_folder=None)
     # One byte above the limit: of a chunked body that is too large, Werkzeug would otherwise hand
     # out the first bytes as if they were all of it. Exchange compares.
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
@@ -112,6 +113,14 @@ def create_app(
     app.register_error_handler(Exception, _our_fault)
     app.extensions["rendezvous"] = lifecycle
     return app
+
+
+class _Gateway(Flask):
+    """Flask without what it would look for in each request and never find."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *func* as it is: no view is a coroutine."""
+        return func
 
 
 def _http_problem(error: HTTPException) -> Response:

@@ -45,21 +45,24 @@ class Callers:
 
     def register(self, app: Flask) -> None:
         """Ask for keys in *app*, before any view runs."""
-        app.before_request(self._identify)
-        app.after_request(_tell_allowance)
+        if self._keyring is not None:
+            app.before_request(self._identify)
+            app.after_request(_tell_allowance)
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
+    def admit(self) -> Iterator[Client]:
         """
-        Hold one place for whoever calls while the block runs.
+        Hold one place for whoever calls, who is yielded, while the block runs.
 
         Raises:
             Problem: when the client, or this process, has no place left, or the rate is used up.
         """
-        with self._admission.admit(current_client()):
-            # Not before: whoever waits for Redis here must not take the threads of the probes.
-            self._charge(Sent.NO)
-            yield
+        client = current_client()
+        with self._admission.admit(client):
+            if client.rate is not None:
+                # Not before: whoever waits for Redis here must not take the threads of the probes.
+                self._charge(Sent.NO)
+            yield client
 
     def _identify(self) -> None:
         if self._keyring is None or not _needs_key():

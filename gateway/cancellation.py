@@ -21,4 +21,4 @@ def cancellation(correlation_id: str) -> Reply:
 
 def is_cancellation(reply: Reply) -> bool:
     """Say whether *reply* is that of a cancelled request, and no responder's."""
-    return reply == cancellation(reply.correlation_id)
+    return reply.status == RequestCancelled.status and reply == cancellation(reply.correlation_id)

@@ -7,8 +7,9 @@ from flask import Response, request
 
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
-from gateway.callers import Callers, current_client
+from gateway.callers import Callers
 from gateway.cancellation import is_cancellation
+from gateway.clients import Client
 from gateway.errors import InvalidBody, ReplyTimeout
 from gateway.idempotency import KEY_HEADER, REPLAYED_HEADER, claim_name, key_of
 from gateway.once import Answer, Once
@@ -56,13 +57,11 @@ class Exchange:
         """Return the view of *route*."""
 
         def exchange(**parameters: object) -> Response:
-            with self._callers.admit():
+            with self._callers.admit() as client:
                 body = self._body(route)
-                preferences = Preferences.parse(request.headers.getlist("Prefer"))
-                key = key_of(
-                    request.headers.getlist(KEY_HEADER), required=route.idempotency == "required"
-                )
-                terms = self._terms(route, preferences, key)
+                preferences = Preferences.parse(_lines("Prefer"))
+                key = key_of(_lines(KEY_HEADER), required=route.idempotency == "required")
+                terms = self._terms(route, preferences, key, client)
                 ticket = self._requester.issue(terms)
                 new_request = self._request(route, ticket, body, parameters)
                 try:
@@ -86,14 +85,16 @@ class Exchange:
             )
         return body
 
-    def _terms(self, route: Route, preferences: Preferences, key: str | None) -> Terms:
+    def _terms(
+        self, route: Route, preferences: Preferences, key: str | None, client: Client
+    ) -> Terms:
         usual_s = route.wait_s(self._reply_timeout_s)
         longest_s = route.longest_wait_s(self._reply_timeout_s)
         wait_s = preferences.wait_within_s(usual_s, longest_s)
         # Who does not wait leaves the responder as much time as it can have.
         deadline_s = longest_s if preferences.respond_async else wait_s
         keep_s = 0 if key is None else self._once.ttl_s
-        return Terms(wait_s, deadline_s, preferences.respond_async, current_client().name, keep_s)
+        return Terms(wait_s, deadline_s, preferences.respond_async, client.name, keep_s)
 
     def _answer(
         self, route: Route, key: str | None, ticket: Ticket, new_request: Request
@@ -146,12 +147,14 @@ def _applied(preferences: Preferences, terms: Terms, *, is_pending: bool) -> dic
     return {"Preference-Applied": applied, "Vary": "Prefer"} if applied else {}
 
 
+def _lines(name: str) -> list[str]:
+    # WSGI joins the lines of one header; getlist() goes through all of them to find that out.
+    value = request.headers.get(name)
+    return [] if value is None else [value]
+
+
 def _allowed_headers(route: Route) -> list[tuple[str, str]]:
-    return [
-        (name.lower(), as_text(value))
-        for name in route.headers
-        for value in request.headers.getlist(name)
-    ]
+    return [(name.lower(), as_text(value)) for name in route.headers for value in _lines(name)]
 
 
 def _trace_headers() -> list[tuple[str, str]]:

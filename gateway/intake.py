@@ -79,9 +79,9 @@ class Intake:
         if b"\ncontent-length" not in head and b"\ntransfer-encoding" not in head:
             self._body = _Sized(0)
             return self._body.feed(rest)
-        lengths = _values(head, b"content-length")
-        codings = _values(head, b"transfer-encoding")
-        self.expects_continue = _values(head, b"expect") == [b"100-continue"]
+        values = _values(head)
+        lengths, codings = values[b"content-length"], values[b"transfer-encoding"]
+        self.expects_continue = values[b"expect"] == [b"100-continue"]
         self._body = _Unreadable()
         if codings == [b"chunked"] and not lengths:
             self._body = _Chunked(self._max_body_bytes)
@@ -99,13 +99,17 @@ def _unfinished_head(head: bytes) -> Verdict:
     return Verdict.PART if head.count(b"\n") == head.count(b"\r\n") else Verdict.ODD
 
 
-def _values(head: bytes, name: bytes) -> list[bytes]:
-    """Return the values of header *name* in *head*, both in lower case."""
-    found = []
+def _values(head: bytes) -> dict[bytes, list[bytes]]:
+    """Return the values of the headers that tell where a request ends; *head* is in lower case."""
+    found: dict[bytes, list[bytes]] = {
+        b"content-length": [],
+        b"transfer-encoding": [],
+        b"expect": [],
+    }
     for line in head.split(b"\r\n")[1:]:
         key, _, value = line.partition(b":")
-        if key == name:
-            found.append(value.strip(b" \t"))
+        if key in found:
+            found[key].append(value.strip(b" \t"))
     return found
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gateway.reply_times import ReplyTimes
 from replies.contract import Reply
 from replies.correlation import new_node
 from replies.errors import StoreUnavailable
@@ -18,14 +19,14 @@ from replies.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
-#: The pause between two looks: short while the youngest request is young, since most replies come
-#: soon or late; then a fixed share of its age, so that a slow reply costs few looks.
+#: The pause between two looks: until a reply is due, then short, then a fixed share of the
+#: request's age, so that a slow reply costs few looks.
 MIN_PAUSE_S = 0.0005
 MAX_PAUSE_S = 0.050
 PAUSE_PER_AGE = 0.1
 #: And, when many wait, no shorter than so many times the last look took: then the processor is
 #: scarce, and each look keeps it from those it is for. For the few, what counts is how soon.
-PAUSE_PER_LOOK = 4.0
+PAUSE_PER_LOOK = 8.0
 MANY_WAITERS = 16
 #: Above this a pause can be cut short by a request that is registered meanwhile.
 SHORT_PAUSE_S = 0.005
@@ -44,10 +45,11 @@ POLLER_LIMIT_S = 10.0
 class Waiter:
     """One request that waits for one ending: its reply, or the failure of its publication."""
 
-    __slots__ = ("_settled", "correlation_id", "ending", "holders", "since_s")
+    __slots__ = ("_settled", "correlation_id", "ending", "holders", "kind", "since_s")
 
-    def __init__(self, correlation_id: str) -> None:
+    def __init__(self, correlation_id: str, kind: str = "") -> None:
         self.correlation_id = correlation_id
+        self.kind = kind
         #: How many clients wait for it in this process.
         self.holders = 0
         self.since_s = time.monotonic()
@@ -95,6 +97,7 @@ class Mailbox:
         self._closing = False
         self._failures = 0  # of looks, in a row
         self._look_s = 0.0  # how long the last look took
+        self._times = ReplyTimes()
         self._thread: threading.Thread | None = None
         #: The name of this process in the ids it issues.
         self.node = new_node()
@@ -119,16 +122,19 @@ class Mailbox:
             self._thread.join(timeout=2)
 
     @contextmanager
-    def expecting(self, correlation_id: str) -> Iterator[Waiter]:
+    def expecting(self, correlation_id: str, kind: str = "") -> Iterator[Waiter]:
         """
         Wait for the ending of *correlation_id*, alone or with others in this process.
 
         To be entered before the request is published.
+
+        Args:
+            kind: what such requests have in common, as to how long they take; empty when unknown.
         """
         with self._coming_and_going:
             waiter = self._waiters.get(correlation_id)
             if waiter is None:
-                waiter = self._waiters[correlation_id] = Waiter(correlation_id)
+                waiter = self._waiters[correlation_id] = Waiter(correlation_id, kind)
             waiter.holders += 1
         if self._dozing:
             self._wake.set()
@@ -143,6 +149,10 @@ class Mailbox:
             if not waiter.holders and self._waiters.get(waiter.correlation_id) is waiter:
                 # The poller may have taken it out since.
                 self._waiters.pop(waiter.correlation_id, None)
+
+    def waiting(self) -> int:
+        """Return for how many replies this process waits."""
+        return len(self._waiters)
 
     def settle(self, correlation_id: str, ending: Reply | Exception) -> None:
         """Give the waiter of *correlation_id* its ending; the first one counts."""
@@ -200,6 +210,7 @@ class Mailbox:
         try:
             # When nobody waits: nobody's id, only to see whether it answers.
             for correlation_id, reply in self._store.fetch_many(waiting or [self.node]).items():
+                self._learn(self._waiters.get(correlation_id))
                 self.settle(correlation_id, reply)
         except StoreUnavailable as error:
             self._note(error)
@@ -209,6 +220,10 @@ class Mailbox:
             self.trouble = None
             self._failures = 0
         self._look_s = time.monotonic() - started_s
+
+    def _learn(self, waiter: Waiter | None) -> None:
+        if waiter is not None and waiter.kind:
+            self._times.note(waiter.kind, time.monotonic() - waiter.since_s)
 
     def _pause(self) -> None:
         self._wake.clear()
@@ -229,7 +244,12 @@ class Mailbox:
         waiters = list(self._waiters.values())
         if not waiters:
             return None
-        age_s = time.monotonic() - waiters[-1].since_s
         crowd = min(len(waiters) / MANY_WAITERS, 1.0)
         shortest_s = max(MIN_PAUSE_S, self._look_s * PAUSE_PER_LOOK * crowd)
-        return min(max(age_s * PAUSE_PER_AGE, shortest_s), MAX_PAUSE_S)
+        now_s = time.monotonic()
+        wanted_s = min(self._wanted_pause_s(waiter, now_s) for waiter in waiters[-MANY_WAITERS:])
+        return min(max(wanted_s, shortest_s), MAX_PAUSE_S)
+
+    def _wanted_pause_s(self, waiter: Waiter, now_s: float) -> float:
+        age_s = now_s - waiter.since_s
+        return max(self._times.earliest_s(waiter.kind) - age_s, age_s * PAUSE_PER_AGE)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
 
-from gateway import idempotent_producer
+from gateway import gathering, idempotent_producer
 from gateway.pulse import Pulse
 from replies.contract import Request
 
@@ -37,6 +37,8 @@ BOOTSTRAP_TIMEOUT_MS = 5_000
 RETRY_BACKOFF_MS = 100
 #: How long records without a key of their own go to the same partition.
 PARTITION_TURN_S = 0.02
+#: Records of that many bytes are a request to the broker, however few they are.
+BATCH_BYTES = 65_536
 #: What a client is told; the addresses and causes are for /readyz and the log.
 NOT_CONNECTED = "the Kafka brokers have not been reached; /readyz and the log say why"
 #: A request record may exceed its body by this much: key, headers, framing.
@@ -135,6 +137,7 @@ class RequestPublisher:
         max_body_bytes: the largest body that will be published.
         topics: what will be published to; looked up before the first request needs them.
         trouble: says why no broker can be reached, before a client is built in vain.
+        waiting: says how many requests wait in this process: with many, records are gathered.
         new_producer, new_admin: how the clients are built.
     """
 
@@ -145,6 +148,7 @@ class RequestPublisher:
         max_body_bytes: int,
         topics: Sequence[str] = (),
         trouble: Callable[[], str | None] = lambda: None,
+        waiting: Callable[[], int] = lambda: 0,
         new_producer: Callable[..., Any] = KafkaProducer,
         new_admin: Callable[..., Any] = KafkaAdminClient,
     ) -> None:
@@ -160,6 +164,7 @@ class RequestPublisher:
             "retry_backoff_ms": RETRY_BACKOFF_MS,
             "reconnect_backoff_max_ms": 1_000,
             "max_request_size": max_body_bytes + RECORD_OVERHEAD_BYTES,
+            "batch_size": BATCH_BYTES,
             "allow_auto_create_topics": False,
             "metrics_enabled": False,
         }
@@ -171,6 +176,7 @@ class RequestPublisher:
         }
         self._topics = topics
         self._find_trouble = trouble
+        self._waiting = waiting
         self._new_producer = new_producer
         self._new_admin = new_admin
         self._silent_limit = round(reply_timeout_s) + SILENT_LOOKS
@@ -345,6 +351,7 @@ class RequestPublisher:
             logger.exception("building the producer failed; trying again")
             return f"the producer cannot be built ({error}); the log has the cause"
         idempotent_producer.mend(producer, _ALWAYS_REFUSED + _REFUSED_AT_FIRST)
+        gathering.gather(producer, self._waiting)
         for topic in self._topics:
             # Otherwise the first request of each topic would pay for this look-up.
             with contextlib.suppress(kafka_errors.KafkaError):

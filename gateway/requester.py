@@ -148,7 +148,7 @@ class Requester:
         """
         correlation_id = ticket.correlation_id
         # Registered first: a reply may be there before publish() returns.
-        with self._mailbox.expecting(correlation_id) as waiter:
+        with self._mailbox.expecting(correlation_id, request.topic) as waiter:
             try:
                 publication = self._publish(request, ticket.deadline)
                 reply = waiter.wait(ticket.wait.remaining_s())

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Collection
+from typing import Any, cast
 
 from flask import Response, request, url_for
 
@@ -14,8 +15,27 @@ from replies.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
 logger = logging.getLogger(__name__)
 
 CORRELATION_ID = "X-Correlation-ID"
+_OURS = CORRELATION_ID.lower()
 #: When a client should ask again for a reply that is pending, in seconds.
 PENDING_RETRY_S = "1"
+
+
+class ReplyResponse(Response):
+    """A response whose headers and length are known: there is nothing to be worked out."""
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Answer as a WSGI application."""
+        headers = self.headers
+        if (
+            self.status_code in (204, 304)
+            or "Location" in headers
+            or environ["REQUEST_METHOD"] == "HEAD"
+        ):
+            return super().__call__(environ, start_response)
+        (body,) = cast("list[bytes]", self.response)
+        headers["Content-Length"] = str(len(body))
+        start_response(self.status, headers.to_wsgi_list())
+        return [body]
 
 
 def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
@@ -25,15 +45,19 @@ def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
     Args:
         listed: the LISTED_REPLY_HEADERS, in lower case, that its route lets through.
     """
-    response = Response(reply.body, status=reply.status)
-    # Flask would call bytes without a type "text/html".
-    response.headers.remove("Content-Type")
+    # A type is always given: Flask would call bytes without one "text/html".
+    content_type = ""
+    headers = []
     for name, value in reply.headers:
-        if name == CONTENT_TYPE:
-            response.headers["Content-Type"] = value
-        elif name.lower() not in LISTED_REPLY_HEADERS or name.lower() in listed:
-            response.headers.add(name, value)
-    response.headers[CORRELATION_ID] = reply.correlation_id
+        lower = name.lower()
+        if lower == CONTENT_TYPE:
+            content_type = value
+        elif lower != _OURS and (lower not in LISTED_REPLY_HEADERS or lower in listed):
+            headers.append((name, value))
+    headers.append((CORRELATION_ID, reply.correlation_id))
+    response = ReplyResponse(reply.body, reply.status, headers, content_type=content_type)
+    if not content_type:
+        response.headers.remove("Content-Type")
     return response
 
 

@@ -4,13 +4,13 @@ import errno
 import socket
 import sys
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn.http import get_parser
+from gunicorn.http import get_parser, wsgi
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.draining import Ending
@@ -24,13 +24,13 @@ from gateway.errors import (
     ShuttingDown,
 )
 from gateway.forking import release_signals
+from gateway.http_response import HttpResponse
 from gateway.intake import MAX_HEAD_BYTES, Intake, Verdict
+from gateway.pool import Pool
 from gateway.refusal import refusal
 
 #: For so long a client may send on the head of a request.
 HEAD_LIMIT_S = 10.0
-#: For so long a client may read a response.
-RESPONSE_LIMIT_S = 30.0
 #: For so long a worker that finishes waits for requests, or the rest of them.
 FINISH_S = 1.0
 #: For so long, and up to so many bytes, we listen to a client who was told that we close.
@@ -85,8 +85,6 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
 
     def init(self) -> None:
         """Have gunicorn parse the request; called in the thread."""
-        # All of a response, and not each part of it.
-        self.sock.settimeout(RESPONSE_LIMIT_S)
         self.parser = get_parser(self.cfg, self.request, self.client)
 
 
@@ -134,6 +132,13 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             return
         super().handle_exit(sig, frame)
 
+    def is_parent_alive(self) -> bool:
+        """Say whether the arbiter is there; without it this worker ends."""
+        if super().is_parent_alive():
+            return True
+        self.alive = False
+        return False
+
     # Who comes and goes
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -156,7 +161,6 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             return
         self.nr_conns += 1
         conn = Connection(self.cfg, sock, client, listener.getsockname())
-        conn.intake = Intake(self.limits.max_body_bytes)
         try:
             # Most bring their request along: no need to wait for them in the poller.
             data = sock.recv(RECEIVE_BYTES)
@@ -164,23 +168,16 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             data = b""
         self._expect_request(conn, data)
 
-    def finish_request(self, conn: Connection, future: "Future[bool]") -> None:
-        """Wait for the client's next request, or take leave."""
-        if future.cancelled() or future.exception() or not future.result() or conn.last:
-            self._part(conn)
-            return
-        conn.sock.setblocking(False)
-        conn.intake = Intake(self.limits.max_body_bytes)
-        data, conn.ahead = conn.ahead, b""
-        self._expect_request(conn, data)
-
     def _expect_request(self, conn: Connection, data: bytes) -> None:
+        """Wait for the client's next request, of which *data* has come already."""
+        conn.intake = Intake(self.limits.max_body_bytes)
         conn.told_to_continue = False
         if data:
             self._on_data(conn, data)
             return
         conn.timeout = self._in(self.cfg.keepalive)
         self.keepalived_conns.append(conn)
+        # Last: from here on the main loop may have it, whichever thread this is.
         self._watch(conn, self._on_readable)
 
     def _part(self, conn: Connection, limit_s: float = FAREWELL_S) -> None:
@@ -212,8 +209,8 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def _watch(self, conn: Connection, callback: Any) -> None:
-        self.poller.register(conn.sock, EVENT_READ, partial(callback, conn))
         conn.watched = True
+        self.poller.register(conn.sock, EVENT_READ, partial(callback, conn))
 
     def _unwatch(self, conn: Connection) -> None:
         if conn.watched:
@@ -255,7 +252,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         self._stop_reading(conn)
         conn.request, conn.ahead = conn.intake.take()
         conn.last = verdict is Verdict.ODD
-        self.enqueue_req(conn)
+        self.tpool.submit(conn)
 
     def _read_on(self, conn: Connection, received_bytes: int) -> None:
         now_s = time.monotonic()
@@ -328,8 +325,8 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     def _cap_keepalive(self, deadline: float) -> None:
         """Have all who have not sent their request do so soon: the worker finishes."""
         self._finish_by_s = time.monotonic() + FINISH_S
-        super()._cap_keepalive(self._finish_by_s)
-        for conn in self._reading | self._parting:
+        # A copy: the threads may still add to them.
+        for conn in [*self.keepalived_conns, *self._reading, *self._parting]:
             conn.timeout = min(conn.timeout, self._finish_by_s)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
@@ -342,7 +339,8 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     def murder_keepalived(self, force: bool = False) -> None:
         """Take leave of those who have sent nothing for long; at the end of all, at once."""
         now_s = time.monotonic()
-        while self.keepalived_conns and (force or self.keepalived_conns[0].timeout <= now_s):
+        force_all = force or now_s >= self._finish_by_s
+        while self.keepalived_conns and (force_all or self.keepalived_conns[0].timeout <= now_s):
             self._part(self.keepalived_conns.popleft(), FINISH_S)
         if force:
             for conn in self._reading | self._parting:
@@ -361,21 +359,83 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
 
     # In the threads
 
-    def handle_request(self, req: Any, conn: Connection) -> Any:
-        """Answer a request that is whole, and give up on clients who do not read."""
+    def get_thread_pool(self) -> Pool[Connection]:
+        """Return the threads that answer requests."""
+        return Pool(self.cfg.threads, self._serve)
+
+    def _serve(self, conn: Connection) -> None:
+        """Answer a request that is whole, then wait for the next one, or leave that to the loop."""
+        keep = self.handle(conn) and not conn.last
+        data, conn.ahead = conn.ahead, b""
+        if not keep:
+            self.method_queue.defer(self._part, conn)
+        elif data or not self.alive:
+            self.method_queue.defer(self._expect_request, conn, data)
+        else:
+            # Here, and not in the main loop, which would have to be woken for it.
+            self._expect_request(conn, b"")
+
+    def handle(self, conn: Connection) -> bool:
+        """Answer the request of *conn*; say whether another one may follow."""
+        req = None
+        try:
+            conn.init()
+            req = next(conn.parser)
+            return self.handle_request(req, conn)
+        except StopIteration:
+            self.log.debug("closing the connection of %s", conn.address)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                self.log.exception("the connection of %s failed", conn.address)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # it is answered and logged
+            self.handle_error(req, conn.sock, conn.client, error)
+        return False
+
+    def handle_request(self, req: Any, conn: Connection) -> bool:
+        """Have the application answer *req*, and give up on clients who do not read."""
         if conn.last:
             req.force_close()
         else:
             req._expected_100_continue = False  # its body is there
+        begun = datetime.now()
+        resp, environ = wsgi.create(
+            req, conn.sock, conn.client, conn.server, self.cfg, response_class=HttpResponse
+        )
+        environ["wsgi.multithread"] = True
+        self._count_request()
+        if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
+            resp.force_close()
         try:
-            return super().handle_request(req, conn)
+            self._respond(environ, resp)
         except TimeoutError as error:
             self.log.warning("%s does not read its response", conn.address)
             raise BrokenPipeError(errno.EPIPE, "the response is not read") from error
+        except (Exception, SystemExit) as error:
+            if isinstance(error, OSError) or not resp.headers_sent:
+                raise
+            # A second response on the same connection would be taken for a part of the first.
+            self.log.exception("a response broke off")
+            raise StopIteration from error
+        finally:
+            if resp.status is not None:
+                self.log.access(resp, req, environ, datetime.now() - begun)
+        return not resp.should_close()
 
-    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        # gthread drains the socket of a body that was not read; here nothing of it is left there.
-        return bool(keepalive)
+    def _count_request(self) -> None:
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("restarting this worker after the current request")
+            self.alive = False
+
+    def _respond(self, environ: Any, resp: HttpResponse) -> None:
+        parts = self.wsgi(environ, resp.start_response)
+        try:
+            for part in parts:
+                resp.write(part)
+            resp.close()
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
 
 
 def _received(sock: socket.socket) -> bytes | None:

@@ -1,6 +1,7 @@
 """Entry point of `replies`: settings, then clients, then carry replies until told to stop."""
 
 import logging
+from typing import Any
 
 from kafka import KafkaConsumer
 
@@ -8,6 +9,7 @@ from preflight import wait_until
 from replies.broadcast import BroadcastConsumer
 from replies.consuming import ResilientConsumer, consumer_options
 from replies.correlation import CorrelationIds
+from replies.direct_consumer import drive_directly
 from replies.errors import StoreUnavailable
 from replies.listener import ReplyListener
 from replies.reply_path import ReplyPath
@@ -68,12 +70,16 @@ def _consumer(settings: Settings, topic: str) -> ResilientConsumer:
         settings.kafka_fetch_max_wait_ms,
         "rendezvous-replies",
     )
+
+    def new_consumer() -> Any:
+        return drive_directly(KafkaConsumer(**options))
+
     if broadcast:
         # What was replied while no replica ran can still be asked for this long; some route, of
         # which nothing is known here, may wait for the longest.
         lookback_s = MAX_REPLY_TIMEOUT_S + settings.reply_retention_s
-        return BroadcastConsumer.open_all(topic, lambda: KafkaConsumer(**options), lookback_s)
-    return ResilientConsumer.open([topic], lambda: KafkaConsumer(**options))
+        return BroadcastConsumer.open_all(topic, new_consumer, lookback_s)
+    return ResilientConsumer.open([topic], new_consumer)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,7 @@ from replies.sparing import SparingLog
 
 logger = logging.getLogger(__name__)
 
-#: How long one poll() waits for records: briefly while they flow, longer when none come.
-#: kafka-python 3.0 can miss the arrival of a fetch that completes while it sends the next one, and
-#: then sleeps for its whole timeout beside the records. A short timeout bounds that.
-MIN_POLL_MS = 4
+#: How long one poll() waits for records: as long as we may be late to notice that we should stop.
 POLL_MS = 200
 #: What a broker allows at least: a replica that was killed holds up its partitions this long.
 SESSION_TIMEOUT_MS = 6_000
@@ -88,7 +85,6 @@ class ResilientConsumer:
         self._lag = LagWatch()
         self._renewals = Renewals(self._identity)
         self._known_partitions = 0
-        self._poll_ms = POLL_MS
         self._troubled_s = -math.inf
         #: How many records could not be decoded and were stepped over.
         self.undecodable = 0
@@ -110,9 +106,8 @@ class ResilientConsumer:
         """Return the next records, by partition; empty when none came in time."""
         try:
             self._begin_renewed_topics()
-            batch = self._without_gaps(self._records(timeout_ms or self._poll_ms))
+            batch = self._without_gaps(self._records(timeout_ms or POLL_MS))
             self._lag.note(batch, self._consumer.assignment(), self._end)
-            self._poll_ms = MIN_POLL_MS if batch else min(2 * self._poll_ms, POLL_MS)
             return batch
         except Exception as error:
             self._lag.look_away()

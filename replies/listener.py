@@ -29,6 +29,11 @@ logger = logging.getLogger(__name__)
 #: after a crash only counts as a duplicate.
 COMMIT_PAUSE_S = 0.1
 STORE_PAUSE_S = 0.2
+#: So many replies that come together are many. Then the next ones are gathered for a moment: a
+#: fetch and a round trip cost as much as ten replies.
+MANY = 4
+GATHER_PER_RECORD_S = 0.0005
+MAX_GATHER_S = 0.004
 SUMMARY_PAUSE_S = 10.0
 #: How often the gateways are told what is read.
 TELL_PAUSE_S = 2.0
@@ -86,6 +91,7 @@ class ReplyListener:
         batch = self._consumer.poll()
         if batch and not self._carry(batch, stop):
             return
+        time.sleep(_gather_s(sum(map(len, batch.values()))))
         now_s = time.monotonic()
         if now_s - self._told_s > TELL_PAUSE_S:
             self._told_s = now_s
@@ -175,6 +181,11 @@ class ReplyListener:
         if self.counts.total() != self._summarised:
             self._summarised = self.counts.total()
             logger.info("replies so far: %s", _listed(self.counts))
+
+
+def _gather_s(found: int) -> float:
+    """Return for how long the next replies are gathered when *found* have just come together."""
+    return 0.0 if found < MANY else min(found * GATHER_PER_RECORD_S, MAX_GATHER_S)
 
 
 def _after(batch: Batch) -> dict[Any, int]:

@@ -9,6 +9,7 @@ from kafka.errors import KafkaError
 import responder.handlers  # noqa: F401  # its functions register themselves
 from preflight import wait_until
 from replies.consuming import ResilientConsumer, consumer_options
+from replies.direct_consumer import drive_directly
 from replies.watchdog import Watchdog
 from responder.redis_journal import RedisJournal
 from responder.registry import registered
@@ -102,7 +103,9 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
     except KafkaError as error:
         raise ConnectionError(str(error)) from error
     try:
-        return ResilientConsumer.open(topics, lambda: KafkaConsumer(**options)), producer
+        return ResilientConsumer.open(
+            topics, lambda: drive_directly(KafkaConsumer(**options))
+        ), producer
     except (ConnectionError, LookupError):
         producer.close(timeout=1)
         raise

@@ -141,6 +141,17 @@ class FakeTransactionManager:
         return self.is_fatal
 
 
+class FakeAccumulator:
+    """Where a producer gathers records: another private place that the product looks at."""
+
+    def __init__(self) -> None:
+        self.config: dict[str, float] = {"linger_ms": 0}
+
+    def ready(self) -> float:
+        """Return for how long records are gathered, which is all that matters here."""
+        return self.config["linger_ms"]
+
+
 class FakeProducer:
     """
     A KafkaProducer that remembers.
@@ -158,6 +169,7 @@ class FakeProducer:
         self.looked_up: list[str] = []
         self.partitions = [0]
         self.closed = False
+        self._accumulator = FakeAccumulator()
         self._transaction_manager = FakeTransactionManager()
         self.close_trouble: Exception | None = None
         self._sender = FakeSender()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from gunicorn.config import Config
 
-from gateway.access_log import JsonAccessLogger, TextAccessLogger
+from gateway.access_log import ACCESS_LOG_FORMAT, JsonAccessLogger, TextAccessLogger
 from gateway.callers import CLIENT_IN_ENVIRON
 from gateway.keyring import new_key
 
@@ -19,10 +19,10 @@ FORMAT = f'%(h)s "%(r)s" %(s)s client=%({{{CLIENT_IN_ENVIRON}}}e)s'
 def log(caplog, monkeypatch):
     """Return what the log of one request says, however it is written."""
 
-    def line(kind, target="/echo", **environ):
+    def line(kind, target="/echo", log_format=FORMAT, headers=(), **environ):
         cfg = Config()
         cfg.set("accesslog", "-")
-        cfg.set("access_log_format", FORMAT)
+        cfg.set("access_log_format", log_format)
         logger = kind(cfg)
         lines: list[str] = []
         monkeypatch.setattr(
@@ -37,8 +37,14 @@ def log(caplog, monkeypatch):
             "SERVER_PROTOCOL": "HTTP/1.1",
             "HTTP_AUTHORIZATION": f"Bearer {KEY}",
         } | environ
-        response = SimpleNamespace(status="200 OK", status_code=200, headers=[], sent=1)
-        request = SimpleNamespace(headers=[("AUTHORIZATION", f"Bearer {KEY}")])
+        response = SimpleNamespace(status="200 OK", status_code=200, headers=[*headers], sent=1)
+        request = SimpleNamespace(
+            headers=[
+                (name[5:].replace("_", "-"), v)
+                for name, v in environ.items()
+                if name[:5] == "HTTP_"
+            ]
+        )
         logger.access(response, request, environ, timedelta(seconds=1))
         (found,) = lines
         return found
@@ -64,3 +70,18 @@ def test_a_key_is_not_logged_even_where_it_does_not_belong(log, kind):
 
     assert KEY not in line
     assert "/echo?key=rdv_***&again=rdv_***" in line
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"headers": [("Content-Type", "text/plain"), ("X-Correlation-ID", "an.id")]},
+        {"HTTP_X_REQUEST_ID": 'a "quoted" one', CLIENT_IN_ENVIRON: 'sh"op'},
+        {"target": f'/echo?a="&key={KEY}'},
+    ],
+)
+def test_our_own_format_is_written_as_gunicorn_would(log, more):
+    ours = log(TextAccessLogger, log_format=ACCESS_LOG_FORMAT, **more)
+
+    assert "> " + ours == log(TextAccessLogger, log_format="> " + ACCESS_LOG_FORMAT, **more)

@@ -4,7 +4,7 @@ import pytest
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
-from replies.consuming import MIN_POLL_MS, POLL_MS, ResilientConsumer, consumer_options
+from replies.consuming import ResilientConsumer, consumer_options
 from tests.fakes import FakeConsumer, FakeRecord, eventually
 
 P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
@@ -250,24 +250,6 @@ def test_a_consumer_commits_by_hand_and_misses_nothing():
 
 def test_without_a_group_there_is_none():
     assert consumer_options({}, None, 500, "me")["group_id"] is None
-
-
-def test_polls_are_short_while_records_flow_and_longer_when_none_come(kafka):
-    timeouts_ms = []
-    poll = kafka.poll
-
-    def noted(timeout_ms):
-        timeouts_ms.append(timeout_ms)
-        return poll(timeout_ms)
-
-    kafka.poll = noted
-    consumer = ResilientConsumer(kafka)
-    for _ in range(2):
-        kafka.feed(FakeRecord(b"x", [], 0))
-        for _ in range(3):
-            consumer.poll()
-
-    assert timeouts_ms == [POLL_MS, *(n * MIN_POLL_MS for n in (1, 2, 4, 1, 2))]
 
 
 def test_a_record_that_was_stepped_over_is_not_looked_for_again(kafka, consumer):

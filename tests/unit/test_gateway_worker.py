@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from selectors import DefaultSelector
 
 import pytest
@@ -14,6 +13,7 @@ from gunicorn.glogging import Logger
 
 from gateway import worker as worker_module
 from gateway.draining import Ending
+from gateway.http_response import HttpResponse
 from gateway.worker import GatewayWorker, Limits
 from tests.fakes import eventually
 
@@ -55,7 +55,7 @@ class Running:
         self.worker.limits = Limits(MAX_BODY_BYTES, 20.0)
         self.worker.ending = Ending()
         self.worker.wsgi = application
-        self.worker.tpool = ThreadPoolExecutor(THREADS)
+        self.worker.tpool = self.worker.get_thread_pool()
         self.worker.poller = DefaultSelector()
         self.worker.method_queue.init()
         self._thread = threading.Thread(target=self.worker.run)
@@ -119,7 +119,7 @@ def request(size, sent=None):
 
 
 def test_a_client_that_does_not_read_its_response_is_given_up(running, warnings, monkeypatch):
-    monkeypatch.setattr(worker_module, "RESPONSE_LIMIT_S", 0.2)
+    monkeypatch.setattr(HttpResponse, "limit_s", 0.2)
     rude = [running.connect() for _ in range(THREADS)]
     for client in rude:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
