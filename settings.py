@@ -90,7 +90,7 @@ class Settings:
             kafka_trusted_cert=read.text("KAFKA_TRUSTED_CERT", "", _pem, secret=True),
             kafka_client_cert=read.text("KAFKA_CLIENT_CERT", "", _pem, secret=True),
             kafka_client_cert_key=read.text("KAFKA_CLIENT_CERT_KEY", "", _pem, secret=True),
-            kafka_fetch_max_wait_ms=read.integer("KAFKA_FETCH_MAX_WAIT_MS", 20, 1, 5_000),
+            kafka_fetch_max_wait_ms=read.integer("KAFKA_FETCH_MAX_WAIT_MS", 100, 1, 5_000),
             redis_url=read.text("REDIS_URL", None, _redis_url),
             redis_tls_verify=read.choice("REDIS_TLS_VERIFY", "yes", ("yes", "no"), str) == "yes",
             secret_key=read.text("SECRET_KEY", None, _secret_key, secret=True),
