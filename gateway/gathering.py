@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 #: For each request that waits in this process, so long, ...
-LINGER_PER_WAITING_MS = 0.5
+LINGER_PER_WAITING_MS = 0.2
 #: ... and no longer than that. A single request is not held up at all.
-MAX_LINGER_MS = 15.0
+MAX_LINGER_MS = 6.0
 FEW_WAITING = 4
 
 

@@ -26,7 +26,7 @@ MAX_PAUSE_S = 0.050
 PAUSE_PER_AGE = 0.1
 #: And, when many wait, no shorter than so many times the last look took: then the processor is
 #: scarce, and each look keeps it from those it is for. For the few, what counts is how soon.
-PAUSE_PER_LOOK = 8.0
+PAUSE_PER_LOOK = 4.0
 MANY_WAITERS = 16
 #: Above this a pause can be cut short by a request that is registered meanwhile.
 SHORT_PAUSE_S = 0.005

@@ -5,7 +5,7 @@ for each request fails here, on a machine of any speed.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +22,7 @@ from devstack.waiting import wait_until
 from gateway.mailbox import Mailbox
 from gateway.publisher import RequestPublisher
 from replies.consuming import ResilientConsumer, consumer_options
-from replies.contract import Request
+from replies.contract import Reply, Request
 from replies.correlation import CorrelationIds, epoch_ms
 from replies.direct_consumer import drive_directly
 from replies.store import ReplyStore
@@ -131,9 +131,9 @@ def test_a_look_for_hundreds_who_wait_is_one_command(
     looks: list[int] = []
     fetch_many = store.fetch_many
 
-    def counted(cids: Any) -> Any:
-        found = fetch_many(cids)
-        looks.append(len(cids))
+    def counted(correlation_ids: Sequence[str]) -> dict[str, Reply]:
+        found = fetch_many(correlation_ids)
+        looks.append(len(correlation_ids))
         return found
 
     store.fetch_many = counted  # type: ignore[method-assign]
