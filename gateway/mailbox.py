@@ -5,6 +5,7 @@ However many requests wait, Redis sees one MGET per tick, and none at all when n
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -23,12 +24,12 @@ logger = logging.getLogger(__name__)
 #: request's age, so that a slow reply costs few looks.
 MIN_PAUSE_S = 0.0005
 MAX_PAUSE_S = 0.050
-PAUSE_PER_AGE = 0.1
+PAUSE_PER_AGE = 0.05
 #: And, when many wait, no shorter than so many times the last look took: then the processor is
 #: scarce, and each look keeps it from those it is for. For the few, what counts is how soon.
 PAUSE_PER_LOOK = 4.0
 MANY_WAITERS = 16
-#: Above this a pause can be cut short by a request that is registered meanwhile.
+#: Above this a pause can be cut short by a request whose reply may come sooner.
 SHORT_PAUSE_S = 0.005
 #: The pause after Redis failed.
 TROUBLE_PAUSE_S = 0.1
@@ -93,10 +94,12 @@ class Mailbox:
         self._waiters: dict[str, Waiter] = {}
         self._coming_and_going = threading.Lock()
         self._wake = threading.Event()
-        self._dozing = False
         self._closing = False
         self._failures = 0  # of looks, in a row
-        self._look_s = 0.0  # how long the last look took
+        self._looked_s = -math.inf  # when the last look ended
+        self._look_s = 0.0  # how long it took
+        # Until when the poller sleeps: for good when nobody waits; -inf while it is awake.
+        self._sleeps_until_s = -math.inf
         self._times = ReplyTimes()
         self._thread: threading.Thread | None = None
         #: The name of this process in the ids it issues.
@@ -136,7 +139,7 @@ class Mailbox:
             if waiter is None:
                 waiter = self._waiters[correlation_id] = Waiter(correlation_id, kind)
             waiter.holders += 1
-        if self._dozing:
+        if self._sleeps_until_s > waiter.since_s + self._times.earliest_s(kind):
             self._wake.set()
         try:
             yield waiter
@@ -196,14 +199,12 @@ class Mailbox:
     def _poll(self) -> None:
         while not self._closing:
             self._watchdog.beat()
-            waiting = list(self._waiters)
             try:
-                if waiting or self._failures:
-                    self._fetch(waiting)
+                if self._sleep():
+                    self._fetch(list(self._waiters))
             except Exception:
                 # Without the poller every later request would wait in vain.
-                logger.exception("the reply poller failed and goes on; %d wait", len(waiting))
-            self._pause()
+                logger.exception("the reply poller failed and goes on; %d wait", len(self._waiters))
 
     def _fetch(self, waiting: list[str]) -> None:
         started_s = time.monotonic()
@@ -219,37 +220,50 @@ class Mailbox:
                 logger.info("Redis answers again")
             self.trouble = None
             self._failures = 0
-        self._look_s = time.monotonic() - started_s
+        finally:
+            self._looked_s = time.monotonic()
+            self._look_s = self._looked_s - started_s
 
     def _learn(self, waiter: Waiter | None) -> None:
         if waiter is not None and waiter.kind:
             self._times.note(waiter.kind, time.monotonic() - waiter.since_s)
 
-    def _pause(self) -> None:
+    def _sleep(self) -> bool:
+        """Sleep until the next look, and say that it is time; or until there is more to plan."""
         self._wake.clear()
-        # Set before the youngest is looked up: whoever registers later sees it and wakes us.
-        self._dozing = True
+        # Before the waiters are read: whoever registers later sees it and wakes us.
+        self._sleeps_until_s = math.inf
         if self._closing:  # close() may have woken us just before the clear()
-            return
-        pause_s = self._pause_s()
-        if pause_s is None or pause_s > SHORT_PAUSE_S:
-            self._wake.wait(IDLE_PAUSE_S if pause_s is None else pause_s)
-        else:
+            return False
+        now_s, look_at_s = time.monotonic(), self._next_look_s()
+        if look_at_s is not None:
+            self._sleeps_until_s = look_at_s
+        pause_s = IDLE_PAUSE_S if look_at_s is None else look_at_s - now_s
+        woken = False
+        if pause_s > SHORT_PAUSE_S:
+            woken = self._wake.wait(pause_s)
+        elif pause_s > 0:
             time.sleep(pause_s)
-        self._dozing = False
+        self._sleeps_until_s = -math.inf
+        return look_at_s is not None and not woken
 
-    def _pause_s(self) -> float | None:
+    def _next_look_s(self) -> float | None:
+        """Return when to look, by the monotonic clock; None when there is nothing to look for."""
         if self._failures:
-            return TROUBLE_PAUSE_S
+            return self._looked_s + TROUBLE_PAUSE_S
         waiters = list(self._waiters.values())
         if not waiters:
             return None
+        # All pauses are counted from the last look, so that newcomers do not put off the next one.
+        since_s = max(self._looked_s, waiters[0].since_s)
         crowd = min(len(waiters) / MANY_WAITERS, 1.0)
-        shortest_s = max(MIN_PAUSE_S, self._look_s * PAUSE_PER_LOOK * crowd)
-        now_s = time.monotonic()
-        wanted_s = min(self._wanted_pause_s(waiter, now_s) for waiter in waiters[-MANY_WAITERS:])
-        return min(max(wanted_s, shortest_s), MAX_PAUSE_S)
+        soonest_s = since_s + max(MIN_PAUSE_S, self._look_s * PAUSE_PER_LOOK * crowd)
+        return max(soonest_s, min(self._first_due_s(waiters, since_s), since_s + MAX_PAUSE_S))
 
-    def _wanted_pause_s(self, waiter: Waiter, now_s: float) -> float:
-        age_s = now_s - waiter.since_s
-        return max(self._times.earliest_s(waiter.kind) - age_s, age_s * PAUSE_PER_AGE)
+    def _first_due_s(self, waiters: list[Waiter], since_s: float) -> float:
+        first_s = math.inf
+        for waiter in waiters:
+            grown_s = since_s + (since_s - waiter.since_s) * PAUSE_PER_AGE
+            earliest_s = max(self._times.earliest_s(waiter.kind), MIN_PAUSE_S)
+            first_s = min(first_s, max(waiter.since_s + earliest_s, grown_s))
+        return first_s

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 
 from flask import Response, request, url_for
 
@@ -32,10 +32,8 @@ class ReplyResponse(Response):
             or environ["REQUEST_METHOD"] == "HEAD"
         ):
             return super().__call__(environ, start_response)
-        (body,) = cast("list[bytes]", self.response)
-        headers["Content-Length"] = str(len(body))
         start_response(self.status, headers.to_wsgi_list())
-        return [body]
+        return self.response
 
 
 def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
@@ -45,18 +43,19 @@ def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
     Args:
         listed: the LISTED_REPLY_HEADERS, in lower case, that its route lets through.
     """
-    # A type is always given: Flask would call bytes without one "text/html".
-    content_type = ""
-    headers = []
+    headers = [("Content-Length", str(len(reply.body)))]
+    content_type = None
     for name, value in reply.headers:
         lower = name.lower()
         if lower == CONTENT_TYPE:
-            content_type = value
+            content_type = value  # the last one counts
         elif lower != _OURS and (lower not in LISTED_REPLY_HEADERS or lower in listed):
             headers.append((name, value))
+    headers.insert(1, ("Content-Type", content_type or ""))
     headers.append((CORRELATION_ID, reply.correlation_id))
-    response = ReplyResponse(reply.body, reply.status, headers, content_type=content_type)
-    if not content_type:
+    response = ReplyResponse([reply.body], reply.status, headers)
+    if content_type is None:
+        # Without any, Flask would have called it "text/html".
         response.headers.remove("Content-Type")
     return response
 

@@ -1,13 +1,16 @@
 """The mailbox: who waits gets his own reply, and nobody is woken twice."""
 
+import math
 import threading
 import time
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from gateway import mailbox as mailbox_module
-from gateway.mailbox import MAX_PAUSE_S, MIN_PAUSE_S, Mailbox, Waiter
+from gateway.mailbox import MAX_PAUSE_S, MIN_PAUSE_S, PAUSE_PER_AGE, Mailbox, Waiter
+from gateway.reply_times import MARGIN
 from replies.contract import Reply
 from replies.errors import StoreUnavailable
 from replies.watchdog import EXIT_CODE, Watchdog
@@ -120,7 +123,7 @@ def test_redis_is_not_asked_while_nobody_waits(store, new_id, monkeypatch):
     with mailbox.expecting(new_id().text):
         eventually(lambda: asked)
     # One more look may be under way; after it the poller sleeps until somebody comes.
-    eventually(lambda: mailbox._dozing and mailbox._pause_s() is None)
+    eventually(lambda: sleeps_for_good(mailbox) and mailbox._next_look_s() is None)
     before = len(asked)
     threading.Event().wait(4 * MAX_PAUSE_S)
     after = len(asked)
@@ -131,23 +134,95 @@ def test_redis_is_not_asked_while_nobody_waits(store, new_id, monkeypatch):
     assert after - before <= 1
 
 
-def test_the_pause_grows_with_the_age_of_the_youngest_request(store, new_id):
-    mailbox = Mailbox(store)
+def resting(store: Any) -> Any:
+    """Return a mailbox that is not started: nobody looks."""
+    return Mailbox(store)
 
-    assert mailbox._pause_s() is None
+
+def looked_just_now(mailbox: Any) -> float:
+    """Let *mailbox*, which is not started, have looked; return when."""
+    mailbox._looked_s = time.monotonic()
+    return mailbox._looked_s
+
+
+def test_the_pause_grows_with_the_age_of_a_request(store, new_id):
+    mailbox = resting(store)
+
+    assert mailbox._next_look_s() is None
     with mailbox.expecting(new_id().text) as old:
-        assert mailbox._pause_s() == MIN_PAUSE_S
-        old.since_s -= 0.3
-        assert mailbox._pause_s() == pytest.approx(0.03, rel=0.5)
-        old.since_s -= 100
-        assert mailbox._pause_s() == MAX_PAUSE_S
-        with mailbox.expecting(new_id().text):
-            assert mailbox._pause_s() == MIN_PAUSE_S
+        looked_s = looked_just_now(mailbox)
+        assert mailbox._next_look_s() - looked_s == pytest.approx(MIN_PAUSE_S)
+        old.since_s = looked_s - 0.4
+        assert mailbox._next_look_s() - looked_s == pytest.approx(0.4 * PAUSE_PER_AGE)
+        old.since_s = looked_s - 100
+        assert mailbox._next_look_s() - looked_s == pytest.approx(MAX_PAUSE_S)
+        with mailbox.expecting(new_id().text) as young:
+            young.since_s = looked_s
+            assert mailbox._next_look_s() - looked_s == pytest.approx(MIN_PAUSE_S)
+
+
+def test_nobody_is_looked_for_before_the_reply_is_due(store, new_id):
+    mailbox = resting(store)
+    for _ in range(3):
+        mailbox._times.note("echo", 0.025)
+    with mailbox.expecting(new_id().text, "echo") as waiter:
+        due_s = waiter.since_s + 0.025 * MARGIN
+        mailbox._looked_s = waiter.since_s
+        assert mailbox._next_look_s() == pytest.approx(due_s)
+        mailbox._looked_s = due_s
+        assert mailbox._next_look_s() - due_s == pytest.approx(0.02 * PAUSE_PER_AGE)
+
+
+def test_who_is_due_is_looked_for_whoever_has_come_since(store, new_id):
+    mailbox = resting(store)
+    mailbox._times.note("slow", 0.2)
+    with ExitStack() as stack:
+        old = stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+        for _ in range(3):
+            stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+        looked_s = looked_just_now(mailbox)
+        assert mailbox._next_look_s() - looked_s == pytest.approx(MAX_PAUSE_S)
+        old.since_s = looked_s - 0.2 * MARGIN + 0.01
+        assert mailbox._next_look_s() - looked_s == pytest.approx(0.01, rel=0.01)
+
+
+def test_how_long_replies_take_is_learnt_from_those_that_come(mailbox, store, new_id):
+    cid = new_id(30_000)
+    with mailbox.expecting(cid.text, "echo") as waiter:
+        waiter.since_s -= 1.0
+        store.put_many([(cid, Reply(cid.text))])
+        assert waiter.wait(10) is not None
+
+    assert mailbox._times.earliest_s("echo") == pytest.approx(MARGIN, rel=0.2)
+    assert mailbox._times.earliest_s("") == 0
+
+
+def test_a_newcomer_that_is_not_due_lets_the_poller_sleep(store, new_id, monkeypatch):
+    monkeypatch.setattr(mailbox_module, "MAX_PAUSE_S", 30.0)
+    asked = watch(store, monkeypatch)
+    mailbox = Mailbox(store)
+    mailbox._times.note("slow", 20.0)
+    mailbox.start()
+    with mailbox.expecting(new_id().text, "slow"):
+        eventually(lambda: 0 < mailbox._sleeps_until_s < math.inf)
+        sleeps_until_s = mailbox._sleeps_until_s
+        with mailbox.expecting(new_id().text, "slow"):
+            threading.Event().wait(0.05)
+            assert mailbox._sleeps_until_s == sleeps_until_s
+            assert not asked
+        # Another one may be replied to at any time.
+        with mailbox.expecting(new_id().text, "unknown"):
+            eventually(lambda: asked)
+    mailbox.close()
+
+
+def sleeps_for_good(mailbox):
+    return mailbox._sleeps_until_s == math.inf
 
 
 def test_a_newcomer_wakes_a_poller_that_sleeps_long(mailbox, store, new_id, monkeypatch):
     # Asleep for good, for nobody waits: only the newcomer himself can end that.
-    eventually(lambda: mailbox._dozing)
+    eventually(lambda: sleeps_for_good(mailbox))
     cid = new_id(30_000)
     store.put_many([(cid, Reply(cid.text))])
 
@@ -250,7 +325,7 @@ def test_each_start_has_a_name_of_its_own(store):
 def test_closing_ends_the_poller(store, new_id):
     mailbox = Mailbox(store)
     mailbox.start()
-    eventually(lambda: mailbox._dozing)
+    eventually(lambda: sleeps_for_good(mailbox))
     mailbox.close()
 
     assert mailbox._thread is not None
@@ -259,16 +334,16 @@ def test_closing_ends_the_poller(store, new_id):
 
 def test_closing_between_two_looks_ends_the_poller(store, monkeypatch):
     mailbox = Mailbox(store)
-    pause, closed = mailbox._pause, threading.Event()
+    sleep, closed = mailbox._sleep, threading.Event()
 
     def closed_meanwhile():
         if not closed.is_set():
             mailbox._closing = True
             mailbox._wake.set()
             closed.set()
-        pause()
+        return sleep()
 
-    monkeypatch.setattr(mailbox, "_pause", closed_meanwhile)
+    monkeypatch.setattr(mailbox, "_sleep", closed_meanwhile)
     mailbox.start()
     closed.wait(10)
     assert mailbox._thread is not None
