@@ -141,8 +141,8 @@ def resting(store: Any) -> Any:
 
 def looked_just_now(mailbox: Any) -> float:
     """Let *mailbox*, which is not started, have looked; return when."""
-    mailbox._looked_s = time.monotonic()
-    return mailbox._looked_s
+    now_s = mailbox._looked_s = time.monotonic()
+    return now_s
 
 
 def test_the_pause_grows_with_the_age_of_a_request(store, new_id):
