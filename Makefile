@@ -74,5 +74,5 @@ format: $(INSTALLED)  ## put imports and formatting in order
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environment and all caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ def main() -> None:
     consumer = KafkaConsumer(
         os.environ["NAIVE_REPLIES"],
         bootstrap_servers=os.environ["KAFKA_URL"].removeprefix("kafka://"),
-        group_id="naive",
+        group_id=os.environ["NAIVE_GROUP"],
         auto_offset_reset="earliest",
         fetch_max_wait_ms=20,
     )
