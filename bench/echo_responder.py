@@ -19,6 +19,8 @@ from bench.bodies import delay_of
 POLL_MS = 4.0
 #: While replies are due they go out so late at most.
 LEAST_POLL_MS = 1.0
+#: Before it has its partitions: cut off sooner, the consumer never finds its coordinator.
+JOIN_POLL_MS = 500.0
 
 
 class Due:
@@ -60,7 +62,8 @@ def main() -> None:
     producer = KafkaProducer(bootstrap_servers=broker, acks=1, enable_idempotence=False)
     due = Due()
     while True:
-        batch = consumer.poll(timeout_ms=due.poll_ms(time.monotonic()))
+        joined = bool(consumer.assignment())
+        batch = consumer.poll(timeout_ms=due.poll_ms(time.monotonic()) if joined else JOIN_POLL_MS)
         now_s = time.monotonic()
         for records in batch.values():
             for record in records:
