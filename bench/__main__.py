@@ -1,7 +1,12 @@
 """
-`make bench`: the floors, the textbook gateway and ours, in turn, on real Apache Kafka and Valkey.
+`make bench`: what it costs and how fast it is, on real Apache Kafka and Valkey.
 
-    python -m bench [run]   everything under every case; the results as JSON, the plots as SVG
+    python -m bench [run]       floors, textbook and ours under every case, with plots
+    python -m bench waiting     what waiting itself costs: the same rate, few or many who wait
+    python -m bench replies     the replies process alone, beside a consumer that only counts
+    python -m bench scale       1, 2, 4 web workers by 1, 2 replies processes
+    python -m bench memory      500 kB bodies for minutes; exit code 1 when a process grows
+    python -m bench plots       draw the plots of a run anew from its results
 
 Each round measures every subject once, so that a machine whose speed drifts treats all alike: quote
 the ratios inside one run. Only what is measured runs, beside Kafka, Redis and one responder. Needs
@@ -12,66 +17,105 @@ import argparse
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
-from bench import report
-from bench.cases import CASES, chosen
+from bench import memory, replies_alone, report, scale, waiting
+from bench.cases import CASES, Case, chosen
 from bench.comparison import Plan, compare
 from bench.load import LoadFailed
 from bench.machine import described, machine
+from bench.plots import plot_all
 from bench.progress import say
 from bench.stack import Servers
-from bench.subjects import RESPONDERS, SUBJECTS, NotReady
+from bench.subjects import RESPONDERS, SUBJECTS, NotReady, warm_up
 from devstack.apache_kafka import ApacheKafka
 from devstack.child import ChildNotStarted
 from devstack.kafka_jars import JarsNotFetched
 from devstack.server import ServerNotStarted
 
+T = TypeVar("T")
+
 FINISHED, FAILED, COULD_NOT_RUN = 0, 1, 2
 FOLDER = Path(".bench")
 LOGS = FOLDER / "logs"
-EXPECTED = (ChildNotStarted, JarsNotFetched, LoadFailed, NotReady, ServerNotStarted)
 
-Command = Callable[[argparse.Namespace], int]
+
+class CannotRun(Exception):
+    """Raised with what is missing on this machine."""
+
+
+EXPECTED = (CannotRun, ChildNotStarted, JarsNotFetched, LoadFailed, NotReady, ServerNotStarted)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run what *arguments* ask for and return the exit code."""
     options = _options(arguments)
-    if (reason := _missing()) is not None:
-        sys.stderr.write(f"{reason}\n")
-        return COULD_NOT_RUN
     signal.signal(signal.SIGTERM, _interrupt)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    command: Command = options.command
     try:
-        return command(options)
+        code: int = options.command(options)
     except EXPECTED as error:
         sys.stderr.write(f"{error}\nlogs: {LOGS}\n")
         return COULD_NOT_RUN
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    return code
 
 
 def _run(options: argparse.Namespace) -> int:
+    # Our own responder answers at once, whatever a body asks for.
     cases = [c for c in options.cases if options.responder == "echo" or not c.delay_s]
     plan = Plan(options.subjects, cases, options.rounds, options.seconds, options.responder)
-    with Servers(LOGS) as servers:
+    where, results = _on_servers(lambda servers: list(compare(servers, plan)))
+    say("\n" + "\n".join(report.table(results)) + "\n")
+    report.write_json(report.as_json(results, where, _shown(options)), options.output)
+    files = plot_all(results, where, options.plots)
+    say(f"results: {options.output}; plots: {', '.join(map(str, files)) or 'none'}")
+    return FINISHED
+
+
+def _waiting(options: argparse.Namespace) -> int:
+    where, found = _on_servers(lambda s: waiting.measure(s, options.rounds, options.seconds))
+    return _conclude(options, where, waiting.table(found), waiting.as_json(found))
+
+
+def _replies(options: argparse.Namespace) -> int:
+    where, found = _on_servers(lambda s: replies_alone.measure(s, options.rounds, options.records))
+    return _conclude(options, where, replies_alone.table(found), replies_alone.as_json(found))
+
+
+def _scale(options: argparse.Namespace) -> int:
+    where, found = _on_servers(lambda s: scale.measure(s, options.rounds, options.seconds))
+    return _conclude(options, where, scale.table(found), scale.as_json(found))
+
+
+def _memory(options: argparse.Namespace) -> int:
+    where, found = _on_servers(lambda s: memory.measure(s, options.minutes), memory.KAFKA_OPTIONS)
+    _conclude(options, where, memory.table(found), memory.as_json(found))
+    failures = list(found.failures())
+    say("\nFAILED:\n" + "\n".join(failures) if failures else "passed")
+    return FAILED if failures else FINISHED
+
+
+def _plots(options: argparse.Namespace) -> int:
+    results, where = report.read_results(options.results)
+    say("\n".join(map(str, plot_all(results, where, options.folder))))
+    return FINISHED
+
+
+def _on_servers(
+    measure: Callable[[Servers], T], kafka_options: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], T]:
+    """Return the machine, and what *measure* finds on Kafka and Redis."""
+    if (reason := _missing()) is not None:
+        raise CannotRun(reason)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with Servers(LOGS, kafka_options) as servers:
         where = machine(servers.redis)
         say(described(where))
-        results = list(compare(servers, plan))
-    say("\n" + "\n".join(report.table(results)))
-    shown = {
-        "rounds": plan.rounds,
-        "seconds": plan.seconds,
-        "responder": plan.responder,
-        "subjects": list(plan.subjects),
-        "cases": [case.name for case in plan.cases],
-    }
-    report.write_json(report.as_json(results, where, shown), options.output)
-    say(f"\nresults: {options.output}")
-    return FINISHED
+        warm_up(servers)
+        return where, measure(servers)
 
 
 def _missing() -> str | None:
@@ -81,8 +125,30 @@ def _missing() -> str | None:
     return reason
 
 
+def _conclude(
+    options: argparse.Namespace,
+    where: Mapping[str, str],
+    table: Iterator[str],
+    found: dict[str, Any],
+) -> int:
+    say("\n" + "\n".join(table) + "\n")
+    shown = {"machine": dict(where), "options": _shown(options)}
+    report.write_json(shown | found, options.output)
+    say(f"results: {options.output}")
+    return FINISHED
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _shown(options: argparse.Namespace) -> dict[str, object]:
+    """Return what was asked for, without where it goes."""
+    hidden = ("command", "output", "plots")
+    shown = {name: value for name, value in vars(options).items() if name not in hidden}
+    if "cases" in shown:
+        shown["cases"] = [case.name for case in options.cases]
+    return shown
 
 
 def _subjects(text: str) -> list[str]:
@@ -92,9 +158,9 @@ def _subjects(text: str) -> list[str]:
     return [subject for subject in SUBJECTS if subject in wanted]
 
 
-def _cases(text: str) -> list[object]:
+def _cases(text: str) -> list[Case]:
     try:
-        return list(chosen(text.split(",")))
+        return chosen(text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -106,27 +172,49 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         description=(__doc__ or "").strip(),
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="everything under every case; this is the default")
-    run.set_defaults(command=_run)
-    _add_rounds(run, seconds=4)
+    run = _command(commands, "run", _run, "everything under every case; the default")
+    _add_rounds(run, 4)
     add = run.add_argument
     add("--cases", type=_cases, default=list(CASES), help=_list_of(c.name for c in CASES))
     add("--subjects", type=_subjects, default=list(SUBJECTS), help=_list_of(SUBJECTS))
     add("--responder", choices=RESPONDERS, default=RESPONDERS[0], help="ours cannot delay")
-    add("--output", type=Path, default=FOLDER / "results.json", help="JSON (%(default)s)")
+    add("--plots", type=Path, default=FOLDER, help="folder (%(default)s)")
+    _add_rounds(_command(commands, "waiting", _waiting, "what waiting itself costs"), 8)
+    alone = _command(commands, "replies", _replies, "the replies process alone")
+    _add_rounds(alone)
+    records = replies_alone.COUNT
+    alone.add_argument("--records", type=int, default=records, help="stored (%(default)s)")
+    _add_rounds(_command(commands, "scale", _scale, "more workers, more replies processes"), 4)
+    minutes = _command(commands, "memory", _memory, "large bodies for minutes")
+    minutes.add_argument("--minutes", type=float, default=10, help="of load (%(default)s)")
+    drawn = commands.add_parser("plots", help="draw the plots of a run anew")
+    drawn.set_defaults(command=_plots)
+    drawn.add_argument("results", type=Path, help="the JSON of a run")
+    drawn.add_argument("folder", type=Path, help="where the plots go")
     # Without a command it is "run", with or without options.
-    implied = [] if arguments and arguments[0] in (*commands.choices, "-h", "--help") else ["run"]
-    return parser.parse_args([*implied, *arguments])
+    named = arguments and arguments[0] in (*commands.choices, "-h", "--help")
+    return parser.parse_args([*([] if named else ["run"]), *arguments])
 
 
-def _add_rounds(parser: argparse.ArgumentParser, seconds: float) -> None:
+def _command(
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], words: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words)
+    parser.set_defaults(command=command)
+    output = FOLDER / f"{'results' if name == 'run' else name}.json"
+    parser.add_argument("--output", type=Path, default=output, help="JSON (%(default)s)")
+    return parser
+
+
+def _add_rounds(parser: argparse.ArgumentParser, seconds: float | None = None) -> None:
     add = parser.add_argument
     add("--rounds", type=int, default=5, help="how often everything is measured (%(default)s)")
-    add("--seconds", type=float, default=seconds, help="of each measurement (%(default)s)")
+    if seconds is not None:
+        add("--seconds", type=float, default=seconds, help="of each measurement (%(default)s)")
 
 
-def _list_of(names: object) -> str:
-    return f"comma list of {','.join(names)} (all)"  # type: ignore[arg-type]
+def _list_of(names: Iterable[str]) -> str:
+    return f"comma list of {','.join(names)} (all)"
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ import os
 import queue
 import resource
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from bench import bodies
 from bench.cases import Case
@@ -16,6 +17,8 @@ from bench.latencies import PERCENTILES
 from bench.result import Load
 from devstack.child import Child
 from devstack.procfile import start_process
+
+T = TypeVar("T")
 
 WRK_SCRIPT = Path(__file__).with_name("wrk.lua")
 #: A request may take so long before it counts as failed.
@@ -61,8 +64,8 @@ class Wrk:
 @contextmanager
 def wrk(url: str, case: Case, duration_s: float) -> Iterator[Wrk]:
     """Load *url* with wrk for *duration_s*, or until the end of the block."""
-    # wrk knows whole seconds only.
-    command = ["wrk", "-t1", f"-c{case.connections}", f"-d{round(duration_s)}s"]
+    # wrk knows whole seconds only, and 0 is for ever.
+    command = ["wrk", "-t1", f"-c{case.connections}", f"-d{max(round(duration_s), 1)}s"]
     env = {
         "BODY_HEAD": bodies.head(case.delay_s).decode(),
         "BODY_BYTES": str(case.body_bytes),
@@ -90,27 +93,19 @@ def _children_cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-class FloorProcess:
-    """A floor that runs; stopped at the end of the ``with`` block."""
+class Talker:
+    """
+    A process that says on single lines how far it is and what it saw.
 
-    def __init__(self, name: str, broker: str, topics: tuple[str, str], case: Case) -> None:
-        self._name = name
-        self._command = (
-            f"python -m {FLOORS[name]} {broker} {topics[0]} {topics[1]} "
-            f"--in-flight {case.connections} --bytes {case.body_bytes} --delay-s {case.delay_s}"
-        )
-        self._lines: queue.Queue[str] = queue.Queue()
+    Args:
+        child: the process.
+        lines: what it says.
+    """
+
+    def __init__(self, child: Child, lines: "queue.Queue[str]") -> None:
+        self.pid = child.pid
+        self._lines = lines
         self._said: list[str] = []
-
-    @contextmanager
-    def running(self, duration_s: float) -> Iterator[Child]:
-        """Start it, to measure for *duration_s*."""
-        command = f"{self._command} --seconds {duration_s}"
-        child = start_process(command, {}, self._lines.put)
-        try:
-            yield child
-        finally:
-            child.stop()
 
     def wait_for(self, word: str, limit_s: float) -> str:
         """
@@ -119,29 +114,46 @@ class FloorProcess:
         Raises:
             LoadFailed: when it does not come in *limit_s*, with what was said instead.
         """
+        end_s = time.monotonic() + limit_s
         try:
-            while not (line := self._lines.get(timeout=limit_s)).startswith(word):
+            while True:
+                line = self._lines.get(timeout=max(0.0, end_s - time.monotonic()))
+                if line.startswith(word):
+                    return line.removeprefix(word).strip()
                 self._said.append(line)
         except queue.Empty as error:
             said = "\n".join(self._said[-20:])
-            raise LoadFailed(
-                f"{self._name}: no {word} in {limit_s:g} s; it says:\n{said}"
-            ) from error
-        return line.removeprefix(word).strip()
+            raise LoadFailed(f"no {word} in {limit_s:g} s, but this:\n{said}") from error
+
+
+@contextmanager
+def talking(command: str) -> Iterator[Talker]:
+    """Start *command*, and stop it at the end of the block."""
+    lines: queue.Queue[str] = queue.Queue()
+    child = start_process(command, {}, lines.put)
+    try:
+        yield Talker(child, lines)
+    finally:
+        child.stop()
 
 
 def run_floor(
-    floor: FloorProcess, duration_s: float, costs: Callable[[int], Callable[[], Any]]
-) -> tuple[Load, Any]:
+    name: str, place: str, case: Case, duration_s: float, costs: Callable[[int], Callable[[], T]]
+) -> tuple[Load, T]:
     """
-    Run *floor* for *duration_s*; return what it saw, and what that cost.
+    Run the floor called *name* for *duration_s*; return what it saw, and what that cost.
 
     Args:
+        place: broker, topic and reply topic, in one line.
         costs: begins to count, given the id of the process, and returns what ends it.
     """
-    with floor.running(duration_s) as child:
+    command = (
+        f"python -m {FLOORS[name]} {place} --in-flight {case.connections} "
+        f"--bytes {case.body_bytes} --delay-s {case.delay_s} --seconds {duration_s}"
+    )
+    with talking(command) as floor:
         floor.wait_for("BEGIN", SPARE_S)
-        end = costs(child.pid)
+        end = costs(floor.pid)
         floor.wait_for("END", duration_s + SPARE_S)
         spent = end()
         return Load.of(json.loads(floor.wait_for("RESULT", SPARE_S))), spent

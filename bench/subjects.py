@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from bench.cases import BASE_WORKERS, Case, is_floor
 from bench.costs import Costs, MemoryWatch, rss_bytes
-from bench.load import FLOORS, FloorProcess, run_floor, wrk
+from bench.load import FLOORS, run_floor, wrk
 from bench.result import Result
 from bench.stack import Servers, stop_together
 from devstack.child import Child
@@ -32,6 +32,7 @@ READY_LIMIT_S = 60.0
 WARM_UP_S = 2.0
 #: Few, so that threads and memory that many waiters need are not there before they come.
 WARM_UP = Case("warm-up", connections=8)
+BROKER_WARM_UP, BROKER_WARM_UP_S = Case("broker-warm-up"), 8.0
 #: After a load, until what it left under way is done.
 SETTLE_S = 0.3
 
@@ -121,9 +122,10 @@ class Subject:
         return Result(self.setup.subject, case, number, load, cpu_s, calls, self.setup.replies, rss)
 
     def _measure_floor(self, case: Case, duration_s: float, number: int) -> Result:
-        topics = (f"{self._prefix}echo", f"{self._prefix}replies")
-        floor = FloorProcess(self.setup.subject, self._servers.kafka.address, topics, case)
-        load, spent = run_floor(floor, duration_s, lambda pid: self.costs(pid).since)
+        place = f"{self._servers.kafka.address} {self._prefix}echo {self._prefix}replies"
+        load, spent = run_floor(
+            self.setup.subject, place, case, duration_s, lambda pid: self.costs(pid).since
+        )
         _, cpu_s, calls = spent
         return Result(self.setup.subject, case, number, load, cpu_s, calls)
 
@@ -178,6 +180,12 @@ class Subject:
             generator.result()
         time.sleep(SETTLE_S)
         self._idle_bytes = rss_bytes(self.pids()["web"])
+
+
+def warm_up(servers: Servers) -> None:
+    """Let the broker's compiler see some load: a cold one took a third of the CPU for itself."""
+    with Subject(servers, Setup("floor")) as floor:
+        floor.measure(BROKER_WARM_UP, BROKER_WARM_UP_S, 0)
 
 
 def answers(port: int) -> bool:
