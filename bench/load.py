@@ -62,8 +62,14 @@ class Wrk:
 
 
 @contextmanager
-def wrk(url: str, case: Case, duration_s: float) -> Iterator[Wrk]:
-    """Load *url* with wrk for *duration_s*, or until the end of the block."""
+def wrk(url: str, case: Case, duration_s: float, pace_per_s: float = 0.0) -> Iterator[Wrk]:
+    """
+    Load *url* with wrk for *duration_s*, or until the end of the block.
+
+    Args:
+        pace_per_s: so many requests a second, as far as the connections suffice; by default each
+            connection asks again as soon as it is answered.
+    """
     # wrk knows whole seconds only, and 0 is for ever.
     command = ["wrk", "-t1", f"-c{case.connections}", f"-d{max(round(duration_s), 1)}s"]
     env = {
@@ -71,6 +77,7 @@ def wrk(url: str, case: Case, duration_s: float) -> Iterator[Wrk]:
         "BODY_BYTES": str(case.body_bytes),
         "CONNECTIONS": str(case.connections),
         "SPREAD_MS": f"{case.delay_s * 1e3:.0f}",
+        "PACE_PER_S": f"{pace_per_s:g}",
         "PERCENTILES": ",".join(f"{percent:g}" for percent in PERCENTILES),
     }
     process = subprocess.Popen(

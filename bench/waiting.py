@@ -1,8 +1,8 @@
 """
 What waiting itself costs: the same requests a second, with few and with many of them under way.
 
-10 connections at 50 ms and 200 at 1 s are both about 200 requests a second. What the gateway needs
-for the requests themselves is the same in both; the rest is for those who wait.
+200 a second are sent in both loads; with replies after 50 ms 10 of them wait at any time, after 1 s
+200 do. What the gateway needs for the requests themselves is the same; the rest is for the waiting.
 """
 
 import math
@@ -19,8 +19,10 @@ from bench.stack import Servers
 from bench.subjects import Setup, Subject
 
 SUBJECTS = ("naive", "ours")
-FEW = Case("few", connections=10, delay_s=0.05)
-MANY = Case("many", connections=200, delay_s=1.0)
+PACE_PER_S = 200.0
+#: More connections than wait at that pace, so that it is kept when replies take longer.
+FEW = Case("few", connections=64, delay_s=0.05)
+MANY = Case("many", connections=280, delay_s=1.0)
 IDLE = "idle"
 IDLE_S = 3.0
 #: After all have begun, until the load is even; and after the stretch, until wrk ends.
@@ -51,14 +53,8 @@ class Stretch:
 
 
 def waiting_share(few: Stretch, many: Stretch) -> float:
-    """
-    Return what waiting costs web, as a share of one core.
-
-    That is what *many* who wait cost more than *few* do, at the rate of the many.
-    """
-    if few.replies_per_s == 0:
-        return math.nan
-    return many.cpu["web"] - few.cpu["web"] * many.replies_per_s / few.replies_per_s
+    """Return what *many* who wait cost web more than *few* do, as a share of one core."""
+    return many.cpu["web"] - few.cpu["web"]
 
 
 def measure(servers: Servers, rounds: int, seconds: float) -> list[Stretch]:
@@ -87,7 +83,7 @@ def _stretches(subject: Subject, number: int, seconds: float) -> Iterator[Stretc
     # The replies process stores besides that it is there.
     words_per_s = idle.redis_calls_per_s.get("set", 0.0)
     for case in (FEW, MANY):
-        with wrk(subject.url, case, _load_s(case, seconds)) as generator:
+        with wrk(subject.url, case, _load_s(case, seconds), PACE_PER_S) as generator:
             time.sleep(_ramp_s(case))
             yield _stretch(subject, case.name, number, seconds, words_per_s)
             generator.result()
@@ -126,10 +122,9 @@ def table(stretches: Sequence[Stretch]) -> Iterator[str]:
         f"{'subject':8} {'load':28} {'replies/s':>9} {'CPU of web':>26} {'of replies':>10} "
         f"{'Redis commands':>14} {'by web':>8}"
     )
-    loads = {
-        IDLE: "nobody waits",
-        FEW.name: f"{FEW.connections} wait {FEW.delay_s * 1e3:.0f} ms each",
-        MANY.name: f"{MANY.connections} wait {MANY.delay_s * 1e3:.0f} ms each",
+    loads = {IDLE: "nobody waits"} | {
+        case.name: f"{PACE_PER_S * case.delay_s:.0f} wait {case.delay_s * 1e3:.0f} ms each"
+        for case in (FEW, MANY)
     }
     for name in SUBJECTS:
         for load, words in loads.items():
@@ -143,7 +138,7 @@ def table(stretches: Sequence[Stretch]) -> Iterator[str]:
             )
     for name in SUBJECTS:
         shares = Spread.of(shares_of(name, stretches))
-        yield f"{name}: waiting itself costs web {shares:.1%} of one core, for {MANY.connections}"
+        yield f"{name}: waiting itself costs web {shares:.1%} of one core"
 
 
 def shares_of(name: str, stretches: Sequence[Stretch]) -> list[float]:

@@ -6,8 +6,23 @@ wrk.headers["Content-Type"] = "text/plain"
 
 -- Begin one after the other within SPREAD_MS: all at once they would stay in step for ever.
 local spread_ms = tonumber(os.getenv("SPREAD_MS") or "0")
-if spread_ms > 0 then
-    local connections, begun = tonumber(os.getenv("CONNECTIONS")), 0
+-- Or send so many a second in all, over as many connections as that takes.
+local pace_per_s = tonumber(os.getenv("PACE_PER_S") or "0")
+local begun = 0
+
+if pace_per_s > 0 then
+    local ffi = require("ffi")
+    ffi.cdef("typedef struct { long s, us; } moment_t; int gettimeofday(moment_t *, void *);")
+    local moment, begin_ms = ffi.new("moment_t"), nil
+    function delay()
+        ffi.C.gettimeofday(moment, nil)
+        local now_ms = tonumber(moment.s) * 1e3 + tonumber(moment.us) / 1e3
+        begin_ms = begin_ms or now_ms
+        begun = begun + 1
+        return math.max(0, math.floor(begin_ms + begun / pace_per_s * 1e3 - now_ms))
+    end
+elseif spread_ms > 0 then
+    local connections = tonumber(os.getenv("CONNECTIONS"))
     function delay()
         begun = begun + 1
         return begun < connections and math.floor(begun / connections * spread_ms) or 0
