@@ -33,7 +33,7 @@ def as_wrk_corrects(latencies: Sequence[float], expected: float) -> list[float]:
     if expected > 0:
         for latency in latencies:
             missed = latency - expected
-            while latency >= 2 * expected and missed > expected:
+            while missed > expected:
                 found.append(missed)
                 missed -= expected
     return sorted(found)

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from bench.cases import BASE, CASES
 from bench.latencies import PERCENTILES
@@ -205,6 +206,7 @@ def _connections(axes: Any) -> None:
 
 
 def _plain_ticks(axis: Any) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("")
 
@@ -221,4 +223,5 @@ def _subjects(results: Results) -> list[str]:
 
 
 def _rounds(results: Results) -> str:
-    return f"medians of {len({result.round for result in results})} rounds; bars: least to most"
+    rounds = len({result.round for result in results})
+    return f"medians over the rounds, of which there were {rounds}; whiskers: least to most"

@@ -31,7 +31,7 @@ def test_a_percentile_has_the_rank_of_wrk(percent, value):
 
 
 def test_the_last_rank_is_the_last_value():
-    assert percentile([7.0], 99.99) == 7.0
+    assert percentile([6.0, 7.0], 100) == 7.0
     assert percentile([], 50) == 0.0
 
 
