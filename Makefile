@@ -51,8 +51,9 @@ conform: $(INSTALLED)  ## hold a deployment against its own description, by SEED
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-conform.txt
 	@exec $(BIN)/python -m tests.conform $(or $(SEED),1) $(or $(EXAMPLES),180)
 
-bench: $(INSTALLED)  ## measure it against floor and textbook (Java 17, Maven, wrk); takes minutes
-	@exec $(BIN)/python -m bench $(BENCH)
+bench: $(INSTALLED)  ## measure it against floor and textbook (Java 17, Maven, wrk); 25 minutes
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@exec $(BIN)/python -m bench $(or $(BENCH),run --plots docs)
 
 # MINUTES=10 SEED=1 MODE=group|broadcast KAFKA=embedded|apache
 SOAK = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
@@ -74,5 +75,5 @@ format: $(INSTALLED)  ## put imports and formatting in order
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environment and all caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,99 +1,121 @@
 """
-`make bench`: the floor, the textbook gateway and ours, in turn, on real Apache Kafka and Valkey.
+`make bench`: what it costs and how fast it is, on real Apache Kafka and Valkey.
 
-    python -m bench [--rounds N] [--seconds S] [--connections 1,16,64] [--bytes 200] [--workers N]
+    python -m bench [run]       floors, textbook and ours under every case, with plots
+    python -m bench waiting     what waiting itself costs: the same rate, few or many who wait
+    python -m bench replies     the replies process alone, beside a consumer that only counts
+    python -m bench scale       1, 2, 4 web workers by 1, 2 replies processes
+    python -m bench memory      500 kB bodies for minutes; exit code 1 when a process grows
+    python -m bench plots       draw the plots of a run anew from its results
 
 Each round measures every subject once, so that a machine whose speed drifts treats all alike: quote
-the ratios inside one run. Needs Java 17, Maven and wrk.
+the ratios inside one run. Only what is measured runs, beside Kafka, Redis and one responder. Needs
+Java 17, Maven and wrk. Logs and results are in .bench/ unless told otherwise.
 """
 
 import argparse
-import json
-import os
-import platform
 import shutil
+import signal
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from typing import Any, TypeVar
 
-from bench.measure import Result
-from bench.stack import SUBJECTS, Bench
+from bench import memory, replies_alone, report, scale, waiting
+from bench.cases import CASES, Case, chosen
+from bench.comparison import Plan, compare
+from bench.load import LoadFailed
+from bench.machine import described, machine
+from bench.plots import plot_all
+from bench.progress import say
+from bench.stack import Servers
+from bench.subjects import RESPONDERS, SUBJECTS, NotReady, warm_up
 from devstack.apache_kafka import ApacheKafka
+from devstack.child import ChildNotStarted
+from devstack.kafka_jars import JarsNotFetched
+from devstack.server import ServerNotStarted
+
+T = TypeVar("T")
+
+FINISHED, FAILED, COULD_NOT_RUN = 0, 1, 2
+FOLDER = Path(".bench")
+LOGS = FOLDER / "logs"
 
 
-def main() -> int:
-    """Run the benchmark and return the exit code."""
-    options = _options()
+class CannotRun(Exception):
+    """Raised with what is missing on this machine."""
+
+
+EXPECTED = (CannotRun, ChildNotStarted, JarsNotFetched, LoadFailed, NotReady, ServerNotStarted)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what *arguments* ask for and return the exit code."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code: int = options.command(options)
+    except EXPECTED as error:
+        sys.stderr.write(f"{error}\nlogs: {LOGS}\n")
+        return COULD_NOT_RUN
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Our own responder answers at once, whatever a body asks for.
+    cases = [c for c in options.cases if options.responder == "echo" or not c.delay_s]
+    plan = Plan(options.subjects, cases, options.rounds, options.seconds, options.responder)
+    where, results = _on_servers(lambda servers: list(compare(servers, plan)))
+    say("\n" + "\n".join(report.table(results)) + "\n")
+    report.write_json(report.as_json(results, where, _shown(options)), options.output)
+    files = plot_all(results, where, options.plots)
+    say(f"results: {options.output}; plots: {', '.join(map(str, files)) or 'none'}")
+    return FINISHED
+
+
+def _waiting(options: argparse.Namespace) -> int:
+    where, found = _on_servers(lambda s: waiting.measure(s, options.rounds, options.seconds))
+    return _conclude(options, where, waiting.table(found), waiting.as_json(found))
+
+
+def _replies(options: argparse.Namespace) -> int:
+    where, found = _on_servers(lambda s: replies_alone.measure(s, options.rounds, options.records))
+    return _conclude(options, where, replies_alone.table(found), replies_alone.as_json(found))
+
+
+def _scale(options: argparse.Namespace) -> int:
+    where, found = _on_servers(lambda s: scale.measure(s, options.rounds, options.seconds))
+    return _conclude(options, where, scale.table(found), scale.as_json(found))
+
+
+def _memory(options: argparse.Namespace) -> int:
+    where, found = _on_servers(lambda s: memory.measure(s, options.minutes), memory.KAFKA_OPTIONS)
+    _conclude(options, where, memory.table(found), memory.as_json(found))
+    failures = list(found.failures())
+    say("\nFAILED:\n" + "\n".join(failures) if failures else "passed")
+    return FAILED if failures else FINISHED
+
+
+def _plots(options: argparse.Namespace) -> int:
+    results, where = report.read_results(options.results)
+    say("\n".join(map(str, plot_all(results, where, options.folder))))
+    return FINISHED
+
+
+def _on_servers(
+    measure: Callable[[Servers], T], kafka_options: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], T]:
+    """Return the machine, and what *measure* finds on Kafka and Redis."""
     if (reason := _missing()) is not None:
-        sys.stderr.write(f"{reason}\n")
-        return 1
-    logs = Path(tempfile.mkdtemp(prefix="rendezvous-bench-"))
-    _say(f"logs of the processes: {logs}")
-    with Bench(options.workers, logs) as bench:
-        results = list(_rounds(bench, options))
-    _say("\n" + "\n".join(_table(results)))
-    if options.output is not None:
-        found = {"machine": _machine(), "results": [result.as_json() for result in results]}
-        options.output.write_text(json.dumps(found, indent=1), encoding="utf-8")
-        _say(f"\nwritten to {options.output}")
-    return 0
-
-
-def _rounds(bench: Bench, options: argparse.Namespace) -> Iterator[Result]:
-    cases = [(c, b) for c in options.connections for b in options.bytes]
-    for subject in options.subjects:  # compilers, caches and pools: warm for all
-        bench.measure(subject, 16, 200, 3, 0)
-    for number in range(1, options.rounds + 1):
-        for connections, body_bytes in cases:
-            for subject in options.subjects:
-                result = bench.measure(subject, connections, body_bytes, options.seconds, number)
-                _say(f"round {number}/{options.rounds}  {_line(result)}")
-                yield result
-
-
-def _line(result: Result) -> str:
-    odd = result.not_2xx + result.failed
-    return (
-        f"{result.subject:14} {result.connections:4} connections {result.body_bytes:7} B "
-        f"{result.per_s:7.0f} /s  p50 {result.p50_s * 1e3:7.2f} ms  "
-        f"p99 {result.p99_s * 1e3:7.2f} ms" + (f"  {odd} not answered well" if odd else "")
-    )
-
-
-def _table(results: Sequence[Result]) -> Iterator[str]:
-    """Yield the medians over the rounds, and the ratios to floor and naive round by round."""
-    yield "medians (ratios are medians of the ratios within a round)"
-    yield (
-        f"{'subject':14} {'conn':>4} {'bytes':>7} {'per s':>7} {'p50 ms':>8} {'p99 ms':>8} "
-        f"{'web+replies us/request':>23} {'redis/request':>13} {'rate/naive':>10} {'p50/floor':>9} "
-        f"{'p99/naive':>9}"
-    )
-    for key in dict.fromkeys((r.subject, r.connections, r.body_bytes) for r in results):
-        mine = [r for r in results if (r.subject, r.connections, r.body_bytes) == key]
-        cpu_us = median(
-            1e6 * (r.cpu_s.get("web", 0) + r.cpu_s.get("replies", 0)) / r.requests for r in mine
-        )
-        yield (
-            f"{key[0]:14} {key[1]:4} {key[2]:7} {median(r.per_s for r in mine):7.0f} "
-            f"{median(r.p50_s for r in mine) * 1e3:8.2f} "
-            f"{median(r.p99_s for r in mine) * 1e3:8.2f} "
-            f"{cpu_us:23.0f} {median(r.redis_commands / r.requests for r in mine):13.2f} "
-            f"{_ratio(mine, results, 'naive', 'per_s'):>10} "
-            f"{_ratio(mine, results, 'floor', 'p50_s'):>9} "
-            f"{_ratio(mine, results, 'naive', 'p99_s'):>9}"
-        )
-
-
-def _ratio(mine: Sequence[Result], results: Sequence[Result], other: str, figure: str) -> str:
-    theirs = {(r.connections, r.body_bytes, r.round): r for r in results if r.subject == other}
-    ratios = [
-        getattr(r, figure) / getattr(theirs[key], figure)
-        for r in mine
-        if (key := (r.connections, r.body_bytes, r.round)) in theirs
-    ]
-    return f"{median(ratios):.2f}" if ratios else "-"
+        raise CannotRun(reason)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with Servers(LOGS, kafka_options) as servers:
+        where = machine(servers.redis)
+        say(described(where))
+        warm_up(servers)
+        return where, measure(servers)
 
 
 def _missing() -> str | None:
@@ -103,46 +125,97 @@ def _missing() -> str | None:
     return reason
 
 
-def _machine() -> dict[str, str]:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return {"cpu": model, "cores": str(os.cpu_count()), "python": platform.python_version()}
+def _conclude(
+    options: argparse.Namespace,
+    where: Mapping[str, str],
+    table: Iterator[str],
+    found: dict[str, Any],
+) -> int:
+    say("\n" + "\n".join(table) + "\n")
+    shown = {"machine": dict(where), "options": _shown(options)}
+    report.write_json(shown | found, options.output)
+    say(f"results: {options.output}")
+    return FINISHED
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
+def _shown(options: argparse.Namespace) -> dict[str, object]:
+    """Return what was asked for, without where it goes."""
+    hidden = ("command", "output", "plots")
+    shown = {name: value for name, value in vars(options).items() if name not in hidden}
+    if "cases" in shown:
+        shown["cases"] = [case.name for case in options.cases]
+    return shown
 
 
-def _options() -> argparse.Namespace:
+def _subjects(text: str) -> list[str]:
+    wanted = text.split(",")
+    if unknown := set(wanted) - set(SUBJECTS):
+        raise argparse.ArgumentTypeError(f"no such subject: {', '.join(sorted(unknown))}")
+    return [subject for subject in SUBJECTS if subject in wanted]
+
+
+def _cases(text: str) -> list[Case]:
+    try:
+        return chosen(text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure the gateway against floor and textbook."
+        prog="python -m bench",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(__doc__ or "").strip(),
     )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = _command(commands, "run", _run, "everything under every case; the default")
+    _add_rounds(run, 4)
+    add = run.add_argument
+    add("--cases", type=_cases, default=list(CASES), help=_list_of(c.name for c in CASES))
+    add("--subjects", type=_subjects, default=list(SUBJECTS), help=_list_of(SUBJECTS))
+    add("--responder", choices=RESPONDERS, default=RESPONDERS[0], help="ours cannot delay")
+    add("--plots", type=Path, default=FOLDER, help="folder (%(default)s)")
+    _add_rounds(_command(commands, "waiting", _waiting, "what waiting itself costs"), 8)
+    alone = _command(commands, "replies", _replies, "the replies process alone")
+    _add_rounds(alone)
+    records = replies_alone.COUNT
+    alone.add_argument("--records", type=int, default=records, help="stored (%(default)s)")
+    _add_rounds(_command(commands, "scale", _scale, "more workers, more replies processes"), 4)
+    minutes = _command(commands, "memory", _memory, "large bodies for minutes")
+    minutes.add_argument("--minutes", type=float, default=10, help="of load (%(default)s)")
+    drawn = commands.add_parser("plots", help="draw the plots of a run anew")
+    drawn.set_defaults(command=_plots)
+    drawn.add_argument("results", type=Path, help="the JSON of a run")
+    drawn.add_argument("folder", type=Path, help="where the plots go")
+    # Without a command it is "run", with or without options.
+    named = arguments and arguments[0] in (*commands.choices, "-h", "--help")
+    return parser.parse_args([*([] if named else ["run"]), *arguments])
+
+
+def _command(
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], words: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words)
+    parser.set_defaults(command=command)
+    output = FOLDER / f"{'results' if name == 'run' else name}.json"
+    parser.add_argument("--output", type=Path, default=output, help="JSON (%(default)s)")
+    return parser
+
+
+def _add_rounds(parser: argparse.ArgumentParser, seconds: float | None = None) -> None:
     add = parser.add_argument
     add("--rounds", type=int, default=5, help="how often everything is measured (%(default)s)")
-    add("--seconds", type=float, default=5, help="of each measurement (%(default)s)")
-    add("--connections", type=_numbers, default=[1, 16, 64], help="comma list (1,16,64)")
-    add("--bytes", type=_numbers, default=[200], help="body sizes, comma list (200)")
-    add("--workers", type=int, default=2, help="gunicorn workers of each gateway (%(default)s)")
-    add("--output", type=Path, help="a file for all results, as JSON")
-    add(
-        "--subjects",
-        type=lambda text: text.split(","),
-        default=list(SUBJECTS),
-        help=f"comma list of {','.join(SUBJECTS)} (all)",
-    )
-    return parser.parse_args()
+    if seconds is not None:
+        add("--seconds", type=float, default=seconds, help="of each measurement (%(default)s)")
+
+
+def _list_of(names: Iterable[str]) -> str:
+    return f"comma list of {','.join(names)} (all)"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

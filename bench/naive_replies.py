@@ -14,13 +14,15 @@ def main() -> None:
     consumer = KafkaConsumer(
         os.environ["NAIVE_REPLIES"],
         bootstrap_servers=os.environ["KAFKA_URL"].removeprefix("kafka://"),
-        group_id="naive",
+        group_id=os.environ["NAIVE_GROUP"],
         auto_offset_reset="earliest",
         fetch_max_wait_ms=20,
     )
     while True:
         # Short: see MIN_POLL_MS in replies/consuming.py. The baseline shall not suffer from that.
-        for records in consumer.poll(timeout_ms=4).values():
+        # Not before it has its partitions: cut off so soon, it never finds its coordinator.
+        timeout_ms = 4 if consumer.assignment() else 500
+        for records in consumer.poll(timeout_ms=timeout_ms).values():
             for record in records:
                 correlation_id = dict(record.headers)["correlation-id"].decode()
                 redis.set(f"naive:{correlation_id}", record.value, ex=TTL_S)

@@ -1,0 +1,53 @@
+"""The comparison: every subject under every case, round by round."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.cases import Case, is_floor, turns
+from bench.progress import Progress
+from bench.report import line
+from bench.result import Result
+from bench.stack import Servers
+from bench.subjects import Setup, Subject
+
+#: What a turn takes beside its cases, and a case beside its seconds: to estimate the time left.
+TURN_S, CASE_S, FLOOR_CASE_S = 9.0, 0.7, 3.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, how often and for how long."""
+
+    subjects: Sequence[str]
+    cases: Sequence[Case]
+    rounds: int
+    seconds: float
+    responder: str = "echo"
+
+    @property
+    def planned_s(self) -> float:
+        """About how long all of it takes."""
+        of_round = sum(
+            TURN_S + sum(self.case_s(subject, case) for case in cases)
+            for subject, _, cases in turns(self.subjects, self.cases)
+        )
+        return self.rounds * of_round
+
+    def case_s(self, subject: str, case: Case) -> float:
+        """Return about how long one measurement takes."""
+        overhead_s = FLOOR_CASE_S if is_floor(subject) else CASE_S
+        return self.seconds + 3 * case.delay_s + overhead_s
+
+
+def compare(servers: Servers, plan: Plan) -> Iterator[Result]:
+    """Measure by *plan*, and say how it goes; each result comes as soon as it is there."""
+    progress = Progress(plan.planned_s)
+    for number in range(1, plan.rounds + 1):
+        for name, workers, cases in turns(plan.subjects, plan.cases):
+            with Subject(servers, Setup(name, workers, responder=plan.responder)) as subject:
+                progress.done(TURN_S)
+                for case in cases:
+                    result = subject.measure(case, plan.seconds, number)
+                    progress.done(plan.case_s(name, case))
+                    progress.say(f"round {number}/{plan.rounds}  {line(result)}")
+                    yield result
