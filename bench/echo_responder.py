@@ -1,6 +1,8 @@
 """
 The responder of all subjects: a plain loop that echoes, cheap and the same for everyone.
 
+Its consumer is driven as ours are, so that as little as possible of what is measured is its cost.
+
     python -m bench.echo_responder BROKER TOPIC GROUP
 
 Nothing is waited for: no acknowledgement, no commit. A body may ask for a delay (bench.bodies).
@@ -14,13 +16,11 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer
 
 from bench.bodies import delay_of
+from replies.direct_consumer import drive_directly
 
-#: See MIN_POLL_MS in replies/consuming.py: a fetch may be noticed as late as this.
-POLL_MS = 4.0
+POLL_MS = 200.0
 #: While replies are due they go out so late at most.
 LEAST_POLL_MS = 1.0
-#: Before it has its partitions: cut off sooner, the consumer never finds its coordinator.
-JOIN_POLL_MS = 500.0
 
 
 class Due:
@@ -52,18 +52,22 @@ class Due:
 def main() -> None:
     """Answer until killed."""
     broker, topic, group = sys.argv[1:]
-    consumer = KafkaConsumer(
-        topic,
-        bootstrap_servers=broker,
-        group_id=group,
-        auto_offset_reset="earliest",  # those that came before us wait for their replies
-        fetch_max_wait_ms=20,
+    consumer = drive_directly(
+        KafkaConsumer(
+            topic,
+            bootstrap_servers=broker,
+            group_id=group,
+            auto_offset_reset="earliest",  # those that came before us wait for their replies
+            fetch_max_wait_ms=100,
+            metrics_enabled=False,
+        )
     )
-    producer = KafkaProducer(bootstrap_servers=broker, acks=1, enable_idempotence=False)
+    producer = KafkaProducer(
+        bootstrap_servers=broker, acks=1, enable_idempotence=False, metrics_enabled=False
+    )
     due = Due()
     while True:
-        joined = bool(consumer.assignment())
-        batch = consumer.poll(timeout_ms=due.poll_ms(time.monotonic()) if joined else JOIN_POLL_MS)
+        batch = consumer.poll(timeout_ms=due.poll_ms(time.monotonic()))
         now_s = time.monotonic()
         for records in batch.values():
             for record in records:

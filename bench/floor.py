@@ -24,7 +24,7 @@ from bench.latencies import distribution
 
 #: Nobody waits longer than that, which is also what the deadline of a request says.
 TIMEOUT_S = 10.0
-#: Short, as is the fetch: see MIN_POLL_MS in replies/consuming.py.
+#: Short, as is the fetch: kafka-python may overlook one that is answered while it polls anew.
 POLL_MS = 4
 FETCH_MAX_WAIT_MS = 20
 

@@ -19,7 +19,7 @@ def main() -> None:
         fetch_max_wait_ms=20,
     )
     while True:
-        # Short: see MIN_POLL_MS in replies/consuming.py. The baseline shall not suffer from that.
+        # Short: kafka-python may overlook a fetch, and the baseline shall not suffer from that.
         # Not before it has its partitions: cut off so soon, it never finds its coordinator.
         timeout_ms = 4 if consumer.assignment() else 500
         for records in consumer.poll(timeout_ms=timeout_ms).values():
