@@ -5,6 +5,7 @@
     python -m bench waiting     what waiting itself costs: the same rate, few or many who wait
     python -m bench replies     the replies process alone, beside a consumer that only counts
     python -m bench scale       1, 2, 4 web workers by 1, 2 replies processes
+    python -m bench where       where the CPU of our web goes, part by part
     python -m bench memory      500 kB bodies for minutes; exit code 1 when a process grows
     python -m bench plots       draw the plots of a run anew from its results
 
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench import memory, replies_alone, report, scale, waiting
+from bench import memory, replies_alone, report, scale, waiting, where
 from bench.cases import CASES, Case, chosen
 from bench.comparison import Plan, compare
 from bench.load import LoadFailed
@@ -67,40 +68,45 @@ def _run(options: argparse.Namespace) -> int:
     # Our own responder answers at once, whatever a body asks for.
     cases = [c for c in options.cases if options.responder == "echo" or not c.delay_s]
     plan = Plan(options.subjects, cases, options.rounds, options.seconds, options.responder)
-    where, results = _on_servers(lambda servers: list(compare(servers, plan)))
+    place, results = _on_servers(lambda servers: list(compare(servers, plan)))
     say("\n" + "\n".join(report.table(results)) + "\n")
-    report.write_json(report.as_json(results, where, _shown(options)), options.output)
-    files = plot_all(results, where, options.plots)
+    report.write_json(report.as_json(results, place, _shown(options)), options.output)
+    files = plot_all(results, place, options.plots)
     say(f"results: {options.output}; plots: {', '.join(map(str, files)) or 'none'}")
     return FINISHED
 
 
 def _waiting(options: argparse.Namespace) -> int:
-    where, found = _on_servers(lambda s: waiting.measure(s, options.rounds, options.seconds))
-    return _conclude(options, where, waiting.table(found), waiting.as_json(found))
+    place, found = _on_servers(lambda s: waiting.measure(s, options.rounds, options.seconds))
+    return _conclude(options, place, waiting.table(found), waiting.as_json(found))
 
 
 def _replies(options: argparse.Namespace) -> int:
-    where, found = _on_servers(lambda s: replies_alone.measure(s, options.rounds, options.records))
-    return _conclude(options, where, replies_alone.table(found), replies_alone.as_json(found))
+    place, found = _on_servers(lambda s: replies_alone.measure(s, options.rounds, options.records))
+    return _conclude(options, place, replies_alone.table(found), replies_alone.as_json(found))
 
 
 def _scale(options: argparse.Namespace) -> int:
-    where, found = _on_servers(lambda s: scale.measure(s, options.rounds, options.seconds))
-    return _conclude(options, where, scale.table(found), scale.as_json(found))
+    place, found = _on_servers(lambda s: scale.measure(s, options.rounds, options.seconds))
+    return _conclude(options, place, scale.table(found), scale.as_json(found))
+
+
+def _where(options: argparse.Namespace) -> int:
+    place, found = _on_servers(lambda s: where.measure(s, options.rounds, options.seconds))
+    return _conclude(options, place, where.table(found), where.as_json(found))
 
 
 def _memory(options: argparse.Namespace) -> int:
-    where, found = _on_servers(lambda s: memory.measure(s, options.minutes), memory.KAFKA_OPTIONS)
-    _conclude(options, where, memory.table(found), memory.as_json(found))
+    place, found = _on_servers(lambda s: memory.measure(s, options.minutes), memory.KAFKA_OPTIONS)
+    _conclude(options, place, memory.table(found), memory.as_json(found))
     failures = list(found.failures())
     say("\nFAILED:\n" + "\n".join(failures) if failures else "passed")
     return FAILED if failures else FINISHED
 
 
 def _plots(options: argparse.Namespace) -> int:
-    results, where = report.read_results(options.results)
-    say("\n".join(map(str, plot_all(results, where, options.folder))))
+    results, place = report.read_results(options.results)
+    say("\n".join(map(str, plot_all(results, place, options.folder))))
     return FINISHED
 
 
@@ -112,10 +118,10 @@ def _on_servers(
         raise CannotRun(reason)
     LOGS.mkdir(parents=True, exist_ok=True)
     with Servers(LOGS, kafka_options) as servers:
-        where = machine(servers.redis)
-        say(described(where))
+        place = machine(servers.redis)
+        say(described(place))
         warm_up(servers)
-        return where, measure(servers)
+        return place, measure(servers)
 
 
 def _missing() -> str | None:
@@ -127,12 +133,12 @@ def _missing() -> str | None:
 
 def _conclude(
     options: argparse.Namespace,
-    where: Mapping[str, str],
+    place: Mapping[str, str],
     table: Iterator[str],
     found: dict[str, Any],
 ) -> int:
     say("\n" + "\n".join(table) + "\n")
-    shown = {"machine": dict(where), "options": _shown(options)}
+    shown = {"machine": dict(place), "options": _shown(options)}
     report.write_json(shown | found, options.output)
     say(f"results: {options.output}")
     return FINISHED
@@ -185,6 +191,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     records = replies_alone.COUNT
     alone.add_argument("--records", type=int, default=records, help="stored (%(default)s)")
     _add_rounds(_command(commands, "scale", _scale, "more workers, more replies processes"), 4)
+    _add_rounds(_command(commands, "where", _where, "where the CPU of web goes"), 6)
     minutes = _command(commands, "memory", _memory, "large bodies for minutes")
     minutes.add_argument("--minutes", type=float, default=10, help="of load (%(default)s)")
     drawn = commands.add_parser("plots", help="draw the plots of a run anew")

@@ -50,6 +50,7 @@ class Setup:
     replies: int = 1
     responder: str = "echo"
     env: dict[str, str] = field(default_factory=dict)  # on top, for ours
+    app: str = "wsgi:app"  # likewise
 
     @property
     def floor(self) -> bool:
@@ -163,7 +164,7 @@ class Subject:
         }
         for _ in range(self.setup.replies):
             self._start("replies", "python -m replies", env)
-        self._start("web", "gunicorn wsgi:app", env)
+        self._start("web", f"gunicorn {self.setup.app}", env)
 
     def _start(self, kind: str, command: str, env: dict[str, str]) -> None:
         of_kind = self._children.setdefault(kind, [])
