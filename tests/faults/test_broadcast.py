@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from devstack.waiting import wait_until
+from settings import MAX_REPLY_TIMEOUT_S
 from tests.e2e.deployment import Deployment, Process
 from tests.e2e.reply_topic import ReplyTopic, stored
 
@@ -15,7 +16,8 @@ pytestmark = pytest.mark.faults
 LIMIT_S = 30.0
 PARTITIONS = 4
 TIMEOUT_S, RETENTION_S = 1.0, 9.0
-LOOKBACK_S = TIMEOUT_S + RETENTION_S
+#: Some route, of which a replies process knows nothing, may wait for the longest.
+LOOKBACK_S = MAX_REPLY_TIMEOUT_S + RETENTION_S
 ENV = {
     "REPLIES_MODE": "broadcast",
     "REPLY_TIMEOUT_S": str(TIMEOUT_S),
