@@ -226,7 +226,9 @@ class Mailbox:
 
     def _learn(self, waiter: Waiter | None) -> None:
         if waiter is not None and waiter.kind:
-            self._times.note(waiter.kind, time.monotonic() - waiter.since_s)
+            is_first = waiter.since_s > self._looked_s
+            took_s = time.monotonic() - waiter.since_s
+            self._times.note(waiter.kind, took_s, at_first_look=is_first)
 
     def _sleep(self) -> bool:
         """Sleep until the next look, and say that it is time; or until there is more to plan."""

@@ -1,10 +1,12 @@
 """When a reply is due, as far as earlier ones tell: whoever looks sooner looks in vain."""
 
-#: How fast the estimate follows replies that come sooner than expected, and those that come later.
-#: It is to be the time before which hardly any comes, so the sooner ones count.
-SOONER, LATER = 0.3, 0.03
+#: How fast the estimate follows replies that come later than expected. One that comes sooner is
+#: believed at once: it is to be the time before which none comes.
+LATER = 0.03
 #: Looking begins after this share of it, or nobody would notice that they have become faster.
 MARGIN = 0.8
+#: What is there at the first look has come at some time before; so much of it, let us say.
+UNSEEN = 0.5
 
 
 class ReplyTimes:
@@ -13,11 +15,13 @@ class ReplyTimes:
     def __init__(self) -> None:
         self._usual_s: dict[str, float] = {}
 
-    def note(self, kind: str, took_s: float) -> None:
-        """Learn that a request of *kind* was replied to after *took_s*."""
+    def note(self, kind: str, took_s: float, *, at_first_look: bool = False) -> None:
+        """Learn that a request of *kind* was replied to after *took_s*, as far as one has seen."""
+        if at_first_look:
+            took_s *= UNSEEN
         usual_s = self._usual_s.get(kind, took_s)
-        share = SOONER if took_s < usual_s else LATER
-        self._usual_s[kind] = usual_s + share * (took_s - usual_s)
+        later_s = max(took_s - usual_s, 0.0)
+        self._usual_s[kind] = min(took_s, usual_s + LATER * later_s)
 
     def earliest_s(self, kind: str) -> float:
         """Return how long after a request of *kind* it makes sense to look; 0 when unknown."""

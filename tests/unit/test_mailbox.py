@@ -190,6 +190,7 @@ def test_how_long_replies_take_is_learnt_from_those_that_come(mailbox, store, ne
     cid = new_id(30_000)
     with mailbox.expecting(cid.text, "echo") as waiter:
         waiter.since_s -= 1.0
+        eventually(lambda: mailbox._looked_s > waiter.since_s)
         store.put_many([(cid, Reply(cid.text))])
         assert waiter.wait(10) is not None
 
