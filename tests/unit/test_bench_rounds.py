@@ -1,6 +1,7 @@
 """What the rounds of a benchmark say together."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,10 @@ CASE = chosen([BASE])[0]
 
 def result(subject="ours", number=1, *, requests=100, latency_s=0.01, case=CASE, **changes):
     load = Load(requests, 2.0, [(percent, latency_s) for percent in PERCENTILES])
-    given = {"cpu_s": {"web": 0.5, "replies": 0.1}, "redis_calls": {"mget": 60, "set": 100}}
+    given: dict[str, Any] = {
+        "cpu_s": {"web": 0.5, "replies": 0.1},
+        "redis_calls": {"mget": 60, "set": 100},
+    }
     return Result(subject, case, number, load, **given | changes)
 
 
