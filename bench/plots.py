@@ -143,7 +143,8 @@ def _cpu(results: Results, figure: Figure) -> bool:
 
 
 def _redis(results: Results, figure: Figure) -> bool:
-    here = [r for r in results if "web" in r.cpu_s]
+    shown = (*BY_CONNECTIONS, *DELAYED)
+    here = [r for r in results if "web" in r.cpu_s and r.case.name in shown]
     flowing, waiting = figure.subplots(1, 2, width_ratios=[3, 2], sharey=True)
     subjects = _subjects(here)
     for subject in subjects:
@@ -214,7 +215,8 @@ def _plain_ticks(axis: Any) -> None:
 def _finish(axes: Any, title: str) -> None:
     axes.set_title(title, loc="left", fontsize="medium")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small")
 
 
 def _subjects(results: Results) -> list[str]:

@@ -2,17 +2,20 @@
 
 import pytest
 
+from bench.cases import Case
 from bench.memory import CASE, Sample, Watched, kb_per_minute
 from bench.plots import over_rounds, plot_all, tail_place
 from bench.progress import Progress, shown
 from bench.replies_alone import Carried, carried, ratios
 from bench.replies_alone import Sample as Keys
 from bench.result import Load
+from bench.rounds import Spread
 from bench.waiting import Stretch, shares_of, waiting_share
 from tests.unit.test_bench_rounds import result
 
 MB = 1_000_000
 LOAD = Load(600, 60.0, [])
+MACHINE = dict.fromkeys(("cpu", "cores", "memory_gb", "kernel", "python", "kafka", "redis"), "x")
 
 
 def held(rss, count=31):
@@ -128,20 +131,14 @@ def test_each_nine_has_the_same_room():
 def test_a_figure_of_nobody_is_none():
     found = [result(number=1, requests=100), result(number=2, requests=300)]
 
-    ours = over_rounds(found, "ours", "c64", lambda r: r.per_s)
-
-    assert ours is not None
-    assert ours.median == 100
+    assert over_rounds(found, "ours", "c64", lambda r: r.per_s) == Spread(100, 50, 150)
     assert over_rounds(found, "naive", "c64", lambda r: r.per_s) is None
 
 
 def test_plots_are_drawn_of_what_there_is(tmp_path):
     results = [result("naive"), result("ours"), result("floor", cpu_s={"floor": 0.1})]
-    machine = dict.fromkeys(
-        ("cpu", "cores", "memory_gb", "kernel", "python", "kafka", "redis"), "x"
-    )
 
-    files = plot_all(results, machine, tmp_path)
+    files = plot_all(results, MACHINE, tmp_path)
 
     assert [file.name for file in files] == [
         "bench-latency.svg",
@@ -150,4 +147,12 @@ def test_plots_are_drawn_of_what_there_is(tmp_path):
         "bench-redis.svg",
     ]
     assert "floor" in files[0].read_text()
-    assert files[0].read_text() == plot_all(results, machine, tmp_path)[0].read_text()
+    assert files[0].read_text() == plot_all(results, MACHINE, tmp_path)[0].read_text()
+
+
+def test_what_there_is_nothing_of_is_not_drawn(tmp_path):
+    results = [result(case=Case("500kB", 16, 500_000)), result(case=Case("1s", 200, delay_s=1.0))]
+
+    files = plot_all(results, MACHINE, tmp_path)
+
+    assert [file.name for file in files] == ["bench-redis.svg"]
