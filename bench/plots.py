@@ -152,18 +152,19 @@ def _redis(results: Results, figure: Figure) -> bool:
     _connections(flowing)
     flowing.set_xlabel("requests that wait, answered at once")
     flowing.set_ylabel("Redis commands per second")
+    delayed = [name for name in DELAYED if any(r.case.name == name for r in here)]
     for place, subject in enumerate(subjects):
-        spreads = [over_rounds(here, subject, case, _redis_per_s) for case in DELAYED]
+        spreads = [over_rounds(here, subject, case, _redis_per_s) for case in delayed]
         heights = [spread.median if spread else 0.0 for spread in spreads]
-        places = [n + 0.25 * (place - (len(subjects) - 1) / 2) for n in range(len(DELAYED))]
+        places = [n + 0.25 * (place - (len(subjects) - 1) / 2) for n in range(len(delayed))]
         bars = waiting.bar(places, heights, 0.23, color=COLOURS[subject])
         waiting.bar_label(bars, [f"{height:.0f}" for height in heights], fontsize=8)
     waits = {case.name: case for case in CASES}
     waiting.set_xticks(
-        range(len(DELAYED)),
+        range(len(delayed)),
         [
             f"{waits[name].connections} wait\n{waits[name].delay_s * 1e3:.0f} ms each"
-            for name in DELAYED
+            for name in delayed
         ],
     )
     _finish(flowing, "Redis commands against those who wait")
