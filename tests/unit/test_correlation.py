@@ -1,11 +1,21 @@
 """Correlation ids: unique, bounded, and worthless when made up."""
 
+import os
 import re
 import string
+from hashlib import sha256
 
 import pytest
+from itsdangerous import Signer
 
-from replies.correlation import MAX_ID_LENGTH, MAX_KEEP_S, CorrelationIds, epoch_ms, new_node
+from replies.correlation import (
+    MAX_ID_LENGTH,
+    MAX_KEEP_S,
+    NONCES_DRAWN,
+    CorrelationIds,
+    epoch_ms,
+    new_node,
+)
 from replies.errors import ForeignCorrelationId
 
 NODE = "0a1b2c3d"
@@ -222,3 +232,41 @@ def test_a_deployment_is_told_by_its_key():
     ours, same, theirs = (CorrelationIds(key).deployment for key in ("a" * 16, "a" * 16, "b" * 16))
 
     assert ours == same != theirs
+
+
+def test_an_id_is_signed_as_itsdangerous_would(ids):
+    """Ids that were issued before, and elsewhere, remain what they are."""
+    key = Signer(
+        "a secret of the unit tests",
+        b"rendezvous.correlation-id",
+        key_derivation="hmac",
+        digest_method=sha256,
+    ).derive_key()
+    signer = Signer(key, b"rendezvous.correlation-id", key_derivation="none", digest_method=sha256)
+    text = ids.issue(NODE, 1_700_000_000_000, owner="blue", keep_s=60)
+
+    assert signer.unsign(text).decode() == text.rpartition(".")[0]
+
+
+def test_more_ids_than_are_drawn_at_once_are_all_different(ids):
+    issued = [ids.issue(NODE, 1_700_000_000_000) for _ in range(5 * NONCES_DRAWN)]
+
+    assert len(set(issued)) == len(issued)
+
+
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+def test_a_forked_process_issues_none_of_its_parents_ids(ids):
+    ids.issue(NODE, 1_700_000_000_000)  # from now on others are ready
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(write_fd, "\n".join(ids.issue(NODE, 1_700_000_000_000) for _ in range(9)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    theirs = os.read(read_fd, 65_536).decode().split("\n")
+    os.close(read_fd)
+    os.close(write_fd)
+    ours = [ids.issue(NODE, 1_700_000_000_000) for _ in range(2 * NONCES_DRAWN)]
+
+    assert len(theirs) == 9
+    assert not set(theirs) & set(ours)
