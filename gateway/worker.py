@@ -65,7 +65,6 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
-        self.initialized = True  # or gthread waits for data
         self.intake: Intake
         self.begun_s = 0.0
         self.held_bytes = 0

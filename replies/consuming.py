@@ -102,11 +102,11 @@ class ResilientConsumer:
         consumer.subscribe(topics)
         return cls(consumer)
 
-    def poll(self, timeout_ms: int | None = None) -> Batch:
+    def poll(self, timeout_ms: int = POLL_MS) -> Batch:
         """Return the next records, by partition; empty when none came in time."""
         try:
             self._begin_renewed_topics()
-            batch = self._without_gaps(self._records(timeout_ms or POLL_MS))
+            batch = self._without_gaps(self._records(timeout_ms))
             self._lag.note(batch, self._consumer.assignment(), self._end)
             return batch
         except Exception as error:
