@@ -2,8 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from gateway.clients import ANYBODY, Client
 from gateway.errors import Overloaded, Sent, TooManyInFlight
@@ -25,22 +24,18 @@ class Admission:
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    @contextmanager
-    def admit(self, client: Client = ANYBODY) -> Iterator[None]:
+    def admit(self, client: Client = ANYBODY) -> "Place":
         """
-        Hold one place for *client* while the block runs.
+        Return what holds one place for *client* while its ``with`` block runs.
 
-        Raises:
+        Entering it raises:
             TooManyInFlight: when the client has its share of them.
             Overloaded: when there is none to be had.
         """
-        self._take(client)
-        try:
-            yield
-        finally:
-            self._give_back(client)
+        return Place(self, client)
 
-    def _take(self, client: Client) -> None:
+    def take(self, client: Client) -> None:
+        """Take a place for *client*; raises as admit() tells."""
         places = client.places_among(self.max_in_flight)
         with self._lock:
             # The client's own doing comes first: only that it can change.
@@ -56,8 +51,31 @@ class Admission:
                 )
             self._taken[client.name] += 1
 
-    def _give_back(self, client: Client) -> None:
+    def give_back(self, client: Client) -> None:
+        """Give back a place that was taken for *client*."""
         with self._lock:
             self._taken[client.name] -= 1
             if not self._taken[client.name]:
                 del self._taken[client.name]  # what is summed up is no longer than the places
+
+
+class Place:
+    """One place, held from the start to the end of the ``with`` block."""
+
+    # By hand: what contextlib makes of a generator costs several times as much.
+    __slots__ = ("_admission", "_client")
+
+    def __init__(self, admission: Admission, client: Client) -> None:
+        self._admission = admission
+        self._client = client
+
+    def __enter__(self) -> None:
+        self._admission.take(self._client)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._admission.give_back(self._client)

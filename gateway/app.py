@@ -2,10 +2,14 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from flask import Flask, Response, request
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
+from werkzeug.sansio.utils import get_host
 
 from gateway.admission import Admission
 from gateway.breaker import Breakers
@@ -32,6 +36,8 @@ from replies.store import ReplyStore
 
 logger = logging.getLogger(__name__)
 
+#: So many names by which clients know us are kept.
+MAX_HOSTS = 256
 #: Where Werkzeug's own words would not help: they know nothing of routes.toml.
 _ADVICE = {
     404: "no such route; correct the path, or add it to routes.toml",
@@ -115,8 +121,50 @@ def create_app(
     return app
 
 
+class _NoSessions(SessionInterface):
+    """No cookie is looked for, and none is set."""
+
+    def open_session(self, app: Flask, request: Any) -> NullSession:
+        """Return what fails when somebody uses it after all."""
+        return _NO_SESSION
+
+    def save_session(self, app: Flask, session: Any, response: Response) -> None:
+        """Do nothing."""
+
+
+_NO_SESSION = NullSession()
+
+
 class _Gateway(Flask):
     """Flask without what it would look for in each request and never find."""
+
+    session_interface = _NoSessions()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The same few over and over: checked and spelt once, not once for each request.
+        self._server_name = lru_cache(maxsize=MAX_HOSTS)(self._find_server_name)
+
+    def create_url_adapter(self, request: Any) -> MapAdapter | None:
+        """Return what finds the rule for *request*; BadHost when it is for no host at all."""
+        if request is None:
+            return None
+        host = request.environ.get("HTTP_HOST")
+        return MapAdapter(
+            self.url_map,
+            self._server_name(request.scheme, host, request.server),
+            script_name=request.root_path,
+            subdomain="",
+            url_scheme=request.scheme,
+            path_info=request.path,
+            default_method=request.method,
+            query_args=request.query_string.decode("utf-8", "replace"),
+        )
+
+    def _find_server_name(
+        self, scheme: str, host: str | None, server: tuple[str, int | None] | None
+    ) -> str:
+        return self.url_map.bind(get_host(scheme, host, server)).server_name
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return *func* as it is: no view is a coroutine."""

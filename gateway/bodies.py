@@ -17,12 +17,18 @@ def read_body(limit_bytes: int, limit_name: str) -> bytes:
         BodyUnreadable: when it breaks off.
     """
     try:
+        environ = request.environ
+        length = environ.get("CONTENT_LENGTH", "")
+        if (
+            length.isdigit()
+            and 0 < (declared := int(length)) <= limit_bytes
+            and "HTTP_TRANSFER_ENCODING" not in environ
+        ):
+            # The usual one, without the wrappers that guard against the others.
+            return _whole(environ["wsgi.input"].read(declared), declared)
+        declared = request.content_length or 0
         # Werkzeug hands out one byte more than the limit, so that a chunked body, which does
         # not announce its length, is seen to be too large rather than cut.
-        declared = request.content_length or 0
-        if 0 < declared <= limit_bytes and "HTTP_TRANSFER_ENCODING" not in request.environ:
-            # The usual one, without the wrappers that guard against the others.
-            return _whole(request.environ["wsgi.input"].read(declared), declared)
         body = request.get_data(cache=False) if declared <= limit_bytes else b""
         if declared <= limit_bytes and len(body) <= limit_bytes:
             return body

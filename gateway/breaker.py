@@ -11,8 +11,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
 
 from gateway.errors import (
     BadReply,
@@ -130,18 +131,37 @@ class TopicBreaker:
 
 class Passage:
     """
-    One request on its way, and what its end can tell of the responder.
+    One request on its way, from the start to the end of the ``with`` block, and what its end can
+    tell of the responder.
 
     Attributes:
         hurried: its client waits less than the route would, so that a timeout tells nothing.
         pending: it has ended for its client before the responder has replied.
     """
 
-    __slots__ = ("hurried", "pending")
+    __slots__ = ("_breaker", "hurried", "pending")
 
-    def __init__(self) -> None:
+    def __init__(self, breaker: TopicBreaker) -> None:
+        self._breaker = breaker
         self.hurried = False
         self.pending = False
+
+    def __enter__(self) -> Self:
+        self._breaker.enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        replied: bool | None = None
+        if error is None:
+            replied = None if self.pending else True
+        elif isinstance(error, Problem):
+            replied = _replied(error, self)
+        self._breaker.left(replied)
 
 
 class Breakers:
@@ -167,26 +187,14 @@ class Breakers:
             for topic, timeout_s in timeouts_s.items()
         }
 
-    @contextmanager
-    def admit(self, topic: str) -> Iterator[Passage]:
+    def admit(self, topic: str) -> Passage:
         """
-        Let the block exchange one request over *topic*, and learn from how it ends.
+        Return the passage of one request over *topic*; its ``with`` block learns from how it ends.
 
-        Raises:
+        Entering it raises:
             ResponderSilent: when the topic's responder is given up.
         """
-        breaker = self._by_topic[topic]
-        breaker.enter()
-        passage = Passage()
-        replied: bool | None = None
-        try:
-            yield passage
-            replied = None if passage.pending else True
-        except Problem as problem:
-            replied = _replied(problem, passage)
-            raise
-        finally:
-            breaker.left(replied)
+        return Passage(self._by_topic[topic])
 
 
 def _replied(problem: Problem, passage: Passage) -> bool | None:

@@ -1,8 +1,7 @@
 """Whose request is at hand, and whether it may be: API keys, as Flask sees them."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from flask import Flask, Response, g, request
 
@@ -49,20 +48,23 @@ class Callers:
             app.before_request(self._identify)
             app.after_request(_tell_allowance)
 
-    @contextmanager
-    def admit(self) -> Iterator[Client]:
+    def admit(self) -> "Admitted":
         """
-        Hold one place for whoever calls, who is yielded, while the block runs.
+        Return what holds one place for whoever calls while its ``with`` block runs.
 
-        Raises:
+        Entering it yields the client, and raises:
             Problem: when the client, or this process, has no place left, or the rate is used up.
         """
-        client = current_client()
-        with self._admission.admit(client):
-            if client.rate is not None:
-                # Not before: whoever waits for Redis here must not take the threads of the probes.
-                self._charge(Sent.NO)
-            yield client
+        return Admitted(self, self._admission)
+
+    def charge(self, sent: Sent | None) -> None:
+        """
+        Count one request of whoever calls.
+
+        Raises:
+            Problem: when the rate is used up.
+        """
+        g.allowance = self._rates.charge(current_client(), sent)
 
     def _identify(self) -> None:
         if self._keyring is None or not _needs_key():
@@ -72,7 +74,7 @@ class Callers:
         client = g.client = self._owner_of_key(self._keyring, sent)
         request.environ[CLIENT_IN_ENVIRON] = client.name
         if not is_exchange:
-            self._charge(sent)
+            self.charge(sent)
         elif request.url_rule is not None and not client.may_use(request.url_rule.rule):
             raise Forbidden(
                 f"{request.url_rule.rule} is not open to {client.name!r}; "
@@ -96,8 +98,36 @@ class Callers:
             raise Unauthorized(detail, key_given=True, sent=sent)
         return client
 
-    def _charge(self, sent: Sent | None) -> None:
-        g.allowance = self._rates.charge(current_client(), sent)
+
+class Admitted:
+    """Whoever calls, with one place, from the start to the end of the ``with`` block."""
+
+    __slots__ = ("_admission", "_callers", "_client")
+
+    def __init__(self, callers: Callers, admission: Admission) -> None:
+        self._callers = callers
+        self._admission = admission
+        self._client = ANYBODY
+
+    def __enter__(self) -> Client:
+        client = self._client = current_client()
+        self._admission.take(client)
+        if client.rate is not None:
+            # Not before: whoever waits for Redis here must not take the threads of the probes.
+            try:
+                self._callers.charge(Sent.NO)
+            except BaseException:
+                self._admission.give_back(client)
+                raise
+        return client
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._admission.give_back(self._client)
 
 
 def _needs_key() -> bool:

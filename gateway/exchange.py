@@ -11,14 +11,17 @@ from gateway.callers import Callers
 from gateway.cancellation import is_cancellation
 from gateway.clients import Client
 from gateway.errors import InvalidBody, ReplyTimeout
+from gateway.headers import Environ, as_text, environ_key, header_text
 from gateway.idempotency import KEY_HEADER, REPLAYED_HEADER, claim_name, key_of
 from gateway.once import Answer, Once
 from gateway.preferences import Preferences
 from gateway.requester import Requester, Terms, Ticket
-from gateway.responses import as_text, header_text, pending_response, reply_response
+from gateway.responses import pending_response, reply_response
 from gateway.route_table import Route
 from gateway.trace import REQUEST_ID, request_id, trace_headers
 from replies.contract import Reply, Request
+
+_PREFER, _KEY, _REQUEST_ID = map(environ_key, ("Prefer", KEY_HEADER, REQUEST_ID))
 
 
 class Exchange:
@@ -55,15 +58,18 @@ class Exchange:
 
     def view(self, route: Route) -> Callable[..., Response]:
         """Return the view of *route*."""
+        allowed = [(name.lower(), environ_key(name)) for name in route.headers]
 
         def exchange(**parameters: object) -> Response:
             with self._callers.admit() as client:
                 body = self._body(route)
-                preferences = Preferences.parse(_lines("Prefer"))
-                key = key_of(_lines(KEY_HEADER), required=route.idempotency == "required")
+                environ = request.environ
+                preferences = Preferences.parse(_lines(environ, _PREFER))
+                key = key_of(_lines(environ, _KEY), required=route.idempotency == "required")
                 terms = self._terms(route, preferences, key, client)
                 ticket = self._requester.issue(terms)
-                new_request = self._request(route, ticket, body, parameters)
+                headers = [(name, as_text(environ[at])) for name, at in allowed if at in environ]
+                new_request = self._request(route, ticket, body, parameters, headers)
                 try:
                     answer = self._answer(route, key, ticket, new_request)
                 except ReplyTimeout as problem:
@@ -113,20 +119,27 @@ class Exchange:
             return reply
 
     def _request(
-        self, route: Route, ticket: Ticket, body: bytes, parameters: dict[str, object]
+        self,
+        route: Route,
+        ticket: Ticket,
+        body: bytes,
+        parameters: dict[str, object],
+        headers: list[tuple[str, str]],
     ) -> Request:
+        environ = request.environ
+        query: str = environ.get("QUERY_STRING", "")
         return Request(
             correlation_id=ticket.correlation_id,
             topic=route.topic,
             reply_topic=self._reply_topic,
             deadline_ms=ticket.deadline_ms,
             body=body,
-            content_type=header_text("Content-Type"),
-            method=request.method,
+            content_type=header_text(environ, "CONTENT_TYPE"),
+            method=environ["REQUEST_METHOD"],
             path=request.path,
-            query=request.query_string.decode("utf-8", "replace"),
-            headers=(*_allowed_headers(route), *_trace_headers()),
-            key=_record_key(route, parameters),
+            query=query.encode("latin-1").decode("utf-8", "replace"),
+            headers=(*headers, *_trace_headers(environ)),
+            key=_record_key(route, parameters, environ),
         )
 
 
@@ -147,26 +160,22 @@ def _applied(preferences: Preferences, terms: Terms, *, is_pending: bool) -> dic
     return {"Preference-Applied": applied, "Vary": "Prefer"} if applied else {}
 
 
-def _lines(name: str) -> list[str]:
-    # WSGI joins the lines of one header; getlist() goes through all of them to find that out.
-    value = request.headers.get(name)
+def _lines(environ: Environ, key: str) -> list[str]:
+    # WSGI joins the lines of one header.
+    value = environ.get(key)
     return [] if value is None else [value]
 
 
-def _allowed_headers(route: Route) -> list[tuple[str, str]]:
-    return [(name.lower(), as_text(value)) for name in route.headers for value in _lines(name)]
-
-
-def _trace_headers() -> list[tuple[str, str]]:
-    headers = request.headers
-    found = trace_headers(headers.get("traceparent", ""), headers.get("tracestate", ""))
-    theirs = request_id(headers.get(REQUEST_ID, ""))
+def _trace_headers(environ: Environ) -> list[tuple[str, str]]:
+    get = environ.get
+    found = trace_headers(get("HTTP_TRACEPARENT", ""), get("HTTP_TRACESTATE", ""))
+    theirs = request_id(get(_REQUEST_ID, ""))
     return found if theirs is None else [*found, (REQUEST_ID.lower(), theirs)]
 
 
-def _record_key(route: Route, parameters: dict[str, object]) -> bytes | None:
+def _record_key(route: Route, parameters: dict[str, object], environ: Environ) -> bytes | None:
     if route.key is None:
         return None
     kind, _, name = route.key.partition(":")
-    value = parameters.get(name) if kind == "path" else header_text(name)
+    value = parameters.get(name) if kind == "path" else header_text(environ, environ_key(name))
     return None if value is None else str(value).encode()

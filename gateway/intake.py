@@ -53,6 +53,11 @@ class Intake:
         """Whether the head is complete."""
         return self._body is not None
 
+    @property
+    def is_sized(self) -> bool:
+        """Whether the body is as it was meant, and needs no decoding."""
+        return isinstance(self._body, _Sized)
+
     def feed(self, data: bytes) -> Verdict:
         """Take in what has come; to be called until the verdict is another than PART."""
         if self._body is not None:

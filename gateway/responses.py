@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response, request, url_for
 
 from gateway.errors import Problem, Sent
+from gateway.headers import environ_key
 from gateway.pages import CONTENT_SECURITY_POLICY, problem_page
 from gateway.trace import REQUEST_ID, request_id
 from replies.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 CORRELATION_ID = "X-Correlation-ID"
 _OURS = CORRELATION_ID.lower()
+_REQUEST_ID_KEY = environ_key(REQUEST_ID)
 #: When a client should ask again for a reply that is pending, in seconds.
 PENDING_RETRY_S = "1"
 
@@ -119,7 +121,7 @@ def prefers_html() -> bool:
 
 def echo_request_id(response: Response) -> Response:
     """Return *response* with the client's own name for its request, if it gave one."""
-    theirs = request_id(request.headers.get(REQUEST_ID, ""))
+    theirs = request_id(request.environ.get(_REQUEST_ID_KEY, ""))
     if theirs is not None:
         response.headers[REQUEST_ID] = theirs
     return response
@@ -133,17 +135,3 @@ def json_response(value: object, status: int, headers: dict[str, str]) -> Respon
 def status_url_of(correlation_id: str) -> str:
     """Return where the reply to *correlation_id* can be asked for."""
     return url_for("replies.reply", correlation_id=correlation_id)
-
-
-def header_text(name: str) -> str | None:
-    """Return a header of the request as the text it is: UTF-8 if it can be, else Latin-1."""
-    value = request.headers.get(name)
-    return None if value is None else as_text(value)
-
-
-def as_text(value: str) -> str:
-    """Return what PEP 3333 hands over as Latin-1 as UTF-8, when that is what it is."""
-    try:
-        return value.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return value

@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from io import BytesIO
 from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn.http import get_parser, wsgi
+from gunicorn.http import wsgi
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.draining import Ending
@@ -24,6 +25,7 @@ from gateway.errors import (
     ShuttingDown,
 )
 from gateway.forking import release_signals
+from gateway.http_request import HttpParser, SteadyConfig
 from gateway.http_response import HttpResponse
 from gateway.intake import MAX_HEAD_BYTES, Intake, Verdict
 from gateway.pool import Pool
@@ -65,10 +67,13 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
+        self.parser: Any = None
         self.intake: Intake
         self.begun_s = 0.0
         self.held_bytes = 0
         self.request: list[bytes] = []
+        #: Its body, where that needs no decoding; it is not in *request* then.
+        self.body: bytes | None = None
         #: What has come of the next request already.
         self.ahead = b""
         #: Whether where this request ends is unknown, so that none may follow.
@@ -84,7 +89,11 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
 
     def init(self) -> None:
         """Have gunicorn parse the request; called in the thread."""
-        self.parser = get_parser(self.cfg, self.request, self.client)
+        self.parser = HttpParser(self.cfg, self.request, self.client)
+
+    def forget(self) -> None:
+        """Let go of the request: who keeps a connection need not keep a body."""
+        self.request, self.body, self.parser = [], None, None
 
 
 class GatewayWorker(ThreadWorker):  # type: ignore[misc]
@@ -103,6 +112,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.cfg: Any = SteadyConfig(self.cfg)
         self._reading: set[Connection] = set()
         self._parting: set[Connection] = set()
         self._held_bytes = 0
@@ -250,6 +260,8 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         self._unwatch(conn)
         self._stop_reading(conn)
         conn.request, conn.ahead = conn.intake.take()
+        if conn.intake.is_sized and len(conn.request) > 1:
+            conn.body = conn.request.pop()
         conn.last = verdict is Verdict.ODD
         self.tpool.submit(conn)
 
@@ -365,6 +377,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     def _serve(self, conn: Connection) -> None:
         """Answer a request that is whole, then wait for the next one, or leave that to the loop."""
         keep = self.handle(conn) and not conn.last
+        conn.forget()
         data, conn.ahead = conn.ahead, b""
         if not keep:
             self.method_queue.defer(self._part, conn)
@@ -401,6 +414,9 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             req, conn.sock, conn.client, conn.server, self.cfg, response_class=HttpResponse
         )
         environ["wsgi.multithread"] = True
+        if conn.body is not None:
+            # As it is, and not through the readers that would find its end once more.
+            environ["wsgi.input"] = BytesIO(conn.body)
         self._count_request()
         if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
             resp.force_close()
