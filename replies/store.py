@@ -5,7 +5,7 @@ Both ends of the hand-over stand side by side here, so that key, encoding and ti
 drift apart. The replies process puts; the gateway fetches.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +28,7 @@ from replies import saved
 from replies.contract import Outcome, Reply
 from replies.correlation import CorrelationId
 from replies.errors import StoreUnavailable, UnusableReply
+from replies.round_trip import Command, round_trip
 
 #: One Redis command may take this long. Below the shortest deadline, because whoever calls has a
 #: loop of its own that tries again: redis-py's retries would only add up behind its back.
@@ -112,20 +113,17 @@ class ReplyStore:
             StoreUnavailable: when any of them may not be stored; putting all again does no harm.
         """
         live = [(cid, reply, self.remaining_ms(cid)) for cid, reply in replies]
-        pipeline = self._redis.pipeline(transaction=False)
-        for cid, reply, remaining_ms in live:
-            if remaining_ms > 0:
-                # NX: the first reply wins; a redelivered record cannot change an answer already
-                # given. PX in the same command: a crash in between would leave a key for ever.
-                ttl_ms = max(remaining_ms, MIN_TTL_MS)
-                pipeline.set(reply_key(cid.text), saved.to_bytes(reply), nx=True, px=ttl_ms)
-        try:
-            answers = iter(pipeline.execute())
-        except RedisError as error:
-            raise unavailable(error) from error
+        # NX: the first reply wins; a redelivered record cannot change an answer already given. PX
+        # in the same command: a crash in between would leave a key for ever.
+        commands: list[Command] = [
+            ("SET", reply_key(cid.text), saved.to_bytes(reply), "NX", "PX", max(ms, MIN_TTL_MS))
+            for cid, reply, ms in live
+            if ms > 0
+        ]
+        answers = iter(self._ask(commands) if commands else ())
         return [
-            Put.EXPIRED if remaining_ms <= 0 else Put.STORED if next(answers) else Put.DUPLICATE
-            for _, _, remaining_ms in live
+            Put.EXPIRED if ms <= 0 else Put.DUPLICATE if next(answers) is None else Put.STORED
+            for _, _, ms in live
         ]
 
     def fetch_many(self, correlation_ids: Sequence[str]) -> dict[str, Reply]:
@@ -141,11 +139,17 @@ class ReplyStore:
         """
         if not correlation_ids:
             return {}
-        try:
-            found = self._values(correlation_ids)
-        except RedisError as error:
-            raise unavailable(error) from error
-        return {cid: _found(cid, value) for cid, value in found if isinstance(value, bytes)}
+        by_node: dict[str, list[str]] = {}
+        for cid in correlation_ids:
+            by_node.setdefault(_node(cid), []).append(cid)
+        # One MGET for each node: a Redis Cluster refuses keys of several slots in one command.
+        answers = self._ask([("MGET", *map(reply_key, cids)) for cids in by_node.values()])
+        return {
+            cid: _found(cid, value)
+            for cids, values in zip(by_node.values(), answers, strict=True)
+            for cid, value in zip(cids, values, strict=True)
+            if isinstance(value, bytes)
+        }
 
     def fetch(self, correlation_id: str) -> Reply | None:
         """
@@ -156,19 +160,11 @@ class ReplyStore:
         """
         return self.fetch_many([correlation_id]).get(correlation_id)
 
-    def _values(self, correlation_ids: Sequence[str]) -> Iterable[tuple[str, object]]:
-        by_node: dict[str, list[str]] = {}
-        for cid in correlation_ids:
-            by_node.setdefault(_node(cid), []).append(cid)
-        if len(by_node) == 1:  # as it is unless somebody asks for another process's reply
-            values = self._redis.mget([reply_key(cid) for cid in correlation_ids])
-            return zip(correlation_ids, values, strict=True)
-        # One MGET each: a Redis Cluster refuses keys of several slots in one command.
-        pipeline = self._redis.pipeline(transaction=False)
-        for cids in by_node.values():
-            pipeline.mget([reply_key(cid) for cid in cids])
-        answers = zip(by_node.values(), pipeline.execute(), strict=True)
-        return (pair for cids, values in answers for pair in zip(cids, values, strict=True))
+    def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        try:
+            return round_trip(self._redis, commands)
+        except RedisError as error:
+            raise unavailable(error) from error
 
     def remaining_ms(self, correlation_id: CorrelationId) -> int:
         """Return for how long a reply to *correlation_id* can be fetched; 0 or less once over."""

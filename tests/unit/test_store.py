@@ -9,11 +9,11 @@ import time
 
 import pytest
 from redis import exceptions as redis_errors
-from redis.client import Pipeline
 
 from replies.contract import Outcome, Reply
 from replies.correlation import epoch_ms
 from replies.errors import StoreUnavailable
+from replies.round_trip import round_trip
 from replies.store import (
     MIN_TTL_MS,
     UNWANTED_HOLD_S,
@@ -159,21 +159,16 @@ def test_a_reply_under_the_key_of_another_request_is_not_given_to_it(store, redi
 
 
 class RefusingRedis:
-    """A Redis client of which every command ends in one error."""
+    """A Redis client, and its pool, of which every connection ends in one error."""
 
     def __init__(self, error):
         self.error = error
-
-    def pipeline(self, transaction):
-        return self
-
-    def set(self, *args, **kwargs):
-        return self
+        self.connection_pool = self
 
     def _refuse(self, *args):
         raise self.error
 
-    execute = mget = ping = _refuse
+    ping = get_connection = _refuse
 
 
 @pytest.mark.parametrize(
@@ -322,21 +317,19 @@ def test_replies_to_several_nodes_are_asked_for_in_one_round_trip_and_a_slot_at_
         for node in ("0a1b2c3d", "ffffffff", "0a1b2c3d", "ffffffff", "00000000")
     ]
     store.put_many([(cid, Reply(cid.text, cid.text.encode())) for cid in cids[:4]])
-    asked, mget = [], Pipeline.mget
+    trips = []
 
-    def noted(pipeline, keys):
-        asked.append(keys)
-        return mget(pipeline, keys)
+    def noted(redis, commands):
+        trips.append(commands)
+        return round_trip(redis, commands)
 
-    monkeypatch.setattr(Pipeline, "mget", noted)
+    monkeypatch.setattr("replies.store.round_trip", noted)
 
     found = store.fetch_many([cid.text for cid in cids])
 
     assert found == {cid.text: Reply(cid.text, cid.text.encode()) for cid in cids[:4]}
-    assert [{key[7:15] for key in keys} for keys in asked] == [
-        {"0a1b2c3d"},
-        {"ffffffff"},
-        {"00000000"},
+    assert [[{key[7:15] for key in keys} for _, *keys in commands] for commands in trips] == [
+        [{"0a1b2c3d"}, {"ffffffff"}, {"00000000"}]
     ]
 
 
