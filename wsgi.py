@@ -51,7 +51,7 @@ publisher = RequestPublisher(
     settings.max_body_bytes,
     request_topics,
     trouble=lambda: kafka_trouble(settings),
-    waiting=mailbox.waiting,
+    linger_ms=mailbox.linger_ms,
 )
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()

@@ -8,9 +8,9 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
+from gateway.gathering import linger_ms
 from gateway.reply_times import ReplyTimes
 from replies.contract import Reply
 from replies.correlation import new_node
@@ -29,6 +29,9 @@ PAUSE_PER_AGE = 0.05
 #: scarce, and each look keeps it from those it is for. For the few, what counts is how soon.
 PAUSE_PER_LOOK = 4.0
 MANY_WAITERS = 16
+#: Of many some are replied to sooner than is usual: there is a look each time that so much of what
+#: the fastest replies take has passed, whoever is due. It costs each of them next to nothing.
+PAUSE_OF_MANY = 0.1
 #: Above this a pause can be cut short by a request whose reply may come sooner.
 SHORT_PAUSE_S = 0.005
 #: The pause after Redis failed.
@@ -101,6 +104,7 @@ class Mailbox:
         # Until when the poller sleeps: for good when nobody waits; -inf while it is awake.
         self._sleeps_until_s = -math.inf
         self._times = ReplyTimes()
+        self._usual_reply_s = 0.0
         self._thread: threading.Thread | None = None
         #: The name of this process in the ids it issues.
         self.node = new_node()
@@ -124,16 +128,19 @@ class Mailbox:
         if self._thread is not None:
             self._thread.join(timeout=2)
 
-    @contextmanager
-    def expecting(self, correlation_id: str, kind: str = "") -> Iterator[Waiter]:
+    def expecting(self, correlation_id: str, kind: str = "") -> "Expectation":
         """
-        Wait for the ending of *correlation_id*, alone or with others in this process.
+        Return a ``with`` block that waits for the ending of *correlation_id*.
 
-        To be entered before the request is published.
+        Alone or with others in this process; to be entered before the request is published.
 
         Args:
             kind: what such requests have in common, as to how long they take; empty when unknown.
         """
+        return Expectation(self, correlation_id, kind)
+
+    def enter(self, correlation_id: str, kind: str) -> Waiter:
+        """Return the waiter for *correlation_id*, of whom there is one more holder now."""
         with self._coming_and_going:
             waiter = self._waiters.get(correlation_id)
             if waiter is None:
@@ -141,21 +148,19 @@ class Mailbox:
             waiter.holders += 1
         if self._sleeps_until_s > waiter.since_s + self._times.earliest_s(kind):
             self._wake.set()
-        try:
-            yield waiter
-        finally:
-            self._leave(waiter)
+        return waiter
 
-    def _leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: Waiter) -> None:
+        """Wait no longer, as one of the holders of *waiter*."""
         with self._coming_and_going:
             waiter.holders -= 1
             if not waiter.holders and self._waiters.get(waiter.correlation_id) is waiter:
                 # The poller may have taken it out since.
                 self._waiters.pop(waiter.correlation_id, None)
 
-    def waiting(self) -> int:
-        """Return for how many replies this process waits."""
-        return len(self._waiters)
+    def linger_ms(self) -> float:
+        """Return for how long records may be gathered, by how many wait and for how long."""
+        return linger_ms(len(self._waiters), self._usual_reply_s)
 
     def settle(self, correlation_id: str, ending: Reply | Exception) -> None:
         """Give the waiter of *correlation_id* its ending; the first one counts."""
@@ -260,12 +265,43 @@ class Mailbox:
         since_s = max(self._looked_s, waiters[0].since_s)
         crowd = min(len(waiters) / MANY_WAITERS, 1.0)
         soonest_s = since_s + max(MIN_PAUSE_S, self._look_s * PAUSE_PER_LOOK * crowd)
-        return max(soonest_s, min(self._first_due_s(waiters, since_s), since_s + MAX_PAUSE_S))
+        due_s = self._first_due_s(waiters, since_s)
+        longest_s = MAX_PAUSE_S
+        if len(waiters) >= MANY_WAITERS and self._usual_reply_s:
+            longest_s = min(longest_s, self._usual_reply_s * PAUSE_OF_MANY)
+        return max(soonest_s, min(due_s, since_s + longest_s))
 
     def _first_due_s(self, waiters: list[Waiter], since_s: float) -> float:
-        first_s = math.inf
+        first_s = usual_s = math.inf
         for waiter in waiters:
             grown_s = since_s + (since_s - waiter.since_s) * PAUSE_PER_AGE
             earliest_s = max(self._times.earliest_s(waiter.kind), MIN_PAUSE_S)
             first_s = min(first_s, max(waiter.since_s + earliest_s, grown_s))
+            if waiter.kind:
+                usual_s = min(usual_s, self._times.usual_s(waiter.kind))
+        self._usual_reply_s = usual_s if usual_s < math.inf else 0.0
         return first_s
+
+
+class Expectation:
+    """Somebody who waits, from the start to the end of the ``with`` block."""
+
+    __slots__ = ("_correlation_id", "_kind", "_mailbox", "_waiter")
+
+    def __init__(self, mailbox: Mailbox, correlation_id: str, kind: str) -> None:
+        self._mailbox = mailbox
+        self._correlation_id = correlation_id
+        self._kind = kind
+        self._waiter: Waiter
+
+    def __enter__(self) -> Waiter:
+        waiter = self._waiter = self._mailbox.enter(self._correlation_id, self._kind)
+        return waiter
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._mailbox.leave(self._waiter)

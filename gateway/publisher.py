@@ -21,6 +21,7 @@ from kafka import errors as kafka_errors
 from gateway import gathering, idempotent_producer
 from gateway.pulse import Pulse
 from replies.contract import Request
+from replies.quiet_selector import QuietSelector
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class RequestPublisher:
         max_body_bytes: the largest body that will be published.
         topics: what will be published to; looked up before the first request needs them.
         trouble: says why no broker can be reached, before a client is built in vain.
-        waiting: says how many requests wait in this process: with many, records are gathered.
+        linger_ms: says for how long records are gathered now, in milliseconds.
         new_producer, new_admin: how the clients are built.
     """
 
@@ -148,7 +149,7 @@ class RequestPublisher:
         max_body_bytes: int,
         topics: Sequence[str] = (),
         trouble: Callable[[], str | None] = lambda: None,
-        waiting: Callable[[], int] = lambda: 0,
+        linger_ms: Callable[[], float] = lambda: 0.0,
         new_producer: Callable[..., Any] = KafkaProducer,
         new_admin: Callable[..., Any] = KafkaAdminClient,
     ) -> None:
@@ -167,6 +168,7 @@ class RequestPublisher:
             "batch_size": BATCH_BYTES,
             "allow_auto_create_topics": False,
             "metrics_enabled": False,
+            "selector": QuietSelector,
         }
         self._admin_options = connection | {
             "client_id": "rendezvous-gateway-probe",
@@ -176,7 +178,7 @@ class RequestPublisher:
         }
         self._topics = topics
         self._find_trouble = trouble
-        self._waiting = waiting
+        self._linger_ms = linger_ms
         self._new_producer = new_producer
         self._new_admin = new_admin
         self._silent_limit = round(reply_timeout_s) + SILENT_LOOKS
@@ -351,7 +353,7 @@ class RequestPublisher:
             logger.exception("building the producer failed; trying again")
             return f"the producer cannot be built ({error}); the log has the cause"
         idempotent_producer.mend(producer, _ALWAYS_REFUSED + _REFUSED_AT_FIRST)
-        gathering.gather(producer, self._waiting)
+        gathering.gather(producer, self._linger_ms)
         for topic in self._topics:
             # Otherwise the first request of each topic would pay for this look-up.
             with contextlib.suppress(kafka_errors.KafkaError):

@@ -23,6 +23,10 @@ class ReplyTimes:
         later_s = max(took_s - usual_s, 0.0)
         self._usual_s[kind] = min(took_s, usual_s + LATER * later_s)
 
+    def usual_s(self, kind: str) -> float:
+        """Return how long the fast replies to requests of *kind* take; 0 when unknown."""
+        return self._usual_s.get(kind, 0.0)
+
     def earliest_s(self, kind: str) -> float:
         """Return how long after a request of *kind* it makes sense to look; 0 when unknown."""
-        return MARGIN * self._usual_s.get(kind, 0.0)
+        return MARGIN * self.usual_s(kind)

@@ -29,11 +29,13 @@ logger = logging.getLogger(__name__)
 #: after a crash only counts as a duplicate.
 COMMIT_PAUSE_S = 0.1
 STORE_PAUSE_S = 0.2
-#: So many replies that come together are many. Then the next ones are gathered for a moment: a
-#: fetch and a round trip cost as much as ten replies.
+#: So many replies that come together are many. Then the next ones are gathered for so many times as
+#: long as these took to be stored: a fetch and a round trip cost as much as ten replies.
 MANY = 4
-GATHER_PER_RECORD_S = 0.0005
-MAX_GATHER_S = 0.004
+GATHER_PER_TURN = 2.0
+MAX_GATHER_S = 0.010
+#: So many make a batch that is large enough as it is.
+FULL = 100
 SUMMARY_PAUSE_S = 10.0
 #: How often the gateways are told what is read.
 TELL_PAUSE_S = 2.0
@@ -89,9 +91,10 @@ class ReplyListener:
 
     def _turn(self, stop: threading.Event) -> None:
         batch = self._consumer.poll()
+        polled_s = time.monotonic()
         if batch and not self._carry(batch, stop):
             return
-        time.sleep(_gather_s(sum(map(len, batch.values()))))
+        time.sleep(_gather_s(sum(map(len, batch.values())), time.monotonic() - polled_s))
         now_s = time.monotonic()
         if now_s - self._told_s > TELL_PAUSE_S:
             self._told_s = now_s
@@ -183,9 +186,9 @@ class ReplyListener:
             logger.info("replies so far: %s", _listed(self.counts))
 
 
-def _gather_s(found: int) -> float:
-    """Return for how long the next replies are gathered when *found* have just come together."""
-    return 0.0 if found < MANY else min(found * GATHER_PER_RECORD_S, MAX_GATHER_S)
+def _gather_s(found: int, took_s: float) -> float:
+    """Return how long the next replies are gathered when *found* were stored in *took_s*."""
+    return min(GATHER_PER_TURN * took_s, MAX_GATHER_S) if MANY <= found < FULL else 0.0
 
 
 def _after(batch: Batch) -> dict[Any, int]:

@@ -34,6 +34,8 @@ pytestmark = pytest.mark.e2e
 CLIENTS = 32
 REQUESTS = 600
 RECORDS = 400
+#: Longer than a slow machine takes for a send, so that it is the gathering that shows.
+LINGER_MS = 200.0
 #: Of the commands that the store sends.
 LOOK, STORE = "cmdstat_mget", "cmdstat_set"
 
@@ -81,12 +83,7 @@ def test_many_requests_share_looks_and_a_way_back_that_has_few_threads(
     assert threads <= 4
 
 
-def test_records_of_many_who_wait_are_published_together(
-    kafka: Server, ids: CorrelationIds, monkeypatch: pytest.MonkeyPatch
-):
-    # Longer than a slow machine takes for a send, so that it is the gathering that shows.
-    monkeypatch.setattr("gateway.gathering.LINGER_PER_WAITING_MS", 10)
-    monkeypatch.setattr("gateway.gathering.MAX_LINGER_MS", 200)
+def test_records_of_many_who_wait_are_published_together(kafka: Server, ids: CorrelationIds):
     topic = f"costs-{token_hex(4)}"
     connection = {"bootstrap_servers": [kafka.address]}
     create_topics(connection, [topic])
@@ -107,7 +104,7 @@ def test_records_of_many_who_wait_are_published_together(
         return producer
 
     publisher = RequestPublisher(
-        connection, 20.0, 1_000, [topic], waiting=lambda: CLIENTS, new_producer=new_producer
+        connection, 20.0, 1_000, [topic], linger_ms=lambda: LINGER_MS, new_producer=new_producer
     )
     publisher.start()
     publisher.await_broker(30)

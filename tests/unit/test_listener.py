@@ -10,7 +10,7 @@ from gateway.mailbox import Mailbox
 from replies.consuming import ResilientConsumer
 from replies.contract import Outcome, Reply
 from replies.correlation import CorrelationIds, epoch_ms
-from replies.listener import ReplyListener
+from replies.listener import FULL, MANY, MAX_GATHER_S, ReplyListener, _gather_s
 from replies.reply_path import ReplyPath
 from replies.watchdog import Watchdog
 from tests.fakes import FakeConsumer, FakeRecord, eventually
@@ -302,6 +302,18 @@ def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, 
 
     assert kafka.committed_offset(P0) == 1
     assert kafka.closed
+
+
+@pytest.mark.parametrize(
+    ("found", "gathered_s"),
+    [(0, 0), (1, 0), (MANY - 1, 0), (MANY, 0.004), (FULL - 1, 0.004), (FULL, 0)],
+)
+def test_replies_are_gathered_when_many_come_but_not_enough(found, gathered_s):
+    assert _gather_s(found, 0.002) == gathered_s
+
+
+def test_replies_are_gathered_for_a_moment_only():
+    assert _gather_s(MANY, 10.0) == MAX_GATHER_S
 
 
 def test_the_gateways_are_told_what_is_read(running, kafka, store):

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from gateway import mailbox as mailbox_module
-from gateway.mailbox import MAX_PAUSE_S, MIN_PAUSE_S, PAUSE_PER_AGE, Mailbox, Waiter
+from gateway.gathering import MAX_SHARE
+from gateway.mailbox import (
+    MANY_WAITERS,
+    MAX_PAUSE_S,
+    MIN_PAUSE_S,
+    PAUSE_OF_MANY,
+    PAUSE_PER_AGE,
+    Mailbox,
+    Waiter,
+)
 from gateway.reply_times import MARGIN
 from replies.contract import Reply
 from replies.errors import StoreUnavailable
@@ -186,6 +195,19 @@ def test_who_is_due_is_looked_for_whoever_has_come_since(store, new_id):
         assert mailbox._next_look_s() - looked_s == pytest.approx(0.01, rel=0.01)
 
 
+def test_among_many_there_are_looks_before_anybody_is_due(store, new_id):
+    mailbox = resting(store)
+    mailbox._times.note("slow", 0.2)
+    with ExitStack() as stack:
+        for _ in range(MANY_WAITERS - 1):
+            stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+        looked_s = looked_just_now(mailbox)
+        assert mailbox._next_look_s() - looked_s == pytest.approx(MAX_PAUSE_S)
+        stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+        looked_s = looked_just_now(mailbox)
+        assert mailbox._next_look_s() - looked_s == pytest.approx(0.2 * PAUSE_OF_MANY)
+
+
 def test_how_long_replies_take_is_learnt_from_those_that_come(mailbox, store, new_id):
     cid = new_id(30_000)
     with mailbox.expecting(cid.text, "echo") as waiter:
@@ -215,6 +237,33 @@ def test_a_newcomer_that_is_not_due_lets_the_poller_sleep(store, new_id, monkeyp
         with mailbox.expecting(new_id().text, "unknown"):
             eventually(lambda: asked)
     mailbox.close()
+
+
+def test_records_are_gathered_by_the_fastest_replies_that_are_waited_for(store, new_id):
+    mailbox = resting(store)
+    mailbox._times.note("fast", 0.010)
+    mailbox._times.note("slow", 0.020)
+    mailbox._times.note("unused", 0.001)
+    with ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+        # Asked for again by its id: nobody knows how long such a one waits.
+        stack.enter_context(mailbox.expecting(new_id().text))
+        mailbox._next_look_s()
+        assert mailbox.linger_ms() == pytest.approx(20 * MAX_SHARE)
+        stack.enter_context(mailbox.expecting(new_id().text, "fast"))
+        mailbox._next_look_s()
+        assert mailbox.linger_ms() == pytest.approx(10 * MAX_SHARE)
+    assert mailbox.linger_ms() == 0
+
+
+def test_nothing_is_gathered_for_those_of_whom_nothing_is_known(store, new_id):
+    mailbox = resting(store)
+    with ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(mailbox.expecting(new_id().text))
+        mailbox._next_look_s()
+        assert mailbox.linger_ms() == 0
 
 
 def sleeps_for_good(mailbox):
