@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
 from gunicorn.http.parser import Parser
 from kafka import KafkaProducer
 from kafka.producer.sender import Sender
@@ -23,6 +22,8 @@ import wsgi
 from gateway.access_log import TextAccessLogger
 from gateway.exchange import Exchange
 from gateway.http_response import HttpResponse
+from gateway.lane import Lane
+from gateway.lean_flask import LeanFlask
 from gateway.mailbox import Mailbox, Waiter
 from gateway.requester import Requester
 from gateway.worker import GatewayWorker
@@ -33,8 +34,8 @@ PARTS: tuple[tuple[str, type, str], ...] = (
     ("main loop", GatewayWorker, "wait_for_and_dispatch_events"),
     ("request", GatewayWorker, "handle"),
     ("parse", Parser, "__next__"),
-    ("application", Flask, "wsgi_app"),
-    ("view", Flask, "dispatch_request"),
+    ("application", LeanFlask, "wsgi_app"),
+    ("straight", Lane, "exchange"),
     ("id", Requester, "issue"),
     ("exchange", Exchange, "_answer"),
     ("send", KafkaProducer, "send"),

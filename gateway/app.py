@@ -1,15 +1,10 @@
 """The Flask application, put together from its collaborators."""
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
 
 from flask import Flask, Response, request
-from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import MapAdapter
-from werkzeug.sansio.utils import get_host
 
 from gateway.admission import Admission
 from gateway.breaker import Breakers
@@ -19,6 +14,8 @@ from gateway.docs import self_description
 from gateway.errors import HttpProblem, Problem, Sent
 from gateway.exchange import Exchange
 from gateway.keyring import Keyring
+from gateway.lane import lanes
+from gateway.lean_flask import LeanFlask
 from gateway.lifecycle import Lifecycle
 from gateway.long_polls import LongPolls
 from gateway.once import Once
@@ -28,7 +25,7 @@ from gateway.problem_pages import problem_pages
 from gateway.rates import Rates
 from gateway.readiness import Readiness
 from gateway.requester import Requester
-from gateway.responses import echo_request_id, problem_response
+from gateway.responses import problem_response
 from gateway.route_table import Route
 from gateway.status import status_resource
 from replies.correlation import CorrelationIds
@@ -36,8 +33,6 @@ from replies.store import ReplyStore
 
 logger = logging.getLogger(__name__)
 
-#: So many names by which clients know us are kept.
-MAX_HOSTS = 256
 #: Where Werkzeug's own words would not help: they know nothing of routes.toml.
 _ADVICE = {
     404: "no such route; correct the path, or add it to routes.toml",
@@ -84,14 +79,11 @@ def create_app(
         keyring: whose API key is which; None to ask nobody.
         cors_origins: whose web pages may call; none, or ``*`` for any.
     """
-    # No static folder: the gateway answers the routes of routes.toml and its own, nothing else.
-    app = _Gateway("gateway", static_folder=None)
+    app = LeanFlask("gateway", lifecycle)
     # One byte above the limit: of a chunked body that is too large, Werkzeug would otherwise hand
     # out the first bytes as if they were all of it. Exchange compares.
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
-    app.before_request(lifecycle.ensure_started)
     Cors(cors_origins, routes).install(app)
-    app.after_request(echo_request_id)
     callers = Callers(keyring, admission, rates)
     callers.register(app)
     exchange = Exchange(
@@ -117,58 +109,9 @@ def create_app(
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(Exception, _our_fault)
+    app.lanes = lanes(exchange, routes, max_body_bytes)
     app.extensions["rendezvous"] = lifecycle
     return app
-
-
-class _NoSessions(SessionInterface):
-    """No cookie is looked for, and none is set."""
-
-    def open_session(self, app: Flask, request: Any) -> NullSession:
-        """Return what fails when somebody uses it after all."""
-        return _NO_SESSION
-
-    def save_session(self, app: Flask, session: Any, response: Response) -> None:
-        """Do nothing."""
-
-
-_NO_SESSION = NullSession()
-
-
-class _Gateway(Flask):
-    """Flask without what it would look for in each request and never find."""
-
-    session_interface = _NoSessions()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # The same few over and over: checked and spelt once, not once for each request.
-        self._server_name = lru_cache(maxsize=MAX_HOSTS)(self._find_server_name)
-
-    def create_url_adapter(self, request: Any) -> MapAdapter | None:
-        """Return what finds the rule for *request*; BadHost when it is for no host at all."""
-        if request is None:
-            return None
-        host = request.environ.get("HTTP_HOST")
-        return MapAdapter(
-            self.url_map,
-            self._server_name(request.scheme, host, request.server),
-            script_name=request.root_path,
-            subdomain="",
-            url_scheme=request.scheme,
-            path_info=request.path,
-            default_method=request.method,
-            query_args=request.query_string.decode("utf-8", "replace"),
-        )
-
-    def _find_server_name(
-        self, scheme: str, host: str | None, server: tuple[str, int | None] | None
-    ) -> str:
-        return self.url_map.bind(get_host(scheme, host, server)).server_name
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return *func* as it is: no view is a coroutine."""
-        return func
 
 
 def _http_problem(error: HTTPException) -> Response:

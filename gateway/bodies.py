@@ -3,12 +3,13 @@
 from flask import request
 
 from gateway.errors import BodyTooLarge, BodyUnreadable, Sent
+from gateway.headers import Environ
 
 #: Of a body that is too large, so many times MAX_BODY_BYTES is read and thrown away.
 DISCARD_FACTOR = 4
 
 
-def read_body(limit_bytes: int, limit_name: str) -> bytes:
+def read_body(environ: Environ, limit_bytes: int, limit_name: str) -> bytes:
     """
     Return the whole body.
 
@@ -17,15 +18,12 @@ def read_body(limit_bytes: int, limit_name: str) -> bytes:
         BodyUnreadable: when it breaks off.
     """
     try:
-        environ = request.environ
-        length = environ.get("CONTENT_LENGTH", "")
-        if (
-            length.isdigit()
-            and 0 < (declared := int(length)) <= limit_bytes
-            and "HTTP_TRANSFER_ENCODING" not in environ
-        ):
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if length.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ:
             # The usual one, without the wrappers that guard against the others.
-            return _whole(environ["wsgi.input"].read(declared), declared)
+            declared = int(length)
+            if declared <= limit_bytes:
+                return _whole(environ["wsgi.input"].read(declared), declared) if declared else b""
         declared = request.content_length or 0
         # Werkzeug hands out one byte more than the limit, so that a chunked body, which does
         # not announce its length, is seen to be too large rather than cut.

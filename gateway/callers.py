@@ -48,14 +48,14 @@ class Callers:
             app.before_request(self._identify)
             app.after_request(_tell_allowance)
 
-    def admit(self) -> "Admitted":
+    def admit(self, client: Client) -> "Admitted":
         """
-        Return what holds one place for whoever calls while its ``with`` block runs.
+        Return what holds one place for *client*, who calls, while its ``with`` block runs.
 
-        Entering it yields the client, and raises:
+        Entering it raises:
             Problem: when the client, or this process, has no place left, or the rate is used up.
         """
-        return Admitted(self, self._admission)
+        return Admitted(self, self._admission, client)
 
     def charge(self, sent: Sent | None) -> None:
         """
@@ -104,13 +104,13 @@ class Admitted:
 
     __slots__ = ("_admission", "_callers", "_client")
 
-    def __init__(self, callers: Callers, admission: Admission) -> None:
+    def __init__(self, callers: Callers, admission: Admission, client: Client) -> None:
         self._callers = callers
         self._admission = admission
-        self._client = ANYBODY
+        self._client = client
 
-    def __enter__(self) -> Client:
-        client = self._client = current_client()
+    def __enter__(self) -> None:
+        client = self._client
         self._admission.take(client)
         if client.rate is not None:
             # Not before: whoever waits for Redis here must not take the threads of the probes.
@@ -119,7 +119,6 @@ class Admitted:
             except BaseException:
                 self._admission.give_back(client)
                 raise
-        return client
 
     def __exit__(
         self,

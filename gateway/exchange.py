@@ -1,13 +1,14 @@
 """HTTP to request, reply to HTTP, over the routes of routes.toml. Knows no Kafka and no Redis."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from flask import Response, request
 
 from gateway.bodies import read_body
 from gateway.breaker import Breakers
-from gateway.callers import Callers
+from gateway.callers import Callers, current_client
 from gateway.cancellation import is_cancellation
 from gateway.clients import Client
 from gateway.errors import InvalidBody, ReplyTimeout
@@ -22,6 +23,22 @@ from gateway.trace import REQUEST_ID, request_id, trace_headers
 from replies.contract import Reply, Request
 
 _PREFER, _KEY, _REQUEST_ID = map(environ_key, ("Prefer", KEY_HEADER, REQUEST_ID))
+
+#: Where Flask's view finds what became of a request that has been exchanged already: an Answered,
+#: or the exception it ended in.
+OUTCOME = "rendezvous.outcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a request has led to, and the headers that it puts beside those of the reply."""
+
+    answer: Answer
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+#: Takes a request: its WSGI environment, its path, who calls, and the parameters in the path.
+Handler = Callable[[Environ, str, Client, Mapping[str, object]], Answered]
 
 
 class Exchange:
@@ -57,33 +74,65 @@ class Exchange:
         self._max_body_bytes = max_body_bytes
 
     def view(self, route: Route) -> Callable[..., Response]:
-        """Return the view of *route*."""
-        allowed = [(name.lower(), environ_key(name)) for name in route.headers]
+        """Return Flask's view of *route*, for requests whose outcome may be known already."""
+        handle = self.handler(route)
 
         def exchange(**parameters: object) -> Response:
-            with self._callers.admit() as client:
-                body = self._body(route)
-                environ = request.environ
+            environ = request.environ
+            outcome: Answered | Exception | None = environ.pop(OUTCOME, None)
+            if isinstance(outcome, Exception):
+                raise outcome
+            if outcome is None:
+                outcome = handle(environ, request.path, current_client(), parameters)
+            return _response(route, outcome)
+
+        return exchange
+
+    def handler(self, route: Route) -> Handler:
+        """Return what exchanges a request to *route* for its answer; it raises Problem."""
+        allowed = [(name.lower(), environ_key(name)) for name in route.headers]
+
+        def handle(
+            environ: Environ, path: str, client: Client, parameters: Mapping[str, object]
+        ) -> Answered:
+            with self._callers.admit(client):
+                body = self._body(route, environ)
                 preferences = Preferences.parse(_lines(environ, _PREFER))
                 key = key_of(_lines(environ, _KEY), required=route.idempotency == "required")
                 terms = self._terms(route, preferences, key, client)
                 ticket = self._requester.issue(terms)
                 headers = [(name, as_text(environ[at])) for name, at in allowed if at in environ]
-                new_request = self._request(route, ticket, body, parameters, headers)
+                query: str = environ.get("QUERY_STRING", "")
+                new_request = Request(
+                    correlation_id=ticket.correlation_id,
+                    topic=route.topic,
+                    reply_topic=self._reply_topic,
+                    deadline_ms=ticket.deadline_ms,
+                    body=body,
+                    content_type=header_text(environ, "CONTENT_TYPE"),
+                    method=environ["REQUEST_METHOD"],
+                    path=path,
+                    query=query.encode("latin-1").decode("utf-8", "replace"),
+                    headers=(*headers, *_trace_headers(environ)),
+                    key=_record_key(route, parameters, environ),
+                )
                 try:
                     answer = self._answer(route, key, ticket, new_request)
                 except ReplyTimeout as problem:
                     problem.headers |= _applied(preferences, terms, is_pending=False)
                     raise
-            return _response(route, answer, preferences, terms)
+            applied = _applied(preferences, terms, is_pending=answer.reply is None)
+            if answer.is_replayed:
+                applied = {REPLAYED_HEADER: "true"} | applied
+            return Answered(answer, tuple(applied.items()))
 
-        return exchange
+        return handle
 
-    def _body(self, route: Route) -> bytes:
+    def _body(self, route: Route, environ: Environ) -> bytes:
         if route.max_body_bytes is None:
-            body = read_body(self._max_body_bytes, "MAX_BODY_BYTES")
+            body = read_body(environ, self._max_body_bytes, "MAX_BODY_BYTES")
         else:
-            body = read_body(route.max_body_bytes, f"the route {route.path}")
+            body = read_body(environ, route.max_body_bytes, f"the route {route.path}")
         faults = [] if route.schema is None else route.schema.faults(body)
         if faults:
             raise InvalidBody(
@@ -118,40 +167,14 @@ class Exchange:
             passage.pending = reply is None or is_cancellation(reply)
             return reply
 
-    def _request(
-        self,
-        route: Route,
-        ticket: Ticket,
-        body: bytes,
-        parameters: dict[str, object],
-        headers: list[tuple[str, str]],
-    ) -> Request:
-        environ = request.environ
-        query: str = environ.get("QUERY_STRING", "")
-        return Request(
-            correlation_id=ticket.correlation_id,
-            topic=route.topic,
-            reply_topic=self._reply_topic,
-            deadline_ms=ticket.deadline_ms,
-            body=body,
-            content_type=header_text(environ, "CONTENT_TYPE"),
-            method=environ["REQUEST_METHOD"],
-            path=request.path,
-            query=query.encode("latin-1").decode("utf-8", "replace"),
-            headers=(*headers, *_trace_headers(environ)),
-            key=_record_key(route, parameters, environ),
-        )
 
-
-def _response(route: Route, answer: Answer, preferences: Preferences, terms: Terms) -> Response:
-    reply = answer.reply
+def _response(route: Route, answered: Answered) -> Response:
+    reply = answered.answer.reply
     if reply is None:
-        response = pending_response(answer.correlation_id)
+        response = pending_response(answered.answer.correlation_id)
     else:
         response = reply_response(reply, route.response_headers)
-    if answer.is_replayed:
-        response.headers[REPLAYED_HEADER] = "true"
-    response.headers.extend(_applied(preferences, terms, is_pending=reply is None))
+    response.headers.extend(answered.headers)
     return response
 
 
@@ -173,7 +196,7 @@ def _trace_headers(environ: Environ) -> list[tuple[str, str]]:
     return found if theirs is None else [*found, (REQUEST_ID.lower(), theirs)]
 
 
-def _record_key(route: Route, parameters: dict[str, object], environ: Environ) -> bytes | None:
+def _record_key(route: Route, parameters: Mapping[str, object], environ: Environ) -> bytes | None:
     if route.key is None:
         return None
     kind, _, name = route.key.partition(":")

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from typing import Any
 
 from flask import Response, request, url_for
+from werkzeug.datastructures import Headers
 
 from gateway.errors import Problem, Sent
-from gateway.headers import environ_key
+from gateway.headers import Environ, environ_key
 from gateway.pages import CONTENT_SECURITY_POLICY, problem_page
 from gateway.trace import REQUEST_ID, request_id
 from replies.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
@@ -45,6 +46,14 @@ def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
     Args:
         listed: the LISTED_REPLY_HEADERS, in lower case, that its route lets through.
     """
+    response = ReplyResponse([reply.body], reply.status)
+    # With its own headers only: without a type Flask would have called it "text/html".
+    response.headers = Headers(reply_headers(reply, listed))
+    return response
+
+
+def reply_headers(reply: Reply, listed: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Return the headers of the HTTP response that *reply* is; see reply_response()."""
     headers = [("Content-Length", str(len(reply.body)))]
     content_type = None
     for name, value in reply.headers:
@@ -53,13 +62,10 @@ def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
             content_type = value  # the last one counts
         elif lower != _OURS and (lower not in LISTED_REPLY_HEADERS or lower in listed):
             headers.append((name, value))
-    headers.insert(1, ("Content-Type", content_type or ""))
+    if content_type is not None:
+        headers.insert(1, ("Content-Type", content_type))
     headers.append((CORRELATION_ID, reply.correlation_id))
-    response = ReplyResponse([reply.body], reply.status, headers)
-    if content_type is None:
-        # Without any, Flask would have called it "text/html".
-        response.headers.remove("Content-Type")
-    return response
+    return headers
 
 
 def pending_response(correlation_id: str) -> Response:
@@ -125,6 +131,15 @@ def echo_request_id(response: Response) -> Response:
     if theirs is not None:
         response.headers[REQUEST_ID] = theirs
     return response
+
+
+def with_request_id(headers: list[tuple[str, str]], environ: Environ) -> list[tuple[str, str]]:
+    """Return *headers* with the client's own name for its request, if it gave one."""
+    theirs = request_id(environ.get(_REQUEST_ID_KEY, ""))
+    if theirs is None:
+        return headers
+    others = [(name, value) for name, value in headers if name.lower() != REQUEST_ID.lower()]
+    return [*others, (REQUEST_ID, theirs)]
 
 
 def json_response(value: object, status: int, headers: dict[str, str]) -> Response:

@@ -214,7 +214,9 @@ def test_without_a_key_each_request_is_one_of_its_own(gateway):
 
 def test_the_keys_of_two_clients_are_two_keys(gateway, monkeypatch):
     caller = [Client("anna")]
-    monkeypatch.setattr("gateway.callers.current_client", lambda: caller[0])
+    monkeypatch.setattr("gateway.exchange.current_client", lambda: caller[0])
+    # Somebody who looks at requests: so it is with keys.
+    gateway.app.before_request_funcs[None] = [lambda: None]
     first = gateway.post()
     caller[0] = Client("bert")
     second = gateway.post(data=b"something else")

@@ -54,8 +54,10 @@ class Gateway:
         return request
 
 
-@pytest.fixture
-def new_gateway(ids, mailbox, publisher, store, redis):
+@pytest.fixture(params=["straight", "through Flask"])
+def new_gateway(request, ids, mailbox, publisher, store, redis):
+    """Build a gateway; each test is for both ways that a request can take."""
+
     def build(reply_timeout_s=10.0, max_in_flight=8, reply_timeout_status=503):
         draining = [False]
         app = new_app(
@@ -72,6 +74,8 @@ def new_gateway(ids, mailbox, publisher, store, redis):
             draining=lambda: draining[0],
             reply_topic="prefix.replies",
         )
+        if request.param != "straight":
+            app.before_request(lambda: None)
         return Gateway(app.test_client(), publisher, mailbox, store, draining)
 
     return build
@@ -692,7 +696,12 @@ def test_a_body_that_says_it_is_too_large_is_refused_and_not_kept(gateway):
 
 
 @pytest.mark.parametrize(
-    "environ", [{"CONTENT_LENGTH": "9" * 12}, {"wsgi.input_terminated": True}], ids=["", "chunked"]
+    "environ",
+    [
+        {"CONTENT_LENGTH": "9" * 12},
+        {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},
+    ],
+    ids=["", "chunked"],
 )
 def test_of_a_body_without_end_only_so_much_is_read(gateway, environ):
     body = Endless()

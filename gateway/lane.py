@@ -1,0 +1,96 @@
+"""
+The straight way of the usual request to a route: past Flask's contexts, hooks and responses.
+
+They cost more than all of the exchange, and a request whose path and method name its route, whose
+client needs no key, and whose reply is a plain response has no use for them. Whatever is not plain
+takes Flask's way: before it is published, or with its outcome along, so that each ending but the
+plain one is put into words in one place.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from werkzeug.http import HTTP_STATUS_CODES
+
+from gateway.clients import ANYBODY
+from gateway.exchange import Answered, Exchange
+from gateway.headers import Environ
+from gateway.responses import reply_headers, with_request_id
+from gateway.route_table import Route
+from replies.contract import Reply
+
+#: A length with more digits is for others to judge.
+MAX_LENGTH_DIGITS = 12
+#: Responses without a body, or whose body has no type: HTTP has rules of its own for them.
+_BODILESS = (204, 304)
+
+#: Status line without the version, header lines, body.
+Plain = tuple[str, list[tuple[str, str]], bytes]
+
+
+class Lane:
+    """
+    The straight way to one route.
+
+    Args:
+        exchange: exchanges the request for its reply.
+        route: whose path has no parameters.
+        max_body_bytes: the largest body that the route takes.
+    """
+
+    def __init__(self, exchange: Exchange, route: Route, max_body_bytes: int) -> None:
+        self._handle = exchange.handler(route)
+        self._path = route.path
+        self._listed = route.response_headers
+        self._max_body_bytes = max_body_bytes
+
+    def takes(self, environ: Environ) -> bool:
+        """Say whether the request is as usual, as far as its head tells."""
+        length: str = environ.get("CONTENT_LENGTH") or "0"
+        return (
+            "HTTP_TRANSFER_ENCODING" not in environ
+            and length.isdecimal()
+            and len(length) <= MAX_LENGTH_DIGITS
+            and int(length) <= self._max_body_bytes
+        )
+
+    def exchange(self, environ: Environ) -> Answered:
+        """
+        Exchange the request for its answer.
+
+        Raises:
+            Problem: the unhappy ending.
+        """
+        return self._handle(environ, self._path, ANYBODY, {})
+
+    def plain(self, answered: Answered, environ: Environ) -> Plain | None:
+        """Return the response when it is a plain one."""
+        reply = answered.answer.reply
+        if reply is None or reply.status in _BODILESS or _names_a_place(reply):
+            return None
+        headers = [*reply_headers(reply, self._listed), *answered.headers]
+        return _status(reply.status), with_request_id(headers, environ), reply.body
+
+
+def lanes(
+    exchange: Exchange, routes: Iterable[Route], max_body_bytes: int
+) -> dict[tuple[str, Any], Lane]:
+    """Return a lane for each method and path, as WSGI spells it, that names one of *routes*."""
+    return {
+        (method, route.path): Lane(exchange, route, route.max_body_bytes or max_body_bytes)
+        for route in routes
+        # WSGI spells only ASCII as it is.
+        if "<" not in route.path and route.path.isascii()
+        for method in route.methods
+        if method not in ("HEAD", "OPTIONS")
+    }
+
+
+def _names_a_place(reply: Reply) -> bool:
+    # Werkzeug makes the URL what it should be.
+    return any(name.lower() == "location" for name, _ in reply.headers)
+
+
+def _status(code: int) -> str:
+    """Return the words of Werkzeug for *code*."""
+    return f"{code} {HTTP_STATUS_CODES.get(code, 'Unknown').upper()}"
