@@ -179,7 +179,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = _command(commands, "run", _run, "everything under every case; the default")
-    _add_rounds(run, 4)
+    _add_rounds(run, 6)
     add = run.add_argument
     add("--cases", type=_cases, default=list(CASES), help=_list_of(c.name for c in CASES))
     add("--subjects", type=_subjects, default=list(SUBJECTS), help=_list_of(SUBJECTS))
@@ -190,7 +190,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     _add_rounds(alone)
     records = replies_alone.COUNT
     alone.add_argument("--records", type=int, default=records, help="stored (%(default)s)")
-    _add_rounds(_command(commands, "scale", _scale, "more workers, more replies processes"), 4)
+    _add_rounds(_command(commands, "scale", _scale, "more workers, more replies processes"), 6)
     _add_rounds(_command(commands, "where", _where, "where the CPU of web goes"), 6)
     minutes = _command(commands, "memory", _memory, "large bodies for minutes")
     minutes.add_argument("--minutes", type=float, default=10, help="of load (%(default)s)")

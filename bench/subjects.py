@@ -32,7 +32,7 @@ READY_LIMIT_S = 60.0
 WARM_UP_S = 2.0
 #: Few, so that threads and memory that many waiters need are not there before they come.
 WARM_UP = Case("warm-up", connections=8)
-BROKER_WARM_UP, BROKER_WARM_UP_S = Case("broker-warm-up"), 8.0
+BROKER_WARM_UP, BROKER_WARM_UP_S = Case("broker-warm-up"), 30.0
 #: After a load, until what it left under way is done.
 SETTLE_S = 0.3
 
