@@ -77,13 +77,17 @@ def lanes(
 ) -> dict[tuple[str, Any], Lane]:
     """Return a lane for each method and path, as WSGI spells it, that names one of *routes*."""
     return {
-        (method, route.path): Lane(exchange, route, route.max_body_bytes or max_body_bytes)
+        (method, route.path): Lane(exchange, route, _limit_bytes(route, max_body_bytes))
         for route in routes
         # WSGI spells only ASCII as it is.
         if "<" not in route.path and route.path.isascii()
         for method in route.methods
         if method not in ("HEAD", "OPTIONS")
     }
+
+
+def _limit_bytes(route: Route, max_body_bytes: int) -> int:
+    return max_body_bytes if route.max_body_bytes is None else route.max_body_bytes
 
 
 def _names_a_place(reply: Reply) -> bool:

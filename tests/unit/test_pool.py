@@ -24,11 +24,46 @@ def test_a_thread_is_started_only_when_all_others_are_busy():
     pool = Pool(SIZE, done.append)
     for job in range(5):
         pool.submit(job)
-        eventually(lambda: pool._unfinished == 0)
+        eventually(lambda: len(pool._idle) == 1)
 
     assert len(done) == 5
     assert len(pool._threads) == 1
     pool.shutdown()
+
+
+def test_who_was_busy_last_is_busy_next():
+    go_on = {job: threading.Event() for job in range(SIZE)}
+    by: dict[int, str] = {}
+
+    def work(job: int) -> None:
+        by[job] = threading.current_thread().name
+        assert go_on[job % SIZE].wait(10)
+
+    pool = Pool(SIZE, work)
+    for job in range(SIZE):
+        pool.submit(job)
+    # They end in the order of their jobs.
+    for job in range(SIZE):
+        go_on[job].set()
+        eventually(lambda job=job: len(pool._idle) == job + 1)
+    for job in range(SIZE, SIZE + 4):
+        pool.submit(job)
+        eventually(lambda: len(pool._idle) == SIZE)
+    pool.shutdown()
+
+    assert {by[job] for job in range(SIZE, SIZE + 4)} == {by[SIZE - 1]}
+
+
+def test_threads_that_are_idle_end_at_a_shutdown():
+    done: list[int] = []
+    pool = Pool(SIZE, done.append)
+    pool.submit(1)
+    eventually(lambda: len(pool._idle) == 1)
+
+    pool.shutdown(wait=False)
+
+    eventually(lambda: not any(thread.is_alive() for thread in pool._threads))
+    assert done == [1]
 
 
 def test_no_more_threads_than_its_size_and_the_other_jobs_wait():
