@@ -32,6 +32,9 @@ MANY_WAITERS = 16
 #: Of many some are replied to sooner than is usual: there is a look each time that so much of what
 #: the fastest replies take has passed, whoever is due. It costs each of them next to nothing.
 PAUSE_OF_MANY = 0.1
+#: Who waits alone is looked for once after so long, whatever is usual: the responder may have
+#: become faster meanwhile, and there is nobody from whom the look keeps anything.
+TRIAL_S = 0.010
 #: Above this a pause can be cut short by a request whose reply may come sooner.
 SHORT_PAUSE_S = 0.005
 #: The pause after Redis failed.
@@ -276,6 +279,8 @@ class Mailbox:
         for waiter in waiters:
             grown_s = since_s + (since_s - waiter.since_s) * PAUSE_PER_AGE
             earliest_s = max(self._times.earliest_s(waiter.kind), MIN_PAUSE_S)
+            if len(waiters) == 1 and waiter.since_s > self._looked_s:
+                earliest_s = min(earliest_s, TRIAL_S)
             first_s = min(first_s, max(waiter.since_s + earliest_s, grown_s))
             if waiter.kind:
                 usual_s = min(usual_s, self._times.usual_s(waiter.kind))

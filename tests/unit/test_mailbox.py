@@ -16,6 +16,7 @@ from gateway.mailbox import (
     MIN_PAUSE_S,
     PAUSE_OF_MANY,
     PAUSE_PER_AGE,
+    TRIAL_S,
     Mailbox,
     Waiter,
 )
@@ -195,6 +196,19 @@ def test_who_is_due_is_looked_for_whoever_has_come_since(store, new_id):
         assert mailbox._next_look_s() - looked_s == pytest.approx(0.01, rel=0.01)
 
 
+def test_who_waits_alone_is_looked_for_once_before_the_reply_is_due(store, new_id):
+    mailbox = resting(store)
+    mailbox._times.note("slow", 0.2)
+    mailbox._looked_s = time.monotonic()
+    with mailbox.expecting(new_id().text, "slow") as waiter:
+        assert mailbox._next_look_s() == pytest.approx(waiter.since_s + TRIAL_S)
+        mailbox._looked_s = waiter.since_s + TRIAL_S
+        assert mailbox._next_look_s() == pytest.approx(mailbox._looked_s + MAX_PAUSE_S)
+        with mailbox.expecting(new_id().text, "slow"):
+            mailbox._looked_s = waiter.since_s - 1
+            assert mailbox._next_look_s() > waiter.since_s + TRIAL_S
+
+
 def test_among_many_there_are_looks_before_anybody_is_due(store, new_id):
     mailbox = resting(store)
     mailbox._times.note("slow", 0.2)
@@ -222,6 +236,7 @@ def test_how_long_replies_take_is_learnt_from_those_that_come(mailbox, store, ne
 
 def test_a_newcomer_that_is_not_due_lets_the_poller_sleep(store, new_id, monkeypatch):
     monkeypatch.setattr(mailbox_module, "MAX_PAUSE_S", 30.0)
+    monkeypatch.setattr(mailbox_module, "TRIAL_S", 30.0)
     asked = watch(store, monkeypatch)
     mailbox = Mailbox(store)
     mailbox._times.note("slow", 20.0)
