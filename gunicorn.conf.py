@@ -39,6 +39,9 @@ threads = _settings.threads
 worker_connections = _settings.threads + 256
 # Only the heartbeat of a worker's main loop; the deadline of a request is the requester's affair.
 timeout = 30
+# Where the heartbeat goes, if there is memory for it: on a disk it would wait for the writes of
+# others, and with it whoever sends a request.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 # Whoever waits when SIGTERM comes is still answered: the longest wait of any route, and a moment to
 # write the answer.
 _longest_wait_s = max(route.longest_wait_s(_settings.reply_timeout_s) for route in _routes)

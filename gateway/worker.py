@@ -42,6 +42,8 @@ FAREWELL_S, FAREWELL_BYTES = 2.0, 65_536
 DISCARD_FACTOR = 4
 RECEIVE_BYTES = 65_536
 SWEEP_S = 0.25
+#: How often the arbiter hears of a worker that is alive: it waits 30 s for a word.
+NOTICE_PAUSE_S = 0.5
 #: So much longer than the server a worker serves on that was told to stop by somebody else.
 AFTER_YOU_S = 1.0
 #: How long nobody is accepted when the system has no file descriptor left.
@@ -119,6 +121,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         self._stop_at_s = float("inf")
         self._finish_by_s = float("inf")
         self._next_sweep_s = 0.0
+        self._next_notice_s = 0.0
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -140,6 +143,13 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             self._stop_at_s = min(self._stop_at_s, stop_at_s)
             return
         super().handle_exit(sig, frame)
+
+    def notify(self) -> None:
+        """Tell the arbiter that we are alive, now and then: gunicorn does with each request."""
+        now_s = time.monotonic()
+        if now_s >= self._next_notice_s:
+            self._next_notice_s = now_s + NOTICE_PAUSE_S
+            super().notify()
 
     def is_parent_alive(self) -> bool:
         """Say whether the arbiter is there; without it this worker ends."""

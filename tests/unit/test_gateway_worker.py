@@ -217,3 +217,19 @@ def test_with_a_drain_delay_a_worker_that_is_stopped_alone_ends_in_the_end(runni
     running.stop()
 
     eventually(running.ended)
+
+
+def test_the_arbiter_hears_of_a_worker_soon_and_not_with_each_request(running, monkeypatch):
+    monkeypatch.setattr(worker_module, "NOTICE_PAUSE_S", 3_600.0)
+    running.worker._next_notice_s = 0.0
+    noticed = []
+    monkeypatch.setattr(running.worker.tmp, "notify", lambda: noticed.append(1))
+    for _ in range(20):
+        assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+    assert noticed == [1]
+
+    monkeypatch.setattr(worker_module, "NOTICE_PAUSE_S", 0.01)
+    running.worker._next_notice_s = 0.0
+    for _ in range(20):
+        assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+    eventually(lambda: len(noticed) > 2)
