@@ -1,5 +1,7 @@
 """The straight way of a request: for usual ones only, and nobody can tell the difference."""
 
+from typing import Any
+
 import pytest
 from flask import Flask, request_finished, request_started
 
@@ -46,7 +48,7 @@ def flask_saw(monkeypatch):
     return seen
 
 
-USUAL = {
+USUAL: dict[str, tuple[str, str, Any]] = {
     "a body": ("POST", "/echo", {"data": b"hello", "content_type": "text/plain"}),
     "another method": ("PUT", "/echo", {"data": b"hello"}),
     "no body": ("POST", "/echo", {}),
@@ -61,7 +63,7 @@ USUAL = {
     ),
     "a preference": ("POST", "/patient", {"headers": {"Prefer": "wait=2"}}),
 }
-UNUSUAL = {
+UNUSUAL: dict[str, tuple[str, str, Any]] = {
     "no such route": ("GET", "/nowhere", {}),
     "no method of its": ("DELETE", "/echo", {}),
     "the head only": ("HEAD", "/things", {}),

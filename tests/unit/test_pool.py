@@ -43,9 +43,15 @@ def test_who_was_busy_last_is_busy_next():
     for job in range(SIZE):
         pool.submit(job)
     # They end in the order of their jobs.
+    idle = [0]
+
+    def one_more_is_idle() -> bool:
+        return len(pool._idle) > idle[0]
+
     for job in range(SIZE):
         go_on[job].set()
-        eventually(lambda job=job: len(pool._idle) == job + 1)
+        eventually(one_more_is_idle)
+        idle[0] += 1
     for job in range(SIZE, SIZE + 4):
         pool.submit(job)
         eventually(lambda: len(pool._idle) == SIZE)
