@@ -7,6 +7,16 @@ from gateway.headers import Environ
 
 #: Of a body that is too large, so many times MAX_BODY_BYTES is read and thrown away.
 DISCARD_FACTOR = 4
+#: A length with more digits is for others to judge.
+MAX_LENGTH_DIGITS = 12
+
+
+def size_of(environ: Environ) -> int | None:
+    """Return how large the body is that comes as it is; None when only reading it would tell."""
+    length: str = environ.get("CONTENT_LENGTH") or "0"
+    if "HTTP_TRANSFER_ENCODING" in environ or len(length) > MAX_LENGTH_DIGITS:
+        return None
+    return int(length) if length.isdecimal() else None
 
 
 def read_body(environ: Environ, limit_bytes: int, limit_name: str) -> bytes:
@@ -18,12 +28,10 @@ def read_body(environ: Environ, limit_bytes: int, limit_name: str) -> bytes:
         BodyUnreadable: when it breaks off.
     """
     try:
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if length.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ:
+        size = size_of(environ)
+        if size is not None and size <= limit_bytes:
             # The usual one, without the wrappers that guard against the others.
-            declared = int(length)
-            if declared <= limit_bytes:
-                return _whole(environ["wsgi.input"].read(declared), declared) if declared else b""
+            return _whole(environ["wsgi.input"].read(size), size) if size else b""
         declared = request.content_length or 0
         # Werkzeug hands out one byte more than the limit, so that a chunked body, which does
         # not announce its length, is seen to be too large rather than cut.

@@ -1,11 +1,10 @@
 """Whose request is at hand, and whether it may be: API keys, as Flask sees them."""
 
 import re
-from types import TracebackType
 
 from flask import Flask, Response, g, request
 
-from gateway.admission import Admission
+from gateway.admission import Admission, Place
 from gateway.clients import ANYBODY, Client
 from gateway.errors import Forbidden, Sent, Unauthorized
 from gateway.keyring import Keyring
@@ -48,14 +47,9 @@ class Callers:
             app.before_request(self._identify)
             app.after_request(_tell_allowance)
 
-    def admit(self, client: Client) -> "Admitted":
-        """
-        Return what holds one place for *client*, who calls, while its ``with`` block runs.
-
-        Entering it raises:
-            Problem: when the client, or this process, has no place left, or the rate is used up.
-        """
-        return Admitted(self, self._admission, client)
+    def admit(self, client: Client) -> Place:
+        """Return what holds one place for *client*, who calls; see Admission.admit()."""
+        return self._admission.admit(client)
 
     def charge(self, sent: Sent | None) -> None:
         """
@@ -97,36 +91,6 @@ class Callers:
             )
             raise Unauthorized(detail, key_given=True, sent=sent)
         return client
-
-
-class Admitted:
-    """Whoever calls, with one place, from the start to the end of the ``with`` block."""
-
-    __slots__ = ("_admission", "_callers", "_client")
-
-    def __init__(self, callers: Callers, admission: Admission, client: Client) -> None:
-        self._callers = callers
-        self._admission = admission
-        self._client = client
-
-    def __enter__(self) -> None:
-        client = self._client
-        self._admission.take(client)
-        if client.rate is not None:
-            # Not before: whoever waits for Redis here must not take the threads of the probes.
-            try:
-                self._callers.charge(Sent.NO)
-            except BaseException:
-                self._admission.give_back(client)
-                raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._admission.give_back(self._client)
 
 
 def _needs_key() -> bool:

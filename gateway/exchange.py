@@ -11,7 +11,7 @@ from gateway.breaker import Breakers
 from gateway.callers import Callers, current_client
 from gateway.cancellation import is_cancellation
 from gateway.clients import Client
-from gateway.errors import InvalidBody, ReplyTimeout
+from gateway.errors import InvalidBody, ReplyTimeout, Sent
 from gateway.headers import Environ, as_text, environ_key, header_text
 from gateway.idempotency import KEY_HEADER, REPLAYED_HEADER, claim_name, key_of
 from gateway.once import Answer, Once
@@ -19,10 +19,10 @@ from gateway.preferences import Preferences
 from gateway.requester import Requester, Terms, Ticket
 from gateway.responses import pending_response, reply_response
 from gateway.route_table import Route
-from gateway.trace import REQUEST_ID, request_id, trace_headers
+from gateway.trace import REQUEST_ID, request_id_of, trace_headers
 from replies.contract import Reply, Request
 
-_PREFER, _KEY, _REQUEST_ID = map(environ_key, ("Prefer", KEY_HEADER, REQUEST_ID))
+_PREFER, _KEY = map(environ_key, ("Prefer", KEY_HEADER))
 
 #: Where Flask's view finds what became of a request that has been exchanged already: an Answered,
 #: or the exception it ended in.
@@ -96,6 +96,10 @@ class Exchange:
             environ: Environ, path: str, client: Client, parameters: Mapping[str, object]
         ) -> Answered:
             with self._callers.admit(client):
+                if client.rate is not None:
+                    # Not before: whoever waits for Redis here must not take the threads of the
+                    # probes.
+                    self._callers.charge(Sent.NO)
                 body = self._body(route, environ)
                 preferences = Preferences.parse(_lines(environ, _PREFER))
                 key = key_of(_lines(environ, _KEY), required=route.idempotency == "required")
@@ -192,7 +196,7 @@ def _lines(environ: Environ, key: str) -> list[str]:
 def _trace_headers(environ: Environ) -> list[tuple[str, str]]:
     get = environ.get
     found = trace_headers(get("HTTP_TRACEPARENT", ""), get("HTTP_TRACESTATE", ""))
-    theirs = request_id(get(_REQUEST_ID, ""))
+    theirs = request_id_of(environ)
     return found if theirs is None else [*found, (REQUEST_ID.lower(), theirs)]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from werkzeug.http import HTTP_STATUS_CODES
 
+from gateway.bodies import size_of
 from gateway.clients import ANYBODY
 from gateway.exchange import Answered, Exchange
 from gateway.headers import Environ
@@ -19,8 +20,6 @@ from gateway.responses import reply_headers, with_request_id
 from gateway.route_table import Route
 from replies.contract import Reply
 
-#: A length with more digits is for others to judge.
-MAX_LENGTH_DIGITS = 12
 #: Responses without a body, or whose body has no type: HTTP has rules of its own for them.
 _BODILESS = (204, 304)
 
@@ -46,13 +45,8 @@ class Lane:
 
     def takes(self, environ: Environ) -> bool:
         """Say whether the request is as usual, as far as its head tells."""
-        length: str = environ.get("CONTENT_LENGTH") or "0"
-        return (
-            "HTTP_TRANSFER_ENCODING" not in environ
-            and length.isdecimal()
-            and len(length) <= MAX_LENGTH_DIGITS
-            and int(length) <= self._max_body_bytes
-        )
+        size = size_of(environ)
+        return size is not None and size <= self._max_body_bytes
 
     def exchange(self, environ: Environ) -> Answered:
         """

@@ -269,23 +269,26 @@ class Mailbox:
         crowd = min(len(waiters) / MANY_WAITERS, 1.0)
         soonest_s = since_s + max(MIN_PAUSE_S, self._look_s * PAUSE_PER_LOOK * crowd)
         due_s = self._first_due_s(waiters, since_s)
+        if len(waiters) == 1 and waiters[0].since_s > self._looked_s:
+            due_s = min(due_s, waiters[0].since_s + TRIAL_S)
+        self._usual_reply_s = self._fastest_usual_s(waiters)
         longest_s = MAX_PAUSE_S
         if len(waiters) >= MANY_WAITERS and self._usual_reply_s:
             longest_s = min(longest_s, self._usual_reply_s * PAUSE_OF_MANY)
         return max(soonest_s, min(due_s, since_s + longest_s))
 
     def _first_due_s(self, waiters: list[Waiter], since_s: float) -> float:
-        first_s = usual_s = math.inf
+        first_s = math.inf
         for waiter in waiters:
             grown_s = since_s + (since_s - waiter.since_s) * PAUSE_PER_AGE
             earliest_s = max(self._times.earliest_s(waiter.kind), MIN_PAUSE_S)
-            if len(waiters) == 1 and waiter.since_s > self._looked_s:
-                earliest_s = min(earliest_s, TRIAL_S)
             first_s = min(first_s, max(waiter.since_s + earliest_s, grown_s))
-            if waiter.kind:
-                usual_s = min(usual_s, self._times.usual_s(waiter.kind))
-        self._usual_reply_s = usual_s if usual_s < math.inf else 0.0
         return first_s
+
+    def _fastest_usual_s(self, waiters: list[Waiter]) -> float:
+        """Return how long the fastest of their replies usually take; 0 when unknown."""
+        usual_s = (self._times.usual_s(waiter.kind) for waiter in waiters if waiter.kind)
+        return min(usual_s, default=0.0)
 
 
 class Expectation:

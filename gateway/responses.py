@@ -9,16 +9,15 @@ from flask import Response, request, url_for
 from werkzeug.datastructures import Headers
 
 from gateway.errors import Problem, Sent
-from gateway.headers import Environ, environ_key
+from gateway.headers import Environ
 from gateway.pages import CONTENT_SECURITY_POLICY, problem_page
-from gateway.trace import REQUEST_ID, request_id
+from gateway.trace import REQUEST_ID, request_id_of
 from replies.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
 
 logger = logging.getLogger(__name__)
 
 CORRELATION_ID = "X-Correlation-ID"
 _OURS = CORRELATION_ID.lower()
-_REQUEST_ID_KEY = environ_key(REQUEST_ID)
 #: When a client should ask again for a reply that is pending, in seconds.
 PENDING_RETRY_S = "1"
 
@@ -127,7 +126,7 @@ def prefers_html() -> bool:
 
 def echo_request_id(response: Response) -> Response:
     """Return *response* with the client's own name for its request, if it gave one."""
-    theirs = request_id(request.environ.get(_REQUEST_ID_KEY, ""))
+    theirs = request_id_of(request.environ)
     if theirs is not None:
         response.headers[REQUEST_ID] = theirs
     return response
@@ -135,7 +134,7 @@ def echo_request_id(response: Response) -> Response:
 
 def with_request_id(headers: list[tuple[str, str]], environ: Environ) -> list[tuple[str, str]]:
     """Return *headers* with the client's own name for its request, if it gave one."""
-    theirs = request_id(environ.get(_REQUEST_ID_KEY, ""))
+    theirs = request_id_of(environ)
     if theirs is None:
         return headers
     others = [(name, value) for name, value in headers if name.lower() != REQUEST_ID.lower()]

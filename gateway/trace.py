@@ -2,6 +2,8 @@
 
 import re
 
+from gateway.headers import Environ, environ_key
+
 #: traceparent of version 00, and of later ones, which may only append; any flags.
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[ -~]*)?",
@@ -12,6 +14,7 @@ _TRACESTATE = re.compile(r"[ -~\t]{1,512}", re.ASCII)
 _REQUEST_ID = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z/:=@-]{1,200}", re.ASCII)
 
 REQUEST_ID = "X-Request-ID"
+_REQUEST_ID_KEY = environ_key(REQUEST_ID)
 
 
 def trace_headers(traceparent: str, tracestate: str) -> list[tuple[str, str]]:
@@ -27,3 +30,8 @@ def trace_headers(traceparent: str, tracestate: str) -> list[tuple[str, str]]:
 def request_id(value: str) -> str | None:
     """Return the client's own name for its request, X-Request-ID; None when *value* is no token."""
     return value if _REQUEST_ID.fullmatch(value) else None
+
+
+def request_id_of(environ: Environ) -> str | None:
+    """Return the client's own name for the request of *environ*, if it gave one."""
+    return request_id(environ.get(_REQUEST_ID_KEY, ""))
