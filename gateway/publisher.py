@@ -21,7 +21,7 @@ from kafka import errors as kafka_errors
 from gateway import gathering, idempotent_producer
 from gateway.pulse import Pulse
 from replies.contract import Request
-from replies.quiet_selector import QuietSelector
+from replies.prompt_client import prompt_client
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class RequestPublisher:
             "batch_size": BATCH_BYTES,
             "allow_auto_create_topics": False,
             "metrics_enabled": False,
-            "selector": QuietSelector,
+            "kafka_client": prompt_client,
         }
         self._admin_options = connection | {
             "client_id": "rendezvous-gateway-probe",

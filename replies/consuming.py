@@ -20,7 +20,7 @@ from kafka.structs import OffsetAndMetadata
 
 from replies.gaps import GapWatch
 from replies.lag import LagWatch
-from replies.quiet_selector import QuietSelector
+from replies.prompt_client import prompt_client
 from replies.renewals import Renewals
 from replies.sparing import SparingLog
 
@@ -68,7 +68,7 @@ def consumer_options(
         "bootstrap_timeout_ms": 5_000,
         "allow_auto_create_topics": False,
         "metrics_enabled": False,
-        "selector": QuietSelector,
+        "kafka_client": prompt_client,
     }
 
 

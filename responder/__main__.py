@@ -10,7 +10,7 @@ import responder.handlers  # noqa: F401  # its functions register themselves
 from preflight import wait_until
 from replies.consuming import ResilientConsumer, consumer_options
 from replies.direct_consumer import drive_directly
-from replies.quiet_selector import QuietSelector
+from replies.prompt_client import prompt_client
 from replies.watchdog import Watchdog
 from responder.redis_journal import RedisJournal
 from responder.registry import registered
@@ -100,7 +100,7 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
             reconnect_backoff_max_ms=1_000,
             allow_auto_create_topics=False,
             metrics_enabled=False,
-            selector=QuietSelector,
+            kafka_client=prompt_client,
         )
     except KafkaError as error:
         raise ConnectionError(str(error)) from error

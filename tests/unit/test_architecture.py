@@ -59,6 +59,7 @@ ROOMS = {
         "replies/broadcast.py",
         "replies/listener.py",
         "responder/worker.py",
+        "replies/prompt_client.py",
         "replies/__main__.py",
         "responder/__main__.py",
     },
