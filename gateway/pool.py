@@ -42,6 +42,10 @@ class Pool(Generic[Job]):
         else:
             place.hand_over(job)
 
+    def has_room(self) -> bool:
+        """Say whether another job would be done at once."""
+        return bool(self._idle) or len(self._threads) < self._size
+
     def shutdown(self, wait: bool = True) -> None:
         """End the threads when all that was submitted is done; return then, or at once."""
         with self._lock:

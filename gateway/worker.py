@@ -1,6 +1,7 @@
 """gunicorn's gthread worker as the gateway needs it: no client can hold a thread."""
 
 import errno
+import select
 import socket
 import sys
 import time
@@ -44,6 +45,9 @@ RECEIVE_BYTES = 65_536
 SWEEP_S = 0.25
 #: How often the arbiter hears of a worker that is alive: it waits 30 s for a word.
 NOTICE_PAUSE_S = 0.5
+#: Whose request came so soon after the last response is waited for that long by the thread that
+#: answers: the way through the main loop takes longer.
+SOON_MS = 1
 #: So much longer than the server a worker serves on that was told to stop by somebody else.
 AFTER_YOU_S = 1.0
 #: How long nobody is accepted when the system has no file descriptor left.
@@ -83,6 +87,9 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.told_to_continue = False
         self.watched = False
         self.discard_bytes = 0
+        self.answered_s = 0.0
+        #: Whether its last request came soon after the response before.
+        self.is_quick = False
 
     @property
     def address(self) -> str:
@@ -92,6 +99,13 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
     def init(self) -> None:
         """Have gunicorn parse the request; called in the thread."""
         self.parser = HttpParser(self.cfg, self.request, self.client)
+
+    def take(self, intake: Intake, verdict: Verdict) -> None:
+        """Have the request that *intake* has received as *verdict* says."""
+        self.request, self.ahead = intake.take()
+        if intake.is_sized and len(self.request) > 1:
+            self.body = self.request.pop()
+        self.last = verdict is Verdict.ODD
 
     def forget(self) -> None:
         """Let go of the request: who keeps a connection need not keep a body."""
@@ -256,6 +270,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     def _on_data(self, conn: Connection, data: bytes) -> None:
         if not conn.intake.begun:
             conn.begun_s = 0.0
+            conn.is_quick = time.monotonic() - conn.answered_s < SOON_MS / 1000
             if conn.watched:
                 self.keepalived_conns.remove(conn)
         verdict = conn.intake.feed(data)
@@ -269,10 +284,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     def _hand_over(self, conn: Connection, verdict: Verdict) -> None:
         self._unwatch(conn)
         self._stop_reading(conn)
-        conn.request, conn.ahead = conn.intake.take()
-        if conn.intake.is_sized and len(conn.request) > 1:
-            conn.body = conn.request.pop()
-        conn.last = verdict is Verdict.ODD
+        conn.take(conn.intake, verdict)
         self.tpool.submit(conn)
 
     def _read_on(self, conn: Connection, received_bytes: int) -> None:
@@ -385,17 +397,40 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         return Pool(self.cfg.threads, self._serve)
 
     def _serve(self, conn: Connection) -> None:
-        """Answer a request that is whole, then wait for the next one, or leave that to the loop."""
-        keep = self.handle(conn) and not conn.last
-        conn.forget()
-        data, conn.ahead = conn.ahead, b""
-        if not keep:
-            self.method_queue.defer(self._part, conn)
-        elif data or not self.alive:
+        """Answer a request that is whole, and those that follow soon; then leave it to the loop."""
+        while True:
+            keep = self.handle(conn) and not conn.last
+            conn.forget()
+            data, conn.ahead = conn.ahead, b""
+            if not keep:
+                self.method_queue.defer(self._part, conn)
+                return
+            if conn.is_quick and not data and self.alive and self.tpool.has_room():
+                soon = self._next_soon(conn)
+                if soon is None:
+                    continue
+                data = soon
+            break
+        if data or not self.alive:
             self.method_queue.defer(self._expect_request, conn, data)
         else:
             # Here, and not in the main loop, which would have to be woken for it.
+            conn.answered_s = time.monotonic()
             self._expect_request(conn, b"")
+
+    def _next_soon(self, conn: Connection) -> bytes | None:
+        """Return None when *conn* has its next request, or else what has come of it in a moment."""
+        waiting = select.poll()
+        waiting.register(conn.sock, select.POLLIN)
+        conn.is_quick = bool(waiting.poll(SOON_MS))
+        data = (conn.is_quick and _received(conn.sock)) or b""
+        if data:
+            intake = Intake(self.limits.max_body_bytes)
+            verdict = intake.feed(data)
+            if verdict in (Verdict.WHOLE, Verdict.ODD):
+                conn.take(intake, verdict)
+                return None
+        return data
 
     def handle(self, conn: Connection) -> bool:
         """Answer the request of *conn*; say whether another one may follow."""

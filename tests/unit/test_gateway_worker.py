@@ -233,3 +233,90 @@ def test_the_arbiter_hears_of_a_worker_soon_and_not_with_each_request(running, m
     for _ in range(20):
         assert running.ask(request(3)).endswith(b"\r\n\r\n3")
     eventually(lambda: len(noticed) > 2)
+
+
+KEPT = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.fixture
+def handed_over(running, monkeypatch):
+    """Each request that a thread got from the main loop."""
+    found: list[bytes] = []
+    hand_over = running.worker._hand_over
+
+    def noted(conn, verdict):
+        found.append(conn.address)
+        hand_over(conn, verdict)
+
+    monkeypatch.setattr(running.worker, "_hand_over", noted)
+    monkeypatch.setattr(worker_module, "SOON_MS", 5_000)
+    return found
+
+
+def exchanged(client, request, ending):
+    """Send *request*, and return what comes up to *ending*."""
+    client.sendall(request)
+    answer = b""
+    while not answer.endswith(ending):
+        answer += client.recv(65_536)
+    return answer
+
+
+def test_who_asks_again_soon_is_answered_past_the_main_loop(running, handed_over):
+    with running.connect() as client:
+        for size in range(1, 6):
+            answer = exchanged(client, KEPT % size + b"x" * size, b"\r\n\r\n%d" % size)
+            assert answer.count(b"HTTP/1.1 200") == 1
+
+    # The first one, and the second one, which is the first that comes soon.
+    assert len(handed_over) == 2
+    eventually(lambda: running.worker.nr_conns == 0)
+
+
+def test_a_request_of_which_a_part_comes_soon_is_waited_for_by_the_main_loop(running, handed_over):
+    with running.connect() as client:
+        for _ in range(2):
+            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
+        client.sendall(KEPT % 3 + b"x")
+        eventually(lambda: running.worker._reading)
+        exchanged(client, b"xx", b"\r\n\r\n3")
+
+    assert len(handed_over) == 3
+
+
+def test_two_requests_at_once_are_both_answered_past_the_main_loop_or_not(running, handed_over):
+    with running.connect() as client:
+        for _ in range(2):
+            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
+        two = KEPT % 2 + b"xx" + KEPT % 3 + b"xxx"
+        answer = exchanged(client, two, b"\r\n\r\n3")
+
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert answer.index(b"\r\n\r\n2") < answer.index(b"\r\n\r\n3")
+
+
+def test_a_request_that_is_too_large_is_refused_however_soon_it_comes(running, handed_over):
+    with running.connect() as client:
+        for _ in range(2):
+            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
+        client.sendall(KEPT % (MAX_BODY_BYTES + 1))
+        assert read_to_end(client).startswith(b"HTTP/1.1 413")
+
+
+def test_there_is_always_a_thread_that_waits_for_nobody(running, handed_over, monkeypatch):
+    monkeypatch.setattr(worker_module, "SOON_MS", 60_000)
+    with running.connect() as first, running.connect() as second, running.connect() as third:
+        for client in (first, second) * 2:
+            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
+        # Longer than anybody waits here, the others may keep a thread each.
+        exchanged(third, KEPT % 1 + b"x", b"\r\n\r\n1")
+
+
+def test_a_worker_that_finishes_waits_no_longer_than_that(running, handed_over, monkeypatch):
+    monkeypatch.setattr(worker_module, "SOON_MS", 100)
+    with running.connect() as client:
+        for _ in range(2):
+            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
+        running.stop()
+        assert read_to_end(client) == b""
+    eventually(running.ended)
