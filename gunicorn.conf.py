@@ -17,6 +17,7 @@ from gateway.draining import end_well
 from gateway.forking import hold_signals_over_forks
 from gateway.worker import Limits
 from output import unblock
+from startup import spare_what_is_loaded
 
 # Before gunicorn builds its loggers, which keep the streams that they find.
 unblock()
@@ -91,3 +92,4 @@ def post_worker_init(worker: Any) -> None:
     lifecycle.stopping = worker.ending.draining.is_set
     lifecycle.finishing = lambda: not worker.alive
     lifecycle.ensure_started()
+    spare_what_is_loaded()

@@ -16,7 +16,7 @@ from replies.reply_path import ReplyPath
 from replies.store import ReplyStore
 from replies.watchdog import Watchdog
 from settings import MAX_REPLY_TIMEOUT_S, Settings
-from startup import begin, end_at_once
+from startup import begin, end_at_once, spare_what_is_loaded
 
 logger = logging.getLogger("replies")
 
@@ -40,6 +40,7 @@ def main() -> None:
         settings.replies_mode,
     )
     _warn_about(store)
+    spare_what_is_loaded()
     try:
         ids = CorrelationIds(settings.secret_key)
         ReplyListener(consumer, store, ids, watchdog, ReplyPath(store, topic)).run(stop)

@@ -17,7 +17,7 @@ from responder.registry import registered
 from responder.unwanted import Unwanted
 from responder.worker import ResponderWorker
 from settings import Settings
-from startup import begin, end_at_once
+from startup import begin, end_at_once, spare_what_is_loaded
 
 logger = logging.getLogger("responder")
 
@@ -34,6 +34,7 @@ def main() -> None:
     consumer, producer = clients
     journal, unwanted = _journal(settings), _unwanted(settings)
     logger.info("answering topics %s", ", ".join(handlers))
+    spare_what_is_loaded()
     try:
         ResponderWorker(
             consumer,
