@@ -39,10 +39,10 @@ ids = CorrelationIds(settings.secret_key)
 redis = open_redis(
     settings.redis_url,
     tls_verify=settings.redis_tls_verify,
-    max_connections=settings.threads + 10,
+    max_connections=settings.threads + 12,
 )
 store = ReplyStore(redis, settings.reply_retention_s)
-mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, end_at_once))
+mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, end_at_once), with_hints=True)
 waits_s = waits_by_topic(routes, settings.reply_timeout_s)
 request_topics = list(waits_s)
 publisher = RequestPublisher(

@@ -24,8 +24,9 @@ from gateway.exchange import Exchange
 from gateway.http_response import HttpResponse
 from gateway.lane import Lane
 from gateway.lean_flask import LeanFlask
-from gateway.mailbox import Mailbox, Waiter
+from gateway.mailbox import Mailbox
 from gateway.requester import Requester
+from gateway.waiter import Waiter
 from gateway.worker import GatewayWorker
 from replies.store import ReplyStore
 

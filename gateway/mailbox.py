@@ -10,8 +10,10 @@ import threading
 import time
 from types import TracebackType
 
+from gateway.alarm import Alarm, Woken
 from gateway.gathering import linger_ms
-from gateway.reply_times import ReplyTimes
+from gateway.looks import Looks
+from gateway.waiter import Waiter
 from replies.contract import Reply
 from replies.correlation import new_node
 from replies.errors import StoreUnavailable
@@ -20,21 +22,6 @@ from replies.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
-#: The pause between two looks: until a reply is due, then short, then a fixed share of the
-#: request's age, so that a slow reply costs few looks.
-MIN_PAUSE_S = 0.0005
-MAX_PAUSE_S = 0.050
-PAUSE_PER_AGE = 0.05
-#: And, when many wait, no shorter than so many times the last look took: then the processor is
-#: scarce, and each look keeps it from those it is for. For the few, what counts is how soon.
-PAUSE_PER_LOOK = 4.0
-MANY_WAITERS = 16
-#: Of many some are replied to sooner than is usual: there is a look each time that so much of what
-#: the fastest replies take has passed, whoever is due. It costs each of them next to nothing.
-PAUSE_OF_MANY = 0.1
-#: Who waits alone is looked for once after so long, whatever is usual: the responder may have
-#: become faster meanwhile, and there is nobody from whom the look keeps anything.
-TRIAL_S = 0.010
 #: Above this a pause can be cut short by a request whose reply may come sooner.
 SHORT_PAUSE_S = 0.005
 #: The pause after Redis failed.
@@ -49,42 +36,6 @@ IDLE_PAUSE_S = 1.0
 POLLER_LIMIT_S = 10.0
 
 
-class Waiter:
-    """One request that waits for one ending: its reply, or the failure of its publication."""
-
-    __slots__ = ("_settled", "correlation_id", "ending", "holders", "kind", "since_s")
-
-    def __init__(self, correlation_id: str, kind: str = "") -> None:
-        self.correlation_id = correlation_id
-        self.kind = kind
-        #: How many clients wait for it in this process.
-        self.holders = 0
-        self.since_s = time.monotonic()
-        self.ending: Reply | Exception | None = None
-        # A bare lock, held until the ending is there: an Event is five times as dear.
-        self._settled = threading.Lock()
-        self._settled.acquire()
-
-    def wait(self, timeout_s: float) -> Reply | None:
-        """
-        Return the reply, or None when *timeout_s* has passed without any ending.
-
-        Raises:
-            Exception: the one that the mailbox was given as this request's ending.
-        """
-        if self._settled.acquire(timeout=max(timeout_s, 0)):
-            self._settled.release()  # for others who wait for the same
-        ending = self.ending  # read once: it may still come after the time is up
-        if isinstance(ending, Exception):
-            raise ending
-        return ending
-
-    def settle(self, ending: Reply | Exception) -> None:
-        """Wake whoever waits; to be called once."""
-        self.ending = ending
-        self._settled.release()
-
-
 class Mailbox:
     """
     The replies that this process waits for.
@@ -92,22 +43,23 @@ class Mailbox:
     Args:
         store: where the replies arrive.
         watchdog: ends this process when its poller is dead.
+        with_hints: whether Redis is asked to tell when something may have arrived.
     """
 
-    def __init__(self, store: ReplyStore, watchdog: Watchdog | None = None) -> None:
+    def __init__(
+        self, store: ReplyStore, watchdog: Watchdog | None = None, *, with_hints: bool = False
+    ) -> None:
         self._store = store
+        self._with_hints = with_hints
         self._watchdog = watchdog or Watchdog("the reply poller", POLLER_LIMIT_S)
         self._waiters: dict[str, Waiter] = {}
         self._coming_and_going = threading.Lock()
-        self._wake = threading.Event()
+        self._alarm: Alarm | None = None
         self._closing = False
         self._failures = 0  # of looks, in a row
-        self._looked_s = -math.inf  # when the last look ended
-        self._look_s = 0.0  # how long it took
         # Until when the poller sleeps: for good when nobody waits; -inf while it is awake.
         self._sleeps_until_s = -math.inf
-        self._times = ReplyTimes()
-        self._usual_reply_s = 0.0
+        self._looks = Looks()
         self._thread: threading.Thread | None = None
         #: The name of this process in the ids it issues.
         self.node = new_node()
@@ -119,7 +71,10 @@ class Mailbox:
         self.node = new_node()
         self._waiters.clear()
         self._closing = False
-        self._thread = threading.Thread(target=self._poll, name="reply-poller", daemon=True)
+        self._alarm = Alarm((lambda: self._store.hints(self.node)) if self._with_hints else None)
+        self._thread = threading.Thread(
+            target=self._poll, args=(self._alarm,), name="reply-poller", daemon=True
+        )
         self._thread.start()
         self._watchdog.start()
 
@@ -127,7 +82,7 @@ class Mailbox:
         """Stop the poller. Whoever still waits does so until the deadline."""
         self._watchdog.stop()
         self._closing = True
-        self._wake.set()
+        self._ring()
         if self._thread is not None:
             self._thread.join(timeout=2)
 
@@ -149,9 +104,22 @@ class Mailbox:
             if waiter is None:
                 waiter = self._waiters[correlation_id] = Waiter(correlation_id, kind)
             waiter.holders += 1
-        if self._sleeps_until_s > waiter.since_s + self._times.earliest_s(kind):
-            self._wake.set()
+        waiter.hinted_within_s = self._looks.hinted_within_s(waiter, len(self._waiters))
+        if waiter.hinted_within_s:
+            # Asleep, the poller keeps nobody from the processor while the request is published.
+            waiter.call_poller = self._call_poller
+        else:
+            self._call_poller(waiter)
         return waiter
+
+    def _call_poller(self, waiter: Waiter) -> None:
+        """See to it that the poller looks for *waiter* in time."""
+        if self._sleeps_until_s > self._looks.earliest_s(waiter):
+            self._ring()
+
+    def _ring(self) -> None:
+        if self._alarm is not None:
+            self._alarm.ring()
 
     def leave(self, waiter: Waiter) -> None:
         """Wait no longer, as one of the holders of *waiter*."""
@@ -163,7 +131,7 @@ class Mailbox:
 
     def linger_ms(self) -> float:
         """Return for how long records may be gathered, by how many wait and for how long."""
-        return linger_ms(len(self._waiters), self._usual_reply_s)
+        return linger_ms(len(self._waiters), self._looks.usual_reply_s)
 
     def settle(self, correlation_id: str, ending: Reply | Exception) -> None:
         """Give the waiter of *correlation_id* its ending; the first one counts."""
@@ -193,7 +161,7 @@ class Mailbox:
             self._store.fetch_many([self.node])  # nobody's id
         except StoreUnavailable as error:
             self._note(error)
-            self._wake.set()  # from now on it is the poller that asks whether it answers
+            self._ring()  # from now on it is the poller that asks whether it answers
             raise
 
     def _note(self, error: StoreUnavailable) -> None:
@@ -204,22 +172,40 @@ class Mailbox:
             logger.error("%s; %d requests wait", error, len(self._waiters))
         self.trouble = error.advice
 
-    def _poll(self) -> None:
+    def _poll(self, alarm: Alarm) -> None:
         while not self._closing:
             self._watchdog.beat()
             try:
-                if self._sleep():
-                    self._fetch(list(self._waiters))
+                self._turn(alarm)
             except Exception:
                 # Without the poller every later request would wait in vain.
                 logger.exception("the reply poller failed and goes on; %d wait", len(self._waiters))
+        alarm.close()
 
-    def _fetch(self, waiting: list[str]) -> None:
-        started_s = time.monotonic()
+    def _turn(self, alarm: Alarm) -> None:
+        if not self._failures:
+            alarm.listen()
+        if not alarm.listens:
+            self._looks.are_hinted = False
+        woken = self._sleep(alarm)
+        if woken is Woken.RUNG:
+            return
+        waiting, hinted = list(self._waiters), woken is Woken.HINTED
+        # When nobody waits there is nothing to look for, but whether Redis answers again.
+        if (waiting or self._failures) and self._fetch(waiting, hinted=hinted):
+            # The hint may have come when the look was under way already.
+            self._looks.are_hinted = alarm.hinted() or hinted
+
+    def _fetch(self, waiting: list[str], *, hinted: bool) -> bool:
+        """Look for those *waiting*, or for nobody; say whether something was found."""
+        began_s = time.monotonic()
+        found: dict[str, Reply] = {}
         try:
-            # When nobody waits: nobody's id, only to see whether it answers.
-            for correlation_id, reply in self._store.fetch_many(waiting or [self.node]).items():
-                self._learn(self._waiters.get(correlation_id))
+            found = self._store.fetch_many(waiting or [self.node])
+            for correlation_id, reply in found.items():
+                waiter = self._waiters.get(correlation_id)
+                if waiter is not None:
+                    self._looks.learn(waiter, hinted=hinted)
                 self.settle(correlation_id, reply)
         except StoreUnavailable as error:
             self._note(error)
@@ -229,66 +215,34 @@ class Mailbox:
             self.trouble = None
             self._failures = 0
         finally:
-            self._looked_s = time.monotonic()
-            self._look_s = self._looked_s - started_s
+            self._looks.note(began_s)
+        return bool(found)
 
-    def _learn(self, waiter: Waiter | None) -> None:
-        if waiter is not None and waiter.kind:
-            is_first = waiter.since_s > self._looked_s
-            took_s = time.monotonic() - waiter.since_s
-            self._times.note(waiter.kind, took_s, at_first_look=is_first)
-
-    def _sleep(self) -> bool:
-        """Sleep until the next look, and say that it is time; or until there is more to plan."""
-        self._wake.clear()
-        # Before the waiters are read: whoever registers later sees it and wakes us.
+    def _sleep(self, alarm: Alarm) -> Woken:
+        """Sleep until the next look, and say why it has ended; RUNG when there is more to plan."""
+        # Before the waiters are read: whoever registers later sees it and rings.
         self._sleeps_until_s = math.inf
-        if self._closing:  # close() may have woken us just before the clear()
-            return False
+        if self._closing:
+            return Woken.RUNG
         now_s, look_at_s = time.monotonic(), self._next_look_s()
         if look_at_s is not None:
             self._sleeps_until_s = look_at_s
         pause_s = IDLE_PAUSE_S if look_at_s is None else look_at_s - now_s
-        woken = False
-        if pause_s > SHORT_PAUSE_S:
-            woken = self._wake.wait(pause_s)
+        heed_hints = self._looks.heeds_hints(len(self._waiters))
+        woken = Woken.IN_TIME
+        if pause_s > SHORT_PAUSE_S or (heed_hints and self._looks.are_hinted):
+            woken = alarm.sleep(pause_s, heed_hints=heed_hints)
         elif pause_s > 0:
             time.sleep(pause_s)
         self._sleeps_until_s = -math.inf
-        return look_at_s is not None and not woken
+        return Woken.RUNG if look_at_s is None and woken is Woken.IN_TIME else woken
 
     def _next_look_s(self) -> float | None:
         """Return when to look, by the monotonic clock; None when there is nothing to look for."""
         if self._failures:
-            return self._looked_s + TROUBLE_PAUSE_S
+            return self._looks.looked_s + TROUBLE_PAUSE_S
         waiters = list(self._waiters.values())
-        if not waiters:
-            return None
-        # All pauses are counted from the last look, so that newcomers do not put off the next one.
-        since_s = max(self._looked_s, waiters[0].since_s)
-        crowd = min(len(waiters) / MANY_WAITERS, 1.0)
-        soonest_s = since_s + max(MIN_PAUSE_S, self._look_s * PAUSE_PER_LOOK * crowd)
-        due_s = self._first_due_s(waiters, since_s)
-        if len(waiters) == 1 and waiters[0].since_s > self._looked_s:
-            due_s = min(due_s, waiters[0].since_s + TRIAL_S)
-        self._usual_reply_s = self._fastest_usual_s(waiters)
-        longest_s = MAX_PAUSE_S
-        if len(waiters) >= MANY_WAITERS and self._usual_reply_s:
-            longest_s = min(longest_s, self._usual_reply_s * PAUSE_OF_MANY)
-        return max(soonest_s, min(due_s, since_s + longest_s))
-
-    def _first_due_s(self, waiters: list[Waiter], since_s: float) -> float:
-        first_s = math.inf
-        for waiter in waiters:
-            grown_s = since_s + (since_s - waiter.since_s) * PAUSE_PER_AGE
-            earliest_s = max(self._times.earliest_s(waiter.kind), MIN_PAUSE_S)
-            first_s = min(first_s, max(waiter.since_s + earliest_s, grown_s))
-        return first_s
-
-    def _fastest_usual_s(self, waiters: list[Waiter]) -> float:
-        """Return how long the fastest of their replies usually take; 0 when unknown."""
-        usual_s = (self._times.usual_s(waiter.kind) for waiter in waiters if waiter.kind)
-        return min(usual_s, default=0.0)
+        return self._looks.next_s(waiters) if waiters else None
 
 
 class Expectation:

@@ -13,8 +13,9 @@ from gateway.errors import (
     ResponderError,
     Sent,
 )
-from gateway.mailbox import Mailbox, Waiter
+from gateway.mailbox import Mailbox
 from gateway.publisher import Publication, Publisher, PublishRefused, PublishTooLarge
+from gateway.waiter import Waiter
 from replies.contract import Outcome, Reply, Request
 from replies.correlation import CorrelationIds, epoch_ms
 from replies.errors import StoreUnavailable

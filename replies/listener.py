@@ -94,7 +94,9 @@ class ReplyListener:
         polled_s = time.monotonic()
         if batch and not self._carry(batch, stop):
             return
-        time.sleep(_gather_s(sum(map(len, batch.values())), time.monotonic() - polled_s))
+        gather_s = _gather_s(sum(map(len, batch.values())), time.monotonic() - polled_s)
+        if gather_s:  # to sleep for no time takes longer than a reply
+            time.sleep(gather_s)
         now_s = time.monotonic()
         if now_s - self._told_s > TELL_PAUSE_S:
             self._told_s = now_s

@@ -5,6 +5,8 @@ Both ends of the hand-over stand side by side here, so that key, encoding and ti
 drift apart. The replies process puts; the gateway fetches.
 """
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -28,7 +30,10 @@ from replies import saved
 from replies.contract import Outcome, Reply
 from replies.correlation import CorrelationId
 from replies.errors import StoreUnavailable, UnusableReply
-from replies.round_trip import Command, round_trip
+from replies.hints import Hints, hint_commands
+from replies.round_trip import Command, Line
+
+logger = logging.getLogger(__name__)
 
 #: One Redis command may take this long. Below the shortest deadline, because whoever calls has a
 #: loop of its own that tries again: redis-py's retries would only add up behind its back.
@@ -38,6 +43,11 @@ SOCKET_TIMEOUT_S = 0.25
 UNWANTED_KEY = "unwanted"
 UNWANTED_HOLD_S = 120
 MAX_UNWANTED = 10_000
+#: Of more replies than that at once nobody is told: who waits for one of them has company, and
+#: looks often enough.
+MAX_HINTED = 8
+#: The pause before hints are given again after Redis refused one.
+HINT_AGAIN_S = 60.0
 #: A reply that comes just before its time is up stays this long, so that the last look finds it.
 MIN_TTL_MS = 1_000
 
@@ -47,8 +57,9 @@ _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
         NoPermissionError,
         "Redis denies this user a command or key: "
         "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, EXPIRE, WATCH, UNWATCH, MULTI, EXEC, "
-        "XADD, XRANGE and PING "
-        "on reply:*, once:*, served:*, answered:*, handling:*, rate:* and unwanted",
+        "XADD, XRANGE, PUBLISH, SUBSCRIBE and PING "
+        "on reply:*, once:*, served:*, answered:*, handling:*, rate:* and unwanted, "
+        "and the channels replied:*",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
@@ -92,6 +103,8 @@ class ReplyStore:
 
     def __init__(self, redis: Redis, retention_s: float) -> None:
         self._redis = redis
+        self._line = Line(redis)
+        self._hint_from_s = 0.0  # monotonic clock
         self._retention_ms = round(retention_s * 1000)
 
     @classmethod
@@ -120,7 +133,8 @@ class ReplyStore:
             for cid, reply, ms in live
             if ms > 0
         ]
-        answers = iter(self._ask(commands) if commands else ())
+        hints = self._hints_for(live)
+        answers = iter(self._ask(commands, hints) if commands else ())
         return [
             Put.EXPIRED if ms <= 0 else Put.DUPLICATE if next(answers) is None else Put.STORED
             for _, _, ms in live
@@ -160,11 +174,34 @@ class ReplyStore:
         """
         return self.fetch_many([correlation_id]).get(correlation_id)
 
-    def _ask(self, commands: Sequence[Command]) -> list[Any]:
+    def hints(self, node: str) -> Hints:
+        """
+        Return the hints for those who wait as *node*, which come from now on.
+
+        Raises:
+            StoreUnavailable: when Redis does not answer or refuses.
+        """
         try:
-            return round_trip(self._redis, commands)
+            return Hints(self._redis, node)
         except RedisError as error:
             raise unavailable(error) from error
+
+    def _hints_for(self, replies: Sequence[tuple[CorrelationId, Reply, int]]) -> list[Command]:
+        if len(replies) > MAX_HINTED or time.monotonic() < self._hint_from_s:
+            return []
+        return hint_commands(cid.node for cid, _, _ in replies)
+
+    def _ask(self, commands: Sequence[Command], hints: Sequence[Command] = ()) -> list[Any]:
+        try:
+            answers = self._line.ask(commands, hints)
+        except RedisError as error:
+            raise unavailable(error) from error
+        for answer in answers[len(commands) :]:
+            if isinstance(answer, RedisError):
+                logger.info("%s; gateways notice replies later without hints", unavailable(answer))
+                self._hint_from_s = time.monotonic() + HINT_AGAIN_S
+                break
+        return answers[: len(commands)]
 
     def remaining_ms(self, correlation_id: CorrelationId) -> int:
         """Return for how long a reply to *correlation_id* can be fetched; 0 or less once over."""

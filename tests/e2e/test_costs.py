@@ -37,7 +37,7 @@ RECORDS = 400
 #: Longer than a slow machine takes for a send, so that it is the gathering that shows.
 LINGER_MS = 200.0
 #: Of the commands that the store sends.
-LOOK, STORE = "cmdstat_mget", "cmdstat_set"
+LOOK, STORE, HINT = "cmdstat_mget", "cmdstat_set", "cmdstat_publish"
 
 
 def commands(redis: Redis) -> Counter[str]:
@@ -79,8 +79,27 @@ def test_many_requests_share_looks_and_a_way_back_that_has_few_threads(
     assert done <= used[STORE] < done * 1.2
     # One at a time would look twice at least: too soon, and then again.
     assert used[LOOK] < done
+    assert used[HINT] < done
     # The one that polls, its watchdog, and one for each of standard output and error.
     assert threads <= 4
+
+
+def test_who_waits_alone_is_looked_for_once_when_there_is_something(
+    deploy: Callable[..., Deployment], redis: Redis
+):
+    with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
+        with Load([deployment.gateway], 1) as load:
+            load.goes_on(20)  # so many will do to learn that hints come
+        before = commands(redis)
+        with Load([deployment.gateway], 1) as load:
+            load.goes_on(REQUESTS // 4)
+        used = commands(redis) - before
+
+    done = load.endings[OWN]
+    assert load.endings == {OWN: done}
+    assert done <= used[HINT] < done * 1.2
+    # Without hints there are three looks for each. Some are the readiness check's.
+    assert used[LOOK] < done * 1.6
 
 
 def test_records_of_many_who_wait_are_published_together(kafka: Server, ids: CorrelationIds):

@@ -64,6 +64,7 @@ ROOMS = {
         "responder/__main__.py",
     },
     "redis": {
+        "replies/hints.py",
         "replies/round_trip.py",
         "replies/store.py",
         "gateway/claims.py",

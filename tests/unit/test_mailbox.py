@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from gateway import mailbox as mailbox_module
+from gateway import looks as looks_module
 from gateway.gathering import MAX_SHARE
-from gateway.mailbox import (
+from gateway.looks import (
     MANY_WAITERS,
     MAX_PAUSE_S,
     MIN_PAUSE_S,
     PAUSE_OF_MANY,
     PAUSE_PER_AGE,
     TRIAL_S,
-    Mailbox,
-    Waiter,
 )
+from gateway.mailbox import Mailbox
 from gateway.reply_times import MARGIN
+from gateway.waiter import Waiter
 from replies.contract import Reply
 from replies.errors import StoreUnavailable
 from replies.watchdog import EXIT_CODE, Watchdog
@@ -151,7 +151,7 @@ def resting(store: Any) -> Any:
 
 def looked_just_now(mailbox: Any) -> float:
     """Let *mailbox*, which is not started, have looked; return when."""
-    now_s = mailbox._looked_s = time.monotonic()
+    now_s = mailbox._looks.looked_s = time.monotonic()
     return now_s
 
 
@@ -174,18 +174,18 @@ def test_the_pause_grows_with_the_age_of_a_request(store, new_id):
 def test_nobody_is_looked_for_before_the_reply_is_due(store, new_id):
     mailbox = resting(store)
     for _ in range(3):
-        mailbox._times.note("echo", 0.025)
+        mailbox._looks.times.note("echo", 0.025)
     with mailbox.expecting(new_id().text, "echo") as waiter:
         due_s = waiter.since_s + 0.025 * MARGIN
-        mailbox._looked_s = waiter.since_s
+        mailbox._looks.looked_s = waiter.since_s
         assert mailbox._next_look_s() == pytest.approx(due_s)
-        mailbox._looked_s = due_s
+        mailbox._looks.looked_s = due_s
         assert mailbox._next_look_s() - due_s == pytest.approx(0.02 * PAUSE_PER_AGE)
 
 
 def test_who_is_due_is_looked_for_whoever_has_come_since(store, new_id):
     mailbox = resting(store)
-    mailbox._times.note("slow", 0.2)
+    mailbox._looks.times.note("slow", 0.2)
     with ExitStack() as stack:
         old = stack.enter_context(mailbox.expecting(new_id().text, "slow"))
         for _ in range(3):
@@ -198,20 +198,20 @@ def test_who_is_due_is_looked_for_whoever_has_come_since(store, new_id):
 
 def test_who_waits_alone_is_looked_for_once_before_the_reply_is_due(store, new_id):
     mailbox = resting(store)
-    mailbox._times.note("slow", 0.2)
-    mailbox._looked_s = time.monotonic()
+    mailbox._looks.times.note("slow", 0.2)
+    mailbox._looks.looked_s = time.monotonic()
     with mailbox.expecting(new_id().text, "slow") as waiter:
         assert mailbox._next_look_s() == pytest.approx(waiter.since_s + TRIAL_S)
-        mailbox._looked_s = waiter.since_s + TRIAL_S
-        assert mailbox._next_look_s() == pytest.approx(mailbox._looked_s + MAX_PAUSE_S)
+        mailbox._looks.looked_s = waiter.since_s + TRIAL_S
+        assert mailbox._next_look_s() == pytest.approx(mailbox._looks.looked_s + MAX_PAUSE_S)
         with mailbox.expecting(new_id().text, "slow"):
-            mailbox._looked_s = waiter.since_s - 1
+            mailbox._looks.looked_s = waiter.since_s - 1
             assert mailbox._next_look_s() > waiter.since_s + TRIAL_S
 
 
 def test_among_many_there_are_looks_before_anybody_is_due(store, new_id):
     mailbox = resting(store)
-    mailbox._times.note("slow", 0.2)
+    mailbox._looks.times.note("slow", 0.2)
     with ExitStack() as stack:
         for _ in range(MANY_WAITERS - 1):
             stack.enter_context(mailbox.expecting(new_id().text, "slow"))
@@ -226,20 +226,20 @@ def test_how_long_replies_take_is_learnt_from_those_that_come(mailbox, store, ne
     cid = new_id(30_000)
     with mailbox.expecting(cid.text, "echo") as waiter:
         waiter.since_s -= 1.0
-        eventually(lambda: mailbox._looked_s > waiter.since_s)
+        eventually(lambda: mailbox._looks.looked_s > waiter.since_s)
         store.put_many([(cid, Reply(cid.text))])
         assert waiter.wait(10) is not None
 
-    assert mailbox._times.earliest_s("echo") == pytest.approx(MARGIN, rel=0.2)
-    assert mailbox._times.earliest_s("") == 0
+    assert mailbox._looks.times.earliest_s("echo") == pytest.approx(MARGIN, rel=0.2)
+    assert mailbox._looks.times.earliest_s("") == 0
 
 
 def test_a_newcomer_that_is_not_due_lets_the_poller_sleep(store, new_id, monkeypatch):
-    monkeypatch.setattr(mailbox_module, "MAX_PAUSE_S", 30.0)
-    monkeypatch.setattr(mailbox_module, "TRIAL_S", 30.0)
+    monkeypatch.setattr(looks_module, "MAX_PAUSE_S", 30.0)
+    monkeypatch.setattr(looks_module, "TRIAL_S", 30.0)
     asked = watch(store, monkeypatch)
     mailbox = Mailbox(store)
-    mailbox._times.note("slow", 20.0)
+    mailbox._looks.times.note("slow", 20.0)
     mailbox.start()
     with mailbox.expecting(new_id().text, "slow"):
         eventually(lambda: 0 < mailbox._sleeps_until_s < math.inf)
@@ -256,9 +256,9 @@ def test_a_newcomer_that_is_not_due_lets_the_poller_sleep(store, new_id, monkeyp
 
 def test_records_are_gathered_by_the_fastest_replies_that_are_waited_for(store, new_id):
     mailbox = resting(store)
-    mailbox._times.note("fast", 0.010)
-    mailbox._times.note("slow", 0.020)
-    mailbox._times.note("unused", 0.001)
+    mailbox._looks.times.note("fast", 0.010)
+    mailbox._looks.times.note("slow", 0.020)
+    mailbox._looks.times.note("unused", 0.001)
     with ExitStack() as stack:
         for _ in range(30):
             stack.enter_context(mailbox.expecting(new_id().text, "slow"))
@@ -401,12 +401,12 @@ def test_closing_between_two_looks_ends_the_poller(store, monkeypatch):
     mailbox = Mailbox(store)
     sleep, closed = mailbox._sleep, threading.Event()
 
-    def closed_meanwhile():
+    def closed_meanwhile(alarm):
         if not closed.is_set():
             mailbox._closing = True
-            mailbox._wake.set()
+            mailbox._ring()
             closed.set()
-        return sleep()
+        return sleep(alarm)
 
     monkeypatch.setattr(mailbox, "_sleep", closed_meanwhile)
     mailbox.start()
@@ -510,8 +510,8 @@ def test_a_poller_that_hangs_ends_the_process(store, new_id, monkeypatch):
 
 def test_pauses_are_short_enough_to_be_of_use():
     # A guard for the two constants: a tick above the reply time of a fast responder shows.
-    assert 0 < mailbox_module.MIN_PAUSE_S <= 0.005
-    assert mailbox_module.MIN_PAUSE_S < mailbox_module.MAX_PAUSE_S <= 0.1
+    assert 0 < looks_module.MIN_PAUSE_S <= 0.005
+    assert looks_module.MIN_PAUSE_S < looks_module.MAX_PAUSE_S <= 0.1
 
 
 def test_one_waiter_costs_no_more_time_than_is_left():

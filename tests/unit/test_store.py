@@ -13,7 +13,7 @@ from redis import exceptions as redis_errors
 from replies.contract import Outcome, Reply
 from replies.correlation import epoch_ms
 from replies.errors import StoreUnavailable
-from replies.round_trip import round_trip
+from replies.round_trip import Line
 from replies.store import (
     MIN_TTL_MS,
     UNWANTED_HOLD_S,
@@ -317,13 +317,13 @@ def test_replies_to_several_nodes_are_asked_for_in_one_round_trip_and_a_slot_at_
         for node in ("0a1b2c3d", "ffffffff", "0a1b2c3d", "ffffffff", "00000000")
     ]
     store.put_many([(cid, Reply(cid.text, cid.text.encode())) for cid in cids[:4]])
-    trips = []
+    trips, ask = [], Line.ask
 
-    def noted(redis, commands):
+    def noted(line, commands, extras=()):
         trips.append(commands)
-        return round_trip(redis, commands)
+        return ask(line, commands, extras)
 
-    monkeypatch.setattr("replies.store.round_trip", noted)
+    monkeypatch.setattr(Line, "ask", noted)
 
     found = store.fetch_many([cid.text for cid in cids])
 
