@@ -60,6 +60,7 @@ class Mailbox:
         # Until when the poller sleeps: for good when nobody waits; -inf while it is awake.
         self._sleeps_until_s = -math.inf
         self._looks = Looks()
+        self._hinted_meanwhile = False
         self._thread: threading.Thread | None = None
         #: The name of this process in the ids it issues.
         self.node = new_node()
@@ -193,8 +194,10 @@ class Mailbox:
         waiting, hinted = list(self._waiters), woken is Woken.HINTED
         # When nobody waits there is nothing to look for, but whether Redis answers again.
         if (waiting or self._failures) and self._fetch(waiting, hinted=hinted):
-            # The hint may have come when the look was under way already.
-            self._looks.are_hinted = alarm.hinted() or hinted
+            # The hint may have come when the look was under way already: for what it has found, or
+            # for what it was too early to find.
+            self._hinted_meanwhile = alarm.hinted()
+            self._looks.are_hinted = self._hinted_meanwhile or hinted
 
     def _fetch(self, waiting: list[str], *, hinted: bool) -> bool:
         """Look for those *waiting*, or for nobody; say whether something was found."""
@@ -229,8 +232,11 @@ class Mailbox:
             self._sleeps_until_s = look_at_s
         pause_s = IDLE_PAUSE_S if look_at_s is None else look_at_s - now_s
         heed_hints = self._looks.heeds_hints(len(self._waiters))
+        meanwhile, self._hinted_meanwhile = self._hinted_meanwhile, False
         woken = Woken.IN_TIME
-        if pause_s > SHORT_PAUSE_S or (heed_hints and self._looks.are_hinted):
+        if meanwhile and heed_hints:
+            woken = Woken.HINTED
+        elif pause_s > SHORT_PAUSE_S or (heed_hints and self._looks.are_hinted):
             woken = alarm.sleep(pause_s, heed_hints=heed_hints)
         elif pause_s > 0:
             time.sleep(pause_s)

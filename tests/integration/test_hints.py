@@ -4,6 +4,7 @@ import math
 import select
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -20,6 +21,7 @@ from replies.correlation import CorrelationId, CorrelationIds, epoch_ms
 from replies.errors import StoreUnavailable
 from replies.hints import Hints
 from replies.store import MAX_HINTED, ReplyStore
+from replies.watchdog import Watchdog
 
 pytestmark = pytest.mark.integration
 
@@ -132,7 +134,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mailbox(store: ReplyStore) -> Iterator[Mailbox]:
-    mailbox = Mailbox(store, with_hints=True)
+    mailbox = Mailbox(store, Watchdog("the poller of the test", 120.0), with_hints=True)
     mailbox._looks.times.note("slow", 40.0)
     mailbox.start()
     assert wait_until(lambda: listens(mailbox), 5)
@@ -171,6 +173,35 @@ def test_who_waits_is_found_by_the_hint_with_one_look(
             assert waiter.wait(LONG_S) == answer[1]
         assert len(looked) == number + 1
         assert mailbox._looks.are_hinted
+
+
+@pytest.mark.usefixtures("patience")
+def test_a_hint_that_comes_during_a_look_for_others_counts_for_whom_it_is(
+    mailbox: Mailbox, store: ReplyStore, replies: Ids, monkeypatch: pytest.MonkeyPatch
+):
+    mailbox._looks.are_hinted = True
+    first, second = replies(mailbox.node, 2)
+    fetch_many = store.fetch_many
+
+    def second_comes_meanwhile(cids: list[str]) -> dict[str, Reply]:
+        found = fetch_many(cids)
+        if first[0].text in found:
+            store.put_many([second])
+            assert wait_until(lambda: bool(select.select([hints_of(mailbox)], [], [], 0)[0]), 5)
+        return found
+
+    monkeypatch.setattr(store, "fetch_many", second_comes_meanwhile)
+    with (
+        mailbox.expecting(first[0].text) as one,  # of its kind nothing is learnt
+        mailbox.expecting(second[0].text, "slow") as other,
+    ):
+        store.put_many([first])
+        assert one.wait(LONG_S) == first[1]
+        assert other.wait(LONG_S) == second[1]
+
+
+def hints_of(mailbox: Mailbox) -> Any:
+    return mailbox._alarm is not None and mailbox._alarm._hints
 
 
 def test_a_lost_hint_makes_a_reply_late_and_nothing_worse(
