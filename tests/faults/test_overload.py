@@ -82,31 +82,45 @@ def test_a_dead_responder_leaves_the_healthy_topic_its_goodput_and_the_probes_th
         deployment.processes.insert(0, gateway)
         assert wait_until(lambda: answers(gateway.port), 30)
 
-        stop = threading.Event()
+        healthy_stop, dead_stop = threading.Event(), threading.Event()
         healthy = [
-            Client(gateway.port, "/echo", HEALTHY_PAUSE_S, stop) for _ in range(HEALTHY_CLIENTS)
+            Client(gateway.port, "/echo", HEALTHY_PAUSE_S, healthy_stop)
+            for _ in range(HEALTHY_CLIENTS)
         ]
-        dead = [Client(gateway.port, "/dead", REJECTED_PAUSE_S, stop) for _ in range(DEAD_CLIENTS)]
-        threads = [threading.Thread(target=client.run) for client in (*healthy, *dead)]
+        dead = [
+            Client(gateway.port, "/dead", REJECTED_PAUSE_S, dead_stop) for _ in range(DEAD_CLIENTS)
+        ]
+        healthy_threads = [threading.Thread(target=client.run) for client in healthy]
+        dead_threads = [threading.Thread(target=client.run) for client in dead]
         readiness_s: list[float] = []
         try:
-            for thread in threads[:HEALTHY_CLIENTS]:
+            for thread in healthy_threads:
                 thread.start()
             time.sleep(UNDISTURBED_S)
             disturbed_s = time.monotonic()
-            for thread in threads[HEALTHY_CLIENTS:]:
+            for thread in dead_threads:
                 thread.start()
             while time.monotonic() < disturbed_s + DISTURBED_S:
                 readiness_s.append(gateway.get("/readyz").elapsed_s)
                 time.sleep(0.1)
             ended_s = time.monotonic()
+            dead_stop.set()
+            for thread in dead_threads:
+                thread.join(30)
+            # Once more without them: the machine may have become slower or faster meanwhile.
+            again_s = time.monotonic()
+            time.sleep(UNDISTURBED_S)
         finally:
-            stop.set()
-            for thread in threads:
+            dead_stop.set()
+            healthy_stop.set()
+            for thread in (*healthy_threads, *dead_threads):
                 thread.join(30)
 
         good_s = [at_s for c in healthy for at_s, answer in c.answers if answer.status == 200]
-        before = sum(at_s < disturbed_s for at_s in good_s) / UNDISTURBED_S
+        alone = [
+            sum(from_s <= at_s < from_s + UNDISTURBED_S for at_s in good_s) / UNDISTURBED_S
+            for from_s in (disturbed_s - UNDISTURBED_S, again_s)
+        ]
         during = sum(disturbed_s <= at_s < ended_s for at_s in good_s) / (ended_s - disturbed_s)
         rejected = [
             answer
@@ -115,16 +129,19 @@ def test_a_dead_responder_leaves_the_healthy_topic_its_goodput_and_the_probes_th
             if answer.json["type"] in ("/problems/overloaded", "/problems/responder-silent")
         ]
         silent = [a for a in rejected if a.json["type"] == "/problems/responder-silent"]
-        record_property("goodput before and during", f"{before:.0f}/s, {during:.0f}/s")
+        rejected_within_s = p99([a.elapsed_s for a in rejected])
+        record_property("goodput alone", f"{alone[0]:.0f}/s before, {alone[1]:.0f}/s after")
+        record_property("goodput beside the dead topic", f"{during:.0f}/s")
         record_property("rejected", f"{len(rejected)}, {len(silent)} of them responder-silent")
-        record_property("rejection p99", f"{p99([a.elapsed_s for a in rejected]) * 1000:.1f} ms")
+        record_property("rejection p99", f"{rejected_within_s * 1000:.1f} ms")
         record_property("/readyz slowest", f"{max(readiness_s) * 1000:.1f} ms")
 
     assert len(silent) > len(rejected) / 2
     assert all(a.json["sent"] == "no" and a.headers["Retry-After"] for a in rejected)
-    assert during >= 0.8 * before
-    assert p99([answer.elapsed_s for answer in rejected]) < 0.050
-    assert max(readiness_s) < 0.200
+    # The first three of the thirty seconds it takes to see that the topic is dead.
+    assert during >= 0.8 * sum(alone) / 2
+    assert rejected_within_s < TIMEOUT_S / 10
+    assert max(readiness_s) < TIMEOUT_S / 10
 
 
 def test_a_responder_that_comes_back_is_in_service_with_its_first_reply(
