@@ -11,11 +11,14 @@ from enum import Enum, auto
 from typing import Protocol
 
 from replies.errors import StoreUnavailable
+from replies.sparing import SparingLog
 
 logger = logging.getLogger(__name__)
 
 #: The pause before Redis is asked for hints again after it did not give any.
 ASK_AGAIN_S = 30.0
+#: How often that is told: who cannot have hints need not be reminded with each attempt.
+TELL_AGAIN_S = 3_600.0
 
 
 class Hints(Protocol):
@@ -49,6 +52,7 @@ class Alarm:
 
     def __init__(self, new_hints: Callable[[], Hints] | None = None) -> None:
         self._new_hints = new_hints
+        self._log = SparingLog(logger, TELL_AGAIN_S)
         self._hints: Hints | None = None
         self._hints_fd = -1
         self._asked_s = -math.inf
@@ -94,7 +98,7 @@ class Alarm:
         try:
             self._hints = self._new_hints()
         except StoreUnavailable as error:
-            logger.info("%s; replies are looked for without hints until then", error)
+            self._log.info("%s; replies are looked for without hints until then", error)
             return
         self._hints_fd = self._hints.fileno()
         self._all.register(self._hints_fd, select.POLLIN)

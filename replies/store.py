@@ -32,6 +32,7 @@ from replies.correlation import CorrelationId
 from replies.errors import StoreUnavailable, UnusableReply
 from replies.hints import Hints, hint_commands
 from replies.round_trip import Command, Line
+from replies.sparing import SparingLog
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ MAX_UNWANTED = 10_000
 MAX_HINTED = 8
 #: The pause before hints are given again after Redis refused one.
 HINT_AGAIN_S = 60.0
+#: How often that is told: who cannot give hints need not be reminded with each attempt.
+TELL_AGAIN_S = 3_600.0
 #: A reply that comes just before its time is up stays this long, so that the last look finds it.
 MIN_TTL_MS = 1_000
 
@@ -105,6 +108,7 @@ class ReplyStore:
         self._redis = redis
         self._line = Line(redis)
         self._hint_from_s = 0.0  # monotonic clock
+        self._log = SparingLog(logger, TELL_AGAIN_S)
         self._retention_ms = round(retention_s * 1000)
 
     @classmethod
@@ -198,7 +202,8 @@ class ReplyStore:
             raise unavailable(error) from error
         for answer in answers[len(commands) :]:
             if isinstance(answer, RedisError):
-                logger.info("%s; gateways notice replies later without hints", unavailable(answer))
+                told = unavailable(answer)
+                self._log.info("%s; gateways notice replies later without hints", told)
                 self._hint_from_s = time.monotonic() + HINT_AGAIN_S
                 break
         return answers[: len(commands)]
