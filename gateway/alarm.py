@@ -11,14 +11,12 @@ from enum import Enum, auto
 from typing import Protocol
 
 from replies.errors import StoreUnavailable
-from replies.sparing import SparingLog
+from replies.sparing import SELDOM_S, SparingLog
 
 logger = logging.getLogger(__name__)
 
 #: The pause before Redis is asked for hints again after it did not give any.
 ASK_AGAIN_S = 30.0
-#: How often that is told: who cannot have hints need not be reminded with each attempt.
-TELL_AGAIN_S = 3_600.0
 
 
 class Hints(Protocol):
@@ -52,7 +50,7 @@ class Alarm:
 
     def __init__(self, new_hints: Callable[[], Hints] | None = None) -> None:
         self._new_hints = new_hints
-        self._log = SparingLog(logger, TELL_AGAIN_S)
+        self._log = SparingLog(logger, SELDOM_S)
         self._hints: Hints | None = None
         self._hints_fd = -1
         self._asked_s = -math.inf
@@ -64,8 +62,9 @@ class Alarm:
 
     def ring(self) -> None:
         """End the sleep, or the next one; from any thread."""
-        # When it is full of rings that were not heard yet, one more changes nothing.
-        with contextlib.suppress(BlockingIOError, OSError):
+        # When it is full of rings that were not heard yet, one more changes nothing; when it is
+        # closed, nobody sleeps any more.
+        with contextlib.suppress(OSError):
             self._hammer.send(b"!")
 
     def sleep(self, pause_s: float, *, heed_hints: bool = True) -> Woken:

@@ -100,10 +100,10 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         """Have gunicorn parse the request; called in the thread."""
         self.parser = HttpParser(self.cfg, self.request, self.client)
 
-    def take(self, intake: Intake, verdict: Verdict) -> None:
-        """Have the request that *intake* has received as *verdict* says."""
-        self.request, self.ahead = intake.take()
-        if intake.is_sized and len(self.request) > 1:
+    def take(self, verdict: Verdict) -> None:
+        """Take the request out of the intake, which has it as *verdict* says."""
+        self.request, self.ahead = self.intake.take()
+        if self.intake.is_sized and len(self.request) > 1:
             self.body = self.request.pop()
         self.last = verdict is Verdict.ODD
 
@@ -284,7 +284,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     def _hand_over(self, conn: Connection, verdict: Verdict) -> None:
         self._unwatch(conn)
         self._stop_reading(conn)
-        conn.take(conn.intake, verdict)
+        conn.take(verdict)
         self.tpool.submit(conn)
 
     def _read_on(self, conn: Connection, received_bytes: int) -> None:
@@ -425,10 +425,10 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         conn.is_quick = bool(waiting.poll(SOON_MS))
         data = (conn.is_quick and _received(conn.sock)) or b""
         if data:
-            intake = Intake(self.limits.max_body_bytes)
-            verdict = intake.feed(data)
+            conn.intake = Intake(self.limits.max_body_bytes)
+            verdict = conn.intake.feed(data)
             if verdict in (Verdict.WHOLE, Verdict.ODD):
-                conn.take(intake, verdict)
+                conn.take(verdict)
                 return None
         return data
 

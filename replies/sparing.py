@@ -3,6 +3,10 @@
 import logging
 import time
 
+#: The pause for what stays as it is until somebody changes a setting: it is tried again and again,
+#: and need not be told as often.
+SELDOM_S = 3_600.0
+
 
 class SparingLog:
     """

@@ -32,7 +32,7 @@ from replies.correlation import CorrelationId
 from replies.errors import StoreUnavailable, UnusableReply
 from replies.hints import Hints, hint_commands
 from replies.round_trip import Command, Line
-from replies.sparing import SparingLog
+from replies.sparing import SELDOM_S, SparingLog
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,6 @@ MAX_UNWANTED = 10_000
 MAX_HINTED = 8
 #: The pause before hints are given again after Redis refused one.
 HINT_AGAIN_S = 60.0
-#: How often that is told: who cannot give hints need not be reminded with each attempt.
-TELL_AGAIN_S = 3_600.0
 #: A reply that comes just before its time is up stays this long, so that the last look finds it.
 MIN_TTL_MS = 1_000
 
@@ -108,7 +106,7 @@ class ReplyStore:
         self._redis = redis
         self._line = Line(redis)
         self._hint_from_s = 0.0  # monotonic clock
-        self._log = SparingLog(logger, TELL_AGAIN_S)
+        self._log = SparingLog(logger, SELDOM_S)
         self._retention_ms = round(retention_s * 1000)
 
     @classmethod
