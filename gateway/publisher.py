@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 
 from gateway import gathering, idempotent_producer
 from gateway.pulse import Pulse
+from gateway.quick_producer import QuickProducer
 from replies.contract import Request
 from replies.prompt_client import prompt_client
 
@@ -150,7 +151,7 @@ class RequestPublisher:
         topics: Sequence[str] = (),
         trouble: Callable[[], str | None] = lambda: None,
         linger_ms: Callable[[], float] = lambda: 0.0,
-        new_producer: Callable[..., Any] = KafkaProducer,
+        new_producer: Callable[..., Any] = QuickProducer,
         new_admin: Callable[..., Any] = KafkaAdminClient,
     ) -> None:
         # Every default of the library exceeds an HTTP deadline: it would go on sending what

@@ -55,6 +55,7 @@ ROOMS = {
     "kafka": {
         "gateway/publisher.py",
         "gateway/idempotent_producer.py",
+        "gateway/quick_producer.py",
         "replies/consuming.py",
         "replies/broadcast.py",
         "replies/listener.py",
