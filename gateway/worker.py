@@ -5,11 +5,11 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from io import BytesIO
-from selectors import EVENT_READ
 from typing import Any
 
 from gunicorn.http import wsgi
@@ -29,6 +29,7 @@ from gateway.forking import release_signals
 from gateway.http_request import HttpParser, SteadyConfig
 from gateway.http_response import HttpResponse
 from gateway.intake import MAX_HEAD_BYTES, Intake, Verdict
+from gateway.poller import new_poller
 from gateway.pool import Pool
 from gateway.refusal import refusal
 
@@ -74,6 +75,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
         self.parser: Any = None
+        #: What the main loop does when there is something to read.
+        self.on_readable: Callable[[socket.socket], None]
         self.intake: Intake
         self.begun_s = 0.0
         self.held_bytes = 0
@@ -85,7 +88,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         #: Whether where this request ends is unknown, so that none may follow.
         self.last = False
         self.told_to_continue = False
-        self.watched = False
+        #: Whether it is among those whose next request is waited for.
+        self.is_idle = False
         self.discard_bytes = 0
         self.answered_s = 0.0
         #: Whether its last request came soon after the response before.
@@ -125,6 +129,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     limits = Limits()
     drain_delay_s = 0.0
     ending = Ending()
+    poller: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -172,6 +177,12 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         self.alive = False
         return False
 
+    def run(self) -> None:
+        """Turn the main loop until the worker has finished."""
+        self.poller.close()  # gunicorn's, just made, and watching nothing yet
+        self.poller = new_poller()
+        super().run()
+
     # Who comes and goes
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -194,6 +205,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             return
         self.nr_conns += 1
         conn = Connection(self.cfg, sock, client, listener.getsockname())
+        conn.on_readable = partial(self._on_readable, conn)
         try:
             # Most bring their request along: no need to wait for them in the poller.
             data = sock.recv(RECEIVE_BYTES)
@@ -209,13 +221,18 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             self._on_data(conn, data)
             return
         conn.timeout = self._in(self.cfg.keepalive)
+        conn.is_idle = True
         self.keepalived_conns.append(conn)
         # Last: from here on the main loop may have it, whichever thread this is.
-        self._watch(conn, self._on_readable)
+        self.poller.expect(conn.sock, conn.on_readable)
+
+    def _end_idling(self, conn: Connection) -> None:
+        if conn.is_idle:
+            conn.is_idle = False
+            self.keepalived_conns.remove(conn)
 
     def _part(self, conn: Connection, limit_s: float = FAREWELL_S) -> None:
         """Say that we close, and wait for the client: closed with bytes unread, it is reset."""
-        self._unwatch(conn)
         try:
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
@@ -225,45 +242,36 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         conn.discard_bytes = max(conn.discard_bytes, FAREWELL_BYTES)
         conn.timeout = min(time.monotonic() + limit_s, self._finish_by_s + FAREWELL_S)
         self._parting.add(conn)
-        self._watch(conn, self._on_farewell)
+        self.poller.expect(conn.sock, conn.on_readable)
 
-    def _on_farewell(self, conn: Connection, sock: socket.socket) -> None:
-        data = _received(sock)
-        if data is None:
-            return
+    def _on_farewell(self, conn: Connection, data: bytes) -> None:
         conn.discard_bytes -= len(data)
         if not data or conn.discard_bytes <= 0:
             self._drop(conn)
+        else:
+            self.poller.expect(conn.sock, conn.on_readable)
 
     def _drop(self, conn: Connection) -> None:
-        self._unwatch(conn)
+        self.poller.forget(conn.sock)
         self._parting.discard(conn)
         self.nr_conns -= 1
         conn.close()
-
-    def _watch(self, conn: Connection, callback: Any) -> None:
-        conn.watched = True
-        self.poller.register(conn.sock, EVENT_READ, partial(callback, conn))
-
-    def _unwatch(self, conn: Connection) -> None:
-        if conn.watched:
-            conn.watched = False
-            self.poller.unregister(conn.sock)
 
     # Reading
 
     def _on_readable(self, conn: Connection, sock: socket.socket) -> None:
         data = _received(sock)
         if data is None:
-            return
-        if data:
+            self.poller.expect(sock, conn.on_readable)
+        elif conn in self._parting:
+            self._on_farewell(conn, data)
+        elif data:
             self._on_data(conn, data)
         elif conn.intake.in_body:
             # gunicorn would hand what there is to the application, as if it were all.
             self._refuse(conn, BodyUnreadable("the body breaks off", sent=Sent.NO))
         else:
-            if not conn.intake.begun:
-                self.keepalived_conns.remove(conn)
+            self._end_idling(conn)
             self._stop_reading(conn)
             self._drop(conn)
 
@@ -271,8 +279,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         if not conn.intake.begun:
             conn.begun_s = 0.0
             conn.is_quick = time.monotonic() - conn.answered_s < SOON_MS / 1000
-            if conn.watched:
-                self.keepalived_conns.remove(conn)
+            self._end_idling(conn)
         verdict = conn.intake.feed(data)
         if verdict is Verdict.PART:
             self._read_on(conn, len(data))
@@ -282,7 +289,6 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
             self._refuse(conn, self._too_large(verdict))
 
     def _hand_over(self, conn: Connection, verdict: Verdict) -> None:
-        self._unwatch(conn)
         self._stop_reading(conn)
         conn.take(verdict)
         self.tpool.submit(conn)
@@ -291,8 +297,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         now_s = time.monotonic()
         conn.begun_s = conn.begun_s or now_s
         self._reading.add(conn)
-        if not conn.watched:
-            self._watch(conn, self._on_readable)
+        self.poller.expect(conn.sock, conn.on_readable)
         conn.held_bytes += received_bytes
         self._held_bytes += received_bytes
         limit_s = self.limits.request_s
@@ -374,7 +379,9 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         now_s = time.monotonic()
         force_all = force or now_s >= self._finish_by_s
         while self.keepalived_conns and (force_all or self.keepalived_conns[0].timeout <= now_s):
-            self._part(self.keepalived_conns.popleft(), FINISH_S)
+            conn = self.keepalived_conns[0]
+            self._end_idling(conn)
+            self._part(conn, FINISH_S)
         if force:
             for conn in self._reading | self._parting:
                 self._drop(conn)

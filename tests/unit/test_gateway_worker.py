@@ -262,6 +262,48 @@ def exchanged(client, request, ending):
     return answer
 
 
+def test_who_asks_again_and_again_is_one_whose_next_request_is_waited_for(running, monkeypatch):
+    monkeypatch.setattr(worker_module, "SOON_MS", 0)
+    with running.connect() as client:
+        for size in range(1, 6):
+            exchanged(client, KEPT % size + b"x" * size, b"\r\n\r\n%d" % size)
+        eventually(lambda: len(running.worker.keepalived_conns) == 1)
+        client.sendall(KEPT % 3)
+        eventually(lambda: running.worker._reading)
+        assert not running.worker.keepalived_conns
+        exchanged(client, b"xxx", b"\r\n\r\n3")
+        eventually(lambda: len(running.worker.keepalived_conns) == 1)
+    eventually(lambda: running.worker.nr_conns == 0)
+    assert not running.worker.keepalived_conns
+
+
+def test_a_client_that_is_told_of_and_has_sent_nothing_is_waited_for(running, monkeypatch):
+    received = worker_module._received
+    nothing_yet = [None, None]
+
+    def later(sock):
+        return nothing_yet.pop() if nothing_yet else received(sock)
+
+    monkeypatch.setattr(worker_module, "_received", later)
+    with running.connect() as client:
+        eventually(lambda: running.worker.keepalived_conns)
+        exchanged(client, KEPT % 3 + b"xxx", b"\r\n\r\n3")
+    assert not nothing_yet
+
+
+def test_who_was_refused_is_listened_to_until_it_has_heard_of_it(running):
+    with running.connect() as client:
+        client.sendall(KEPT % (2 * MAX_BODY_BYTES))
+        for _ in range(5):
+            eventually(lambda: running.worker._parting)
+            [parting] = running.worker._parting
+            left_bytes = parting.discard_bytes
+            client.sendall(b"x" * 100)
+            eventually(lambda parting=parting, at=left_bytes: parting.discard_bytes == at - 100)
+        assert read_to_end(client).startswith(b"HTTP/1.1 413")
+    eventually(lambda: running.worker.nr_conns == 0)
+
+
 def test_who_asks_again_soon_is_answered_past_the_main_loop(running, handed_over):
     with running.connect() as client:
         for size in range(1, 6):
