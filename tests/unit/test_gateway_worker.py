@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+from functools import partial
 from selectors import DefaultSelector
 
 import pytest
@@ -291,6 +292,10 @@ def test_a_client_that_is_told_of_and_has_sent_nothing_is_waited_for(running, mo
     assert not nothing_yet
 
 
+def has_left(parting, so_many_bytes):
+    return parting.discard_bytes == so_many_bytes
+
+
 def test_who_was_refused_is_listened_to_until_it_has_heard_of_it(running):
     with running.connect() as client:
         client.sendall(KEPT % (2 * MAX_BODY_BYTES))
@@ -299,7 +304,7 @@ def test_who_was_refused_is_listened_to_until_it_has_heard_of_it(running):
             [parting] = running.worker._parting
             left_bytes = parting.discard_bytes
             client.sendall(b"x" * 100)
-            eventually(lambda parting=parting, at=left_bytes: parting.discard_bytes == at - 100)
+            eventually(partial(has_left, parting, left_bytes - 100))
         assert read_to_end(client).startswith(b"HTTP/1.1 413")
     eventually(lambda: running.worker.nr_conns == 0)
 
