@@ -13,6 +13,7 @@ from typing import Any
 
 import configuration
 from gateway.access_log import ACCESS_LOG_FORMAT
+from gateway.cores import core_of_its_own, keep_to
 from gateway.draining import end_well
 from gateway.forking import hold_signals_over_forks
 from gateway.worker import Limits
@@ -84,6 +85,21 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.limits = Limits(_settings.max_body_bytes, _settings.request_read_timeout_s)
     worker.drain_delay_s = _settings.drain_delay_s
     worker.ending = server.ending
+    worker.core = core_of_its_own(
+        (other.core for other in server.WORKERS.values()), server.num_workers
+    )
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Begin on the core that the worker keeps to."""
+    if worker.core is None:
+        return
+    try:
+        keep_to(worker.core)
+    except OSError as error:  # a sandbox may forbid it
+        worker.log.warning("worker %d runs on any core (%s)", worker.pid, error)
+    else:
+        worker.log.info("worker %d keeps to core %d", worker.pid, worker.core)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -129,6 +129,8 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
     limits = Limits()
     drain_delay_s = 0.0
     ending = Ending()
+    #: The processor core that it keeps to (see gateway.cores).
+    core: int | None = None
     poller: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
