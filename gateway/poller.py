@@ -22,11 +22,12 @@ class EpollPoller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._once = select.EPOLLIN | select.EPOLLONESHOT
         self._keys: dict[int, SelectorKey] = {}
 
     def register(self, fileobj: Any, events: int, data: Any) -> None:
         """Tell of *fileobj* whenever it can be read."""
-        self._add(fileobj, events, data, select.EPOLLIN)
+        self._add(fileobj, data, select.EPOLLIN)
 
     def unregister(self, fileobj: Any) -> None:
         """Tell of *fileobj* no more; to be called before it is closed."""
@@ -37,9 +38,9 @@ class EpollPoller:
         """Tell of *fileobj* once: when it can be read, or now if it can; always with one *data*."""
         fd = _fd(fileobj)
         if fd in self._keys:
-            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
+            self._epoll.modify(fd, self._once)
         else:
-            self._add(fileobj, EVENT_READ, data, select.EPOLLIN | select.EPOLLONESHOT)
+            self._add(fileobj, data, self._once)
 
     def forget(self, fileobj: Any) -> None:
         """Tell of *fileobj* no more, if it was ever expected; to be called before it is closed."""
@@ -56,10 +57,10 @@ class EpollPoller:
         self._epoll.close()
         self._keys.clear()
 
-    def _add(self, fileobj: Any, events: int, data: Any, mask: int) -> None:
+    def _add(self, fileobj: Any, data: Any, mask: int) -> None:
         fd = _fd(fileobj)
         # First: from the next line on the main loop may be told.
-        self._keys[fd] = SelectorKey(fileobj, fd, events, data)
+        self._keys[fd] = SelectorKey(fileobj, fd, EVENT_READ, data)
         self._epoll.register(fd, mask)
 
 

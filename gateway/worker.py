@@ -381,8 +381,8 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]
         now_s = time.monotonic()
         force_all = force or now_s >= self._finish_by_s
         while self.keepalived_conns and (force_all or self.keepalived_conns[0].timeout <= now_s):
-            conn = self.keepalived_conns[0]
-            self._end_idling(conn)
+            conn = self.keepalived_conns.popleft()
+            conn.is_idle = False
             self._part(conn, FINISH_S)
         if force:
             for conn in self._reading | self._parting:

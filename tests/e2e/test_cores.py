@@ -3,10 +3,10 @@
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
+from devstack.proc import children_of
 from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment
 from tests.e2e.load import OWN, Load
@@ -20,15 +20,18 @@ pytestmark = [
 CLIENTS, REQUESTS = 8, 100
 
 
-def workers_of(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-    return [int(child) for child in children.split()]
+def workers_of(arbiter: int) -> list[int]:
+    return children_of(arbiter)[1:]
 
 
 def cores_of(pid: int) -> set[int]:
     """Return the cores on which any thread of *pid* may run."""
     threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
     return set().union(*map(os.sched_getaffinity, threads))
+
+
+def each_keeps_to_another(workers: list[int]) -> bool:
+    return sorted(map(sorted, map(cores_of, workers))) == [[core] for core in sorted(CORES)]
 
 
 def test_each_worker_keeps_to_a_core_and_so_does_who_follows_it(
@@ -40,18 +43,17 @@ def test_each_worker_keeps_to_a_core_and_so_does_who_follows_it(
             load.goes_on(REQUESTS)
         assert set(load.endings) == {OWN}
         before = workers_of(arbiter)
-        assert sorted(map(tuple, map(cores_of, before))) == [(core,) for core in sorted(CORES)]
+        assert each_keeps_to_another(before)
         assert os.sched_getaffinity(arbiter) == CORES
 
         os.kill(before[0], signal.SIGTERM)
-        wait_until(
+        assert wait_until(
             lambda: before[0] not in workers_of(arbiter) and len(workers_of(arbiter)) == len(CORES),
             10,
         )
         with Load([deployment.gateway], CLIENTS) as load:
             load.goes_on(REQUESTS)
-        after = workers_of(arbiter)
-        assert sorted(map(tuple, map(cores_of, after))) == [(core,) for core in sorted(CORES)]
+        assert each_keeps_to_another(workers_of(arbiter))
 
 
 def test_a_worker_that_is_alone_keeps_to_none(deploy: Callable[..., Deployment]):
