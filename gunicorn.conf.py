@@ -17,9 +17,12 @@ from gateway.cores import core_of_its_own, keep_to
 from gateway.draining import end_well
 from gateway.forking import hold_signals_over_forks
 from gateway.worker import Limits
+from heap import share_one_heap
 from output import unblock
 from startup import spare_what_is_loaded
 
+# Before there are threads, here or in a worker.
+share_one_heap()
 # Before gunicorn builds its loggers, which keep the streams that they find.
 unblock()
 # A wrong setting ends the start here, in the master, with one line each; in a worker it would come

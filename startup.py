@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Collection
 
+from heap import share_one_heap
 from logs import configure_logs
 from output import drain, unblock
 from settings import NEEDED, Settings, SettingsError
@@ -18,6 +19,7 @@ def begin(needs: Collection[str] = NEEDED) -> tuple[Settings, threading.Event]:
 
     Exits with one line for each wrong setting. Settings in *needs* have no default.
     """
+    share_one_heap()
     unblock()
     try:
         settings = Settings.from_env(needs=needs)

@@ -14,6 +14,7 @@ def as_before(monkeypatch):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     monkeypatch.setattr("startup.configure_logs", lambda log_format: None)
     monkeypatch.setattr("startup.unblock", lambda: None)
+    monkeypatch.setattr("startup.share_one_heap", lambda: None)
     for name in ("REDIS_URL", "SECRET_KEY"):
         monkeypatch.delenv(name, raising=False)
     yield
