@@ -93,15 +93,14 @@ def _scale(options: argparse.Namespace) -> int:
 
 def _where(options: argparse.Namespace) -> int:
     place, found = _on_servers(lambda s: where.measure(s, options.rounds, options.seconds))
-    return _conclude(options, place, where.table(found), where.as_json(found))
+    _conclude(options, place, where.table(found), where.as_json(found))
+    return _judge(where.failures(found))
 
 
 def _memory(options: argparse.Namespace) -> int:
     place, found = _on_servers(lambda s: memory.measure(s, options.minutes), memory.KAFKA_OPTIONS)
     _conclude(options, place, memory.table(found), memory.as_json(found))
-    failures = list(found.failures())
-    say("\nFAILED:\n" + "\n".join(failures) if failures else "passed")
-    return FAILED if failures else FINISHED
+    return _judge(found.failures())
 
 
 def _plots(options: argparse.Namespace) -> int:
@@ -142,6 +141,12 @@ def _conclude(
     report.write_json(shown | found, options.output)
     say(f"results: {options.output}")
     return FINISHED
+
+
+def _judge(failures: Iterator[str]) -> int:
+    failed = "\n".join(failures)
+    say(f"\nFAILED:\n{failed}" if failed else "passed")
+    return FAILED if failed else FINISHED
 
 
 def _interrupt(*_: object) -> None:

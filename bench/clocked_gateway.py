@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.http.parser import Parser
-from kafka import KafkaProducer
 from kafka.producer.sender import Sender
 
 import wsgi
@@ -25,6 +24,7 @@ from gateway.http_response import HttpResponse
 from gateway.lane import Lane
 from gateway.lean_flask import LeanFlask
 from gateway.mailbox import Mailbox
+from gateway.quick_producer import QuickProducer
 from gateway.requester import Requester
 from gateway.waiter import Waiter
 from gateway.worker import GatewayWorker
@@ -39,7 +39,7 @@ PARTS: tuple[tuple[str, type, str], ...] = (
     ("straight", Lane, "exchange"),
     ("id", Requester, "issue"),
     ("exchange", Exchange, "_answer"),
-    ("send", KafkaProducer, "send"),
+    ("send", QuickProducer, "send"),
     ("wait", Waiter, "wait"),
     ("write", HttpResponse, "_send"),
     ("access log", TextAccessLogger, "access"),

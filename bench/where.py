@@ -93,6 +93,13 @@ def _median(rounds: Sequence[Sums], name: str, figure: int) -> float:
     return median(sums.get(name, (0.0, 0.0))[figure] for sums in rounds)
 
 
+def failures(found: dict[str, list[Sums]]) -> Iterator[str]:
+    """Yield a line for each clock that nothing has passed: it is on what is used no more."""
+    for name, _ in TREE:
+        if not any(_median(rounds, name, 0) for rounds in found.values()):
+            yield f"{name} was never called: see to its clock in bench/clocked_gateway.py"
+
+
 def as_json(found: dict[str, list[Sums]]) -> dict[str, Any]:
     """Return all of it."""
     return {"per_request": found}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.where import TREE, between, table
+from bench.where import TREE, between, failures, table
 
 
 def save(file, *samples):
@@ -48,3 +48,12 @@ def test_the_report_has_medians_and_what_is_missing_is_nothing():
     assert "c64: a worker's process 20 us" in "\n".join(lines)
     assert any(line.split() == ["request", "20", "us", "1.00", "times"] for line in lines)
     assert any(line.split() == ["poller", "0", "us", "0.00", "times"] for line in lines)
+
+
+def test_a_clock_that_nothing_has_passed_is_a_failure():
+    all_but_one = {name: (1.0, 1e-6) for name, _ in TREE if name != "send"}
+    found = {"c1": [all_but_one], "c64": [all_but_one]}
+    in_one_case = found | {"c64": [all_but_one | {"send": (0.3, 1e-6)}]}
+
+    assert [line.split(":")[0] for line in failures(found)] == ["send was never called"]
+    assert list(failures(in_one_case)) == []
