@@ -13,8 +13,8 @@ from typing import Any
 SHARE_PER_WAITING = 0.01
 #: ... and no more than that: so many of those who wait are gathered into one batch.
 MAX_SHARE = 0.25
-#: However long replies take.
-MAX_LINGER_MS = 20.0
+#: However long replies take: 200 produce requests a second cost little, and more is not gained.
+MAX_LINGER_MS = 5.0
 #: So few would gather nobody in that time. They are not held up at all.
 FEW_WAITING = 8
 
