@@ -10,11 +10,11 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from kafka import TopicPartition
+from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
@@ -87,6 +87,8 @@ class ResilientConsumer:
         self._lag = LagWatch()
         self._renewals = Renewals(self._identity)
         self._known_partitions = 0
+        #: Partitions that were assigned to us, and of which nothing was read since.
+        self._unread: set[Any] = set()
         self._troubled_s = -math.inf
         #: How many records could not be decoded and were stepped over.
         self.undecodable = 0
@@ -101,14 +103,16 @@ class ResilientConsumer:
             LookupError: naming the topics that do not exist.
         """
         consumer = connect(topics, new_consumer)
-        consumer.subscribe(topics)
-        return cls(consumer)
+        found = cls(consumer)
+        consumer.subscribe(topics, listener=_Assignments(found._begin_anew))
+        return found
 
     def poll(self, timeout_ms: int = POLL_MS) -> Batch:
         """Return the next records, by partition; empty when none came in time."""
         try:
             self._begin_renewed_topics()
             batch = self._without_gaps(self._records(timeout_ms))
+            self._unread.difference_update(batch)
             self._lag.note(batch, self._consumer.assignment(), self._end)
             return batch
         except Exception as error:
@@ -166,9 +170,15 @@ class ResilientConsumer:
 
     def _positions(self, offsets: Mapping[Any, int]) -> dict[Any, OffsetAndMetadata]:
         # A partition that has moved to another member is that one's to commit: the broker would
-        # accept our older offset and bring its records again.
-        ours = self._consumer.assignment()
+        # accept our older offset and bring its records again. One that has come back since, within
+        # a single poll() after we had stood still for a session, has an older offset, too.
+        ours = self._consumer.assignment() - self._unread
         return {p: OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items() if p in ours}
+
+    def _begin_anew(self, partitions: Collection[Any]) -> None:
+        # Another member may have read them meanwhile: what we know of them is out of date.
+        self._gaps.forget(partitions)
+        self._unread.update(partitions)
 
     def _without_gaps(self, batch: Batch) -> Batch:
         if not batch:
@@ -247,6 +257,20 @@ class ResilientConsumer:
         # holds in its hands. Pinned below 3.1, and tested on a real broker.
         held = self._consumer._fetcher._next_partition_records
         return None if held is None else held.topic_partition
+
+
+class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
+    """Tells which partitions were assigned; called by the library, before it reads them."""
+
+    def __init__(self, tell: Callable[[Collection[Any]], None]) -> None:
+        self._tell = tell
+
+    def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
+        """Do nothing: they may come back, and then they are told."""
+
+    def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+        """Tell of *assigned*, all or those that are new."""
+        self._tell(assigned)
 
 
 def _name(partition: Any) -> str:

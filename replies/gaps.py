@@ -54,6 +54,11 @@ class GapWatch:
         """Note that *partition* is read on from *offset*: what lies before was left on purpose."""
         self._next[partition] = offset
 
+    def forget(self, partitions: Collection[Any]) -> None:
+        """Begin *partitions* anew: they left and came back, also between two checks."""
+        for partition in partitions:
+            self._next.pop(partition, None)
+
     def _before_gap(self, partition: Any, records: Sequence[Any]) -> int:
         """Return how many of *records* can be taken."""
         expected = self._next.get(partition, records[0].offset)

@@ -310,8 +310,14 @@ class FakeConsumer:
         self._fetcher = _Fetcher()
         self._cluster = _Cluster()
         self._script: deque[tuple[Exception | Batch, bool]] = deque()
+        self._listener: Any = None
 
     # What a test does.
+
+    def rejoin(self) -> None:
+        """Lose all partitions, and be assigned them again before anybody notices."""
+        self._listener.on_partitions_revoked(self.assignment())
+        self._listener.on_partitions_assigned(self.assignment())
 
     def feed(self, *records: FakeRecord, although_paused: bool = False) -> None:
         """Let the next poll() return *records*, after those that were fed before."""
@@ -365,8 +371,9 @@ class FakeConsumer:
             raise kafka_errors.IllegalStateError("not assigned")
         return self.highwaters.get(partition)
 
-    def subscribe(self, topics: Sequence[str]) -> None:
+    def subscribe(self, topics: Sequence[str], listener: Any = None) -> None:
         self.subscribed = list(topics)
+        self._listener = listener
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         self.assigned = set(partitions)

@@ -173,6 +173,24 @@ def test_offsets_are_committed_for_partitions_that_are_still_ours_only(kafka, co
     assert kafka.commits == [{P1: 6}, {P1: 7}]
 
 
+def test_after_partitions_left_and_came_back_within_a_poll_what_was_read_before_says_nothing(kafka):
+    consumer = ResilientConsumer.open(["replies"], lambda: kafka)
+    before, by_another = FakeRecord(b"x", [], 17), FakeRecord(b"x", [], 1_700)
+    kafka.feed(before)
+    consumer.poll()
+    kafka.rejoin()
+    consumer.commit_async({P0: 18})
+    consumer.commit({P0: 18})
+    at_first = list(kafka.commits)
+    kafka.feed(by_another)
+
+    assert at_first == []
+    assert consumer.poll() == {P0: [by_another]}
+    assert kafka.positions == {}  # no second look at what another one has read
+    consumer.commit_async({P0: 1_701, P1: 3})
+    assert kafka.commits == [{P0: 1_701}]
+
+
 def test_nothing_is_committed_when_nothing_is_ours(kafka, consumer):
     kafka.assigned = set()
 

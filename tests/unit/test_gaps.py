@@ -90,6 +90,15 @@ def test_a_partition_that_left_and_came_back_begins_anew(watch):
     assert check(watch, P, 90, 91) == ([90, 91], None)
 
 
+def test_so_does_one_that_did_both_between_two_checks(watch):
+    check(watch, P, 5)
+    check(watch, Q, 5)
+    watch.forget([P])
+
+    assert check(watch, P, 90, 91) == ([90, 91], None)
+    assert check(watch, Q, 90) == ([], 6)
+
+
 def test_records_that_come_again_are_taken(watch):
     check(watch, P, 5, 6, 7)
 
