@@ -183,7 +183,7 @@ class ResilientConsumer:
     def _without_gaps(self, batch: Batch) -> Batch:
         if not batch:
             return batch
-        good, again = self._gaps.check(batch, self._consumer.assignment())
+        good, again = self._gaps.check(batch)
         for partition, offset in again.items():
             self._warn.warning(
                 "%s: offset %d was left out; looking again", _name(partition), offset

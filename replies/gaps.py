@@ -31,15 +31,11 @@ class GapWatch:
         self.filled = 0
 
     def check(
-        self, batch: Mapping[Any, Sequence[Any]], assigned: Collection[Any]
+        self, batch: Mapping[Any, Sequence[Any]]
     ) -> tuple[dict[Any, Sequence[Any]], dict[Any, int]]:
         """
         Return the records of *batch* up to the first gap of each partition, and where to seek to.
-
-        What was read before a partition left and came back says nothing; it begins anew.
         """
-        for partition in [p for p in self._next if p not in assigned]:
-            del self._next[partition]
         good: dict[Any, Sequence[Any]] = {}
         again: dict[Any, int] = {}
         for partition, records in batch.items():
@@ -55,7 +51,7 @@ class GapWatch:
         self._next[partition] = offset
 
     def forget(self, partitions: Collection[Any]) -> None:
-        """Begin *partitions* anew: they left and came back, also between two checks."""
+        """Begin *partitions* anew: what was read before they left and came back says nothing."""
         for partition in partitions:
             self._next.pop(partition, None)
 

@@ -24,8 +24,8 @@ def records(*offsets):
     return [SimpleNamespace(offset=offset) for offset in offsets]
 
 
-def check(watch, partition, *offsets, assigned=(P, Q)):
-    good, again = watch.check({partition: records(*offsets)}, assigned)
+def check(watch, partition, *offsets):
+    good, again = watch.check({partition: records(*offsets)})
     return [r.offset for r in good.get(partition, [])], again.get(partition)
 
 
@@ -84,13 +84,6 @@ def test_the_time_to_fill_begins_with_each_gap(watch, clock):
 
 
 def test_a_partition_that_left_and_came_back_begins_anew(watch):
-    check(watch, P, 5)
-    check(watch, Q, 5, assigned=(Q,))
-
-    assert check(watch, P, 90, 91) == ([90, 91], None)
-
-
-def test_so_does_one_that_did_both_between_two_checks(watch):
     check(watch, P, 5)
     check(watch, Q, 5)
     watch.forget([P])
