@@ -1,9 +1,12 @@
-"""What Linux tells about processes, from /proc."""
+"""What Linux tells about processes and their connections, from /proc."""
 
 import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+#: Of the states of a TCP connection in /proc/net/tcp.
+ESTABLISHED = "01"
 
 
 def children_of(pid: int) -> list[int]:
@@ -36,3 +39,15 @@ def usage_of(pid: int) -> Usage | None:
     except (OSError, KeyError):
         return None
     return Usage(rss_kib * 1024, int(status["Threads"]), fds)
+
+
+def unread_bytes(port: int) -> int:
+    """Return how much the server on *port* (IPv4) has received and not read yet."""
+    _, *connections = Path("/proc/net/tcp").read_text().splitlines()
+    fields = [line.split() for line in connections]
+    # Address and port in hexadecimal, the queues as what waits to be sent : to be read.
+    return sum(
+        int(queues.partition(":")[2], 16)
+        for _, local, _, state, queues, *_ in fields
+        if state == ESTABLISHED and int(local.partition(":")[2], 16) == port
+    )
