@@ -258,7 +258,8 @@ def test_of_those_that_come_together_one_is_published_and_all_get_its_reply(
 ):
     gateway.publisher.answer = silent
     waiting = [pool.submit(gateway.post) for _ in range(3)]
-    eventually(lambda: gateway.waiters() == 3)
+    # Who is published waits a moment earlier.
+    eventually(lambda: gateway.published and gateway.waiters() == 3)
 
     (request,) = gateway.published
     reply_to(request)
