@@ -67,7 +67,10 @@ _WHAT_TO_DO: tuple[tuple[type[RedisError], str], ...] = (
     (MasterDownError, "Redis is a replica that lost its primary: point REDIS_URL at the primary"),
     (BusyLoadingError, "Redis is loading its data: wait"),
     (TimeoutError, "Redis does not answer: see whether it hangs or the network drops packets"),
-    (ConnectionError, "Redis cannot be reached: start it or correct REDIS_URL"),
+    (
+        ConnectionError,
+        "Redis cannot be reached: start it or correct REDIS_URL (rediss:// if it speaks TLS)",
+    ),
 )
 #: What redis-py has no class of its own for; looked for first, in Redis's own words.
 _WHAT_TO_DO_IF_IT_SAYS = (
@@ -79,6 +82,23 @@ _WHAT_TO_DO_IF_IT_SAYS = (
     (
         "max number of clients",
         "Redis has no connection left: raise maxclients or run fewer threads",
+    ),
+    (
+        "mismatch, certificate is not valid for",
+        "Redis has a certificate for another host: correct the host in REDIS_URL, "
+        "or set REDIS_TLS_VERIFY=no",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "Redis has a certificate that is not trusted: set REDIS_TLS_VERIFY=no if it is "
+        "self-signed, or append ?ssl_ca_certs=FILE with its authority to REDIS_URL",
+    ),
+    ("[SSL", "TLS with Redis failed: see whether it speaks TLS at all, or correct REDIS_URL"),
+    # A server that takes the handshake for a command and waits for its end, for one.
+    (
+        "Timeout connecting",
+        "Redis does not answer: see whether it hangs, the network drops packets, or REDIS_URL "
+        "says rediss:// and it speaks no TLS",
     ),
 )
 

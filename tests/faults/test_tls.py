@@ -1,7 +1,5 @@
 """Apache Kafka behind TLS: the whole way through it, and each way to get it wrong, told at once."""
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +12,8 @@ from devstack.ports import LOOPBACK, free_port
 from devstack.server import Server
 from devstack.waiting import wait_until
 from gateway.publisher import BOOTSTRAP_TIMEOUT_MS
+from tests.certificates import Authority, require_openssl
 from tests.e2e.deployment import Deployment, Process
-from tests.faults.certificates import Authority
 
 pytestmark = pytest.mark.faults
 
@@ -41,10 +39,7 @@ class Secured:
 
 @pytest.fixture(scope="module")
 def secured(needs_apache: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    if shutil.which("openssl") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("openssl is not on PATH")
-        pytest.skip("openssl is not on PATH")
+    require_openssl()
     folder = tmp_path_factory.mktemp("certificates")
     authority = Authority.make(folder, "authority")
     keystore = authority.issue("broker", f"IP:{LOOPBACK}")

@@ -1,10 +1,22 @@
-"""Certificates for a broker of the tests, made by openssl."""
+"""Certificates for the servers of the tests, made by openssl."""
 
+import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 DAYS = "2"
+
+
+def require_openssl() -> None:
+    """Skip the test where there is no openssl; in CI that is a failure."""
+    if shutil.which("openssl") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("openssl is not on PATH")
+        pytest.skip("openssl is not on PATH")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,112 @@
+"""A Redis behind TLS: what is stored, found and hinted, and each way to get it wrong, in words."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from devstack.ports import LOOPBACK
+from devstack.valkey import EmbeddedRedis
+from devstack.waiting import wait_until
+from gateway import looks
+from gateway.mailbox import Mailbox
+from replies.contract import Reply
+from replies.correlation import CorrelationIds, epoch_ms
+from replies.errors import StoreUnavailable
+from replies.store import Put, ReplyStore
+from replies.watchdog import Watchdog
+from tests.certificates import Authority, require_openssl
+from tests.tls_front import TlsFront
+
+pytestmark = pytest.mark.integration
+
+LARGE_BYTES = 900_000
+LONG_S = 20.0
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A Redis with a port for TLS and one without, and the file of who vouches for it."""
+
+    address: str
+    plain_address: str
+    authority: Path
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    require_openssl()
+    authority = Authority.make(tmp_path_factory.mktemp("certificates"), "authority")
+    keystore = authority.issue("redis", f"IP:{LOOPBACK}")
+    with EmbeddedRedis() as redis, TlsFront(redis.port, keystore) as front:
+        yield Secured(f"{LOOPBACK}:{front.port}", redis.address, authority.file)
+
+
+def trusting(secured: Secured) -> ReplyStore:
+    return ReplyStore.connect(f"rediss://{secured.address}/0?ssl_ca_certs={secured.authority}", 60)
+
+
+def careless(secured: Secured) -> ReplyStore:
+    return ReplyStore.connect(f"rediss://{secured.address}/0", 60, tls_verify=False)
+
+
+@pytest.mark.parametrize("connect", [trusting, careless])
+def test_a_large_reply_goes_there_and_back(secured: Secured, connect, new_id):
+    cid = new_id("0a1b2c3d")
+    reply = Reply(cid.text, bytes(range(256)) * (LARGE_BYTES // 256))
+
+    with closing(connect(secured)) as store:
+        assert store.put_many([(cid, reply)]) == [Put.STORED]
+        assert store.fetch(cid.text) == reply
+
+
+def test_hints_come_through_it_and_wake_who_waits(
+    secured: Secured, new_id, monkeypatch: pytest.MonkeyPatch
+):
+    # Nobody is found by looks alone in the time of this test.
+    monkeypatch.setattr(looks, "MAX_PAUSE_S", 60.0)
+    monkeypatch.setattr(looks, "TRIAL_S", 60.0)
+    patient = Watchdog("the poller of the test", 120.0)
+    with (
+        closing(careless(secured)) as store,
+        closing(Mailbox(store, patient, with_hints=True)) as mailbox,
+    ):
+        mailbox.start()
+        assert wait_until(lambda: mailbox._alarm is not None and mailbox._alarm.listens, 5)
+        for body in (b"one", b"after the other", b"and the last"):
+            mailbox._looks.times._usual_s["slow"] = 40.0
+            cid = new_id(mailbox.node)
+            with mailbox.expecting(cid.text, "slow") as waiter:
+                store.put_many([(cid, Reply(cid.text, body))])
+                assert waiter.wait(LONG_S) == Reply(cid.text, body)
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("rediss://{tls}/0", "not trusted: set REDIS_TLS_VERIFY=no if"),
+        ("rediss://{tls_by_name}/0?ssl_ca_certs={authority}", "another host: correct the host"),
+        ("rediss://{plain}/0", "does not answer: .* REDIS_URL says rediss:// and it speaks no TLS"),
+        ("redis://{tls}/0", r"cannot be reached: .* \(rediss:// if it speaks TLS\)"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_setting(secured: Secured, url: str, advice: str):
+    url = url.format(
+        tls=secured.address,
+        tls_by_name=secured.address.replace(LOOPBACK, "localhost"),
+        plain=secured.plain_address,
+        authority=secured.authority,
+    )
+
+    with closing(ReplyStore.connect(url, 60)) as store:
+        with pytest.raises(StoreUnavailable, match=advice) as caught:
+            store.ping()
+        assert secured.address not in caught.value.advice
+
+
+@pytest.fixture
+def new_id():
+    ids = CorrelationIds("a secret of these tests")
+    return lambda node: ids.read(ids.issue(node, epoch_ms() + 30_000))
