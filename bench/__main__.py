@@ -7,6 +7,7 @@
     python -m bench scale       1, 2, 4 web workers by 1, 2 replies processes
     python -m bench where       where the CPU of our web goes, part by part
     python -m bench memory      500 kB bodies for minutes; exit code 1 when a process grows
+    python -m bench against REV this tree against the one of a revision, or with another Python
     python -m bench plots       draw the plots of a run anew from its results
 
 Each round measures every subject once, so that a machine whose speed drifts treats all alike: quote
@@ -18,19 +19,20 @@ import argparse
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench import memory, replies_alone, report, scale, waiting, where
-from bench.cases import CASES, Case, chosen
+from bench import against, memory, replies_alone, report, scale, waiting, where
+from bench.cases import BASE, CASES, Case, chosen
 from bench.comparison import Plan, compare
 from bench.load import LoadFailed
 from bench.machine import described, machine
 from bench.plots import plot_all
 from bench.progress import say
 from bench.stack import Servers
-from bench.subjects import RESPONDERS, SUBJECTS, NotReady, warm_up
+from bench.subjects import RESPONDERS, SUBJECTS, NotReady, Setup, warm_up
 from devstack.apache_kafka import ApacheKafka
 from devstack.child import ChildNotStarted
 from devstack.kafka_jars import JarsNotFetched
@@ -47,7 +49,15 @@ class CannotRun(Exception):
     """Raised with what is missing on this machine."""
 
 
-EXPECTED = (CannotRun, ChildNotStarted, JarsNotFetched, LoadFailed, NotReady, ServerNotStarted)
+EXPECTED = (
+    CannotRun,
+    ChildNotStarted,
+    JarsNotFetched,
+    LoadFailed,
+    NotReady,
+    ServerNotStarted,
+    against.NoSuchRevision,
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -101,6 +111,16 @@ def _memory(options: argparse.Namespace) -> int:
     place, found = _on_servers(lambda s: memory.measure(s, options.minutes), memory.KAFKA_OPTIONS)
     _conclude(options, place, memory.table(found), memory.as_json(found))
     return _judge(found.failures())
+
+
+def _against(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        against.unpack(options.revision, tree := Path(folder))
+        other = Setup("ours", env=dict(options.env), tree=tree, python=options.python)
+        place, found = _on_servers(
+            lambda s: against.measure(s, options.cases, options.rounds, options.seconds, other)
+        )
+    return _conclude(options, place, against.table(found), against.as_json(found))
 
 
 def _plots(options: argparse.Namespace) -> int:
@@ -176,6 +196,13 @@ def _cases(text: str) -> list[Case]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
+    return name, value
+
+
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
@@ -199,6 +226,15 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     _add_rounds(_command(commands, "where", _where, "where the CPU of web goes"), 6)
     minutes = _command(commands, "memory", _memory, "large bodies for minutes")
     minutes.add_argument("--minutes", type=float, default=10, help="of load (%(default)s)")
+    other = _command(commands, "against", _against, "this tree against another one")
+    add = other.add_argument
+    add("revision", nargs="?", default="HEAD", help="of the other (%(default)s)")
+    add("--python", default="python", help="that runs the other; has its requirements")
+    add("--env", type=_setting, action="append", default=[], help="NAME=VALUE, for the other")
+    add(
+        "--cases", type=_cases, default=chosen([BASE]), help=_list_of((c.name for c in CASES), BASE)
+    )
+    _add_rounds(other, 4)
     drawn = commands.add_parser("plots", help="draw the plots of a run anew")
     drawn.set_defaults(command=_plots)
     drawn.add_argument("results", type=Path, help="the JSON of a run")
@@ -225,8 +261,8 @@ def _add_rounds(parser: argparse.ArgumentParser, seconds: float | None = None) -
         add("--seconds", type=float, default=seconds, help="of each measurement (%(default)s)")
 
 
-def _list_of(names: Iterable[str]) -> str:
-    return f"comma list of {','.join(names)} (all)"
+def _list_of(names: Iterable[str], default: str = "all") -> str:
+    return f"comma list of {','.join(names)} ({default})"
 
 
 if __name__ == "__main__":

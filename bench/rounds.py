@@ -44,6 +44,11 @@ def p99_s(result: Result) -> float:
     return result.latency_s(99)
 
 
+def gateway_us(result: Result) -> float:
+    """Return the CPU of web and replies for one request, in us."""
+    return 1e6 * result.per_request(result.cpu_s["web"] + result.cpu_s["replies"])
+
+
 #: What is told as a ratio: the other subject, the figure, and its name.
 RATIOS: Mapping[str, tuple[str, Figure]] = {
     "rate/naive": ("naive", per_s),

@@ -8,7 +8,7 @@ from bench.cases import BASE, chosen
 from bench.comparison import CASE_S, TURN_S
 from bench.progress import Progress
 from bench.result import Result
-from bench.rounds import Spread, plain
+from bench.rounds import Spread, gateway_us, plain
 from bench.stack import Servers
 from bench.subjects import Setup, Subject
 
@@ -39,11 +39,6 @@ def measure(servers: Servers, rounds: int, seconds: float) -> list[Result]:
 def of_size(results: Sequence[Result], workers: int, replies: int) -> list[Result]:
     """Return those of *results* that had so many workers and replies processes."""
     return [r for r in results if (r.case.workers, r.replies_processes) == (workers, replies)]
-
-
-def gateway_us(result: Result) -> float:
-    """Return the CPU of web and replies for one request, in us."""
-    return 1e6 * result.per_request(result.cpu_s["web"] + result.cpu_s["replies"])
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:

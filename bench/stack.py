@@ -82,11 +82,13 @@ class Servers:
         finally:
             self._delete(names)
 
-    def start(self, name: str, command: str, env: Mapping[str, str]) -> Child:
-        """Start *command* beside the servers; its log is the one of *name*, begun anew."""
+    def start(
+        self, name: str, command: str, env: Mapping[str, str], folder: Path | None = None
+    ) -> Child:
+        """Start *command* in *folder*, or here; its log is the one of *name*, begun anew."""
         log = self._logs / f"{name}.log"
         log.unlink(missing_ok=True)
-        return start_process(command, self.env | dict(env), log)
+        return start_process(command, self.env | dict(env), log, folder)
 
     def _delete(self, names: list[str]) -> None:
         if not self.kafka.runs:

@@ -2,9 +2,11 @@
 
 import http.client
 import secrets
+import shlex
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from bench.cases import BASE_WORKERS, Case, is_floor
@@ -51,6 +53,14 @@ class Setup:
     responder: str = "echo"
     env: dict[str, str] = field(default_factory=dict)  # on top, for ours
     app: str = "wsgi:app"  # likewise
+    tree: Path | None = None  # where ours is; here by default
+    python: str = "python"  # that runs ours
+    label: str = ""  # what it is called; the subject by default
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.label or self.subject
 
     @property
     def floor(self) -> bool:
@@ -120,7 +130,7 @@ class Subject:
         cpu_s["wrk"] = generator.cpu_s
         rss = {"idle": self._idle_bytes, "loaded": memory.settled_bytes}
         time.sleep(SETTLE_S + case.delay_s)
-        return Result(self.setup.subject, case, number, load, cpu_s, calls, self.setup.replies, rss)
+        return Result(self.setup.name, case, number, load, cpu_s, calls, self.setup.replies, rss)
 
     def _measure_floor(self, case: Case, duration_s: float, number: int) -> Result:
         place = f"{self._servers.kafka.address} {self._prefix}echo {self._prefix}replies"
@@ -162,21 +172,24 @@ class Subject:
             "REPLY_TIMEOUT_S": str(REPLY_TIMEOUT_S),
             **self.setup.env,
         }
+        python, tree = shlex.quote(self.setup.python), self.setup.tree
         for _ in range(self.setup.replies):
-            self._start("replies", "python -m replies", env)
-        self._start("web", f"gunicorn {self.setup.app}", env)
+            self._start("replies", f"{python} -m replies", env, tree)
+        self._start("web", f"{python} -m gunicorn {self.setup.app}", env, tree)
 
-    def _start(self, kind: str, command: str, env: dict[str, str]) -> None:
+    def _start(
+        self, kind: str, command: str, env: dict[str, str], tree: Path | None = None
+    ) -> None:
         of_kind = self._children.setdefault(kind, [])
-        name = f"{self.setup.subject}-{kind}{len(of_kind) or ''}"
-        of_kind.append(self._servers.start(name, command, env))
+        name = f"{self.setup.name}-{kind}{len(of_kind) or ''}"
+        of_kind.append(self._servers.start(name, command, env, tree))
 
     def _stop(self) -> None:
         stop_together(child for of_kind in self._children.values() for child in of_kind)
 
     def _warm_up(self) -> None:
         if not wait_until(lambda: answers(self._port), READY_LIMIT_S):
-            raise NotReady(f"{self.setup.subject} does not answer; see the logs")
+            raise NotReady(f"{self.setup.name} does not answer; see the logs")
         with wrk(self.url, WARM_UP, WARM_UP_S) as generator:
             generator.result()
         time.sleep(SETTLE_S)

@@ -28,6 +28,7 @@ class TlsFront:
         self._tls.load_cert_chain(keystore)
         self._stop = asyncio.Event()
         self._listening = threading.Event()
+        self._connections: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="tls-front")
 
@@ -43,14 +44,29 @@ class TlsFront:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._connect, LOOPBACK, self.port, ssl=self._tls)
+        server = await asyncio.start_server(self._accept, LOOPBACK, self.port, ssl=self._tls)
         self._listening.set()
         await self._stop.wait()
         server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _accept(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._connect(near, back))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
 
     async def _connect(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         far, forth = await asyncio.open_connection(LOOPBACK, self.target_port)
-        await asyncio.gather(_pass_on(near, forth), _pass_on(far, back))
+        try:
+            await asyncio.gather(_pass_on(near, forth), _pass_on(far, back))
+        finally:
+            # At once, and to the end: what is left open when the loop closes is a warning later.
+            for writer in (forth, back):
+                writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
 
 
 async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
