@@ -1,76 +1,79 @@
 """A port that speaks TLS in front of a server that does not, as the embedded Redis."""
 
-import asyncio
 import contextlib
+import select
+import socket
 import ssl
 import threading
 from pathlib import Path
 from typing import Self
 
-from devstack.ports import LOOPBACK, free_port
+from devstack.ports import LOOPBACK
 
 CHUNK_BYTES = 65_536
-STOP_LIMIT_S = 10.0
+#: How soon it notices that it is to stop.
+ACCEPT_S = 0.1
 
 
 class TlsFront:
     """
-    Passes TLS connections on to *target_port* of 127.0.0.1, in a thread of its own.
+    Passes TLS connections on to *target_port* of 127.0.0.1, each in a thread of its own.
 
     Args:
         keystore: a PEM file with the key and the certificates.
     """
 
     def __init__(self, target_port: int, keystore: Path) -> None:
-        self.target_port = target_port
-        self.port = free_port()
+        self._target = (LOOPBACK, target_port)
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.load_cert_chain(keystore)
-        self._stop = asyncio.Event()
-        self._listening = threading.Event()
-        self._connections: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="tls-front")
+        self._listener = socket.create_server((LOOPBACK, 0))
+        self._listener.settimeout(ACCEPT_S)
+        self._stop = threading.Event()
+        self._connections: list[tuple[socket.socket, threading.Thread]] = []
+        self._thread = threading.Thread(target=self._accept, name="tls-front")
+        self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._listening.wait(STOP_LIMIT_S), "the port does not listen"
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(STOP_LIMIT_S)
+        self._stop.set()
+        self._thread.join()
+        for client, thread in self._connections:
+            with contextlib.suppress(OSError):  # it has ended already
+                client.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._accept, LOOPBACK, self.port, ssl=self._tls)
-        self._listening.set()
-        await self._stop.wait()
-        server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+    def _accept(self) -> None:
+        with self._listener:
+            while not self._stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    client, _ = self._listener.accept()
+                    thread = threading.Thread(target=self._connect, args=(client,))
+                    self._connections.append((client, thread))
+                    thread.start()
 
-    def _accept(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        connection = asyncio.create_task(self._connect(near, back))
-        self._connections.add(connection)
-        connection.add_done_callback(self._connections.discard)
-
-    async def _connect(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        far, forth = await asyncio.open_connection(LOOPBACK, self.target_port)
-        try:
-            await asyncio.gather(_pass_on(near, forth), _pass_on(far, back))
-        finally:
-            # At once, and to the end: what is left open when the loop closes is a warning later.
-            for writer in (forth, back):
-                writer.transport.abort()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
+    def _connect(self, client: socket.socket) -> None:
+        with (
+            client,
+            contextlib.suppress(OSError),
+            # A copy: by the other one the connection can be ended while this one waits.
+            self._tls.wrap_socket(client.dup(), server_side=True) as near,
+            socket.create_connection(self._target) as far,
+        ):
+            _pass_on(near, far)
 
 
-async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError), contextlib.closing(sink):
-        while data := await source.read(CHUNK_BYTES):
-            sink.write(data)
-            await sink.drain()
+def _pass_on(near: ssl.SSLSocket, far: socket.socket) -> None:
+    """Return when one of them has finished."""
+    while True:
+        # What TLS has read ahead is nothing that the system knows of.
+        ready = [near] if near.pending() else select.select([near, far], [], [])[0]
+        for source, sink in ((near, far), (far, near)):
+            if source in ready:
+                data = source.recv(CHUNK_BYTES)
+                if not data:
+                    return
+                sink.sendall(data)
