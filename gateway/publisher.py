@@ -356,6 +356,8 @@ class RequestPublisher:
         idempotent_producer.mend(producer, _ALWAYS_REFUSED + _REFUSED_AT_FIRST)
         gathering.gather(producer, self._linger_ms)
         for topic in self._topics:
+            if self._closing.is_set():
+                break  # each may take a second, and close() waits for two
             # Otherwise the first request of each topic would pay for this look-up.
             with contextlib.suppress(kafka_errors.KafkaError):
                 producer.partitions_for(topic)

@@ -172,7 +172,7 @@ def test_who_waits_is_found_by_the_hint_with_one_look(
             threading.Timer(0.05, store.put_many, [[answer]]).start()
             assert waiter.wait(LONG_S) == answer[1]
         assert len(looked) == number + 1
-        assert mailbox._looks.are_hinted
+        assert wait_until(lambda: mailbox._looks.are_hinted, 5)  # said once all are awake
 
 
 @pytest.mark.usefixtures("patience")

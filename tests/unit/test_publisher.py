@@ -56,12 +56,12 @@ def brokers():
 def new_publisher(brokers):
     built = []
 
-    def build(reply_timeout_s=3.0, start=True):
+    def build(reply_timeout_s=3.0, start=True, topics=("orders",)):
         publisher = RequestPublisher(
             {"bootstrap_servers": ["b:1"]},
             reply_timeout_s,
             900_000,
-            ["orders"],
+            topics,
             trouble=lambda: brokers.trouble,
             new_producer=brokers.new_producer,
             new_admin=brokers.new_admin,
@@ -499,6 +499,25 @@ def test_closing_ends_the_connector_whatever_it_does(new_publisher, brokers):
         publisher.close()
         assert publisher._thread is not None
         assert not publisher._thread.is_alive()
+
+
+def test_closing_ends_the_look_ups_of_topics(new_publisher, brokers):
+    publisher = new_publisher(start=False, topics=("one", "two", "three"))
+
+    class SlowProducer(FakeProducer):
+        def partitions_for(self, topic: str) -> set[int]:
+            found = super().partitions_for(topic)
+            eventually(publisher._closing.is_set)
+            return found
+
+    producer = SlowProducer()
+    brokers.next_producers.append(producer)
+    publisher.start()
+    eventually(lambda: producer.looked_up)
+    publisher.close()
+
+    assert producer.looked_up == ["one"]
+    assert producer.closed
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
