@@ -203,6 +203,14 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _program(text: str) -> str:
+    found = shutil.which(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"no program {text!r}")
+    # It is started in another folder. A link is not followed: it says which environment it is.
+    return str(Path(found).absolute())
+
+
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
@@ -229,7 +237,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     other = _command(commands, "against", _against, "this tree against another one")
     add = other.add_argument
     add("revision", nargs="?", default="HEAD", help="of the other (%(default)s)")
-    add("--python", default="python", help="that runs the other; has its requirements")
+    add("--python", type=_program, default=sys.executable, help="runs the other (the one here)")
     add("--env", type=_setting, action="append", default=[], help="NAME=VALUE, for the other")
     add(
         "--cases", type=_cases, default=chosen([BASE]), help=_list_of((c.name for c in CASES), BASE)
