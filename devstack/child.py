@@ -39,6 +39,7 @@ class Child:
     def __init__(self, tether: "subprocess.Popen[bytes]", pid: int) -> None:
         self._tether = tether
         self._reader: threading.Thread | None = None
+        self._asked_to_end = False
         self.pid = pid
 
     @classmethod
@@ -100,8 +101,10 @@ class Child:
         return self._tether.poll()
 
     def terminate(self) -> None:
-        """Ask it to end; return at once."""
-        if self.returncode is None:
+        """Ask it to end, once however often this is called; return at once."""
+        if self.returncode is None and not self._asked_to_end:
+            # A second SIGTERM would meet a process amid its end.
+            self._asked_to_end = True
             self._tether.terminate()
 
     def stop(self, grace_s: float = 5.0) -> int:

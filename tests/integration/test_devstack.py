@@ -57,6 +57,7 @@ def end(*_):
         sys.exit()
 
 signal.signal(signal.SIGTERM, end)
+print("at work", flush=True)
 while True:
     signal.pause()
 """
@@ -254,6 +255,17 @@ class TestChildren:
     def test_a_command_that_does_not_exist_is_named(self):
         with pytest.raises(ChildNotStarted, match=r"no-such-command cannot be run: No such file"):
             Child.start(["no-such-command"], output=ignore)
+
+    def test_it_is_asked_to_end_once_however_often_it_is_told(self):
+        said: list[str] = []
+        child = Child.start([sys.executable, "-c", WORKER, "stubborn"], output=said.append)
+        assert wait_until(lambda: said == ["at work"], LIMIT_S)
+        child.terminate()
+        assert wait_until(lambda: said[1:] == ["told to end"], LIMIT_S)
+        child.terminate()
+
+        assert child.stop(0.5) == -signal.SIGKILL
+        assert said == ["at work", "told to end"]
 
     @pytest.mark.parametrize("manners", ["polite", "stubborn"])
     def test_a_stopped_child_takes_its_children_along(self, manners: str):
