@@ -13,7 +13,7 @@ from devstack.ports import free_port
 from devstack.server import Server
 from devstack.valkey import EmbeddedRedis
 from devstack.waiting import wait_until
-from gateway import alarm, looks
+from gateway import alarm
 from gateway.mailbox import Mailbox
 from replies import store as store_module
 from replies.contract import Reply
@@ -123,13 +123,6 @@ def test_a_user_without_the_channel_stores_all_the_same(
         assert come(hints)
         hints.close()
         store.close()
-
-
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody be found by looks alone in the time of a test."""
-    monkeypatch.setattr(looks, "MAX_PAUSE_S", 60.0)
-    monkeypatch.setattr(looks, "TRIAL_S", 60.0)
 
 
 @pytest.fixture

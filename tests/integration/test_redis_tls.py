@@ -10,7 +10,6 @@ import pytest
 from devstack.ports import LOOPBACK
 from devstack.valkey import EmbeddedRedis
 from devstack.waiting import wait_until
-from gateway import looks
 from gateway.mailbox import Mailbox
 from replies.contract import Reply
 from replies.correlation import CorrelationIds, epoch_ms
@@ -62,12 +61,8 @@ def test_a_large_reply_goes_there_and_back(secured: Secured, connect, new_id):
         assert store.fetch(cid.text) == reply
 
 
-def test_hints_come_through_it_and_wake_who_waits(
-    secured: Secured, new_id, monkeypatch: pytest.MonkeyPatch
-):
-    # Nobody is found by looks alone in the time of this test.
-    monkeypatch.setattr(looks, "MAX_PAUSE_S", 60.0)
-    monkeypatch.setattr(looks, "TRIAL_S", 60.0)
+@pytest.mark.usefixtures("patience")
+def test_hints_come_through_it_and_wake_who_waits(secured: Secured, new_id):
     patient = Watchdog("the poller of the test", 120.0)
     with (
         closing(careless(secured)) as store,
