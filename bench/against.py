@@ -8,19 +8,17 @@ and replies differ. Who goes first changes from round to round.
 import math
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, stdev
 from typing import Any
 
-from bench.cases import Case, turns
-from bench.comparison import CASE_S, TURN_S
-from bench.progress import Progress
-from bench.report import line
+from bench.cases import Case
+from bench.comparison import Plan, compare
 from bench.result import Result
-from bench.rounds import Figure, gateway_us, p50_s, p99_s, per_s
+from bench.rounds import Figure, gateway_us, p50_s, p99_s, per_s, within_rounds
 from bench.stack import Servers
-from bench.subjects import Setup, Subject
+from bench.subjects import Setup
 
 THIS, OTHER = "this", "other"
 NAMES = (THIS, OTHER)
@@ -82,28 +80,15 @@ def measure(
     servers: Servers, cases: Sequence[Case], rounds: int, seconds: float, other: Setup
 ) -> list[Result]:
     """Measure both under each of *cases* in each of *rounds*."""
-    setups = {THIS: Setup("ours", label=THIS), OTHER: replace(other, label=OTHER)}
-    planned_s = sum(seconds + CASE_S + 3 * case.delay_s for case in cases) * len(NAMES)
-    planned_s += TURN_S * len(turns(NAMES, cases))
-    progress = Progress(rounds * planned_s)
-    found = []
-    for number in range(1, rounds + 1):
-        for name, workers, of_turn in turns(NAMES[:: 1 if number % 2 else -1], cases):
-            with Subject(servers, replace(setups[name], workers=workers)) as subject:
-                progress.done(TURN_S)
-                for case in of_turn:
-                    found.append(subject.measure(case, seconds, number))
-                    progress.done(seconds + CASE_S + 3 * case.delay_s)
-                    progress.say(f"round {number}/{rounds}  {line(found[-1])}")
-    return found
+    setups = {THIS: Setup("ours"), OTHER: other}
+    plan = Plan(NAMES, cases, rounds, seconds, setups=setups, to_and_fro=True)
+    return list(compare(servers, plan))
 
 
 def ratio(results: Sequence[Result], figure: Figure) -> Ratio:
     """Return *figure* of this over that of the other; *results* are of one case."""
-    by_round = {(r.subject, r.round): figure(r) for r in results}
-    return Ratio.of(
-        [mine / by_round[OTHER, n] for (who, n), mine in by_round.items() if who == THIS]
-    )
+    mine = [r for r in results if r.subject == THIS]
+    return Ratio.of(within_rounds(mine, results, OTHER, figure))
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:

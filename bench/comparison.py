@@ -1,7 +1,7 @@
 """The comparison: every subject under every case, round by round."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bench.cases import Case, is_floor, turns
 from bench.progress import Progress
@@ -23,6 +23,8 @@ class Plan:
     rounds: int
     seconds: float
     responder: str = "echo"
+    setups: Mapping[str, Setup] = field(default_factory=dict)  # of those with names of their own
+    to_and_fro: bool = False  # whether the last of a round is the first of the next
 
     @property
     def planned_s(self) -> float:
@@ -38,13 +40,22 @@ class Plan:
         overhead_s = FLOOR_CASE_S if is_floor(subject) else CASE_S
         return self.seconds + 3 * case.delay_s + overhead_s
 
+    def order(self, number: int) -> Sequence[str]:
+        """Return the subjects in the order of round *number*."""
+        return self.subjects[:: -1 if self.to_and_fro and number % 2 == 0 else 1]
+
+    def setup(self, subject: str, workers: int) -> Setup:
+        """Return what *subject* consists of."""
+        found = self.setups.get(subject) or Setup(subject, responder=self.responder)
+        return replace(found, label=subject, workers=workers)
+
 
 def compare(servers: Servers, plan: Plan) -> Iterator[Result]:
     """Measure by *plan*, and say how it goes; each result comes as soon as it is there."""
     progress = Progress(plan.planned_s)
     for number in range(1, plan.rounds + 1):
-        for name, workers, cases in turns(plan.subjects, plan.cases):
-            with Subject(servers, Setup(name, workers, responder=plan.responder)) as subject:
+        for name, workers, cases in turns(plan.order(number), plan.cases):
+            with Subject(servers, plan.setup(name, workers)) as subject:
                 progress.done(TURN_S)
                 for case in cases:
                     result = subject.measure(case, plan.seconds, number)

@@ -58,18 +58,25 @@ RATIOS: Mapping[str, tuple[str, Figure]] = {
 }
 
 
-def ratios(
+def within_rounds(
     mine: Sequence[Result], results: Sequence[Result], other: str, figure: Figure
-) -> Spread | None:
+) -> list[float]:
     """
     Return *figure* of *mine* over that of subject *other* in the same case and round.
 
     A machine whose speed drifts from round to round treats both alike in each.
     """
     theirs = {(r.case, r.round): figure(r) for r in results if r.subject == other}
-    found = [
+    return [
         figure(r) / theirs[r.case, r.round] for r in mine if theirs.get((r.case, r.round), 0) > 0
     ]
+
+
+def ratios(
+    mine: Sequence[Result], results: Sequence[Result], other: str, figure: Figure
+) -> Spread | None:
+    """Return the spread of those within_rounds(); None when there are none."""
+    found = within_rounds(mine, results, other, figure)
     return Spread.of(found) if found else None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import against
+from bench import against, comparison
 from bench.against import OTHER, THIS, NoSuchRevision, Ratio, ratio, table, unpack
 from bench.cases import BASE, chosen
 from bench.latencies import PERCENTILES
@@ -74,7 +74,7 @@ class FakeSubject:
 
 def test_who_goes_first_changes_and_only_the_other_is_elsewhere(monkeypatch: pytest.MonkeyPatch):
     FakeSubject.measured = []
-    monkeypatch.setattr(against, "Subject", FakeSubject)
+    monkeypatch.setattr(comparison, "Subject", FakeSubject)
     tree = Path("elsewhere")
 
     against.measure(None, [CASE], 2, 0.0, Setup("ours", tree=tree))  # type: ignore[arg-type]
