@@ -21,7 +21,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 
 # exec: signals reach the development stack itself, and its exit code is ours.
 run: $(INSTALLED)  ## start everything on this machine: Kafka, Redis, web, replies, responder
-	@exec $(BIN)/python -m devstack
+	@exec $(BIN)/python -m tools.devstack
 
 test: $(INSTALLED)  ## run all tests
 	@exec $(BIN)/pytest
@@ -53,17 +53,17 @@ conform: $(INSTALLED)  ## hold a deployment against its own description, by SEED
 
 bench: $(INSTALLED)  ## measure it against floor and textbook (Java 17, Maven, wrk); 25 minutes
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
-	@exec $(BIN)/python -m bench $(or $(BENCH),run --plots docs)
+	@exec $(BIN)/python -m tools.bench $(or $(BENCH),run --plots docs)
 
 # MINUTES=10 SEED=1 MODE=group|broadcast KAFKA=embedded|apache
 SOAK = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	$(if $(MODE),--mode $(MODE)) $(if $(KAFKA),--kafka $(KAFKA))
 
 soak: $(INSTALLED)  ## load and faults for MINUTES, by SEED, in MODE and on KAFKA; judge each answer
-	@exec $(BIN)/python -m soak faults $(SOAK)
+	@exec $(BIN)/python -m tools.soak faults $(SOAK)
 
 leaks: $(INSTALLED)  ## load for MINUTES; see whether memory, threads, descriptors or Redis grow
-	@exec $(BIN)/python -m soak leaks $(SOAK)
+	@exec $(BIN)/python -m tools.soak leaks $(SOAK)
 
 check: $(INSTALLED)  ## lint, formatting, types
 	$(BIN)/ruff check

@@ -11,20 +11,20 @@ import socket
 import sys
 from typing import Any
 
-import configuration
-from gateway.access_log import ACCESS_LOG_FORMAT
-from gateway.cores import core_of_its_own, keep_to
-from gateway.draining import end_well
-from gateway.forking import hold_signals_over_forks
-from gateway.worker import Limits
-from heap import share_one_heap
-from output import unblock
-from startup import spare_what_is_loaded
+from gateway import config as configuration
+from gateway.server.access_log import ACCESS_LOG_FORMAT
+from gateway.server.cpu_affinity import free_core, pin_to
+from gateway.server.fork_signals import block_signals_across_fork
+from gateway.server.shutdown import install_graceful_shutdown
+from gateway.server.worker import Limits
+from rendezvous.process.heap import use_one_arena
+from rendezvous.process.startup import freeze_loaded_objects
+from rendezvous.process.stdio import make_output_nonblocking
 
 # Before there are threads, here or in a worker.
-share_one_heap()
+use_one_arena()
 # Before gunicorn builds its loggers, which keep the streams that they find.
-unblock()
+make_output_nonblocking()
 # A wrong setting ends the start here, in the master, with one line each; in a worker it would come
 # as a traceback, once per worker.
 try:
@@ -37,7 +37,7 @@ _settings, _routes = _configured.settings, _configured.routes
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
 # gthread, except that clients cannot hold its threads.
-worker_class = "gateway.worker.GatewayWorker"
+worker_class = "gateway.server.worker.GatewayWorker"
 # A waiting request holds a thread, so this is how many can wait.
 threads = _settings.threads
 # A connection holds no thread before its request is whole; this is how many may be slow, or idle.
@@ -61,14 +61,14 @@ preload_app = False
 control_socket_disable = True
 accesslog = "-"
 access_log_format = ACCESS_LOG_FORMAT
-logger_class = f"gateway.access_log.{_settings.log_format.capitalize()}AccessLogger"
+logger_class = f"gateway.server.access_log.{_settings.log_format.capitalize()}AccessLogger"
 
 
 def on_starting(server: Any) -> None:
     """Say which setting to change when the port cannot be had; prepare reloads and the end."""
-    server.ending = end_well(server, _settings.drain_delay_s)
-    configuration.reload_well(server)
-    hold_signals_over_forks()
+    server.ending = install_graceful_shutdown(server, _settings.drain_delay_s)
+    configuration.validate_before_reload(server)
+    block_signals_across_fork()
     if os.environ.get("GUNICORN_FD"):
         return  # a running gunicorn hands over its socket
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -88,9 +88,7 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.limits = Limits(_settings.max_body_bytes, _settings.request_read_timeout_s)
     worker.drain_delay_s = _settings.drain_delay_s
     worker.ending = server.ending
-    worker.core = core_of_its_own(
-        (other.core for other in server.WORKERS.values()), server.num_workers
-    )
+    worker.core = free_core((other.core for other in server.WORKERS.values()), server.num_workers)
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -98,7 +96,7 @@ def post_fork(server: Any, worker: Any) -> None:
     if worker.core is None:
         return
     try:
-        keep_to(worker.core)
+        pin_to(worker.core)
     except OSError as error:  # a sandbox may forbid it
         worker.log.warning("worker %d runs on any core (%s)", worker.pid, error)
     else:
@@ -111,4 +109,4 @@ def post_worker_init(worker: Any) -> None:
     lifecycle.stopping = worker.ending.draining.is_set
     lifecycle.finishing = lambda: not worker.alive
     lifecycle.ensure_started()
-    spare_what_is_loaded()
+    freeze_loaded_objects()

@@ -3,31 +3,31 @@
 import atexit
 import sys
 
-import configuration
-from gateway import create_app
-from gateway.admission import Admission
-from gateway.breaker import Breakers
-from gateway.claims import Claims
+from gateway import config as configuration
+from gateway.clients.admission import Admission
+from gateway.clients.rates import Rates
+from gateway.clients.tally import SharedCounter
+from gateway.exchange.breaker import Breakers
+from gateway.exchange.claims import Claims
+from gateway.exchange.idempotency import IdempotentExchange
+from gateway.exchange.mailbox import POLLER_LIMIT_S, Mailbox
+from gateway.exchange.publisher import RequestPublisher
+from gateway.exchange.requester import Requester
+from gateway.health.readiness import Readiness
+from gateway.health.reply_path import ReplyPathHealth
 from gateway.lifecycle import Lifecycle
-from gateway.mailbox import POLLER_LIMIT_S, Mailbox
-from gateway.once import Once
-from gateway.publisher import RequestPublisher
-from gateway.rates import Rates
-from gateway.readiness import Readiness
-from gateway.requester import Requester
-from gateway.route_table import waits_by_topic
-from gateway.tally import Tally
-from gateway.way_back import WayBack
-from logs import configure_logs
-from output import unblock
-from preflight import kafka_trouble
-from replies.correlation import CorrelationIds
-from replies.reply_path import ReplyPath
-from replies.store import ReplyStore, open_redis
-from replies.watchdog import Watchdog
-from startup import end_at_once
+from gateway.routing.table import waits_by_topic
+from gateway.web.app import create_app
+from rendezvous.correlation import CorrelationIds
+from rendezvous.kafka_client.connect import kafka_problem
+from rendezvous.process.logs import configure_logs
+from rendezvous.process.startup import exit_now
+from rendezvous.process.stdio import make_output_nonblocking
+from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from rendezvous.redis_store.replies import ReplyStore, open_redis
 
-unblock()
+make_output_nonblocking()
 try:
     configured = configuration.current()
 except configuration.ConfigurationError as error:
@@ -42,7 +42,7 @@ redis = open_redis(
     max_connections=settings.threads + 12,
 )
 store = ReplyStore(redis, settings.reply_retention_s)
-mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, end_at_once), with_hints=True)
+mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, exit_now), with_hints=True)
 waits_s = waits_by_topic(routes, settings.reply_timeout_s)
 request_topics = list(waits_s)
 publisher = RequestPublisher(
@@ -50,24 +50,24 @@ publisher = RequestPublisher(
     settings.reply_timeout_s,
     settings.max_body_bytes,
     request_topics,
-    trouble=lambda: kafka_trouble(settings),
+    trouble=lambda: kafka_problem(settings),
     linger_ms=mailbox.linger_ms,
 )
 reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()
-way_back = WayBack(
+reply_path_health = ReplyPathHealth(
     mailbox,
-    ReplyPath(store, reply_topic),
+    ReplyPathHeartbeats(store, reply_topic),
     max(waits_s.values()),  # replies that are later than that come too late for every route
     settings.reply_retention_s,
 )
-readiness = Readiness.of(publisher, request_topics, way_back, lifecycle.draining)
+readiness = Readiness.of(publisher, request_topics, reply_path_health, lifecycle.draining)
 lifecycle.add(mailbox, publisher, readiness)
 requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
 app = create_app(
     routes=routes,
     requester=requester,
-    once=Once(Claims(redis, ids.deployment), requester, settings.idempotency_ttl_s),
+    once=IdempotentExchange(Claims(redis, ids.deployment), requester, settings.idempotency_ttl_s),
     admission=Admission(settings.max_in_flight),
     breakers=Breakers(waits_s, max_in_flight=settings.max_in_flight),
     store=store,
@@ -78,7 +78,7 @@ app = create_app(
     reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
     cors_origins=settings.allowed_origins(),
-    rates=Rates(Tally(redis, ids.deployment)),
+    rates=Rates(SharedCounter(redis, ids.deployment)),
     keyring=configured.keyring,
 )
 atexit.register(lifecycle.close)

@@ -1,5 +1,1 @@
-"""HTTP in, HTTP out: an ordinary request becomes a Kafka message, its reply an ordinary answer."""
-
-from gateway.app import create_app
-
-__all__ = ["create_app"]
+"""Service A: HTTP in, HTTP out. Publishes requests to Kafka and answers with their replies."""

@@ -5,19 +5,19 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from configuration import keyring_of, routes_of
-from gateway import findings
-from gateway.client_table import ClientsError
-from gateway.findings import Finding
-from gateway.mailbox import Mailbox
-from gateway.publisher import RequestPublisher
-from gateway.route_table import Route, RoutesError, waits_by_topic
-from gateway.way_back import WayBack
-from preflight import kafka_trouble
-from replies.reply_path import ReplyPath
-from replies.store import ReplyStore
+from gateway.clients.api_keys_file import ApiKeysError
+from gateway.config import api_keys_of, routes_of
+from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.publisher import RequestPublisher
+from gateway.health import diagnostics as findings
+from gateway.health.diagnostics import Finding
+from gateway.health.reply_path import ReplyPathHealth
+from gateway.routing.table import Route, RoutesError, waits_by_topic
+from rendezvous.kafka_client.connect import kafka_problem
+from rendezvous.process.startup import exit_now
+from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from rendezvous.redis_store.replies import ReplyStore
 from settings import Settings, SettingsError
-from startup import end_at_once
 
 #: For Kafka and Redis together; what hangs is told then.
 LIMIT_S = 9.0
@@ -74,8 +74,8 @@ def _keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
     if not routes:
         return []  # without them every route that a client may use would be a fault
     try:
-        keyring = keyring_of(settings, routes)
-    except ClientsError as error:
+        keyring = api_keys_of(settings, routes)
+    except ApiKeysError as error:
         return findings.faults(str(error).splitlines())
     asked = "no client needs a key" if keyring is None else "clients need one of the API keys"
     return [Finding(True, asked)]
@@ -88,14 +88,14 @@ def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
         settings.kafka_connection(),
         settings.reply_timeout_s,
         settings.max_body_bytes,
-        trouble=lambda: kafka_trouble(settings),
+        trouble=lambda: kafka_problem(settings),
     )
     store = ReplyStore.connect(
         settings.redis_url, settings.reply_retention_s, tls_verify=settings.redis_tls_verify
     )
-    way_back = WayBack(
+    reply_path_health = ReplyPathHealth(
         Mailbox(store),
-        ReplyPath(store, reply_topic),
+        ReplyPathHeartbeats(store, reply_topic),
         max(waits_s.values(), default=settings.reply_timeout_s),
         settings.reply_retention_s,
     )
@@ -104,7 +104,9 @@ def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
             "Kafka": lambda: findings.of_kafka(
                 publisher, settings.kafka_url, list(waits_s), reply_topic
             ),
-            "Redis": lambda: findings.of_redis(store, settings.masked_redis_url(), way_back),
+            "Redis": lambda: findings.of_redis(
+                store, settings.masked_redis_url(), reply_path_health
+            ),
         },
         LIMIT_S,
     )
@@ -113,4 +115,4 @@ def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
 if __name__ == "__main__":
     logging.disable()  # the libraries would say the same in words of their own
     # What hangs in a library would keep the interpreter from ending.
-    end_at_once(main())
+    exit_now(main())

@@ -8,8 +8,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from gateway.client_table import NAME_EXPECTED, is_client_name
-from gateway.keyring import hash_of, new_key
+from gateway.clients.api_keys import hash_of, new_key
+from gateway.clients.api_keys_file import NAME_EXPECTED, is_client_name
 
 _TOLD = """\
 The key of {name}; it is shown this once and kept nowhere:

@@ -5,18 +5,18 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
-from preflight import wait_until
+from rendezvous.correlation import CorrelationIds
+from rendezvous.errors import StoreUnavailable
+from rendezvous.kafka_client.connect import wait_until
+from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
+from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.process.startup import begin, exit_now, freeze_loaded_objects
+from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from rendezvous.redis_store.replies import ReplyStore
 from replies.broadcast import BroadcastConsumer
-from replies.consuming import ResilientConsumer, consumer_options
-from replies.correlation import CorrelationIds
-from replies.direct_consumer import drive_directly
-from replies.errors import StoreUnavailable
 from replies.listener import ReplyListener
-from replies.reply_path import ReplyPath
-from replies.store import ReplyStore
-from replies.watchdog import Watchdog
 from settings import MAX_REPLY_TIMEOUT_S, Settings
-from startup import begin, end_at_once, spare_what_is_loaded
 
 logger = logging.getLogger("replies")
 
@@ -25,7 +25,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings, stop = begin()
     topic = settings.prefixed(settings.reply_topic)
-    watchdog = Watchdog("the loop that carries replies", end=end_at_once)
+    watchdog = Watchdog("the loop that carries replies", end=exit_now)
     watchdog.start()
     consumer = wait_until(lambda: _consumer(settings, topic), settings, stop, watchdog.beat)
     if consumer is None:
@@ -40,10 +40,10 @@ def main() -> None:
         settings.replies_mode,
     )
     _warn_about(store)
-    spare_what_is_loaded()
+    freeze_loaded_objects()
     try:
         ids = CorrelationIds(settings.secret_key)
-        ReplyListener(consumer, store, ids, watchdog, ReplyPath(store, topic)).run(stop)
+        ReplyListener(consumer, store, ids, watchdog, ReplyPathHeartbeats(store, topic)).run(stop)
     finally:
         watchdog.stop()
         store.close()
@@ -56,7 +56,7 @@ def _warn_about(store: ReplyStore) -> None:
     except StoreUnavailable as error:
         logger.warning("%s. Replies wait in Kafka until then", error)
         return  # its policy cannot be asked either
-    policy = store.evicting_policy()
+    policy = store.eviction_policy()
     if policy is not None:
         logger.warning(
             "Redis has maxmemory-policy %s, which drops unread replies: set noeviction", policy
@@ -73,7 +73,7 @@ def _consumer(settings: Settings, topic: str) -> ResilientConsumer:
     )
 
     def new_consumer() -> Any:
-        return drive_directly(KafkaConsumer(**options))
+        return poll_in_caller_thread(KafkaConsumer(**options))
 
     if broadcast:
         # What was replied while no replica ran can still be asked for this long; some route, of

@@ -12,7 +12,7 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from replies.consuming import Batch, ResilientConsumer, connect
+from rendezvous.kafka_client.consumer import Batch, ResilientConsumer, connect
 
 #: New partitions are noticed within this time and the consumer's metadata age.
 PARTITIONS_PAUSE_S = 5.0

@@ -14,14 +14,14 @@ import time
 from collections import Counter
 from typing import Any
 
-from replies.consuming import Batch, ResilientConsumer
-from replies.contract import Outcome, Reply
-from replies.correlation import CorrelationId, CorrelationIds
-from replies.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable, UnusableReply
-from replies.reply_path import ReplyPath
-from replies.sparing import SparingLog
-from replies.store import ReplyStore
-from replies.watchdog import Watchdog
+from rendezvous.contract import Outcome, Reply
+from rendezvous.correlation import CorrelationId, CorrelationIds
+from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable, UnusableReply
+from rendezvous.kafka_client.consumer import Batch, ResilientConsumer
+from rendezvous.process.throttled_log import ThrottledLog
+from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from rendezvous.redis_store.replies import ReplyStore
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class ReplyListener:
         store: ReplyStore,
         ids: CorrelationIds,
         watchdog: Watchdog,
-        path: ReplyPath,
+        path: ReplyPathHeartbeats,
     ) -> None:
         self._consumer = consumer
         self._store = store
@@ -67,7 +67,7 @@ class ReplyListener:
         self._watchdog = watchdog
         self._path = path
         self._told_s = -math.inf
-        self._warn = SparingLog(logger)
+        self._warn = ThrottledLog(logger)
         self._next_offsets: dict[Any, int] = {}
         self._committed_s = 0.0
         self._summary_s = time.monotonic()

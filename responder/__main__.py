@@ -7,17 +7,17 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
 import responder.handlers  # noqa: F401  # its functions register themselves
-from preflight import wait_until
-from replies.consuming import ResilientConsumer, consumer_options
-from replies.direct_consumer import drive_directly
-from replies.prompt_client import prompt_client
-from replies.watchdog import Watchdog
-from responder.redis_journal import RedisJournal
+from rendezvous.kafka_client.connect import wait_until
+from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
+from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.kafka_client.patches.prompt_client import prompt_client
+from rendezvous.process.startup import begin, exit_now, freeze_loaded_objects
+from rendezvous.process.watchdog import Watchdog
+from responder.cancelled import CancelledRequests
+from responder.dedup.redis_journal import RedisJournal
 from responder.registry import registered
-from responder.unwanted import Unwanted
 from responder.worker import ResponderWorker
 from settings import Settings
-from startup import begin, end_at_once, spare_what_is_loaded
 
 logger = logging.getLogger("responder")
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings, stop = begin(needs=("KAFKA_URL",))
     handlers = registered(settings.kafka_prefix)
-    watchdog = Watchdog("the loop that takes requests", end=end_at_once)
+    watchdog = Watchdog("the loop that takes requests", end=exit_now)
     watchdog.start()
     clients = wait_until(lambda: _clients(settings, list(handlers)), settings, stop, watchdog.beat)
     if clients is None:
@@ -34,7 +34,7 @@ def main() -> None:
     consumer, producer = clients
     journal, unwanted = _journal(settings), _unwanted(settings)
     logger.info("answering topics %s", ", ".join(handlers))
-    spare_what_is_loaded()
+    freeze_loaded_objects()
     try:
         ResponderWorker(
             consumer,
@@ -71,10 +71,10 @@ def _journal(settings: Settings) -> RedisJournal | None:
     return journal
 
 
-def _unwanted(settings: Settings) -> Unwanted | None:
+def _unwanted(settings: Settings) -> CancelledRequests | None:
     if not settings.redis_url:
         return None  # a responder needs no Redis; then it finishes what was cancelled
-    unwanted = Unwanted.connect(settings.redis_url, tls_verify=settings.redis_tls_verify)
+    unwanted = CancelledRequests.connect(settings.redis_url, tls_verify=settings.redis_tls_verify)
     unwanted.start()
     return unwanted
 
@@ -107,7 +107,7 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
         raise ConnectionError(str(error)) from error
     try:
         return ResilientConsumer.open(
-            topics, lambda: drive_directly(KafkaConsumer(**options))
+            topics, lambda: poll_in_caller_thread(KafkaConsumer(**options))
         ), producer
     except (ConnectionError, LookupError):
         producer.close(timeout=1)

@@ -7,7 +7,7 @@ No Kafka in here. Whatever a handler raises becomes an error status; nobody is l
 import time
 from typing import Any
 
-from replies.contract import MAX_HEADER_BYTES, Reply, Request
+from rendezvous.contract import MAX_HEADER_BYTES, Reply, Request
 from responder.registry import HandlerError, handles
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from replies.contract import Reply, Request
+from rendezvous.contract import Reply, Request
 
 Handler = Callable[[Request], Reply]
 

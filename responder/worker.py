@@ -15,17 +15,17 @@ from typing import Any
 
 from kafka import errors as kafka_errors
 
-from replies.consuming import ResilientConsumer
-from replies.contract import Reply, Request
-from replies.correlation import epoch_ms
-from replies.errors import MalformedRecord
-from replies.sparing import SparingLog
-from replies.watchdog import Watchdog
-from responder.clocks import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockWatch
-from responder.journal import Journal
-from responder.lanes import Lanes
-from responder.once import Once
-from responder.progress import PartitionProgress
+from rendezvous.contract import Reply, Request
+from rendezvous.correlation import epoch_ms
+from rendezvous.errors import MalformedRecord
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.process.throttled_log import ThrottledLog
+from rendezvous.process.watchdog import Watchdog
+from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockSkew
+from responder.dedup.coordinator import Deduplicator
+from responder.dedup.journal import Journal
+from responder.keyed_executor import KeyedExecutor
+from responder.offsets import PartitionOffsets
 from responder.registry import Handler, HandlerError
 
 logger = logging.getLogger(__name__)
@@ -74,17 +74,19 @@ class ResponderWorker:
         self._consumer = consumer
         self._producer = producer
         self._handlers = handlers
-        self._lanes = Lanes(threads)
+        self._lanes = KeyedExecutor(threads)
         self._max_backlog = threads * BACKLOG_PER_THREAD
         self._watchdog = watchdog
         self._retention_ms = CLOCK_TOLERANCE_MS + round(reply_retention_s * 1000)
-        self._once = None if journal is None else Once(journal, self._is_wanted, self._count)
+        self._once = (
+            None if journal is None else Deduplicator(journal, self._is_wanted, self._count)
+        )
         self._unwanted = unwanted
-        self._clocks = ClockWatch()
-        self._warn = SparingLog(logger)
+        self._clocks = ClockSkew()
+        self._warn = ThrottledLog(logger)
         self._give_up_s = math.inf  # monotonic clock; set when we are told to stop
         self._lock = threading.Lock()  # guards the four below: handlers finish on their own threads
-        self._progress: dict[Any, PartitionProgress] = {}
+        self._progress: dict[Any, PartitionOffsets] = {}
         self._committed: dict[Any, int] = {}
         self._backlog = 0
         #: What became of the requests: answered, failed, repeated, expired, cancelled,
@@ -118,7 +120,7 @@ class ResponderWorker:
     def _take(self, partition: Any, record: Any, taken_ms: int | None) -> None:
         """Begin with *record*; *taken_ms* is when it came, if it came fresh from its gateway."""
         with self._lock:
-            self._progress.setdefault(partition, PartitionProgress()).begin(record.offset)
+            self._progress.setdefault(partition, PartitionOffsets()).begin(record.offset)
             self._backlog += 1
 
         def done() -> None:

@@ -17,11 +17,11 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
-from gateway.publisher import Publication, PublishRefused
-from gateway.requester import Requester, Terms
-from replies.contract import Reply, Request
-from replies.correlation import CorrelationIds
-from replies.store import ReplyStore
+from gateway.exchange.publisher import Publication, PublishRefused
+from gateway.exchange.requester import Requester, Terms
+from rendezvous.contract import Reply, Request
+from rendezvous.correlation import CorrelationIds
+from rendezvous.redis_store.replies import ReplyStore
 
 Headers = list[tuple[str, bytes]]
 
@@ -428,7 +428,7 @@ class FakeConsumer:
 
 class FakePublisher:
     """
-    A gateway.publisher.Publisher behind which the test plays broker, responder and replies.
+    A Publisher behind which the test plays broker, responder and replies.
 
     Args:
         store, ids: where and for which ids the answers are put.

@@ -25,14 +25,14 @@ from hypothesis.stateful import (
 from kafka import TopicPartition
 from redis import Redis
 
-from replies import correlation
-from replies.consuming import ResilientConsumer
-from replies.contract import Reply
-from replies.correlation import CorrelationId, CorrelationIds
-from replies.errors import ForeignCorrelationId, UnusableReply
+from rendezvous import correlation
+from rendezvous.contract import Reply
+from rendezvous.correlation import CorrelationId, CorrelationIds
+from rendezvous.errors import ForeignCorrelationId, UnusableReply
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.redis_store.heartbeats import HOLDS_S, ReplyPathHeartbeats
+from rendezvous.redis_store.replies import MIN_TTL_MS, ReplyStore, reply_key
 from replies.listener import ReplyListener
-from replies.reply_path import HOLDS_S, ReplyPath
-from replies.store import MIN_TTL_MS, ReplyStore, reply_key
 from tests.fakes import FakeConsumer, FakeRecord, altered
 
 RETENTION_MS = 1_500
@@ -133,7 +133,7 @@ class StoreModel(RuleBasedStateMachine):
             self.store,
             ids_of_ours,
             mock.Mock(),
-            ReplyPath(self.store, "replies"),
+            ReplyPathHeartbeats(self.store, "replies"),
         )
         before_ms = self._now_ms()
         listener.run(stop)

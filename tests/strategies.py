@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from replies.contract import (
+from rendezvous.contract import (
     CONTENT_TYPE,
     DEADLINE,
     ID_HEADERS,

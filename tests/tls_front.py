@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from devstack.ports import LOOPBACK
+from tools.devstack.ports import LOOPBACK
 
 CHUNK_BYTES = 65_536
 #: How soon it notices that it is to stop.

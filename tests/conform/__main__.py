@@ -12,12 +12,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from devstack.broker import EmbeddedBroker
-from devstack.ports import LOOPBACK
-from devstack.valkey import EmbeddedRedis
-from gateway.keyring import hash_of, new_key
+from gateway.clients.api_keys import hash_of, new_key
 from tests.conform.hooks import ANSWERS
 from tests.e2e.deployment import Deployment
+from tools.devstack.broker import EmbeddedBroker
+from tools.devstack.ports import LOOPBACK
+from tools.devstack.valkey import EmbeddedRedis
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -1,6 +1,6 @@
 """A responder with a handler whose reply is larger than Kafka takes."""
 
-from replies.contract import Reply, Request
+from rendezvous.contract import Reply, Request
 from responder.__main__ import main
 from responder.registry import handles
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from devstack.apache_kafka import ApacheKafka
-from devstack.broker import EmbeddedBroker
-from devstack.server import Server
-from devstack.valkey import EmbeddedRedis
 from tests.e2e.deployment import Deployment
+from tools.devstack.apache_kafka import ApacheKafka
+from tools.devstack.broker import EmbeddedBroker
+from tools.devstack.server import Server
+from tools.devstack.valkey import EmbeddedRedis
 
 
 @pytest.fixture(scope="session", params=["embedded", "apache"])

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from devstack.broker import FETCH_MAX_WAIT_MS, EmbeddedBroker
-from devstack.child import Child
-from devstack.ports import LOOPBACK, free_port
-from devstack.procfile import read_procfile, start_process
-from devstack.readiness import ECHO, GatewayProbe
-from devstack.server import Server
-from devstack.topics import create_topics
-from devstack.waiting import wait_until
 from settings import Settings
+from tools.devstack.broker import FETCH_MAX_WAIT_MS, EmbeddedBroker
+from tools.devstack.child import Child
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.procfile import read_procfile, start_process
+from tools.devstack.readiness import ECHO, GatewayProbe
+from tools.devstack.server import Server
+from tools.devstack.topics import create_topics
+from tools.devstack.waiting import wait_until
 
 READY_LIMIT_S = 60.0
 PROCFILE = read_procfile(Path("Procfile"))

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
-from devstack.ports import LOOPBACK
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Answer, Gateway, exchange
+from tools.devstack.ports import LOOPBACK
+from tools.devstack.waiting import wait_until
 
 OWN = "own"
 

@@ -5,10 +5,10 @@ from typing import Any, Self
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import RetriableError
 
-from devstack.waiting import wait_until
-from replies.correlation import CorrelationIds, epoch_ms, new_node
-from replies.store import ReplyStore
+from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
+from rendezvous.redis_store.replies import ReplyStore
 from tests.e2e.deployment import Deployment, Gateway
+from tools.devstack.waiting import wait_until
 
 READ_LIMIT_S = 30.0
 

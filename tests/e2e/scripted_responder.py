@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from kafka import KafkaConsumer, KafkaProducer
 
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment
+from tools.devstack.waiting import wait_until
 
 Headers = list[tuple[str, bytes]]
 

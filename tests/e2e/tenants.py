@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from devstack.ports import LOOPBACK
-from gateway.keyring import hash_of, new_key
+from gateway.clients.api_keys import hash_of, new_key
 from tests.e2e.deployment import Answer, Gateway, exchange
+from tools.devstack.ports import LOOPBACK
 
 _AN_ID = re.compile(r"[0-9a-f]{8}\.[A-Za-z0-9_.-]{40,}")
 

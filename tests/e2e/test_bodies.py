@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from devstack.ports import LOOPBACK
 from tests.e2e.deployment import Deployment, Gateway, exchange
+from tools.devstack.ports import LOOPBACK
 
 pytestmark = pytest.mark.e2e
 

@@ -7,9 +7,9 @@ import pytest
 from kafka import KafkaProducer
 from redis import Redis
 
-from devstack.waiting import wait_until
-from replies.correlation import CorrelationIds, epoch_ms
+from rendezvous.correlation import CorrelationIds, epoch_ms
 from tests.e2e.deployment import Deployment
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from devstack.server import Server
-from devstack.valkey import EmbeddedRedis
-from gateway.keyring import hash_of
-from replies.store import open_redis
+from gateway.clients.api_keys import hash_of
+from rendezvous.redis_store.replies import open_redis
 from tests.e2e.deployment import Deployment, Gateway
 from tests.e2e.reply_topic import records_of
 from tests.e2e.tenants import Tenant, in_other_words, send_all, table_of
 from tests.fakes import altered
+from tools.devstack.server import Server
+from tools.devstack.valkey import EmbeddedRedis
 
 pytestmark = pytest.mark.e2e
 

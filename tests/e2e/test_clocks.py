@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from devstack.readiness import ECHO, GatewayProbe
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Answer, Deployment, Process
+from tools.devstack.readiness import ECHO, GatewayProbe
+from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,

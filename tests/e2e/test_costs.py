@@ -16,18 +16,18 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from redis import Redis
 
-from devstack.server import Server
-from devstack.topics import create_topics
-from devstack.waiting import wait_until
-from gateway.mailbox import Mailbox
-from gateway.publisher import RequestPublisher
-from replies.consuming import ResilientConsumer, consumer_options
-from replies.contract import Reply, Request
-from replies.correlation import CorrelationIds, epoch_ms
-from replies.direct_consumer import drive_directly
-from replies.store import ReplyStore
+from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.publisher import RequestPublisher
+from rendezvous.contract import Reply, Request
+from rendezvous.correlation import CorrelationIds, epoch_ms
+from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
+from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.redis_store.replies import ReplyStore
 from tests.e2e.deployment import Deployment
 from tests.e2e.load import OWN, Load
+from tools.devstack.server import Server
+from tools.devstack.topics import create_topics
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -183,7 +183,9 @@ def test_the_thread_that_polls_is_the_only_one_of_a_consumer(kafka: Server):
     create_topics(connection, [topic], 1)
     others = {thread.name for thread in threading.enumerate()}
     options = consumer_options(connection, f"group-{topic}", 5, "costs")
-    consumer = ResilientConsumer.open([topic], lambda: drive_directly(KafkaConsumer(**options)))
+    consumer = ResilientConsumer.open(
+        [topic], lambda: poll_in_caller_thread(KafkaConsumer(**options))
+    )
     producer = KafkaProducer(**connection)
     producer.send(topic, b"x").get(10)
     producer.close()

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from devstack.ports import LOOPBACK
-from devstack.proc import unread_bytes
-from devstack.waiting import wait_until
 from settings import RESERVED_THREADS
 from tests.e2e.deployment import Deployment, Gateway, worker_pids
 from tests.e2e.reply_topic import records_of
+from tools.devstack.ports import LOOPBACK
+from tools.devstack.proc import unread_bytes
+from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,

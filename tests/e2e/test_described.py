@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from devstack.server import Server
-from replies.contract import Request
+from rendezvous.contract import Request
 from tests.e2e.deployment import Answer, Deployment, Gateway
 from tests.e2e.reply_topic import records_of
+from tools.devstack.server import Server
 
 pytestmark = pytest.mark.e2e
 

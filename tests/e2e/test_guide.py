@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from devstack.readiness import GatewayProbe
-from devstack.waiting import wait_until
 from tests.e2e import transcript
 from tests.e2e.deployment import READY_LIMIT_S, Deployment, Gateway
+from tools.devstack.readiness import GatewayProbe
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from devstack.proc import children_of
 from tests.e2e.deployment import Deployment
 from tests.e2e.load import Load
+from tools.devstack.proc import children_of
 
 pytestmark = [
     pytest.mark.e2e,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from devstack.server import Server
 from tests.e2e.deployment import Deployment
 from tests.e2e.scripted_responder import NameNotUtf8, Script, ScriptedResponder, correlation_id
+from tools.devstack.server import Server
 
 pytestmark = pytest.mark.e2e
 

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from httpx_retries import Retry, RetryTransport
 
-from devstack.ports import LOOPBACK
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment
 from tests.e2e.reply_topic import records_of
+from tools.devstack.ports import LOOPBACK
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from devstack.broker import EmbeddedBroker
-from devstack.server import Server
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Answer, Deployment
+from tools.devstack.broker import EmbeddedBroker
+from tools.devstack.server import Server
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -6,8 +6,8 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from devstack.broker import EmbeddedBroker
 from tests.e2e.deployment import Deployment
+from tools.devstack.broker import EmbeddedBroker
 
 pytestmark = pytest.mark.e2e
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from devstack.server import Server
-from devstack.valkey import EmbeddedRedis
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Answer, Deployment
 from tests.e2e.reply_topic import ReplyTopic, fetched, record_count
+from tools.devstack.server import Server
+from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,

@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager, closing, contextmanager
 import pytest
 from redis import Redis
 
-from devstack.server import Server
-from devstack.valkey import EmbeddedRedis
-from devstack.waiting import wait_until
-from gateway.claims import Claim, Claims
-from replies.store import ReplyStore, open_redis
+from gateway.exchange.claims import Claim, Claims
+from rendezvous.redis_store.replies import ReplyStore, open_redis
 from tests.e2e.deployment import Deployment
 from tests.e2e.reply_topic import ReplyTopic, fetched
+from tools.devstack.server import Server
+from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.waiting import wait_until
 
 # Which Kafka it is makes no difference to what Redis says.
 pytestmark = [
@@ -260,8 +260,8 @@ def test_what_it_advises_a_user_to_be_allowed_is_enough(
             assert claims.holder("name") is None
             # And to tell responders what was cancelled.
             store = ReplyStore(its_own, 60)
-            store.mark_unwanted("id")
-            assert "id" in store.unwanted_since("")[0]
+            store.mark_cancelled("id")
+            assert "id" in store.cancelled_since("")[0]
 
 
 def log_of_replies(deployment: Deployment) -> str:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from devstack.ports import LOOPBACK
-from devstack.server import Server
-from devstack.topics import create_topics
-from devstack.waiting import wait_until
 from tests.certificates import Authority, require_openssl
 from tests.e2e.deployment import Deployment
 from tests.tls_front import TlsFront
+from tools.devstack.ports import LOOPBACK
+from tools.devstack.server import Server
+from tools.devstack.topics import create_topics
+from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from devstack.ports import LOOPBACK
 from tests.e2e.deployment import Deployment, Gateway, Process, exchange
+from tools.devstack.ports import LOOPBACK
 
 pytestmark = pytest.mark.e2e
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from devstack.server import Server
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Answer, Deployment, Gateway
+from tools.devstack.server import Server
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

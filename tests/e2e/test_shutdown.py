@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from devstack.waiting import wait_until
 from settings import RESERVED_THREADS
 from tests.e2e.deployment import Deployment, Gateway, worker_pids
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from devstack.broker import EmbeddedBroker
-from devstack.ports import LOOPBACK
-from devstack.server import Server
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment
 from tests.e2e.http_shapes import SHAPES, Shape
+from tools.devstack.broker import EmbeddedBroker
+from tools.devstack.ports import LOOPBACK
+from tools.devstack.server import Server
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from devstack.apache_kafka import ApacheKafka
 from tests.e2e.conftest import deploy, kafka, redis_server
+from tools.devstack.apache_kafka import ApacheKafka
 
 __all__ = ["deploy", "kafka", "redis_server"]
 

@@ -4,10 +4,10 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from devstack.server import Server
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment, Process
 from tests.faults.effects_responder import TABLES, connect
+from tools.devstack.server import Server
+from tools.devstack.waiting import wait_until
 
 #: Longer than the broker needs to give up a member that was killed, and to let the next one in.
 TIMEOUT_S = 25.0

@@ -15,10 +15,10 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
-from replies.contract import Reply, Request
+from rendezvous.contract import Reply, Request
 from responder import __main__ as responder
+from responder.dedup.sql_journal import CREATE_TABLE_SQLITE, SqlJournal
 from responder.registry import handles
-from responder.sql_journal import CREATE_TABLE_SQLITE, SqlJournal
 
 MOMENTS = (
     "before the effect",

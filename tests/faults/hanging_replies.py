@@ -7,7 +7,7 @@ from typing import Any
 from kafka import KafkaConsumer
 
 import replies.__main__ as replies_main
-from replies.watchdog import Watchdog
+from rendezvous.process.watchdog import Watchdog
 
 RECORDS = 10
 #: The product's own limit is longer than a test should take.

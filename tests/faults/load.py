@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Answer, Gateway, Process
+from tools.devstack.waiting import wait_until
 
 #: No gateway takes longer; who does has left a client hanging.
 CLIENT_LIMIT_S = 30.0

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from devstack.waiting import wait_until
 from settings import MAX_REPLY_TIMEOUT_S
 from tests.e2e.deployment import Deployment, Process
 from tests.e2e.reply_topic import ReplyTopic, stored
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from devstack.broker import EmbeddedBroker
-from devstack.server import Server
-from devstack.topics import create_topics
-from devstack.waiting import wait_until
-from responder.clocks import CLOCK_TOLERANCE_MS
+from responder.clock_skew import CLOCK_TOLERANCE_MS
 from tests.e2e.deployment import Deployment, Gateway
 from tests.faults.load import Attempt, Load, attempted, expired, without_reply
+from tools.devstack.broker import EmbeddedBroker
+from tools.devstack.server import Server
+from tools.devstack.topics import create_topics
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient
 
-from devstack.apache_cluster import ApacheCluster
-from devstack.apache_kafka import ApacheKafka
-from devstack.server import Server
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment, Gateway
 from tests.faults.load import Load, attempted, expired, without_reply
+from tools.devstack.apache_cluster import ApacheCluster
+from tools.devstack.apache_kafka import ApacheKafka
+from tools.devstack.server import Server
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

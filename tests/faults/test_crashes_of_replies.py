@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from devstack.server import Server
-from devstack.valkey import EmbeddedRedis
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment, Process
 from tests.e2e.reply_topic import ReplyTopic, stored
+from tools.devstack.server import Server
+from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from devstack.waiting import wait_until
-from replies.watchdog import EXIT_CODE
+from rendezvous.process.watchdog import EXIT_CODE
 from tests.e2e.deployment import Deployment
 from tests.e2e.load import OWN, Load
 from tests.faults.hanging_replies import RECORDS
+from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,

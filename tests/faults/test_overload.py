@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from devstack.ports import LOOPBACK
-from devstack.waiting import wait_until
 from settings import RESERVED_THREADS
 from tests.e2e.deployment import Answer, Deployment, exchange
+from tools.devstack.ports import LOOPBACK
+from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from devstack.apache_kafka import ApacheKafka, Listener
-from devstack.ports import LOOPBACK, free_port
-from devstack.server import Server
-from devstack.tcp_proxy import TcpProxy
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment
 from tests.faults.load import Load, attempted
 from tests.faults.records import correlation_ids
+from tools.devstack.apache_kafka import ApacheKafka, Listener
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.server import Server
+from tools.devstack.tcp_proxy import TcpProxy
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
-from devstack.server import Server
-from devstack.waiting import wait_until
-from replies.contract import Request
-from replies.correlation import CorrelationIds, epoch_ms, new_node
+from rendezvous.contract import Request
+from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
 from tests.e2e.deployment import Answer, Process
 from tests.faults.effects import JOURNALS, TIMEOUT_S, EffectsDeployment
+from tools.devstack.server import Server
+from tools.devstack.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.parametrize("journal", JOURNALS)]
 

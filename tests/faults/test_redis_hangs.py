@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from devstack.tcp_proxy import TcpProxy
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment, Gateway
 from tests.e2e.reply_topic import ReplyTopic, fetched
 from tests.e2e.test_redis_outage import TIMEOUT_S, hangs
+from tools.devstack.tcp_proxy import TcpProxy
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from devstack.apache_kafka import ApacheKafka
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment, Process
 from tests.e2e.load import OWN, Load
 from tests.e2e.reply_topic import ReplyTopic
+from tools.devstack.apache_kafka import ApacheKafka
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from devstack.server import Server
 from tests.e2e.deployment import Answer
 from tests.faults.effects import TIMEOUT_S, EffectsDeployment
 from tests.faults.effects_responder import MOMENTS
+from tools.devstack.server import Server
 
 pytestmark = pytest.mark.faults
 

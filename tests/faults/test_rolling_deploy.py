@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from devstack.ports import LOOPBACK, free_port
-from devstack.procfile import start_process
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment, Gateway
 from tests.e2e.load import OWN, Load
 from tests.faults.load import Load as FreshConnections
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.procfile import start_process
+from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,

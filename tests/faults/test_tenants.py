@@ -11,10 +11,10 @@ from statistics import median
 
 import pytest
 
-from devstack.ports import LOOPBACK
 from tests.e2e.deployment import Answer, Deployment, Gateway, exchange
 from tests.e2e.tenants import Tenant, in_other_words, send_all, table_of
 from tests.fakes import altered
+from tools.devstack.ports import LOOPBACK
 
 pytestmark = pytest.mark.faults
 

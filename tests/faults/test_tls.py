@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from devstack.apache_kafka import ApacheKafka, Listener
-from devstack.ports import LOOPBACK, free_port
-from devstack.server import Server
-from devstack.waiting import wait_until
-from gateway.publisher import BOOTSTRAP_TIMEOUT_MS
+from gateway.exchange.publisher import BOOTSTRAP_TIMEOUT_MS
 from tests.certificates import Authority, require_openssl
 from tests.e2e.deployment import Deployment, Process
+from tools.devstack.apache_kafka import ApacheKafka, Listener
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.server import Server
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

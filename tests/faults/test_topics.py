@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-from devstack.apache_kafka import ApacheKafka
-from devstack.server import Server
-from devstack.topics import create_topics
-from devstack.waiting import wait_until
 from tests.e2e.deployment import Deployment, Gateway, Process, worker_pids
 from tests.faults.load import Attempt, Load, attempted
 from tests.faults.records import correlation_ids
+from tools.devstack.apache_kafka import ApacheKafka
+from tools.devstack.server import Server
+from tools.devstack.topics import create_topics
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

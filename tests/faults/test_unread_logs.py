@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from devstack.waiting import wait_until
 from tests.e2e.deployment import PROCFILE, Deployment, Gateway
 from tests.e2e.load import OWN, Load
 from tests.e2e.reply_topic import ReplyTopic
+from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,

@@ -17,10 +17,10 @@ from pathlib import Path
 import atheris
 
 warnings.simplefilter("ignore", DeprecationWarning)
-with atheris.instrument_imports(include=["replies.contract", "replies.correlation", "json"]):
-    from replies.contract import Outcome, Reply, Request
-    from replies.correlation import CorrelationIds
-    from replies.errors import ForeignCorrelationId, MalformedRecord, UnusableReply
+with atheris.instrument_imports(include=["rendezvous.contract", "rendezvous.correlation", "json"]):
+    from rendezvous.contract import Outcome, Reply, Request
+    from rendezvous.correlation import CorrelationIds
+    from rendezvous.errors import ForeignCorrelationId, MalformedRecord, UnusableReply
 
 IDS = CorrelationIds("a secret of the fuzzer")
 #: Header names and values are parted by these, since a record is more than bytes.

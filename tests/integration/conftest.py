@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway import looks
+from gateway.exchange import poll_schedule as looks
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from devstack.ports import LOOPBACK
 from tests.integration.standin import StandIn, ask, post
+from tools.devstack.ports import LOOPBACK
 
 #: Sends requests over one connection and tells how each of them ended.
 Ask = Callable[[StandIn], Iterator[str]]

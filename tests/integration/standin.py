@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from devstack.child import Child
-from devstack.ports import LOOPBACK, free_port
-from devstack.procfile import start_process
-from devstack.waiting import wait_until
+from tools.devstack.child import Child
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.procfile import start_process
+from tools.devstack.waiting import wait_until
 
 ENVIRONMENT = {
     "KAFKA_URL": "kafka://127.0.0.1:1",

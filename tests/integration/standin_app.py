@@ -6,17 +6,17 @@ from collections import Counter
 from typing import Any
 from urllib.parse import parse_qs
 
-import configuration
-from gateway import create_app
-from gateway.admission import Admission
-from gateway.breaker import Breakers
+from gateway import config as configuration
+from gateway.clients.admission import Admission
+from gateway.clients.rates import Rates
+from gateway.exchange.breaker import Breakers
+from gateway.exchange.idempotency import IdempotentExchange
+from gateway.exchange.requester import Deadline, Terms, Ticket
+from gateway.health.readiness import Readiness
 from gateway.lifecycle import Lifecycle
-from gateway.once import Once
-from gateway.rates import Rates
-from gateway.readiness import Readiness
-from gateway.requester import Deadline, Terms, Ticket
-from replies.contract import Reply, Request
-from replies.correlation import CorrelationIds
+from gateway.web.app import create_app
+from rendezvous.contract import Reply, Request
+from rendezvous.correlation import CorrelationIds
 
 
 class EchoRequester:
@@ -53,7 +53,7 @@ requester: Any = EchoRequester()
 app = create_app(
     routes=configured.routes,
     requester=requester,
-    once=Once(nothing, requester, ttl_s=60),
+    once=IdempotentExchange(nothing, requester, ttl_s=60),
     admission=Admission(settings.max_in_flight),
     breakers=Breakers({route.topic: settings.reply_timeout_s for route in configured.routes}),
     store=nothing,

@@ -7,14 +7,14 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from devstack.apache_cluster import ApacheCluster
-from devstack.apache_kafka import ApacheKafka, Listener
-from devstack.broker import EmbeddedBroker
-from devstack.ports import LOOPBACK, free_port
-from devstack.server import Server
-from devstack.tcp_proxy import TcpProxy
-from devstack.topics import create_topics
-from devstack.waiting import wait_until
+from tools.devstack.apache_cluster import ApacheCluster
+from tools.devstack.apache_kafka import ApacheKafka, Listener
+from tools.devstack.broker import EmbeddedBroker
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.server import Server
+from tools.devstack.tcp_proxy import TcpProxy
+from tools.devstack.topics import create_topics
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from devstack.waiting import wait_until
 from settings import RESERVED_THREADS
 from tests.integration.standin import StandIn, ask, post, read_to_end, standin
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

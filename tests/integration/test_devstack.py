@@ -19,18 +19,18 @@ from typing import IO, Self
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from devstack.apache_kafka import ApacheKafka
-from devstack.broker import EmbeddedBroker
-from devstack.child import ORPHAN_GRACE_S, Child, ChildNotStarted
-from devstack.ports import LOOPBACK, accepts_connections, can_listen, free_port
-from devstack.procfile import ProcfileError, read_procfile, start_process
-from devstack.readiness import GatewayProbe
-from devstack.server import Server, ServerNotStarted
-from devstack.stack import WEB_GRACE_S
-from devstack.tether import group_states
-from devstack.topics import TopicsNotCreated, create_topics
-from devstack.valkey import EmbeddedRedis
-from devstack.waiting import wait_until
+from tools.devstack.apache_kafka import ApacheKafka
+from tools.devstack.broker import EmbeddedBroker
+from tools.devstack.child import ORPHAN_GRACE_S, Child, ChildNotStarted
+from tools.devstack.ports import LOOPBACK, accepts_connections, can_listen, free_port
+from tools.devstack.procfile import ProcfileError, read_procfile, start_process
+from tools.devstack.readiness import GatewayProbe
+from tools.devstack.server import Server, ServerNotStarted
+from tools.devstack.stack import WEB_GRACE_S
+from tools.devstack.tether import group_states
+from tools.devstack.topics import TopicsNotCreated, create_topics
+from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -446,7 +446,7 @@ class TestMakeRun:
 
     def test_servers_only_prints_settings_that_lead_to_them_and_ends_on_ctrl_c(self):
         starter = subprocess.Popen(
-            [sys.executable, "-m", "devstack", "--servers-only"],
+            [sys.executable, "-m", "tools.devstack", "--servers-only"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -603,7 +603,7 @@ class RunningStack:
         self._interrupted_s = 0.0
         env = {"PORT": str(free_port()), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "devstack"],
+            [sys.executable, "-m", "tools.devstack"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -706,7 +706,7 @@ def clean_environment(env: dict[str, str]) -> dict[str, str]:
 
 def run_devstack(env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "devstack"],
+        [sys.executable, "-m", "tools.devstack"],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from devstack.waiting import wait_until
 from settings import RESERVED_THREADS
 from tests.integration.crowd import Ask, Crowd, ask_on_kept_alive_connections, ask_once
 from tests.integration.standin import StandIn, ask, post, standin
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

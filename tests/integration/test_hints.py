@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from devstack.ports import free_port
-from devstack.server import Server
-from devstack.valkey import EmbeddedRedis
-from devstack.waiting import wait_until
-from gateway import alarm
-from gateway.mailbox import Mailbox
-from replies import store as store_module
-from replies.contract import Reply
-from replies.correlation import CorrelationId, CorrelationIds, epoch_ms
-from replies.errors import StoreUnavailable
-from replies.hints import Hints
-from replies.store import MAX_HINTED, ReplyStore
-from replies.watchdog import Watchdog
+from gateway.exchange import wakeup as alarm
+from gateway.exchange.mailbox import Mailbox
+from rendezvous.contract import Reply
+from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
+from rendezvous.errors import StoreUnavailable
+from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store import replies as store_module
+from rendezvous.redis_store.notifications import Notifications
+from rendezvous.redis_store.replies import MAX_HINTED, ReplyStore
+from tools.devstack.ports import free_port
+from tools.devstack.server import Server
+from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -55,17 +55,19 @@ def replies() -> Ids:
 
 
 @pytest.fixture
-def hints(store: ReplyStore) -> Iterator[Hints]:
+def hints(store: ReplyStore) -> Iterator[Notifications]:
     hints = store.hints(NODE)
     yield hints
     hints.close()
 
 
-def come(hints: Hints, within_s: float = 5.0) -> bool:
+def come(hints: Notifications, within_s: float = 5.0) -> bool:
     return bool(select.select([hints], [], [], within_s)[0])
 
 
-def test_a_hint_comes_with_a_reply_and_is_taken_once(store: ReplyStore, hints: Hints, replies: Ids):
+def test_a_hint_comes_with_a_reply_and_is_taken_once(
+    store: ReplyStore, hints: Notifications, replies: Ids
+):
     store.put_many(replies(NODE, 2) + replies(OTHER))
 
     assert come(hints)
@@ -74,7 +76,7 @@ def test_a_hint_comes_with_a_reply_and_is_taken_once(store: ReplyStore, hints: H
 
 
 def test_no_hint_comes_for_others_or_with_more_than_a_few(
-    store: ReplyStore, hints: Hints, replies: Ids
+    store: ReplyStore, hints: Notifications, replies: Ids
 ):
     store.put_many(replies(OTHER))
     store.put_many(replies(NODE, MAX_HINTED + 1))
@@ -84,7 +86,7 @@ def test_no_hint_comes_for_others_or_with_more_than_a_few(
     assert come(hints)
 
 
-def test_a_connection_that_is_cut_gives_no_more_hints(hints: Hints, server: Server):
+def test_a_connection_that_is_cut_gives_no_more_hints(hints: Notifications, server: Server):
     with Redis.from_url(server.url) as other:
         other.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 

@@ -7,12 +7,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import ClusterDownError, ResponseError
 
-from devstack.ports import free_port
-from devstack.valkey import EmbeddedRedis
-from devstack.waiting import wait_until
-from replies.contract import Reply
-from replies.correlation import CorrelationIds, epoch_ms
-from replies.store import ReplyStore, reply_key
+from rendezvous.contract import Reply
+from rendezvous.correlation import CorrelationIds, epoch_ms
+from rendezvous.redis_store.replies import ReplyStore, reply_key
+from tools.devstack.ports import free_port
+from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -63,10 +63,10 @@ def test_replies_to_several_processes_are_asked_for_at_once(redis: Redis):
 def test_what_is_unwanted_is_told(redis: Redis):
     store = ReplyStore(redis, 60)
     began_ms = round(time.time() * 1000)
-    store.mark_unwanted("a")
-    ids, place = store.unwanted_since("")
-    store.mark_unwanted("b")
+    store.mark_cancelled("a")
+    ids, place = store.cancelled_since("")
+    store.mark_cancelled("b")
 
     assert ids == ["a"]
     assert int(place.partition("-")[0]) >= began_ms - 60_000
-    assert store.unwanted_since(place)[0] == ["b"]
+    assert store.cancelled_since(place)[0] == ["b"]

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from devstack.ports import LOOPBACK
-from devstack.valkey import EmbeddedRedis
-from devstack.waiting import wait_until
-from gateway.mailbox import Mailbox
-from replies.contract import Reply
-from replies.correlation import CorrelationIds, epoch_ms
-from replies.errors import StoreUnavailable
-from replies.store import Put, ReplyStore
-from replies.watchdog import Watchdog
+from gateway.exchange.mailbox import Mailbox
+from rendezvous.contract import Reply
+from rendezvous.correlation import CorrelationIds, epoch_ms
+from rendezvous.errors import StoreUnavailable
+from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.replies import Put, ReplyStore
 from tests.certificates import Authority, require_openssl
 from tests.tls_front import TlsFront
+from tools.devstack.ports import LOOPBACK
+from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from devstack.ports import LOOPBACK
-from devstack.waiting import wait_until
-from gateway.keyring import hash_of, new_key
+from gateway.clients.api_keys import hash_of, new_key
 from tests.integration.crowd import Ask, Crowd, ask_on_kept_alive_connections, ask_once
 from tests.integration.standin import StandIn, ask, post, standin
+from tools.devstack.ports import LOOPBACK
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -8,11 +8,11 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError, ResponseError
 
-from devstack.server import Server
-from devstack.valkey import EmbeddedRedis
-from devstack.waiting import wait_until
-from replies.round_trip import Line
-from replies.store import open_redis
+from rendezvous.redis_store.pipeline import RedisPipeline
+from rendezvous.redis_store.replies import open_redis
+from tools.devstack.server import Server
+from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -31,11 +31,11 @@ def redis(server: Server) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def line(redis: Redis) -> Line:
-    return Line(redis)
+def line(redis: Redis) -> RedisPipeline:
+    return RedisPipeline(redis)
 
 
-def test_answers_come_in_the_order_of_the_commands(line: Line):
+def test_answers_come_in_the_order_of_the_commands(line: RedisPipeline):
     large = b"x" * 500_000
 
     assert line.ask([("SET", "a", large), ("GET", "a"), ("GET", "b"), ("TTL", "a")]) == [
@@ -46,7 +46,7 @@ def test_answers_come_in_the_order_of_the_commands(line: Line):
     ]
 
 
-def test_a_refused_command_does_not_keep_the_others_from_being_done(line: Line):
+def test_a_refused_command_does_not_keep_the_others_from_being_done(line: RedisPipeline):
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         line.ask([("SET", "a", "1"), ("LPUSH", "a", "2"), ("SET", "b", "3")])
 
@@ -54,7 +54,7 @@ def test_a_refused_command_does_not_keep_the_others_from_being_done(line: Line):
 
 
 def test_a_late_answer_is_not_taken_for_the_next_one(
-    line: Line, server: Server, monkeypatch: pytest.MonkeyPatch
+    line: RedisPipeline, server: Server, monkeypatch: pytest.MonkeyPatch
 ):
     line.ask([("SET", "mine", "1")])
     with Redis.from_url(server.url) as other:
@@ -64,14 +64,14 @@ def test_a_late_answer_is_not_taken_for_the_next_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("replies.round_trip._answer", interrupted)
+        patch.setattr("rendezvous.redis_store.pipeline._answer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             line.ask([("GET", "not mine")])
 
     assert line.ask([("GET", "mine")]) == [b"1"]
 
 
-def test_an_extra_command_may_be_refused(line: Line):
+def test_an_extra_command_may_be_refused(line: RedisPipeline):
     answers = line.ask([("SET", "a", "1")], [("NO SUCH COMMAND",), ("SET", "b", "2")])
 
     assert answers[0] == b"OK"
@@ -85,16 +85,16 @@ def kill_all(server: Server) -> None:
 
 
 def test_a_connection_that_the_server_has_closed_meanwhile_is_opened_anew(
-    line: Line, server: Server, monkeypatch: pytest.MonkeyPatch
+    line: RedisPipeline, server: Server, monkeypatch: pytest.MonkeyPatch
 ):
     line.ask([("SET", "a", "1")])
     kill_all(server)
-    monkeypatch.setattr("replies.round_trip.FRESH_S", 0.0)
+    monkeypatch.setattr("rendezvous.redis_store.pipeline.FRESH_S", 0.0)
 
     assert line.ask([("GET", "a")]) == [b"1"]
 
 
-def test_a_connection_that_breaks_in_use_is_not_used_again(line: Line, server: Server):
+def test_a_connection_that_breaks_in_use_is_not_used_again(line: RedisPipeline, server: Server):
     line.ask([("SET", "a", "1")])
     kill_all(server)
 
@@ -106,7 +106,7 @@ def test_a_connection_that_breaks_in_use_is_not_used_again(line: Line, server: S
 def test_a_connection_in_use_is_the_same_for_one_who_asks_and_none_is_shared_by_two(
     server: Server, redis: Redis
 ):
-    line = Line(redis)
+    line = RedisPipeline(redis)
     found: list[object] = []
 
     def ask() -> None:
@@ -133,7 +133,7 @@ def blocked(redis: Redis) -> int:
 
 
 def test_one_connection_is_kept_at_most(redis: Redis):
-    line = Line(redis)
+    line = RedisPipeline(redis)
     for _ in range(3):
         with pytest.raises(ResponseError):
             line.ask([("NO SUCH COMMAND",)])
@@ -141,16 +141,18 @@ def test_one_connection_is_kept_at_most(redis: Redis):
     assert redis.ping()  # over the other one of the two that there may be
 
 
-def test_a_forked_process_has_a_connection_of_its_own(line: Line, monkeypatch: pytest.MonkeyPatch):
+def test_a_forked_process_has_a_connection_of_its_own(
+    line: RedisPipeline, monkeypatch: pytest.MonkeyPatch
+):
     parents = line.ask([("CLIENT", "ID")])
-    monkeypatch.setattr("replies.round_trip.os.getpid", lambda: -1)
+    monkeypatch.setattr("rendezvous.redis_store.pipeline.os.getpid", lambda: -1)
 
     assert line.ask([("CLIENT", "ID")]) != parents
 
 
 def test_a_server_that_is_gone_is_told():
     redis = open_redis("redis://127.0.0.1:1/0", tls_verify=True, max_connections=1)
-    line = Line(redis)
+    line = RedisPipeline(redis)
 
     for _ in range(3):
         with pytest.raises(ConnectionError):

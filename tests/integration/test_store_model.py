@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from devstack.valkey import EmbeddedRedis
 from tests.store_model import play
+from tools.devstack.valkey import EmbeddedRedis
 
 pytestmark = pytest.mark.integration
 

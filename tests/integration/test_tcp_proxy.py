@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from devstack.ports import LOOPBACK, free_port
-from devstack.tcp_proxy import TcpProxy
-from devstack.waiting import wait_until
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.tcp_proxy import TcpProxy
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -5,21 +5,21 @@ from typing import Any
 
 from flask import Flask
 
-from gateway import create_app
-from gateway.admission import Admission
-from gateway.breaker import Breakers
-from gateway.claims import Claims
+from gateway.clients.admission import Admission
+from gateway.clients.rates import Rates
+from gateway.clients.tally import SharedCounter
+from gateway.exchange.breaker import Breakers
+from gateway.exchange.claims import Claims
+from gateway.exchange.idempotency import IdempotentExchange
+from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.publisher import Publisher
+from gateway.exchange.requester import Requester
+from gateway.health.readiness import Readiness
 from gateway.lifecycle import Lifecycle
-from gateway.mailbox import Mailbox
-from gateway.once import Once
-from gateway.publisher import Publisher
-from gateway.rates import Rates
-from gateway.readiness import Readiness
-from gateway.requester import Requester
-from gateway.route_table import Route
-from gateway.tally import Tally
-from replies.correlation import CorrelationIds
-from replies.store import ReplyStore
+from gateway.routing.table import Route
+from gateway.web.app import create_app
+from rendezvous.correlation import CorrelationIds
+from rendezvous.redis_store.replies import ReplyStore
 
 
 def new_app(
@@ -42,7 +42,7 @@ def new_app(
     parts: dict[str, Any] = {
         "routes": routes,
         "requester": requester,
-        "once": Once(Claims(redis, ids.deployment), requester, ttl_s=60),
+        "once": IdempotentExchange(Claims(redis, ids.deployment), requester, ttl_s=60),
         "admission": Admission(max_in_flight),
         "breakers": Breakers({route.topic: reply_timeout_s for route in routes}),
         "store": store,
@@ -52,6 +52,6 @@ def new_app(
         "reply_topic": "replies",
         "reply_timeout_s": reply_timeout_s,
         "max_body_bytes": max_body_bytes,
-        "rates": Rates(Tally(redis, ids.deployment)),
+        "rates": Rates(SharedCounter(redis, ids.deployment)),
     }
     return create_app(**parts | others)

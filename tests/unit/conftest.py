@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 from fakeredis import FakeRedis, FakeServer
 
-from gateway.mailbox import Mailbox
-from gateway.route_table import Route
-from replies.correlation import CorrelationId, CorrelationIds, epoch_ms
-from replies.store import ReplyStore
+from gateway.exchange.mailbox import Mailbox
+from gateway.routing.table import Route
+from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
+from rendezvous.redis_store.replies import ReplyStore
 from tests.fakes import FakePublisher
 from tests.unit import apps
 

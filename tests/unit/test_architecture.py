@@ -1,9 +1,4 @@
-"""
-The rules of the house, read off the imports.
-
-gateway -> replies <- responder. Each library has the rooms in which it may be used, so that it can
-be understood, faked and replaced there. Entry points alone know the environment.
-"""
+"""The direction of imports and the place of each library, per folder."""
 
 import ast
 import sys
@@ -13,87 +8,57 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("gateway", "replies", "responder")
-ENTRY_POINTS = {
-    "gateway/check.py",
+PACKAGES = ("gateway", "replies", "responder", "rendezvous")
+
+#: What each folder may import: folders of ours, then libraries.
+#: A folder means its modules and those of its subfolders that have no line of their own.
+RULES: dict[str, tuple[set[str], set[str]]] = {
+    "rendezvous": (set(), {"itsdangerous"}),
+    "rendezvous/process": ({"rendezvous"}, set()),
+    "rendezvous/kafka_client/patches": (set(), {"kafka"}),
+    "rendezvous/kafka_client": ({"rendezvous", "rendezvous/process", "patches"}, {"kafka"}),
+    "rendezvous/redis_store": ({"rendezvous", "rendezvous/process"}, {"redis"}),
+    "replies": ({"rendezvous/*"}, {"kafka"}),
+    "responder": ({"rendezvous/*", "dedup"}, {"kafka"}),
+    "responder/dedup": ({"rendezvous/*", "responder"}, {"redis"}),
+    "gateway/problems.py": (set(), set()),
+    "gateway/clients": ({"problems", "rendezvous/*"}, {"redis"}),
+    "gateway/routing": ({"problems", "rendezvous/*"}, {"jsonschema", "referencing"}),
+    "gateway/exchange": ({"problems", "rendezvous/*"}, {"kafka", "redis"}),
+    "gateway/health": ({"problems", "clients", "routing", "exchange", "rendezvous/*"}, set()),
+    "gateway/web": (
+        {"problems", "clients", "routing", "exchange", "health", "lifecycle", "rendezvous/*"},
+        {"flask", "werkzeug"},
+    ),
+    "gateway/server": ({"problems", "clients"}, {"gunicorn"}),
+    "gateway": ({"gateway/*", "rendezvous/*", "settings"}, {"flask"}),
+}
+#: May import settings and read the environment besides those that RULES names.
+KNOW_SETTINGS = {
+    "rendezvous/process/startup.py",
+    "rendezvous/process/heap.py",
+    "rendezvous/kafka_client/connect.py",
     "replies/__main__.py",
     "responder/__main__.py",
-    "wsgi.py",
-    "gunicorn.conf.py",
+    "gateway/bootstrap.py",
+    "gateway/check.py",
+    "gateway/config.py",
 }
-#: The modules beside the packages.
-ROOT_MODULES = {file.stem for file in ROOT.glob("*.py")}
+#: What handlers, other services and SQL users import: the standard library and each other.
+STANDARD_LIBRARY_ONLY = (
+    "rendezvous/contract.py",
+    "rendezvous/encoding.py",
+    "rendezvous/errors.py",
+    "responder/registry.py",
+    "responder/dedup/sql_journal.py",
+)
 SOURCES = sorted(
-    str(file.relative_to(ROOT))
-    for place in (ROOT, *(ROOT / package for package in PACKAGES))
-    for file in (place.glob("*.py") if place == ROOT else place.rglob("*.py"))
+    str(file.relative_to(ROOT)) for package in PACKAGES for file in (ROOT / package).rglob("*.py")
 )
 
-#: Where each library may be imported.
-ROOMS = {
-    "flask": {
-        "gateway/app.py",
-        "gateway/bodies.py",
-        "gateway/callers.py",
-        "gateway/cors.py",
-        "gateway/docs.py",
-        "gateway/exchange.py",
-        "gateway/lean_flask.py",
-        "gateway/probes.py",
-        "gateway/problem_pages.py",
-        "gateway/responses.py",
-        "gateway/status.py",
-    },
-    "werkzeug": {
-        "gateway/app.py",
-        "gateway/docs.py",
-        "gateway/lane.py",
-        "gateway/lean_flask.py",
-        "gateway/problem_pages.py",
-        "gateway/responses.py",
-    },
-    "kafka": {
-        "gateway/publisher.py",
-        "gateway/idempotent_producer.py",
-        "gateway/quick_producer.py",
-        "replies/consuming.py",
-        "replies/broadcast.py",
-        "replies/listener.py",
-        "responder/worker.py",
-        "replies/prompt_client.py",
-        "replies/__main__.py",
-        "responder/__main__.py",
-    },
-    "redis": {
-        "replies/hints.py",
-        "replies/round_trip.py",
-        "replies/store.py",
-        "gateway/claims.py",
-        "gateway/tally.py",
-        "responder/redis_journal.py",
-    },
-    "jsonschema": {
-        "gateway/schema.py",
-        "gateway/schema_document.py",
-        "gateway/schema_keywords.py",
-    },
-    "referencing": {"gateway/schema.py", "gateway/schema_document.py"},
-    "itsdangerous": {"replies/correlation.py"},
-    "gunicorn": {
-        "gateway/access_log.py",
-        "gateway/http_request.py",
-        "gateway/http_response.py",
-        "gateway/worker.py",
-    },
-}
-#: What may be used without installing anything, and which of our modules it takes.
-STANDARD_LIBRARY_ONLY = {
-    "replies/contract.py": {"replies.errors"},
-    "replies/errors.py": set(),
-    "replies/saved.py": {"replies.contract", "replies.errors"},
-    "responder/registry.py": {"replies.contract"},
-    "responder/sql_journal.py": {"replies", "replies.contract", "responder.registry"},
-}
+
+def imports_of(path: str) -> set[str]:
+    return set(imported((ROOT / path).read_text(encoding="utf-8")))
 
 
 def imported(source: str) -> Iterator[str]:
@@ -103,78 +68,65 @@ def imported(source: str) -> Iterator[str]:
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import"
-            yield node.module or ""
+            # Of a package each name may be a module of its own.
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                is_module = any(name == place_to_module(source) for source in SOURCES)
+                yield name if is_module else node.module or ""
         elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
             yield ast.unparse(node)
 
 
-def imports_of(path: str) -> set[str]:
-    return set(imported((ROOT / path).read_text(encoding="utf-8")))
+def place_to_module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def tops(path: str) -> set[str]:
-    return {name.partition(".")[0] for name in imports_of(path)}
+def rule_of(path: str) -> str:
+    """Return the longest line of RULES that *path* falls under."""
+    parts = path.split("/")
+    for length in range(len(parts), 0, -1):
+        if (place := "/".join(parts[:length])) in RULES:
+            return place
+    raise AssertionError(f"{path}: no line of RULES")
 
 
-def third_party(names: set[str]) -> set[str]:
-    return {name for name in names if name.partition(".")[0] not in sys.stdlib_module_names}
+def is_allowed(module: str, own: str, allowed: set[str]) -> bool:
+    path = module.replace(".", "/")
+    target = rule_of(path + ".py" if path + ".py" in SOURCES else path)
+    names = {target, target.rpartition("/")[2].removesuffix(".py"), f"{path.partition('/')[0]}/*"}
+    if module == "gateway.lifecycle":
+        names = {"lifecycle", "gateway/*"}
+    return target == own or bool(names & allowed)
 
 
-def is_in(path: str, package: str) -> bool:
-    return path.startswith(package + "/")
-
-
-def test_there_is_something_to_read():
-    assert set(SOURCES) > ENTRY_POINTS
-    assert {path.partition("/")[0] for path in SOURCES} > set(PACKAGES)
-
-
-@pytest.mark.parametrize("path", SOURCES)
-def test_gateway_and_responder_never_import_each_other(path):
-    if is_in(path, "gateway"):
-        assert "responder" not in tops(path)
-    if is_in(path, "responder"):
-        assert "gateway" not in tops(path)
-
-
-@pytest.mark.parametrize("path", [path for path in SOURCES if is_in(path, "replies")])
-def test_replies_imports_nothing_of_ours(path):
-    ours = tops(path) & ({"gateway", "responder", "devstack", "tests"} | ROOT_MODULES)
-
-    assert ours <= ({"settings", "logs", "preflight", "startup"} if path in ENTRY_POINTS else set())
-
-
-@pytest.mark.parametrize("path", [path for path in SOURCES if "/" in path])
-def test_packages_leave_the_root_modules_to_their_entry_points(path):
-    if path not in ENTRY_POINTS:
-        assert not tops(path) & ROOT_MODULES
+def split(names: set[str]) -> tuple[set[str], set[str]]:
+    """Return which of the imports are ours and which are of libraries."""
+    ours = {name for name in names if name.partition(".")[0] in PACKAGES}
+    foreign = {name.partition(".")[0] for name in names - ours} - set(sys.stdlib_module_names)
+    return ours, foreign
 
 
 @pytest.mark.parametrize("path", SOURCES)
-def test_the_product_knows_nothing_of_its_tests_and_its_devstack(path):
-    assert not tops(path) & {"tests", "devstack", "bench", "pytest", "fakeredis"}
+def test_a_folder_imports_only_what_its_rule_allows(path):
+    own = rule_of(path)
+    allowed, libraries = RULES[own]
+    ours, foreign = split(imports_of(path))
+    if path in KNOW_SETTINGS:
+        foreign -= {"settings"}
+
+    assert {name for name in ours if not is_allowed(name, own, allowed)} == set()
+    assert foreign <= libraries
+
+
+@pytest.mark.parametrize("path", STANDARD_LIBRARY_ONLY)
+def test_what_handlers_import_needs_the_standard_library_only(path):
+    ours, foreign = split(imports_of(path))
+
+    assert foreign == set()
+    assert {name.replace(".", "/") + ".py" for name in ours} <= set(STANDARD_LIBRARY_ONLY)
 
 
 @pytest.mark.parametrize("path", SOURCES)
-def test_a_library_is_used_in_its_rooms_only(path):
-    for library, rooms in ROOMS.items():
-        if library in tops(path):
-            assert path in rooms, f"{path} imports {library}"
-
-
-@pytest.mark.parametrize("path", SOURCES)
-def test_every_library_has_its_rooms(path):
-    unknown = {name.partition(".")[0] for name in third_party(imports_of(path))}
-
-    assert unknown <= set(ROOMS) | set(PACKAGES) | ROOT_MODULES
-
-
-@pytest.mark.parametrize("path", sorted(STANDARD_LIBRARY_ONLY))
-def test_the_wire_contract_and_the_sql_journal_need_the_standard_library_only(path):
-    assert third_party(imports_of(path)) == STANDARD_LIBRARY_ONLY[path]
-
-
-@pytest.mark.parametrize("path", [path for path in SOURCES if "/" in path])
 def test_only_entry_points_read_the_environment(path):
     names = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
@@ -184,29 +136,19 @@ def test_only_entry_points_read_the_environment(path):
         if isinstance(node, ast.ImportFrom) and node.module == "os":
             names.update(alias.name for alias in node.names)
 
-    assert path in ENTRY_POINTS or not names & {"environ", "environb", "getenv", "putenv"}
-
-
-@pytest.mark.parametrize("path", [path for path in SOURCES if "/" in path])
-def test_clients_are_built_by_entry_points_or_by_what_they_are_handed_to(path):
-    """KafkaConsumer(...) and KafkaProducer(...) are called in entry points only."""
-    if path in ENTRY_POINTS:
-        return
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            built = ast.unparse(node.func)
-            assert built not in {"KafkaConsumer", "KafkaProducer", "KafkaAdminClient", "Redis"}
+    assert path in KNOW_SETTINGS or not names & {"environ", "environb", "getenv", "putenv"}
 
 
 def test_importing_a_package_starts_nothing():
-    """No module of the packages calls anything at its top level but to define things."""
+    """No module calls anything at its top level except to define things."""
     for path in SOURCES:
-        if "/" not in path or path in ENTRY_POINTS:
+        if path.endswith("__main__.py") or path in KNOW_SETTINGS:
             continue
         for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
-            assert not isinstance(node, (ast.Expr, ast.With, ast.For)) or isinstance(
-                node.value if isinstance(node, ast.Expr) else None, ast.Constant
-            ), f"{path}:{node.lineno}"
+            is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            assert is_docstring or not isinstance(node, (ast.Expr, ast.With, ast.For)), (
+                f"{path}:{node.lineno}"
+            )
 
 
 @pytest.mark.parametrize(
@@ -214,6 +156,7 @@ def test_importing_a_package_starts_nothing():
     [
         ("import a.b", {"a.b"}),
         ("from a.b import c", {"a.b"}),
+        ("from gateway import problems", {"gateway.problems"}),
         ("def f():\n    import a", {"a"}),
         ("if True:\n    from a import b", {"a"}),
         ("importlib.import_module('a')", {"importlib.import_module('a')"}),

@@ -7,9 +7,9 @@ from flask import Flask
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.route_faults import METHODS
-from gateway.route_table import RoutesError, load_routes
-from replies.contract import LISTED_REPLY_HEADERS
+from gateway.routing.table import RoutesError, load_routes
+from gateway.routing.validation import METHODS
+from rendezvous.contract import LISTED_REPLY_HEADERS
 from settings import Settings, SettingsError, masked_url
 from tests.strategies import pointed_texts, wild_texts
 

@@ -1,0 +1,1 @@
+"""One request to its reply: publish, wait, answer. No Flask, no gunicorn."""

@@ -1,0 +1,1 @@
+"""Readiness and diagnostics: what keeps a request from succeeding."""

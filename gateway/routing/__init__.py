@@ -1,0 +1,1 @@
+"""routes.toml: read, validated, with JSON Schemas for bodies."""

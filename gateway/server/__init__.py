@@ -1,0 +1,1 @@
+"""The gunicorn worker class; the only code that uses gunicorn."""

@@ -1,0 +1,95 @@
+"""gunicorn's access log, as text or as JSON, without the API keys that some put into their URL."""
+
+import json
+import logging
+from datetime import timedelta
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from gateway.clients.api_keys import KEY_PATTERN, KEY_PREFIX
+from gateway.clients.client import CLIENT_ENVIRON_KEY
+
+#: gunicorn.conf.py's, in gunicorn's own notation.
+ACCESS_LOG_FORMAT = (
+    '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
+    f" client=%({{{CLIENT_ENVIRON_KEY}}}e)s"
+)
+
+
+class TextAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
+    """gunicorn's logger, except that no API key is in the request line."""
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
+        """Log one request."""
+        if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
+            super().access(resp, req, environ, request_time)
+        elif self.access_log_enabled:
+            # The same by hand: gunicorn gathers all headers and variables for those few.
+            self._write(_line(resp, environ, request_time))
+
+    def _write(self, line: str) -> None:
+        handlers = self.access_log.handlers
+        if len(handlers) == 1 and type(handlers[0]) is logging.StreamHandler:
+            # gunicorn's own, for "-": it puts nothing before the line, and needs no record of it.
+            handlers[0].stream.write(line + "\n")
+        else:
+            self.access_log.info(line)
+
+    def atoms(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> dict[str, Any]:
+        """Return what the format of the access log is filled with."""
+        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
+        return atoms | {"r": without_keys(atoms["r"])}
+
+
+class JsonAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
+    """
+    gunicorn's logger, except that the access log is built as JSON and not pasted together.
+
+    One object per line, whatever a client puts into its path.
+    """
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
+        """Log one request."""
+        if not self.cfg.accesslog:
+            return
+        headers = {str(name).lower(): str(value) for name, value in resp.headers}
+        event = {
+            "time": self.now(),
+            "event": "access",
+            "client": environ.get("REMOTE_ADDR"),
+            "client_name": environ.get(CLIENT_ENVIRON_KEY),
+            "method": environ.get("REQUEST_METHOD"),
+            "target": without_keys(str(environ.get("RAW_URI"))),
+            "status": resp.status_code,
+            "bytes": getattr(resp, "sent", None),
+            "duration_ms": round(request_time.total_seconds() * 1000),
+            "correlation_id": headers.get("x-correlation-id"),
+            "request_id": environ.get("HTTP_X_REQUEST_ID"),
+        }
+        self.access_log.info(json.dumps(event))
+
+
+def _line(resp: Any, environ: Any, request_time: timedelta) -> str:
+    target = f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {environ['SERVER_PROTOCOL']}"
+    request_id = _quoted(environ.get("HTTP_X_REQUEST_ID", "-"))
+    correlation_id = next((v for k, v in resp.headers if k.lower() == "x-correlation-id"), "-")
+    client = _quoted(environ.get(CLIENT_ENVIRON_KEY, "-"))
+    return (
+        f'{environ.get("REMOTE_ADDR", "-")} "{_quoted(without_keys(target))}" '
+        f"{resp.status.split(None, 1)[0]} {resp.sent} {_milliseconds(request_time)}ms "
+        f"id={_quoted(correlation_id)} request_id={request_id} client={client}"
+    )
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', '\\"')
+
+
+def _milliseconds(time: timedelta) -> int:
+    return time.seconds * 1000 + time.microseconds // 1000
+
+
+def without_keys(text: str) -> str:
+    """Return *text* with stars for any API key."""
+    return KEY_PATTERN.sub(f"{KEY_PREFIX}***", text)

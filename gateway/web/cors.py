@@ -1,0 +1,88 @@
+"""Which web pages of other origins may call us: CORS (Fetch standard, section 3.3)."""
+
+from collections.abc import Iterable, Sequence
+
+from flask import Flask, Response, current_app, request
+
+from gateway.routing.table import Route
+
+ANY_ORIGIN = "*"
+#: What the scripts of those pages may read of a response, besides what they always may.
+EXPOSED_HEADERS = (
+    "X-Correlation-ID",
+    "X-Request-ID",
+    "Location",
+    "Retry-After",
+    "Preference-Applied",
+    "Idempotent-Replayed",
+    "RateLimit",
+    "RateLimit-Policy",
+)
+#: What they may send, besides what the routes let through.
+REQUEST_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Prefer",
+    "X-Request-ID",
+    "traceparent",
+    "tracestate",
+)
+#: For how long a browser may remember what we allow; the routes change with a deployment only.
+MAX_AGE_S = 600
+
+
+class Cors:
+    """
+    Says yes to the *origins* that are listed, on errors too, and never lets cookies along.
+
+    Args:
+        origins: each as a browser writes it, or ``*`` for any.
+        routes: what they list of headers may be sent.
+    """
+
+    def __init__(self, origins: Sequence[str], routes: Iterable[Route]) -> None:
+        self._origins = frozenset(origins)
+        listed = {header.lower(): header for header in REQUEST_HEADERS}
+        for route in routes:
+            for header in route.request_headers:
+                listed.setdefault(header.lower(), header)
+        self._request_headers = ", ".join(listed.values())
+
+    def install(self, app: Flask) -> None:
+        """Have *app* answer preflights before anything else, and all responses say who may read."""
+        if self._origins:
+            app.before_request(self._preflight)
+            app.after_request(self._allow)
+
+    def _preflight(self) -> Response | None:
+        """Answer what a browser asks ahead: it sends no key along."""
+        if (
+            request.method != "OPTIONS"
+            or "Access-Control-Request-Method" not in request.headers
+            or request.url_rule is None
+        ):
+            return None
+        response = current_app.make_default_options_response()
+        response.status_code = 204
+        if self._allowed_origin() is not None:
+            response.headers["Access-Control-Allow-Methods"] = response.headers["Allow"]
+            response.headers["Access-Control-Allow-Headers"] = self._request_headers
+            response.headers["Access-Control-Max-Age"] = str(MAX_AGE_S)
+        return response
+
+    def _allow(self, response: Response) -> Response:
+        origin = self._allowed_origin()
+        if origin is not None:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED_HEADERS)
+        if ANY_ORIGIN not in self._origins:
+            # Also where we say nothing: a cache must not give that to an origin that we know.
+            response.headers.add("Vary", "Origin")
+        return response
+
+    def _allowed_origin(self) -> str | None:
+        if ANY_ORIGIN in self._origins:
+            return ANY_ORIGIN
+        origin = request.headers.get("Origin", "")
+        return origin if origin in self._origins else None

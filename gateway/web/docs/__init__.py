@@ -1,0 +1,1 @@
+"""What the gateway publishes about itself: OpenAPI, Swagger UI, problem pages."""

@@ -1,0 +1,1 @@
+"""What gateway, replies and responder share."""

@@ -1,0 +1,40 @@
+"""
+A reply at rest: the bytes under which it lies in Redis or in a database.
+
+Standard library only, so that a responder can save replies without Redis.
+"""
+
+import json
+from collections.abc import Iterable
+
+from rendezvous.contract import Outcome, Reply
+from rendezvous.errors import UnusableReply
+
+
+def to_bytes(reply: Reply) -> bytes:
+    """Return *reply* as bytes, for from_bytes()."""
+    head = [reply.correlation_id, reply.status, reply.outcome, reply.detail, reply.headers]
+    return json.dumps(head).encode() + b"\n" + reply.body
+
+
+def from_bytes(correlation_id: str, value: bytes) -> Reply:
+    """
+    Return the reply to *correlation_id* that *value* holds.
+
+    When it holds none, or another's, an unusable reply comes back, which says so.
+    """
+    head, _, body = value.partition(b"\n")
+    try:
+        stored_id, status, outcome, detail, headers = json.loads(head)
+        reply = Reply(stored_id, body, int(status), _pairs(headers), Outcome(outcome), str(detail))
+    except (ArithmeticError, RecursionError, TypeError, ValueError):
+        return Reply.unusable(UnusableReply(correlation_id, "what is stored for it is not a reply"))
+    if stored_id != correlation_id:
+        return Reply.unusable(
+            UnusableReply(correlation_id, "what is stored for it answers another id")
+        )
+    return reply
+
+
+def _pairs(headers: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(value)) for name, value in headers)

@@ -1,0 +1,1 @@
+"""Connections, producers and consumers of Kafka."""

@@ -1,0 +1,1 @@
+"""Every use of a private name of kafka-python, and nothing else."""

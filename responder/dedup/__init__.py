@@ -1,0 +1,1 @@
+"""Deduplication: a redelivered request gets the reply of the first delivery."""

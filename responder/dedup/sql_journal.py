@@ -1,0 +1,135 @@
+"""
+One effect and one reply per request, in one transaction of the handler's own database.
+
+Standard library only. Works with connections as PEP 249 describes them: sqlite3, psycopg, others.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from rendezvous import encoding as saved
+from rendezvous.contract import Reply, Request
+from responder.registry import HandlerError
+
+#: To be run once, before the first request.
+CREATE_TABLE_SQLITE = """
+CREATE TABLE IF NOT EXISTS answered_requests (
+    correlation_id VARCHAR(200) PRIMARY KEY,
+    deadline_ms BIGINT NOT NULL,
+    reply BLOB NOT NULL
+)
+"""
+CREATE_TABLE_POSTGRES = CREATE_TABLE_SQLITE.replace("BLOB", "BYTEA")
+
+_NO_REPLY = b""
+
+
+class SqlJournal:
+    """
+    Remembers answered requests in the table ``answered_requests``.
+
+    Args:
+        connection: of the database in which the effect happens; of one thread at a time, without
+            autocommit, and without a transaction of yours open.
+        placeholder: how the driver marks a parameter: "?" for sqlite3, "%s" for psycopg.
+    """
+
+    def __init__(self, connection: Any, placeholder: str = "?") -> None:
+        if _commits_by_itself(connection):
+            raise ValueError("with autocommit, effect and reply cannot share a transaction")
+        self._connection = connection
+        self._placeholder = placeholder
+
+    def once(self, request: Request, effect: Callable[[], Reply]) -> Reply:
+        """
+        Return the saved reply to *request*; the first time, run *effect* and save its reply.
+
+        What *effect* does on the connection is committed together with its reply, or not at all; it
+        must not commit. A second delivery at the same time waits for the first one's end. When
+        *effect* raises HandlerError, what it did is undone, and the refusal is saved and returned.
+        Whatever else it raises undoes everything, is raised, and leaves the request as if never
+        seen.
+        """
+        try:
+            while not self._begin(request):
+                reply = self._find(request)
+                if reply is not None:
+                    return reply
+            reply = self._run(request, effect)
+            self._save(request, reply)
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        return reply
+
+    def forget(self, before_ms: int) -> None:
+        """Delete the requests whose deadline was before *before_ms* (Unix time), and commit."""
+        self._execute("DELETE FROM answered_requests WHERE deadline_ms < {}", before_ms)
+        self._connection.commit()
+
+    def _begin(self, request: Request) -> bool:
+        """Open the transaction with the row that no other one can have; False when one has."""
+        # Not SELECT first: two deliveries at once would both find nothing.
+        try:
+            self._execute(
+                "INSERT INTO answered_requests (correlation_id, deadline_ms, reply) "
+                "VALUES ({}, {}, {})",
+                request.correlation_id,
+                request.deadline_ms,
+                _NO_REPLY,
+            )
+        except Exception as error:
+            if not _is_integrity_error(error):
+                raise
+            self._connection.rollback()
+            return False
+        return True
+
+    def _find(self, request: Request) -> Reply | None:
+        row = self._execute(
+            "SELECT reply FROM answered_requests WHERE correlation_id = {}", request.correlation_id
+        ).fetchone()
+        # Reading opens a transaction too, with some drivers.
+        self._connection.rollback()
+        if row is None:
+            return None  # forgotten meanwhile
+        if bytes(row[0]) == _NO_REPLY:
+            raise RuntimeError(
+                f"{request.correlation_id} was begun and its reply never saved: its effect has "
+                "committed by itself"
+            )
+        return saved.from_bytes(request.correlation_id, bytes(row[0]))
+
+    def _run(self, request: Request, effect: Callable[[], Reply]) -> Reply:
+        self._execute("SAVEPOINT before_effect")
+        try:
+            return effect()
+        except HandlerError as error:
+            self._execute("ROLLBACK TO SAVEPOINT before_effect")
+            # Saved too: a later delivery could be accepted, when the client knows of a refusal.
+            return error.reply_to(request)
+
+    def _save(self, request: Request, reply: Reply) -> None:
+        self._execute(
+            "UPDATE answered_requests SET reply = {} WHERE correlation_id = {}",
+            saved.to_bytes(reply),
+            request.correlation_id,
+        )
+
+    def _execute(self, statement: str, *parameters: object) -> Any:
+        cursor = self._connection.cursor()
+        cursor.execute(statement.replace("{}", self._placeholder), parameters)
+        return cursor
+
+
+def _is_integrity_error(error: Exception) -> bool:
+    # By its name, which PEP 249 fixes, so that no driver has to be imported.
+    return any(kind.__name__ == "IntegrityError" for kind in type(error).__mro__)
+
+
+def _commits_by_itself(connection: Any) -> bool:
+    if isinstance(connection, sqlite3.Connection) and connection.isolation_level is None:
+        return getattr(connection, "autocommit", True) is not False
+    return getattr(connection, "autocommit", False) is True

@@ -1,0 +1,85 @@
+"""API keys: made, recognised, and kept as hashes only."""
+
+import hashlib
+import hmac
+import math
+import tomllib
+
+import pytest
+
+from gateway import keys
+from gateway.clients.api_keys import KEY_PATTERN, ApiKeys, hash_of, new_key
+from gateway.clients.client import Client
+
+SHOP, DEPOT = Client("shop"), Client("depot")
+
+
+def test_a_key_has_a_prefix_and_256_random_bits():
+    found = {new_key() for _ in range(100)}
+
+    assert len(found) == 100
+    for key in found:
+        assert key.startswith("rdv_")
+        assert len(key) == len("rdv_") + math.ceil(256 / 6)
+        assert KEY_PATTERN.fullmatch(key)
+
+
+def test_what_is_kept_of_a_key_is_its_sha_256():
+    assert hash_of("rdv_a") == "sha256:" + hashlib.sha256(b"rdv_a").hexdigest()
+
+
+def test_a_key_is_whose_it_is_and_any_other_is_nobodys():
+    first, second = new_key(), new_key()
+    found = ApiKeys([(hash_of(first), SHOP), (hash_of(second), DEPOT)])
+
+    assert found.owner_of(first) is SHOP
+    assert found.owner_of(second) is DEPOT
+    for other in (new_key(), "", first[:-1], first + "a", hash_of(first)):
+        assert found.owner_of(other) is None
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, None])
+def test_a_key_is_compared_with_all_in_constant_time_wherever_it_is(monkeypatch, place):
+    compared = []
+    real = hmac.compare_digest
+
+    def compare(a, b):
+        compared.append(a)
+        return real(a, b)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    held = [new_key() for _ in range(3)]
+    found = ApiKeys([(hash_of(key), SHOP) for key in held])
+
+    found.owner_of(new_key() if place is None else held[place])
+
+    assert len(compared) == 3
+
+
+def test_a_new_key_is_printed_once_with_a_table_that_lets_it_in(capsys):
+    keys.main(["shop"])
+
+    told = capsys.readouterr().out
+    (key,) = KEY_PATTERN.findall(told)
+    lines = [line.strip() for line in told.splitlines()]
+    table = "\n".join(line for line in lines if line.startswith(("[[", "name", "keys")))
+    assert tomllib.loads(table) == {"client": [{"name": "shop", "keys": [hash_of(key)]}]}
+
+
+@pytest.mark.parametrize("arguments", [[], ["a b"], ["rdv_" + "a" * 30], ["a", "b"], [""]])
+def test_what_is_no_name_is_refused_and_not_repeated(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        keys.main(arguments)
+
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert "NAME" in told or "unrecognized" in told
+    assert "rdv_a" not in told
+
+
+def test_the_command_explains_itself(capsys):
+    with pytest.raises(SystemExit) as caught:
+        keys.main(["--help"])
+
+    assert caught.value.code == 0
+    assert "python -m gateway.keys" in capsys.readouterr().out

@@ -1,0 +1,267 @@
+"""routes.toml: what it may say, and what is said about what it may not."""
+
+import pytest
+
+from gateway.routing.table import Route, RoutesError, load_routes, waits_by_topic
+from gateway.routing.validation import RouteLimits
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text, prefix="", **options):
+        file = tmp_path / "routes.toml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_routes(file, prefix, **options)
+
+    return load
+
+
+def route(**keys):
+    return "[[route]]\n" + "\n".join(f"{key} = {value}" for key, value in keys.items()) + "\n"
+
+
+ECHO = route(path='"/echo"', topic='"echo"')
+ROUTE = route(path='"/a"', topic='"t"')
+
+
+def test_a_route_needs_a_path_and_a_topic_only(load):
+    assert load(ECHO) == (Route("/echo", "echo", ("POST",), None, ()),)
+
+
+def test_a_route_with_everything(load):
+    text = route(
+        path='"/orders/<order_id>"',
+        topic='"orders"',
+        methods='["PUT", "DELETE"]',
+        key='"path:order_id"',
+        headers='["X-Tenant", "Accept"]',
+    )
+
+    assert load(text) == (
+        Route(
+            "/orders/<order_id>",
+            "orders",
+            ("PUT", "DELETE"),
+            "path:order_id",
+            ("X-Tenant", "Accept"),
+        ),
+    )
+
+
+def test_what_users_say_of_a_route(load, tmp_path):
+    (tmp_path / "order.json").write_text('{"type": "object"}')
+    text = ROUTE + "\n".join(
+        [
+            "timeout_s = 5", "max_timeout_s = 20.5", "max_body_bytes = 10",
+            "idempotency = 'required'", "schema = 'order.json'",
+            "response_headers = ['Set-Cookie', 'allow']",
+            "summary = 'Order'", "description = 'Order something'",
+        ]
+    )  # fmt: skip
+
+    (found,) = load(text)
+
+    assert (found.timeout_s, found.max_timeout_s, found.max_body_bytes) == (5, 20.5, 10)
+    assert found.idempotency == "required"
+    assert found.schema.document == {"type": "object"}
+    assert found.response_headers == ("set-cookie", "allow")
+    assert (found.summary, found.description) == ("Order", "Order something")
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "max_timeout_s", "default_s", "waits"),
+    [
+        (None, None, 3.0, (3.0, 3.0)),
+        (5.0, None, 3.0, (5.0, 5.0)),
+        (None, 10.0, 3.0, (3.0, 10.0)),
+        (1.0, 2.0, 3.0, (1.0, 2.0)),
+        (None, 2.0, 3.0, (3.0, 3.0)),  # no setting makes a good file wrong
+    ],
+)
+def test_clients_wait_as_long_as_the_route_says(timeout_s, max_timeout_s, default_s, waits):
+    found = Route("/a", "a", timeout_s=timeout_s, max_timeout_s=max_timeout_s)
+
+    assert (found.wait_s(default_s), found.longest_wait_s(default_s)) == waits
+
+
+def test_a_topic_is_as_slow_as_its_slowest_route():
+    routes = [Route("/a", "x", timeout_s=5.0), Route("/b", "x"), Route("/c", "y")]
+
+    assert waits_by_topic(routes, 3.0) == {"x": 5.0, "y": 3.0}
+    assert waits_by_topic(reversed(routes), 3.0) == {"y": 3.0, "x": 5.0}
+
+
+def test_the_limits_are_those_of_the_deployment(load):
+    text = ROUTE + "timeout_s = 11\nmax_body_bytes = 100\n"
+
+    with pytest.raises(RoutesError) as caught:
+        load(text, limits=RouteLimits(10.0, 99))
+
+    assert "from 0.1 to 10" in str(caught.value)
+    assert "max_body_bytes=100: expected a whole number from 1 to 99" in str(caught.value)
+    assert load(text, limits=RouteLimits(11.0, 100))
+
+
+def test_a_faulty_schema_is_told_with_file_route_and_reason(load, tmp_path):
+    (tmp_path / "order.json").write_text('{"properties": {"a": {"type": "strin"}}}')
+
+    with pytest.raises(RoutesError) as caught:
+        load(ROUTE + "schema = 'order.json'")
+
+    assert str(caught.value).endswith(
+        "routes.toml: route 1 ('/a'): schema='order.json': /properties/a/type: 'strin' is not "
+        "valid under any of the given schemas"
+    )
+
+
+def test_a_schema_is_looked_for_beside_the_file_of_the_routes(tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / "a.json").write_text("true")
+    file = tmp_path / "routes.toml"
+    file.write_text(ROUTE + "schema = 'schemas/a.json'")
+
+    (found,) = load_routes(file)
+    assert found.schema is not None
+    assert found.schema.document is True
+
+
+def test_the_prefix_stands_before_every_topic(load):
+    assert load(ECHO, "team-1.")[0].topic == "team-1.echo"
+
+
+def test_one_path_may_feed_two_topics_by_method(load):
+    more = route(path='"/echo"', topic='"other"', methods='["PUT"]')
+
+    assert [found.topic for found in load(ECHO + more)] == ["echo", "other"]
+
+
+def test_the_shipped_routes_are_those_of_the_demo_handlers(pytestconfig):
+    routes = load_routes(pytestconfig.rootpath / "routes.toml")
+
+    assert [(found.path, found.topic, found.methods) for found in routes] == [
+        ("/echo", "echo", ("POST",)),
+        ("/orders", "orders", ("POST",)),
+    ]
+
+
+def test_a_converter_of_flask_may_stand_before_a_parameter(load):
+    text = route(path='"/orders/<int:order_id>"', topic='"t"', key='"path:order_id"')
+
+    assert load(text)[0].key == "path:order_id"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "expected one or more"),
+        ("[route]\npath='/a'\n", "expected one or more"),
+        ("route = []", "expected one or more"),
+        ("[[routes]]\npath='/a'\n", "found 'routes'"),
+        (ECHO + "[other]\n", "found 'other'"),
+        ("[[route", "not TOML"),
+        (b"\xff\xfe", "not TOML"),
+        ("a = " + "[" * 5_000, "not TOML"),
+        ("a = " + "9" * 5_000, "not TOML"),
+        ('"a\\nb" = 1', r"found 'a\nb'"),
+        (route(topic='"t"'), r"path=None: expected a path that starts with '/'"),
+        (route(path='"a"', topic='"t"'), "path='a': expected a path that starts with '/'"),
+        (route(path="7", topic='"t"'), "path=7: expected a path"),
+        (route(path='"/a/<b"', topic='"t"'), "expected parameters as <name>"),
+        (route(path='"/a/<>"', topic='"t"'), "expected parameters as <name>"),
+        (route(path='"/<a>/<a>"', topic='"t"'), "expected each parameter once"),
+        (route(path='"/livez"', topic='"t"'), "answers that path itself"),
+        (route(path='"/docs"', topic='"t"'), "answers that path itself"),
+        (route(path='"/docs/<x>"', topic='"t"'), "answers that path itself"),
+        (route(path='"/openapi.json"', topic='"t"'), "answers that path itself"),
+        (route(path='"/a"', topic='"t"', headers='["X-Request-Id"]'), "may not be listed"),
+        (route(path='"/replies/x"', topic='"t"'), "answers that path itself"),
+        (route(path='"/a"'), "topic=None: expected letters"),
+        (route(path='"/a"', topic='"a b"'), "topic='a b': expected letters"),
+        (route(path='"/a"', topic='"ä"'), "topic='ä': expected letters"),
+        (route(path='"/a"', topic='".."'), "topic='..': expected letters"),
+        (route(path='"/a"', topic='""'), "topic='': expected letters"),
+        (route(path='"/a"', topic='"t"', methods='["GET"]'), "expected a list of any of POST, PUT"),
+        (route(path='"/a"', topic='"t"', methods='["post"]'), "expected a list of any of POST"),
+        (route(path='"/a"', topic='"t"', methods="[]"), "expected a list of any of POST"),
+        (route(path='"/a"', topic='"t"', methods='"POST"'), "expected a list of any of POST"),
+        (route(path='"/a"', topic='"t"', headers='"X-A"'), "expected a list of HTTP header names"),
+        (route(path='"/a"', topic='"t"', headers='["X A"]'), "list of HTTP header names"),
+        (route(path='"/a"', topic='"t"', headers="[1]"), "list of HTTP header names"),
+        (route(path='"/a"', topic='"t"', headers='["Authorization"]'), "may not be listed"),
+        (route(path='"/a"', topic='"t"', headers='["cookie"]'), "may not be listed"),
+        (route(path='"/a"', topic='"t"', headers='["Correlation-Id"]'), "may not be listed"),
+        (route(path='"/a"', topic='"t"', headers='["Reply-Topic"]'), "may not be listed"),
+        (route(path='"/a"', topic='"t"', headers='["deadline"]'), "may not be listed"),
+        (route(path='"/a"', topic='"t"', headers='["Content-Type"]'), "may not be listed"),
+        (route(path='"/a"', topic='"t"', key='"path:b"'), "expected 'header:<name>' or 'path:"),
+        (route(path='"/a"', topic='"t"', key='"body"'), "expected 'header:<name>' or 'path:"),
+        (route(path='"/a"', topic='"t"', key='"header:"'), "expected 'header:<name>' or 'path:"),
+        (route(path='"/a"', topic='"t"', key='"header:Authorization"'), "never travels"),
+        (route(path='"/a"', topic='"t"', key='"header:cookie"'), "never travels"),
+        (route(path='"/a"', topic='"t"', zzz='"x"'), "'zzz' is not known; expected one of path, "),
+        (route(path='"/a"', topic='"t"', timeout="3"), "did you mean 'timeout_s'? expected one of"),
+        (ROUTE + "headers = ['X-A', 'Accept', 'x-a']", "headers: 'x-a' is there twice"),
+        (ROUTE + "headers = ['X-A', 'X-A']", "headers: 'X-A' is there twice"),
+        (ROUTE + "response_headers = 'set-cookie'", "expected a list of HTTP header names"),
+        (ROUTE + "response_headers = [7]", "expected a list of HTTP header names"),
+        (ROUTE + "response_headers = ['Allow', 'allow']", "'allow' is there twice"),
+        (ROUTE + "response_headers = ['X-Any']", "'X-Any' is let through anyway"),
+        (ROUTE + "response_headers = ['ETag']", "'ETag' is let through anyway"),
+        (ROUTE + "response_headers = ['Connection']", "expected any of accept-patch"),
+        (ROUTE + "response_headers = ['content-length']", "expected any of accept-patch"),
+        (ROUTE + "timeout_s = 0", "timeout_s=0: expected a number of seconds from 0.1 to 28"),
+        (ROUTE + "timeout_s = 28.5", "timeout_s=28.5: expected a number of seconds from 0.1"),
+        (ROUTE + "timeout_s = nan", "timeout_s=nan: expected a number of seconds"),
+        (ROUTE + "timeout_s = true", "timeout_s=True: expected a number of seconds"),
+        (ROUTE + "timeout_s = '3'", "timeout_s='3': expected a number of seconds"),
+        (ROUTE + "max_timeout_s = 29", "max_timeout_s=29: expected a number of seconds"),
+        (ROUTE + "timeout_s = 5\nmax_timeout_s = 4", "expected timeout_s, which is 5, or more"),
+        (ROUTE + "max_body_bytes = 0", "max_body_bytes=0: expected a whole number from 1 to"),
+        (ROUTE + "max_body_bytes = 1.5", "max_body_bytes=1.5: expected a whole number"),
+        (ROUTE + "max_body_bytes = true", "max_body_bytes=True: expected a whole number"),
+        (ROUTE + "max_body_bytes = 1000001", "MAX_BODY_BYTES sets the most"),
+        (ROUTE + "idempotency = 'off'", "idempotency='off': expected 'optional' or 'required'"),
+        (ROUTE + "idempotency = []", "idempotency=[]: expected 'optional' or 'required'"),
+        (ROUTE + "summary = 1", "summary=1: expected a text"),
+        (ROUTE + "description = []", "description=[]: expected a text"),
+        (ROUTE + "schema = 1", "schema=1: expected the path of a JSON Schema file"),
+        (ROUTE + "schema = 'none.json'", "schema='none.json': it cannot be read: No such file"),
+        (ROUTE + 'schema = "\\u0000"', "schema='\\x00': it cannot be read"),
+        (ROUTE + "schema = 'routes.toml'", "schema='routes.toml': it is not JSON: "),
+        (ECHO + ECHO, "POST '/echo' is there twice"),
+    ],
+)
+def test_a_fault_is_told_with_file_place_and_expectation(load, text, said):
+    with pytest.raises(RoutesError, match=r"routes\.toml") as caught:
+        load(text)
+
+    assert said in str(caught.value)
+
+
+def test_all_faults_are_told_at_once(load):
+    text = route(path='"a"', topic='"!"') + ECHO + route(path='"/b"', topic='"t"', key='"x"')
+
+    with pytest.raises(RoutesError) as caught:
+        load(text)
+
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert "route 1 ('a')" in lines[0]
+    assert "route 1 ('a')" in lines[1]
+    assert "route 3 ('/b')" in lines[2]
+
+
+def test_a_file_that_is_not_there_is_named_with_its_setting(tmp_path):
+    with pytest.raises(RoutesError, match=r"ROUTES_FILE=.*none\.toml cannot be read: No such file"):
+        load_routes(tmp_path / "none.toml")
+
+
+def test_a_route_that_is_not_a_table_is_a_fault_like_any_other(load):
+    with pytest.raises(RoutesError, match="expected one or more"):
+        load("route = [1]")
+
+
+def test_a_converter_that_flask_does_not_know_is_a_fault(load):
+    with pytest.raises(RoutesError, match="expected parameters"):
+        load(route(path='"/a/<number:b>"', topic='"t"'))

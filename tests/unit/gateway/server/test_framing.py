@@ -1,0 +1,174 @@
+"""Where a request ends, however it is cut into pieces on the way."""
+
+import pytest
+
+from gateway.server import framing as intake
+from gateway.server.framing import MAX_HEAD_BYTES, Intake, Verdict
+
+LIMIT = 20
+HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
+SIZED = HEAD + b"Content-Length: 5\r\n\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+WHOLE = {
+    "no body": (b"GET / HTTP/1.1\r\n\r\n", b""),
+    "an empty line in front": (b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", b""),
+    "a length": (SIZED, b"hello"),
+    "a length of nothing": (HEAD + b"Content-Length: 0\r\n\r\n", b""),
+    "names in any case": (HEAD + b"cOnTeNt-LeNgTh:5\r\n\r\n", b"hello"),
+    "a name that looks like it": (HEAD + b"X-Content-Length: 5\r\n\r\n", b""),
+    "a value that looks like it": (HEAD + b"X: transfer-encoding: chunked\r\n\r\n", b""),
+    "a target that looks like it": (b"GET /?content-length: 5 HTTP/1.1\r\n\r\n", b""),
+    "the longest body": (HEAD + b"Content-Length: 20\r\n\r\n", b"x" * LIMIT),
+    "a body that looks like a head": (HEAD + b"Content-Length: 8\r\n\r\n", b"\r\n\r\n\r\n\r\n"),
+    "no chunk": (CHUNKED, b"0\r\n\r\n"),
+    "one chunk": (CHUNKED, b"5\r\nhello\r\n0\r\n\r\n"),
+    "chunks": (CHUNKED, b"2\r\nhe\r\n003\r\nllo\r\n00\r\n\r\n"),
+    "a chunk that looks like the last": (CHUNKED, b"a\r\n\r\n0\r\n\r\n\r\n0\r\n0\r\n\r\n"),
+    "extensions": (CHUNKED, b'5 ;a="b";c\r\nhello\r\n0;x=y\r\n\r\n'),
+    "trailers": (CHUNKED, b"5\r\nhello\r\n0\r\nX-Sum: 1\r\nY: 2\r\n\r\n"),
+    "capital digits": (CHUNKED, b"A\r\n" + b"x" * 10 + b"\r\n0\r\n\r\n"),
+    "the longest body in chunks": (CHUNKED, b"a\r\n0123456789\r\n" * 2 + b"0\r\n\r\n"),
+}
+ODD = {
+    "both framings": HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "the same length twice": HEAD + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+    "a list of lengths": HEAD + b"Content-Length: 5, 5\r\n\r\nhello",
+    "a signed length": HEAD + b"Content-Length: +5\r\n\r\nhello",
+    "a negative length": HEAD + b"Content-Length: -5\r\n\r\nhello",
+    "no length at all": HEAD + b"Content-Length:\r\n\r\nhello",
+    "digits of another script": HEAD + "Content-Length: \xb2\r\n\r\nhe".encode("latin-1"),
+    "an absurd length": HEAD + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\nhello",
+    "another coding": HEAD + b"Transfer-Encoding: gzip\r\n\r\nhello",
+    "codings upon each other": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": HEAD + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n",
+    "nearly chunked": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "bare line feeds": b"GET / HTTP/1.1\nHost: x\n\n",
+    "a chunk size with a sign": CHUNKED + b"+5\r\nhello\r\n0\r\n\r\n",
+    "a chunk size with a prefix": CHUNKED + b"0x5\r\nhello\r\n0\r\n\r\n",
+    "a chunk size with a space": CHUNKED + b"5 \r\nhello\r\n0\r\n\r\n",
+    "a chunk size with an underscore": CHUNKED + b"1_0\r\nhello\r\n0\r\n\r\n",
+    "no chunk size": CHUNKED + b"\r\nhello\r\n0\r\n\r\n",
+    "a chunk longer than it says": CHUNKED + b"4\r\nhello\r\n0\r\n\r\n",
+    "a chunk with a bare line feed": CHUNKED + b"5\r\nhello\n0\r\n\r\n",
+    "an absurd chunk size": CHUNKED + b"f" * 16 + b"\r\n",
+    "an endless chunk size line": CHUNKED + b"1;" + b"x" * 9_000,
+    "endless trailers": CHUNKED + b"0\r\nX: " + b"x" * MAX_HEAD_BYTES,
+}
+
+
+def feed(data: bytes, step: int):
+    """Return the intake and its verdict on *data*, cut into pieces of *step* bytes."""
+    found = Intake(LIMIT)
+    for at in range(0, len(data), step):
+        verdict = found.feed(data[at : at + step])
+        if verdict is not Verdict.PART:
+            return found, verdict, at + step
+    return found, Verdict.PART, len(data)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_request_is_whole_at_its_last_byte_and_not_before(name):
+    head, body = WHOLE[name]
+    data = head + body
+
+    for cut in range(1, len(data)):
+        found = Intake(LIMIT)
+        assert found.feed(data[:cut]) is Verdict.PART, data[:cut]
+        assert found.feed(data[cut:]) is Verdict.WHOLE, data[:cut]
+        assert found.take() == ([head, body] if body else [head], b"")
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+@pytest.mark.parametrize("name", WHOLE)
+def test_it_does_not_matter_how_many_pieces_there_are(name, step):
+    head, body = WHOLE[name]
+
+    found, verdict, _ = feed(head + body, step)
+
+    assert verdict is Verdict.WHOLE
+    assert found.take() == ([head, body] if body else [head], b"")
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_comes_behind_is_kept_for_the_next_request(name):
+    head, body = WHOLE[name]
+    behind = b"GET /next HTTP/1.1\r\n"
+
+    found, verdict, _ = feed(head + body + behind, 10_000)
+
+    assert verdict is Verdict.WHOLE
+    assert found.take() == ([head, body] if body else [head], behind)
+
+
+@pytest.mark.parametrize("step", [1, 100_000])
+@pytest.mark.parametrize("name", ODD)
+def test_what_can_be_read_in_two_ways_is_left_to_the_parser(name, step):
+    found, verdict, read = feed(ODD[name], step)
+    request, behind = found.take()
+
+    assert verdict is Verdict.ODD
+    assert b"".join(request) == ODD[name][:read]
+    assert behind == b""
+
+
+@pytest.mark.parametrize("step", [1, 100_000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + b"Content-Length: 21\r\n\r\n",
+        CHUNKED + b"15\r\n",
+        CHUNKED + b"a\r\n0123456789\r\nb\r\n",
+        CHUNKED + b"fffffff\r\n",
+    ],
+)
+def test_a_body_over_the_limit_is_noticed_before_it_comes(data, step):
+    assert feed(data, step)[1:] == (Verdict.BODY_TOO_LARGE, max(len(data), step))
+
+
+def test_a_body_may_not_consist_of_framing(monkeypatch):
+    monkeypatch.setattr(intake, "MAX_HEAD_BYTES", 500)
+    chunk = b"1;" + b"x" * 100 + b"\r\ny\r\n"
+
+    assert feed(CHUNKED + chunk * LIMIT, 10)[1] is Verdict.BODY_TOO_LARGE
+    assert feed(CHUNKED + b"1\r\ny\r\n" * LIMIT + b"0\r\n\r\n", 10)[1] is Verdict.WHOLE
+
+
+@pytest.mark.parametrize("step", [997, 1_000_000])
+def test_a_head_has_a_limit(step):
+    start, end = b"GET / HTTP/1.1\r\nX: ", b"\r\n\r\n"
+    longest = start + b"x" * (MAX_HEAD_BYTES - len(start) - len(end)) + end
+
+    assert feed(longest, step)[1] is Verdict.WHOLE
+    assert feed(longest[:-4] + b"x" + end, step)[1] is Verdict.HEAD_TOO_LARGE
+    assert feed(longest[:-4] + b"x" * 10_000, step)[1] is Verdict.HEAD_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("header", "expects"),
+    [(b"Expect: 100-continue", True), (b"expect:100-CONTINUE", True), (b"Expected: no", False)],
+)
+def test_who_waits_to_be_told_to_continue_is_recognised(header, expects):
+    found = Intake(LIMIT)
+    verdict = found.feed(SIZED[:-2] + header + b"\r\n\r\n")
+
+    assert (verdict, found.expects_continue) == (Verdict.PART, expects)
+
+
+def test_it_knows_how_far_it_is():
+    found = Intake(LIMIT)
+    stages = [(found.begun, found.in_body)]
+    for data in (SIZED[:30], SIZED[30:], b"hel"):
+        found.feed(data)
+        stages.append((found.begun, found.in_body))
+
+    assert stages == [(False, False), (True, False), (True, True), (True, True)]
+
+
+def test_a_request_that_breaks_off_is_handed_out_as_far_as_it_came():
+    assert [feed(data, 1)[0].take()[0] for data in (SIZED + b"hel", CHUNKED + b"5\r\nhel")] == [
+        [SIZED, b"hel"],
+        [CHUNKED, b"5\r\nhel"],
+    ]
+    assert feed(HEAD, 1)[0].take()[0] == [HEAD]

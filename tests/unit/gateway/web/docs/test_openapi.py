@@ -1,0 +1,225 @@
+"""The description of the API, made from the routes."""
+
+import json
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from gateway.routing.schema import BodySchema
+from gateway.routing.table import Route
+from gateway.routing.validation import METHODS
+from gateway.web.docs.openapi import describe
+
+ORDER = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {"item": {"$ref": "#/$defs/item"}, "$ref": {"type": "string"}},
+    "$defs": {"item": {"type": "string", "enum": ["#/$defs/item"]}},
+    "examples": [{"item": {"$ref": "#/$defs/item"}}],
+}
+ROUTES = (
+    Route("/echo", "echo", METHODS),
+    Route(
+        "/shops/<int:shop>/orders/<path:order_id>",
+        "orders",
+        ("PUT",),
+        "header:X-Shop",
+        ("X-Tenant", "Accept", "prefer"),
+        idempotency="required",
+        schema=BodySchema(ORDER),
+        summary="Order something",
+        description="It comes by post.",
+    ),
+    Route("/shops/<uuid:other>/orders/<rest>", "orders", ("DELETE",)),
+    Route("/shops/<shop>/orders/<order_id>", "orders", ("PUT",), summary="never reached"),
+)
+
+
+@pytest.fixture(scope="module")
+def described():
+    return describe(ROUTES)
+
+
+def parameters_of(described, operation):
+    for parameter in operation["parameters"]:
+        yield resolve(described, parameter)
+
+
+def resolve(described, part):
+    for step in part.get("$ref", "#").split("/")[1:]:
+        described = described[step]
+    return described if "$ref" in part else part
+
+
+def test_it_is_openapi_3_1(described):
+    OpenAPIV31SpecValidator(described).validate()
+
+    assert described["openapi"].startswith("3.1")
+    assert described["servers"] == [{"url": "/"}]
+
+
+def test_it_is_json_and_no_input_is_changed(described):
+    before = json.dumps(ORDER)
+
+    assert json.loads(json.dumps(describe(ROUTES))) == described
+    assert json.dumps(ORDER) == before
+
+
+def test_every_route_is_there_with_each_of_its_methods(described):
+    assert set(described["paths"]["/echo"]) == {"post", "put", "patch", "delete"}
+    assert set(described["paths"]["/shops/{shop}/orders/{order_id}"]) == {"put", "delete"}
+
+
+def test_every_operation_has_a_name_of_its_own():
+    described = describe([*ROUTES, Route("/a/b", "a"), Route("/a-b", "a"), Route("/", "a")])
+    names = [
+        operation["operationId"]
+        for methods in described["paths"].values()
+        for name, operation in methods.items()
+        if name != "parameters"
+    ]
+
+    assert len(set(names)) == len(names)
+
+
+def test_a_route_says_what_may_be_sent(described):
+    operation = described["paths"]["/shops/{shop}/orders/{order_id}"]["put"]
+    parameters = {p["name"]: p for p in parameters_of(described, operation)}
+
+    assert operation["summary"] == "Order something"
+    assert operation["description"] == "It comes by post."
+    assert set(parameters) == {
+        "shop", "order_id", "Prefer", "Idempotency-Key", "X-Request-ID", "x-tenant", "x-shop"
+    }  # fmt: skip
+    assert parameters["shop"]["schema"]["type"] == "integer"
+    assert parameters["order_id"]["required"]
+    assert parameters["Idempotency-Key"]["required"] is True
+
+
+def test_what_is_not_required_is_not_called_so(described):
+    operation = described["paths"]["/echo"]["post"]
+
+    assert not any(p.get("required") for p in parameters_of(described, operation))
+    assert not operation["requestBody"].get("required")
+    assert list(operation["requestBody"]["content"]) == ["application/json", "*/*"]
+
+
+def test_a_schema_finds_its_own_parts_in_the_description(described):
+    operation = described["paths"]["/shops/{shop}/orders/{order_id}"]["put"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    found = resolve(described, schema)
+    item = resolve(described, found["properties"]["item"])
+
+    assert item["type"] == "string"
+    assert item["enum"] == ["#/$defs/item"]
+    assert found["properties"]["$ref"] == {"type": "string"}
+    assert found["examples"] == ORDER["examples"]
+
+
+@pytest.mark.parametrize("schema", [True, False, {}, {"type": "object"}])
+def test_a_schema_that_does_not_lead_into_the_description_stays_as_it_is(schema):
+    described = describe([Route("/a", "a", schema=BodySchema(schema))])
+
+    OpenAPIV31SpecValidator(described).validate()
+    assert described["components"]["schemas"]["body-of-a"] == schema
+
+
+def test_the_schemas_of_routes_that_read_alike_are_kept_apart():
+    paths = ("/a-b", "/a/b", "/pending")
+    described = describe([Route(path, "a", schema=BodySchema({"title": path})) for path in paths])
+
+    for path in paths:
+        content = described["paths"][path]["post"]["requestBody"]["content"]
+        assert resolve(described, content["application/json"]["schema"]) == {"title": path}
+    assert "title" not in described["components"]["schemas"]["pending"]
+
+
+TREE = "https://a.example/tree"
+
+
+@pytest.mark.parametrize(
+    ("own_id", "reference"),
+    [({}, "#"), ({"$id": TREE}, "#"), ({"$id": TREE}, TREE), ({"$id": TREE}, f"{TREE}#")],
+)
+def test_a_schema_may_have_itself_as_a_part(own_id, reference):
+    tree = {"type": "object", "additionalProperties": {"$ref": reference}} | own_id
+    described = describe([Route("/a", "a", schema=BodySchema(tree))])
+
+    OpenAPIV31SpecValidator(described).validate()
+    assert described["components"]["schemas"]["body-of-a"]["additionalProperties"] == {
+        "$ref": "#/components/schemas/body-of-a"
+    }
+
+
+@pytest.mark.parametrize("status", [503, 504])
+def test_a_timeout_has_the_status_that_is_set(status):
+    described = describe(ROUTES, reply_timeout_status=status)
+    responses = described["paths"]["/echo"]["post"]["responses"]
+
+    assert "reply-timeout" in responses[str(status)]["description"]
+    assert described["components"]["schemas"]["reply-timeout"]["properties"]["status"] == {
+        "const": status
+    }
+
+
+def test_a_reply_may_have_any_status(described):
+    responses = described["paths"]["/echo"]["post"]["responses"]
+
+    assert resolve(described, responses["default"])["content"] == {"*/*": {"schema": {}}}
+    for status, response in responses.items():
+        assert "*/*" in resolve(described, response)["content"], status
+
+
+def test_where_there_are_api_keys_it_says_what_needs_one():
+    described = describe(ROUTES, needs_key=True)
+    paths = described["paths"]
+
+    assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for operation in (
+        paths["/echo"]["post"],
+        paths["/replies/{correlation_id}"]["get"],
+        paths["/replies/{correlation_id}"]["delete"],
+    ):
+        assert operation["security"] == [{"key": []}]
+        assert {"401", "429"} <= set(operation["responses"])
+    for path in ("/livez", "/readyz", "/problems", "/problems/{kind}", "/openapi.json", "/docs"):
+        assert "security" not in paths[path]["get"]
+        assert "401" not in paths[path]["get"]["responses"]
+
+
+def test_where_there_are_no_api_keys_it_does_not_speak_of_them(described):
+    assert "securitySchemes" not in described["components"]
+    assert "401" not in described["paths"]["/echo"]["post"]["responses"]
+
+
+ANYWHERE = {"unreadable-body", "too-large", "overloaded", "shutting-down", "about-blank"}
+ANY_EXCHANGE = {"reply-store-unavailable", "bad-reply", "responder-error", "request-cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "kinds"),
+    [
+        ("/echo", "post", ANY_EXCHANGE | {
+            "not-sent", "reply-timeout", "responder-silent",
+            "idempotency-key-invalid", "idempotency-key-reused",
+        }),
+        ("/replies/{correlation_id}", "get", ANY_EXCHANGE | {"unknown-reply", "reply-expired"}),
+        ("/replies/{correlation_id}", "delete", {
+            "unknown-reply", "reply-expired", "already-answered", "reply-store-unavailable",
+        }),
+        ("/livez", "get", set()),
+        ("/docs", "get", set()),
+    ],
+)  # fmt: skip
+def test_an_operation_names_the_problems_that_it_can_have(described, path, method, kinds):
+    responses = described["paths"][path][method]["responses"]
+    named = {
+        schema["$ref"].rpartition("/")[2]
+        for response in responses.values()
+        for content in [response.get("content", {}).get("application/problem+json")]
+        if content is not None
+        for schema in content["schema"]["anyOf"]
+        if "$ref" in schema
+    }
+
+    assert named == kinds | ANYWHERE

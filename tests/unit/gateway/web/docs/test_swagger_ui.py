@@ -1,0 +1,170 @@
+"""The application, its description and the README agree."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from gateway.problems import DOCUMENTED
+from gateway.routing.schema import BodySchema
+from gateway.routing.table import Route, load_routes
+from gateway.web.docs.openapi import describe
+
+ROOT = Path(__file__).parents[5]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ROUTES = (
+    *load_routes(ROOT / "routes.toml"),
+    Route("/checked", "checked", schema=BodySchema({"type": "object"})),
+    Route("/once", "once", idempotency="required"),
+    Route("/orders/<order_id>", "orders", ("PUT", "DELETE"), "path:order_id", ("X-Tenant",)),
+    Route("/all/<int:number>", "all", ("POST", "PUT", "PATCH", "DELETE")),
+    Route("/all/<float:amount>", "all", ("POST",)),
+)
+#: What the page at /docs loads.
+NOT_DESCRIBED = {("GET", "/docs/{of_version}/{name}")}
+
+
+@pytest.fixture
+def app(new_app):
+    return new_app(ROUTES)
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+@pytest.fixture
+def described(client):
+    return client.get("/openapi.json").json
+
+
+def operations(described):
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            if method != "parameters":
+                yield method.upper(), path, operation
+
+
+def place(path):
+    """Return *path* without the names of its parameters."""
+    return re.sub(r"<.*?>|{.*?}", "{}", path)
+
+
+def test_each_view_is_described_and_each_operation_has_a_view(app, described):
+    viewed = {
+        (method, place(rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - {"OPTIONS"}
+    }
+    told = {(method, place(path)) for method, path, _ in operations(described)}
+    # What GET answers HEAD answers too, without the body.
+    told |= {("HEAD", path) for method, path in told if method == "GET"}
+    told |= {(method, place(path)) for method, path in NOT_DESCRIBED}
+    told |= {("HEAD", place(path)) for _, path in NOT_DESCRIBED}
+
+    assert viewed == told
+
+
+@pytest.mark.parametrize("needs_key", [False, True])
+def test_the_description_is_valid(needs_key):
+    OpenAPIV31SpecValidator(describe(ROUTES, needs_key=needs_key)).validate()
+
+
+def test_each_kind_of_problem_is_described_where_it_can_happen():
+    described = describe(ROUTES, needs_key=True)
+    named = {
+        name
+        for _, _, operation in operations(described)
+        for response in operation["responses"].values()
+        for name in re.findall("#/components/schemas/([a-z-]+)", json.dumps(response))
+    }
+
+    assert set(DOCUMENTED) <= named
+    for kind in DOCUMENTED.values():
+        schema = described["components"]["schemas"][kind.kind]
+        assert schema["properties"]["type"]["const"] == kind.type_path()
+        assert kind.meaning in schema["description"]
+        assert kind.retry in schema["description"]
+
+
+def test_the_readme_tells_of_each_kind_of_problem_and_of_no_other():
+    table = README.partition("## Endings\n\n")[2].partition("\n\n")[0]
+    told = {
+        kind for line in table.splitlines() for kind in re.findall("`(.*?)`", line.split("|")[3])
+    }
+
+    assert told == {*DOCUMENTED, "about:blank"}
+
+
+@pytest.mark.parametrize("kind", DOCUMENTED.values(), ids=DOCUMENTED)
+def test_the_readme_tells_its_status(kind):
+    (line,) = [line for line in README.splitlines() if re.search(rf"^\|.*`{kind.kind}`", line)]
+
+    assert str(kind.status) in line.split("|")[2]
+
+
+def test_a_description_can_be_kept_and_asked_for_again(client):
+    first = client.get("/openapi.json")
+    second = client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert first.mimetype == "application/json"
+    assert re.fullmatch(r"max-age=\d{1,3}", first.headers["Cache-Control"])
+    assert (second.status_code, second.data) == (304, b"")
+
+
+# The page
+
+
+def loaded(page):
+    return re.findall('(?:src|href)="(.*?)"', page)
+
+
+def test_the_page_loads_from_here_only_and_all_of_it_is_there(client):
+    page = client.get("/docs")
+
+    assert page.content_type == "text/html; charset=utf-8"
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
+    assert len(loaded(page.text)) == 4
+    for path in loaded(page.text):
+        assert not path.startswith(("http", "/"))
+        file = client.get("/" + path)
+        assert file.status_code == 200
+        assert len(file.data) > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "mimetype"),
+    [("swagger-ui.css", "text/css"), ("swagger-ui-bundle.js", "text/javascript"),
+     ("start.js", "text/javascript"), ("favicon-32x32.png", "image/png")],
+)  # fmt: skip
+def test_what_the_page_loads_has_its_type_and_is_kept_for_long(client, name, mimetype):
+    (path,) = [path for path in loaded(client.get("/docs").text) if path.endswith(name)]
+
+    file = client.get("/" + path)
+
+    assert file.mimetype == mimetype
+    assert file.headers["X-Content-Type-Options"] == "nosniff"
+    assert "max-age=31536000" in file.headers["Cache-Control"]
+    assert "immutable" in file.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["0/swagger-ui.css", "{v}/swagger-ui.js", "{v}/..%2FLICENSE", "{v}/LICENSE", "{v}", "{v}/"],
+)
+def test_nothing_else_of_the_package_is_served(client, path):
+    version = loaded(client.get("/docs").text)[0].split("/")[1]
+
+    assert client.get("/docs/" + path.format(v=version)).status_code == 404
+
+
+def test_the_page_asks_nobody_but_us(client):
+    (start,) = [path for path in loaded(client.get("/docs").text) if path.endswith("start.js")]
+    script = client.get("/" + start).text
+
+    assert "validatorUrl: null" in script
+    assert 'url: "openapi.json"' in script

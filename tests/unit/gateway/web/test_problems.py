@@ -1,0 +1,233 @@
+"""Errors that people and programs can act on."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.problems import (
+    DOCUMENTED,
+    HttpProblem,
+    InvalidBody,
+    Overloaded,
+    Problem,
+    RateLimited,
+    ReplyTimeout,
+    Sent,
+    Unauthorized,
+)
+from gateway.server.raw_response import raw_response
+from gateway.web.docs.html import CONTENT_SECURITY_POLICY, kind_page, kinds_page, problem_page
+from tests.strategies import pointed_texts
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+
+
+@pytest.fixture
+def client(new_app):
+    return new_app().test_client()
+
+
+def happened(kind, sent):
+    """Return a problem of *kind*, *sent* or not."""
+    if issubclass(kind, InvalidBody):
+        return kind("it happened", [{"path": "/a", "fault": "wrong"}])
+    if issubclass(kind, Unauthorized):
+        return kind("it happened", key_given=True, sent=sent)
+    if issubclass(kind, ReplyTimeout):
+        return kind("it happened", status=503, correlation_id="id", sent=sent)
+    return kind("it happened", sent=sent)
+
+
+# Whether to send it again
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in DOCUMENTED.values() if not issubclass(kind, InvalidBody)]
+)
+@pytest.mark.parametrize("sent", [Sent.YES, Sent.UNKNOWN])
+def test_what_may_have_been_sent_is_never_to_be_sent_again_as_it_is(kind, sent):
+    assert happened(kind, sent).body()["retryable"] is False
+
+
+@pytest.mark.parametrize("kind", DOCUMENTED.values(), ids=DOCUMENTED)
+@pytest.mark.parametrize("sent", [Sent.NO, None])
+def test_what_was_not_sent_is_to_be_sent_again_when_the_moment_was_to_blame(kind, sent):
+    problem = happened(kind, sent)
+
+    assert problem.body()["retryable"] is (problem.status in (408, 429, 503))
+
+
+@pytest.mark.parametrize(
+    ("status", "sent", "retryable"),
+    [(408, Sent.NO, True), (429, Sent.NO, True), (400, Sent.NO, False), (404, Sent.NO, False),
+     (431, Sent.NO, False), (500, None, False), (308, Sent.NO, False)],
+)  # fmt: skip
+def test_of_what_http_forbids_only_slowness_and_haste_pass(status, sent, retryable):
+    assert HttpProblem(status, "Title", "detail", {}, sent).retryable is retryable
+
+
+def test_who_may_send_again_is_told_when():
+    for kind in set(DOCUMENTED.values()) - {RateLimited}:  # whose window says when
+        problem = happened(kind, Sent.NO)
+        assert not problem.retryable or "Retry-After" in problem.headers
+
+
+def test_clients_that_the_application_never_sees_are_told_too():
+    body = raw_response(Overloaded("full", sent=Sent.NO)).partition(b"\r\n\r\n")[2]
+
+    assert json.loads(body)["retryable"] is True
+
+
+# Pages for people
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [BROWSER, "text/html", "text/html;q=0.2, application/json;q=0.1", "text/html, */*;q=0.9",
+     "text/*", "application/*;q=0.5, text/html;q=0.6", "TEXT/HTML"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/nowhere", "/problems", "/problems/overloaded", "/replies/x"])
+def test_who_prefers_html_gets_a_page(client, accept, path):
+    response = client.get(path, headers={"Accept": accept})
+
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert response.data.startswith(b"<!doctype html>")
+    assert response.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Accept" in response.headers["Vary"]
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [None, "", "*/*", "application/json", "application/problem+json", "image/png",
+     "text/html;q=0", "text/html;q=0.5, application/json", "text/html, application/json",
+     "application/*, text/html;q=0.9", "text/html;q=0.5, */*", "text/html;q=2e9;",
+     "text/html;q=nan", ";;,q=1,/,*/html", "text/html;q=-1"],
+)  # fmt: skip
+def test_everybody_else_gets_problem_details(client, accept):
+    response = client.get("/nowhere", headers={} if accept is None else {"Accept": accept})
+
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json["status"] == 404
+    assert response.headers["Vary"] == "Accept"
+
+
+def test_a_page_keeps_status_and_headers_of_its_problem(client):
+    response = client.get("/echo", headers={"Accept": "text/html"})
+
+    assert response.status_code == 405
+    assert "POST" in response.headers["Allow"]
+
+
+def test_a_page_says_what_problem_details_say(publisher, new_app):
+    publisher.answer = lambda request: None
+    app = new_app(reply_timeout_s=0.05)
+
+    response = app.test_client().post("/echo", headers={"Accept": "text/html"})
+
+    assert response.status_code == 503
+    correlation_id = publisher.published[0].correlation_id
+    for said in (
+        "no reply to", correlation_id, f'href="/replies/{correlation_id}"',
+        'href="/problems/reply-timeout"', "<dd>yes</dd>", "<dd>no</dd>", "503",
+    ):  # fmt: skip
+        assert said in response.text
+    assert response.headers["Location"] == f"/replies/{correlation_id}"
+    assert response.headers["X-Correlation-ID"] == correlation_id
+
+
+def test_the_list_leads_to_every_kind_of_problem(client):
+    page = client.get("/problems", headers={"Accept": "text/html"}).text
+    text = client.get("/problems").text
+
+    for kind in DOCUMENTED.values():
+        assert f'href="{kind.type_path()}"' in page
+        assert kind.type_path() in text
+        explained = client.get(kind.type_path(), headers={"Accept": "text/html"})
+        assert explained.status_code == 200
+        assert kind.title in explained.text
+
+
+class Tags(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags = set()
+        self.attributes = set()
+        self.text = ""
+        self.links = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attributes}
+        self.links += [value for name, value in attributes if name == "href"]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+hostile = pointed_texts | st.sampled_from(
+    ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&lt;", "</style>", "'", "<!--"]
+)
+
+
+@given(hostile, hostile, hostile, hostile)
+def test_nothing_that_a_client_says_becomes_markup(title, detail, correlation_id, location):
+    problem = HttpProblem(400, title, detail, {"Location": location})
+    problem.correlation_id = correlation_id
+
+    page = Tags(problem_page(problem))
+
+    assert page.tags <= {"html", "meta", "title", "style", "h1", "dl", "dt", "dd", "p", "a"}
+    assert page.attributes <= {"lang", "charset", "name", "content", "href"}
+    assert page.links == [location]
+    for said in (title, detail, correlation_id):
+        assert as_read(said) in as_read(page.text)
+
+
+def as_read(text):
+    return re.sub(r"\s+", " ", text.replace("\x00", "")).strip()
+
+
+@given(hostile, hostile)
+def test_the_faults_of_a_body_are_listed_and_are_no_markup(path, fault):
+    page = Tags(problem_page(InvalidBody("it does not fit", [{"path": path, "fault": fault}])))
+
+    assert page.tags <= {
+        "html", "meta", "title", "style", "h1", "dl", "dt", "dd", "p", "a", "ul", "li"
+    }  # fmt: skip
+    assert as_read(f"{path} {fault}") in as_read(page.text)
+
+
+def test_a_path_that_is_markup_is_text_on_the_page(client):
+    response = client.get("/<script>alert(1)</script>", headers={"Accept": "text/html"})
+
+    assert b"<script" not in response.data
+    assert b"&lt;script&gt;" in response.data
+
+
+@pytest.mark.parametrize(
+    "page", [kinds_page(DOCUMENTED.values()), *map(kind_page, DOCUMENTED.values())]
+)
+def test_pages_load_nothing_run_nothing_and_keep_to_their_policy(page):
+    assert not Tags(page).tags & {"script", "img", "link", "iframe", "form"}
+    (style,) = re.findall("<style>(.*?)</style>", page)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in CONTENT_SECURITY_POLICY
+    assert CONTENT_SECURITY_POLICY.startswith("default-src 'none'")
+
+
+def test_every_kind_says_what_it_means_and_what_to_do():
+    for kind in DOCUMENTED.values():
+        assert issubclass(kind, Problem)
+        assert kind.meaning.endswith(".")
+        assert kind.retry.endswith(".")

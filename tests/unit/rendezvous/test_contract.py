@@ -1,0 +1,407 @@
+"""The wire contract: what goes into records, and what is made of records that others write."""
+
+import json
+
+import pytest
+
+from rendezvous.contract import (
+    ID_HEADERS,
+    LISTED_REPLY_HEADERS,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS_BYTES,
+    REPLY_HTTP_HEADERS,
+    REPLY_TOPIC_HEADERS,
+    Outcome,
+    Reply,
+    Request,
+)
+from rendezvous.errors import MalformedRecord, UnusableReply
+
+ID = [("correlation-id", b"the-id")]
+REQUEST = Request("the-id", "orders", "replies", 1_700_000_000_000)
+
+
+def decoded_request(headers, value=b"body", key=b"key"):
+    return Request.decode("orders", key, value, headers)
+
+
+# Requests
+
+
+def test_a_request_comes_out_as_it_went_in():
+    request = Request(
+        correlation_id="the-id",
+        topic="orders",
+        reply_topic="replies",
+        deadline_ms=1_700_000_000_000,
+        body=b"\x00\xff not text",
+        content_type="text/plain; charset=ü",
+        method="PUT",
+        path="/orders/ä",
+        query="a=1&b=%20",
+        headers=(("x-tenant", "café"), ("x-many", "1"), ("x-many", "2")),
+        key=b"\x01key",
+    )
+
+    assert Request.decode("orders", *request.encode()) == request
+
+
+def test_every_header_of_a_request_is_text_and_none_is_null():
+    _, _, headers = Request("i", "t", "r", 1, headers=(("x-a", "é"),)).encode()
+
+    assert all(isinstance(value, bytes) and value.decode("utf-8") for _, value in headers[:-2])
+    assert ("x-a", "é".encode()) in headers
+
+
+def test_the_id_and_the_reply_topic_are_repeated_under_the_names_of_other_frameworks():
+    _, _, headers = REQUEST.encode()
+
+    for name in ID_HEADERS:
+        assert (name, b"the-id") in headers
+    for name in REPLY_TOPIC_HEADERS:
+        assert (name, b"replies") in headers
+
+
+def test_a_reply_partition_is_never_sent():
+    _, _, headers = REQUEST.encode()
+
+    assert not [name for name, _ in headers if "artition" in name.lower()]
+
+
+def test_the_deadline_travels_as_unix_milliseconds_in_text():
+    _, _, headers = REQUEST.encode()
+
+    assert ("deadline", b"1700000000000") in headers
+
+
+def test_the_record_key_is_the_correlation_id_unless_the_request_names_one():
+    assert REQUEST.encode()[0] == b"the-id"
+    assert Request("i", "t", "r", 1, key=b"mine").encode()[0] == b"mine"
+    assert Request("i", "t", "r", 1, key=b"").encode()[0] == b""
+
+
+def test_a_request_without_content_type_carries_none():
+    _, _, headers = REQUEST.encode()
+
+    assert "content-type" not in dict(headers)
+    assert Request.decode("orders", *REQUEST.encode()).content_type is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("reply-topic", b"r"), ("deadline", b"1")],
+        [*ID, ("deadline", b"1")],
+        [*ID, ("reply-topic", b"r")],
+        [*ID, ("reply-topic", b"r"), ("deadline", b"soon")],
+        [*ID, ("reply-topic", b"r"), ("deadline", None)],
+        [*ID, ("reply-topic", b"r"), ("deadline", b"-" + b"9" * 400)],
+        [*ID, ("reply-topic", b"r"), ("deadline", b"1_000")],
+        [*ID, ("reply-topic", b"r"), ("deadline", "\u0661".encode())],
+        [*ID, ("reply-topic", b"r"), ("deadline", b"9" * 5_000)],
+        [*ID, ("correlation-id", b"other"), ("reply-topic", b"r"), ("deadline", b"1")],
+        [*ID, ("correlation_id", b"other"), ("reply-topic", b"r"), ("deadline", b"1")],
+        [*ID, ("reply-topic", b"r"), ("reply_to", b"elsewhere"), ("deadline", b"1")],
+        [("correlation-id", None), ("reply-topic", b"r"), ("deadline", b"1")],
+    ],
+)
+def test_a_record_that_is_not_one_request_is_malformed(headers):
+    with pytest.raises(MalformedRecord):
+        decoded_request(headers)
+
+
+@pytest.mark.parametrize("id_name", ID_HEADERS)
+@pytest.mark.parametrize("topic_name", REPLY_TOPIC_HEADERS)
+def test_a_request_is_understood_under_any_frameworks_names(id_name, topic_name):
+    request = decoded_request([(id_name, b"i"), (topic_name, b"r"), ("deadline", b"1")])
+
+    assert (request.correlation_id, request.reply_topic) == ("i", "r")
+    assert (request.method, request.path, request.query) == ("POST", "/", "")
+
+
+def test_what_the_contract_reserves_is_not_among_the_headers_of_a_request():
+    request = Request.decode("orders", *Request("i", "t", "r", 1, headers=(("x-a", "1"),)).encode())
+
+    assert request.headers == (("x-a", "1"),)
+
+
+def test_a_request_without_value_has_an_empty_body():
+    headers = [*ID, ("reply-topic", b"r"), ("deadline", b"1")]
+
+    assert decoded_request(headers, value=None).body == b""
+
+
+def test_a_header_of_a_request_is_found_whatever_its_case():
+    request = Request("i", "t", "r", 1, headers=(("x-tenant", "a"), ("x-tenant", "b")))
+
+    assert request.header("X-Tenant") == "a"
+    assert request.header("x-other") is None
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"\xff", b"[" * 200_000, b"1" * 5_000])
+def test_what_is_not_json_raises_value_error(body):
+    with pytest.raises(ValueError, match=r".*"):
+        Request("i", "t", "r", 1, body=body).json()
+
+
+def test_a_json_body_is_parsed():
+    assert Request("i", "t", "r", 1, body=b'{"a": [1]}').json() == {"a": [1]}
+
+
+# Replies
+
+
+def test_a_reply_comes_out_as_it_went_in():
+    reply = Reply.to(
+        REQUEST, b"\x00\xff", status=418, content_type="text/tea", headers=[("x-pot", "blue")]
+    )
+
+    assert Reply.decode(*reply.encode()) == reply
+
+
+def test_a_json_reply_says_so():
+    reply = Reply.json(REQUEST, {"a": 1}, status=201)
+
+    assert json.loads(reply.body) == {"a": 1}
+    assert (reply.status, reply.headers) == (201, (("content-type", "application/json"),))
+
+
+def test_a_problem_reply_is_problem_details_of_its_request():
+    reply = Reply.problem(REQUEST, 422, "Request refused", "quantity")
+
+    assert reply.status == 422
+    assert reply.headers == (("content-type", "application/problem+json"),)
+    assert json.loads(reply.body) == {
+        "type": "about:blank",
+        "title": "Request refused",
+        "status": 422,
+        "detail": "quantity",
+        "correlation_id": "the-id",
+    }
+
+
+@pytest.mark.parametrize("name", ID_HEADERS)
+def test_the_id_of_a_reply_is_found_under_any_frameworks_name(name):
+    assert Reply.decode(b"", [(name, b"the-id")]).correlation_id == "the-id"
+
+
+def test_one_id_under_several_names_is_one_id():
+    reply = Reply.decode(b"", [(name, b"the-id") for name in (*ID_HEADERS, *ID_HEADERS)])
+
+    assert reply.correlation_id == "the-id"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("status", b"200")],
+        [("correlation-id", None)],
+        [("Correlation-Id", b"the-id")],
+        [("correlation-id", b"one"), ("correlation-id", b"two")],
+        [("correlation-id", b"one"), ("kafka_correlationId", b"two")],
+    ],
+)
+def test_a_reply_that_does_not_name_one_request_is_malformed(headers):
+    with pytest.raises(MalformedRecord, match="correlation id"):
+        Reply.decode(b"", headers)
+
+
+def test_the_status_of_a_reply_is_200_unless_it_says_otherwise():
+    assert Reply.decode(b"x", ID).status == 200
+    assert Reply.decode(b"", ID).status == 200
+
+
+def test_a_reply_without_value_is_204():
+    reply = Reply.decode(None, ID)
+
+    assert (reply.status, reply.body, reply.outcome) == (204, b"", Outcome.ANSWERED)
+    assert Reply.decode(None, [*ID, ("status", b"404")]).status == 404
+
+
+@pytest.mark.parametrize("status", [200, 204, 299, 304, 404, 500, 599])
+@pytest.mark.parametrize("name", ["status", ":status", "rig-response-code"])
+def test_a_status_is_read_under_any_of_its_names(name, status):
+    assert Reply.decode(b"", [*ID, (name, b"%d" % status)]).status == status
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        b"42", b"101", b"199", b"abc", b"600", b"", b"2000", b"0200", b" 200", b"200 ", b"2.0",
+        b"-20", b"+20", b"\xff\xff\xff", "\uff12\uff10\uff10".encode(), "²²²".encode(),
+        b"200 OK\r\nX: y",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["status", ":status", "rig-response-code"])
+def test_a_status_that_http_does_not_know_makes_a_reply_unusable(name, status):
+    with pytest.raises(UnusableReply, match="not an HTTP status") as caught:
+        Reply.decode(b"", [*ID, (name, status)])
+
+    assert caught.value.correlation_id == "the-id"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"a\r\nSet-Cookie: x",
+        b"a\nb",
+        b"a\rb",
+        b"a\x00b",
+        b"\x7f",
+        b"\x1b[0m",
+        "é".encode(),
+        b"\xe9",
+    ],
+)
+@pytest.mark.parametrize("name", ["content-type", "x-trace", "location"])
+def test_a_header_value_that_http_does_not_allow_makes_a_reply_unusable(name, value):
+    with pytest.raises(UnusableReply, match="characters"):
+        Reply.decode(b"", [*ID, (name, value)])
+
+
+@pytest.mark.parametrize("name", ["x-a b", "x-a:b", "x-é", "x-a\r\nb", "x-(", "x-\x00"])
+def test_a_header_name_that_http_does_not_allow_makes_a_reply_unusable(name):
+    with pytest.raises(UnusableReply, match="characters"):
+        Reply.decode(b"", [*ID, (name, b"1")])
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "//host:port", "//host:99999", "//.example", "//" + "a" * 64]
+)
+def test_a_location_that_is_no_uri_makes_a_reply_unusable(location):
+    with pytest.raises(UnusableReply, match="no URI"):
+        Reply.decode(b"", [*ID, ("Location", location.encode())])
+
+
+@pytest.mark.parametrize("location", ["/orders/7", "", "a b", "//h:1/", "http://[::1]:80/?a=%zz#b"])
+def test_any_uri_reference_is_a_location(location):
+    reply = Reply.decode(b"", [*ID, ("location", location.encode())])
+
+    assert reply.headers == (("location", location),)
+
+
+def test_a_tab_is_allowed_within_a_header_value_and_blanks_around_it_are_dropped():
+    assert Reply.decode(b"", [*ID, ("x-a", b" a\tb ")]).headers == (("x-a", "a\tb"),)
+
+
+def test_a_header_that_is_too_long_makes_a_reply_unusable():
+    longest = [*ID, ("x-a", b"a" * MAX_HEADER_BYTES)]
+
+    assert Reply.decode(b"", longest).headers
+    with pytest.raises(UnusableReply, match=f"{MAX_HEADER_BYTES + 1} bytes"):
+        Reply.decode(b"", [*ID, ("x-a", b"a" * (MAX_HEADER_BYTES + 1))])
+
+
+def test_too_many_headers_make_a_reply_unusable():
+    many = [(f"x-{n}", b"a" * 1_000) for n in range(MAX_HEADERS_BYTES // 1_000)]
+
+    with pytest.raises(UnusableReply, match="headers exceed"):
+        Reply.decode(b"", [*ID, *many])
+
+
+def test_only_listed_headers_reach_the_response():
+    headers = [
+        *ID,
+        ("Content-Type", b"text/plain"),
+        ("ETag", b'"1"'),
+        ("X-Any", b"1"),
+        ("Set-Cookie", b"a=b"),
+        ("transfer-encoding", b"chunked"),
+        ("content-length", b"7"),
+        ("connection", b"close"),
+        ("server", b"me"),
+        ("traceparent", b"\r\n"),
+        ("kafka_nest-is-disposed", b"\x00"),
+    ]
+
+    assert Reply.decode(b"", headers).headers == (
+        ("content-type", "text/plain"),
+        ("etag", '"1"'),
+        ("x-any", "1"),
+        ("set-cookie", "a=b"),  # which the gateway drops, unless the route lists it
+    )
+
+
+@pytest.mark.parametrize("name", sorted(REPLY_HTTP_HEADERS | LISTED_REPLY_HEADERS))
+def test_no_header_that_is_between_two_hops_or_ours_can_reach_the_response(name):
+    assert name not in {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization",
+        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "content-length", "date", "server", "preference-applied",
+    }  # fmt: skip
+    assert not name.startswith("access-control-")
+
+
+def test_a_null_header_is_as_good_as_none():
+    assert Reply.decode(b"", [*ID, ("x-a", None), ("status", None)]).headers == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "told"),
+    [
+        pytest.param(
+            None, [("kafka_nest-err", b'{"status":"error","message":"no stock"}')], "no stock",
+            id="NestJS",
+        ),
+        pytest.param(b"x", [("REPLY_ERROR", b"no stock")], "no stock", id="Quarkus"),
+        pytest.param(None, [("Error", b"no stock")], "no stock", id="SlimMessageBus"),
+        pytest.param(
+            b"{}",
+            [
+                ("_watermill_requestreply_has_error", b"1"),
+                ("_watermill_requestreply_error", b"no stock"),
+            ],
+            "no stock",
+            id="Watermill",
+        ),
+        pytest.param(
+            b"{}", [("_watermill_requestreply_has_error", b"1")], "has_error", id="Watermill, bare"
+        ),
+    ],
+)  # fmt: skip
+def test_the_failures_of_other_frameworks_are_failures_without_http_status(value, headers, told):
+    reply = Reply.decode(value, [*ID, *headers])
+
+    assert (reply.outcome, reply.status, reply.body) == (Outcome.FAILED, 502, b"")
+    assert told in reply.detail
+
+
+def test_a_watermill_reply_without_error_is_an_answer():
+    reply = Reply.decode(b"{}", [*ID, ("_watermill_requestreply_has_error", b"0")])
+
+    assert (reply.outcome, reply.status, reply.body) == (Outcome.ANSWERED, 200, b"{}")
+
+
+def test_a_failure_that_names_a_status_is_an_http_answer():
+    reply = Reply.decode(b"gone", [*ID, ("Error", b"no stock"), ("status", b"410")])
+
+    assert (reply.outcome, reply.status, reply.body) == (Outcome.ANSWERED, 410, b"gone")
+
+
+def test_the_detail_of_a_failure_is_bounded():
+    assert len(Reply.decode(None, [*ID, ("Error", b"x" * 100_000)]).detail) < 1_000
+
+
+def test_an_unusable_reply_keeps_its_id_and_its_reason():
+    reply = Reply.unusable(UnusableReply("the-id", "because"))
+
+    assert reply == Reply("the-id", status=502, outcome=Outcome.UNUSABLE, detail="because")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "fits"),
+    [
+        (200, (), True),
+        (599, (("x-a", "1"), ("location", "/a")), True),
+        (42, (), False),
+        (600, (), False),
+        (200, (("x-a", "a\r\nb: c"),), False),
+        (200, (("x-a", "é"),), False),
+        (200, (("location", "http://["),), False),
+        (200, (("content-length", "7"),), False),
+    ],
+)
+def test_a_reply_tells_whether_it_is_an_http_response(status, headers, fits):
+    assert Reply("the-id", b"", status, headers).fits_http() == fits

@@ -1,0 +1,272 @@
+"""Correlation ids: unique, bounded, and worthless when made up."""
+
+import os
+import re
+import string
+from hashlib import sha256
+
+import pytest
+from itsdangerous import Signer
+
+from rendezvous.correlation import (
+    MAX_ID_LENGTH,
+    MAX_KEEP_S,
+    NONCES_DRAWN,
+    CorrelationIds,
+    epoch_ms,
+    new_node,
+)
+from rendezvous.errors import ForeignCorrelationId
+
+NODE = "0a1b2c3d"
+
+
+def is_for(ids, text, owner):
+    """Say whether *owner* can read *text*."""
+    try:
+        ids.read_for(owner, text)
+    except ForeignCorrelationId:
+        return False
+    return True
+
+
+def test_an_id_says_who_waits_and_until_when(ids):
+    known = ids.read(ids.issue(NODE, 1_700_000_000_000))
+
+    assert (known.node, known.deadline_ms) == (NODE, 1_700_000_000_000)
+
+
+def test_an_id_is_short_and_safe_in_urls_and_headers(ids):
+    text = ids.issue(new_node(), epoch_ms())
+
+    assert len(text) <= MAX_ID_LENGTH
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", text)
+
+
+def test_no_two_ids_are_alike(ids):
+    assert len({ids.issue(NODE, 1_700_000_000_000) for _ in range(1_000)}) == 1_000
+
+
+def test_another_secret_key_does_not_recognise_an_id(ids):
+    with pytest.raises(ForeignCorrelationId, match="SECRET_KEY"):
+        CorrelationIds("another secret of the tests").read(ids.issue(NODE, epoch_ms()))
+
+
+def test_the_same_secret_key_recognises_it_elsewhere(ids):
+    text = CorrelationIds("a secret of the unit tests").issue(NODE, epoch_ms())
+
+    assert ids.read(text).text == text
+
+
+def test_any_altered_character_makes_an_id_foreign(ids):
+    text = ids.issue(NODE, epoch_ms())
+
+    for place, character in enumerate(text):
+        other = "0" if character != "0" else "1"
+        with pytest.raises(ForeignCorrelationId):
+            ids.read(text[:place] + other + text[place + 1 :])
+
+
+def test_no_other_last_character_spells_the_same_signature(ids):
+    # Base64 ignores bits of the last character, so that decoding would accept up to four of them.
+    text = ids.issue(NODE, epoch_ms())
+
+    for other in set(string.ascii_letters + string.digits + "-_") - {text[-1]}:
+        with pytest.raises(ForeignCorrelationId):
+            ids.read(text[:-1] + other)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", ".", "...", "x", "a" * 10_000, "é" * 90, "0a1b2c3d.1700000000000.x.y",
+        "0a1b2c3d.1700000000000." + "a" * 22 + "." + "b" * 43,
+        "0A1B2C3D.1700000000000." + "a" * 22 + "." + "b" * 43,
+        "0a1b2c3d.\u0661" + "0" * 12 + "." + "a" * 22 + "." + "b" * 43,
+        "0a1b2c3d.1700000000000." + "a" * 22 + "." + "b" * 43 + "\n",
+    ],
+)  # fmt: skip
+def test_what_we_never_made_is_foreign(ids, text):
+    with pytest.raises(ForeignCorrelationId):
+        ids.read(text)
+
+
+def test_an_id_with_something_around_it_is_foreign(ids):
+    text = ids.issue(NODE, epoch_ms())
+
+    for other in (text + "\n", text + "é", " " + text, text + ".x", text * 2):
+        with pytest.raises(ForeignCorrelationId):
+            ids.read(other)
+
+
+def test_the_time_left_counts_down_to_the_deadline_plus_the_retention(new_id):
+    pending, over = new_id(due_in_ms=60_000), new_id(due_in_ms=-1_000)
+
+    assert 30_000 < pending.remaining_ms() <= 60_000
+    assert over.remaining_ms() <= -1_000
+    assert 30_000 < over.remaining_ms(retention_ms=61_000) <= 60_000
+
+
+def test_every_process_gets_a_name_of_its_own():
+    assert len({new_node() for _ in range(100)}) == 100
+    assert re.fullmatch(r"[0-9a-f]{8}", new_node())
+
+
+def test_an_id_may_say_whose_it_is(ids):
+    known = ids.read(ids.issue(NODE, 1_700_000_000_000, owner="blue"))
+
+    assert (known.node, known.deadline_ms, known.keep_ms) == (NODE, 1_700_000_000_000, 0)
+    assert is_for(ids, known.text, "blue")
+    assert not is_for(ids, known.text, "Blue")
+    assert not is_for(ids, known.text, "")
+    assert not is_for(ids, known.text, "red")
+
+
+def test_an_id_without_an_owner_is_for_whoever_calls_without_a_name(ids):
+    known = ids.read(ids.issue(NODE, epoch_ms()))
+
+    assert is_for(ids, known.text, "")
+    assert not is_for(ids, known.text, "blue")
+
+
+def test_an_id_does_not_tell_a_stranger_whose_it_is(ids):
+    tags = {ids.issue(NODE, 0, owner="blue").split(".")[2][22:] for _ in range(50)}
+
+    assert len(tags) == 50
+    assert "blue" not in "".join(tags)
+
+
+def test_the_owner_of_an_id_is_told_under_its_own_secret_key_only(ids):
+    known = ids.read(ids.issue(NODE, epoch_ms(), owner="blue"))
+
+    # Not by read_for(), which would stop at the signature.
+    assert not CorrelationIds("another secret of the tests")._is_tagged(known.text, "blue")
+
+
+def test_an_id_may_say_how_long_its_reply_is_kept(ids):
+    known = ids.read(ids.issue(NODE, epoch_ms() - 5_000, keep_s=600))
+
+    assert known.keep_ms == 600_000
+    assert 590_000 < known.remaining_ms() <= 595_000
+    # Never less than is kept anyway.
+    assert 590_000 < known.remaining_ms(retention_ms=60_000) <= 595_000
+    assert 690_000 < known.remaining_ms(retention_ms=700_000) <= 695_000
+
+
+@pytest.mark.parametrize("owner", ["", "blue", "x" * 200, "ü"])
+@pytest.mark.parametrize("keep_s", [0, 1, MAX_KEEP_S])
+def test_whatever_an_id_says_it_is_short_and_safe(ids, owner, keep_s):
+    text = ids.issue(NODE, 1_700_000_000_000, owner=owner, keep_s=keep_s)
+
+    assert len(text) <= MAX_ID_LENGTH
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", text)
+    known = ids.read(text)
+    assert known.keep_ms == keep_s * 1_000
+    assert is_for(ids, known.text, owner)
+
+
+@pytest.mark.parametrize("keep_s", [-1, MAX_KEEP_S + 1])
+def test_an_id_that_could_not_be_read_is_not_issued(ids, keep_s):
+    with pytest.raises(ValueError, match="keep_s"):
+        ids.issue(NODE, epoch_ms(), keep_s=keep_s)
+
+
+def test_any_altered_character_makes_an_owned_and_kept_id_foreign(ids):
+    text = ids.issue(NODE, epoch_ms(), owner="blue", keep_s=600)
+
+    for place, character in enumerate(text):
+        other = "0" if character != "0" else "1"
+        for ask in (ids.read, lambda text: ids.read_for("blue", text)):
+            with pytest.raises(ForeignCorrelationId):
+                ask(text[:place] + other + text[place + 1 :])
+
+
+def test_an_id_cannot_be_given_to_another(ids):
+    mine, owned = (ids.issue(NODE, 1_700_000_000_000, owner=o).split(".") for o in ("me", "you"))
+
+    for third in (mine[2][:22] + owned[2][22:], owned[2][:22] + mine[2][22:], owned[2][:22]):
+        with pytest.raises(ForeignCorrelationId):
+            ids.read(".".join([*owned[:2], third, owned[3]]))
+
+
+def test_only_its_owner_can_read_an_id(ids):
+    text = ids.issue(NODE, 1_700_000_000_000, owner="blue", keep_s=60)
+
+    assert ids.read_for("blue", text) == ids.read(text)
+    for other in ("red", ""):
+        with pytest.raises(ForeignCorrelationId):
+            ids.read_for(other, text)
+    with pytest.raises(ForeignCorrelationId):
+        ids.read_for("blue", ids.issue(NODE, 1_700_000_000_000))
+
+
+def test_anothers_id_cannot_be_told_from_an_invented_one(ids, monkeypatch):
+    """Neither by the words nor by the work."""
+    done = []
+
+    def noted(check):
+        real = getattr(ids, check)
+
+        def checks(*arguments):
+            done.append(check)
+            return real(*arguments)
+
+        return checks
+
+    for check in ("_is_signed", "_is_tagged"):
+        monkeypatch.setattr(ids, check, noted(check))
+    own = ids.issue(NODE, 1_700_000_000_000, owner="red")
+    invented = own[:-1] + ("A" if own[-1] != "A" else "B")
+    told = []
+    for text in (own, invented):
+        done.append("begins")
+        with pytest.raises(ForeignCorrelationId) as caught:
+            ids.read_for("blue", text)
+        told.append(str(caught.value))
+
+    assert told[0] == told[1]
+    assert done == ["begins", "_is_signed", "_is_tagged"] * 2
+
+
+def test_a_deployment_is_told_by_its_key():
+    ours, same, theirs = (CorrelationIds(key).deployment for key in ("a" * 16, "a" * 16, "b" * 16))
+
+    assert ours == same != theirs
+
+
+def test_an_id_is_signed_as_itsdangerous_would(ids):
+    """Ids that were issued before, and elsewhere, remain what they are."""
+    key = Signer(
+        "a secret of the unit tests",
+        b"rendezvous.correlation-id",
+        key_derivation="hmac",
+        digest_method=sha256,
+    ).derive_key()
+    signer = Signer(key, b"rendezvous.correlation-id", key_derivation="none", digest_method=sha256)
+    text = ids.issue(NODE, 1_700_000_000_000, owner="blue", keep_s=60)
+
+    assert signer.unsign(text).decode() == text.rpartition(".")[0]
+
+
+def test_more_ids_than_are_drawn_at_once_are_all_different(ids):
+    issued = [ids.issue(NODE, 1_700_000_000_000) for _ in range(5 * NONCES_DRAWN)]
+
+    assert len(set(issued)) == len(issued)
+
+
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+def test_a_forked_process_issues_none_of_its_parents_ids(ids):
+    ids.issue(NODE, 1_700_000_000_000)  # from now on others are ready
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(write_fd, "\n".join(ids.issue(NODE, 1_700_000_000_000) for _ in range(9)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    theirs = os.read(read_fd, 65_536).decode().split("\n")
+    os.close(read_fd)
+    os.close(write_fd)
+    ours = [ids.issue(NODE, 1_700_000_000_000) for _ in range(2 * NONCES_DRAWN)]
+
+    assert len(theirs) == 9
+    assert not set(theirs) & set(ours)

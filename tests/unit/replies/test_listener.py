@@ -1,0 +1,363 @@
+"""The listener: stored, then committed. Redis trouble loses nothing, junk stops nothing."""
+
+import threading
+
+import pytest
+from kafka import TopicPartition
+from kafka import errors as kafka_errors
+
+from gateway.exchange.mailbox import Mailbox
+from rendezvous.contract import Outcome, Reply
+from rendezvous.correlation import CorrelationIds, epoch_ms
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from replies.listener import FULL, MANY, MAX_GATHER_S, ReplyListener, _gather_s
+from tests.fakes import FakeConsumer, FakeRecord, eventually
+
+P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
+
+
+class Running:
+    """A listener in a thread of its own."""
+
+    def __init__(self, kafka, store, ids):
+        self.kafka = kafka
+        self.listener = ReplyListener(
+            ResilientConsumer(kafka),
+            store,
+            ids,
+            Watchdog("the test"),
+            ReplyPathHeartbeats(store, "replies"),
+        )
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.listener.run, args=(self.stop,))
+        self.thread.start()
+
+    @property
+    def counts(self):
+        return self.listener.counts
+
+    def end(self):
+        self.stop.set()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr("replies.listener.STORE_PAUSE_S", 0.005)
+    monkeypatch.setattr("replies.listener.COMMIT_PAUSE_S", 0.0)
+
+
+@pytest.fixture
+def kafka():
+    return FakeConsumer(P0)
+
+
+@pytest.fixture
+def running(kafka, store, ids):
+    found = Running(kafka, store, ids)
+    yield found
+    found.end()
+
+
+def record(cid, offset=0, value=b"body", partition=0, timestamp_ms=0, **headers):
+    named = [(name, text.encode()) for name, text in headers.items()]
+    return FakeRecord(
+        value,
+        [("correlation-id", cid.text.encode()), *named],
+        offset,
+        partition=partition,
+        timestamp=timestamp_ms,
+    )
+
+
+def test_a_reply_is_stored_then_committed(running, kafka, store, new_id):
+    cid = new_id()
+    kafka.feed(record(cid, 41, b"answer", status="201"))
+    eventually(lambda: kafka.committed_offset(P0) == 42)
+
+    assert store.fetch_many([cid.text]) == {cid.text: Reply(cid.text, b"answer", 201)}
+    assert running.counts["stored"] == 1
+    assert running.listener.nodes[cid.node] == 1
+
+
+def test_a_whole_poll_is_stored_in_one_round_trip(running, kafka, store, new_id, monkeypatch):
+    puts, put_many = [], store.put_many
+
+    def noted(many):
+        puts.append(len(many))
+        return put_many(many)
+
+    monkeypatch.setattr(store, "put_many", noted)
+    kafka.feed(*[record(new_id(), n) for n in range(50)])
+    eventually(lambda: kafka.committed_offset(P0) == 50)
+
+    assert puts == [50]
+
+
+def test_each_partition_is_committed_up_to_its_last_record(running, kafka, new_id):
+    kafka.feed(record(new_id(), 3), record(new_id(), 9, partition=1), record(new_id(), 4))
+    eventually(lambda: kafka.committed_offset(P0) == 5)
+
+    assert kafka.committed_offset(P1) == 10
+
+
+def test_nothing_is_committed_before_it_is_stored(running, kafka, store, new_id, monkeypatch):
+    committed_then, put_many = [], store.put_many
+
+    def watched(many):
+        committed_then.append(kafka.committed_offset(P0))
+        return put_many(many)
+
+    monkeypatch.setattr(store, "put_many", watched)
+    kafka.feed(record(new_id(), 0))
+    eventually(lambda: kafka.committed_offset(P0) == 1)
+    kafka.feed(record(new_id(), 1))
+    eventually(lambda: kafka.committed_offset(P0) == 2)
+
+    assert committed_then == [None, 1]
+
+
+def test_redis_trouble_pauses_polls_on_commits_nothing_and_loses_nothing(
+    running, kafka, store, redis_server, new_id, caplog
+):
+    first, second = new_id(60_000), new_id(60_000)
+    redis_server.connected = False
+    kafka.feed(record(first, 0))
+    kafka.feed(record(second, 1))
+    eventually(lambda: kafka.paused() == {P0})
+    polls = kafka.polls
+    eventually(lambda: kafka.polls > polls + 3)
+    committed_meanwhile, waiting = kafka.committed_offset(P0), not kafka.is_drained()
+    redis_server.connected = True
+    eventually(lambda: kafka.committed_offset(P0) == 2)
+
+    assert committed_meanwhile is None
+    assert waiting
+    assert set(store.fetch_many([first.text, second.text])) == {first.text, second.text}
+    assert kafka.paused() == set()
+    assert "none is lost" in caplog.text
+
+
+def test_the_watchdog_is_told_during_redis_trouble_too(running, kafka, redis_server, new_id):
+    redis_server.connected = False
+    kafka.feed(record(new_id(60_000)))
+    eventually(lambda: kafka.paused() == {P0})
+    running.listener._watchdog._beaten = False
+
+    eventually(lambda: running.listener._watchdog._beaten)
+
+
+def test_records_of_a_partition_that_is_assigned_during_trouble_are_kept(
+    running, kafka, store, redis_server, new_id
+):
+    first, other = new_id(60_000), new_id(60_000)
+    redis_server.connected = False
+    kafka.feed(record(first, 0))
+    eventually(lambda: kafka.paused() == {P0})
+    kafka.feed(record(other, 7, partition=1), although_paused=True)
+    eventually(lambda: kafka.paused() == {P0, P1})
+    redis_server.connected = True
+    eventually(lambda: kafka.committed_offset(P1) == 8)
+
+    assert kafka.committed_offset(P0) == 1
+    assert set(store.fetch_many([first.text, other.text])) == {first.text, other.text}
+    assert kafka.paused() == set()
+
+
+def test_being_stopped_during_trouble_commits_what_was_stored_before_only(
+    running, kafka, redis_server, new_id
+):
+    kafka.feed(record(new_id(), 0))
+    eventually(lambda: kafka.committed_offset(P0) == 1)
+    redis_server.connected = False
+    kafka.feed(record(new_id(), 1))
+    eventually(lambda: kafka.paused() == {P0})
+    running.end()
+
+    assert kafka.committed_offset(P0) == 1
+    assert kafka.closed
+
+
+def test_what_was_stored_is_committed_at_the_end(kafka, store, ids, new_id, monkeypatch):
+    monkeypatch.setattr("replies.listener.COMMIT_PAUSE_S", 10_000.0)
+    monkeypatch.setattr(ReplyListener, "_summarise", lambda self: None)
+    running = Running(kafka, store, ids)
+    running.listener._committed_s = float("inf")  # no commit before the end
+    kafka.feed(record(new_id(), 0))
+    eventually(lambda: running.counts["stored"] == 1)
+    before = kafka.committed_offset(P0)
+    running.end()
+
+    assert (before, kafka.committed_offset(P0)) == (None, 1)
+
+
+def test_the_first_reply_wins(running, kafka, store, new_id):
+    cid = new_id()
+    kafka.feed(record(cid, 0, b"first"))
+    kafka.feed(record(cid, 1, b"second"), record(cid, 2, b"third"))
+    eventually(lambda: kafka.committed_offset(P0) == 3)
+
+    assert store.fetch_many([cid.text])[cid.text].body == b"first"
+    assert (running.counts["stored"], running.counts["duplicate"]) == (1, 2)
+
+
+def test_a_reply_that_nobody_can_ask_for_any_more_is_not_stored(running, kafka, redis, new_id):
+    kafka.feed(record(new_id(-61_000), 0))
+    eventually(lambda: kafka.committed_offset(P0) == 1)
+
+    assert redis.keys("reply:*") == []
+    assert running.counts["expired"] == 1
+
+
+JUNK = [
+    pytest.param([], "malformed", id="no id"),
+    pytest.param([("correlation-id", None)], "malformed", id="null id"),
+    pytest.param([("correlation-id", b"a"), ("correlation-id", b"b")], "malformed", id="two ids"),
+    pytest.param([("correlation-id", b"not ours")], "foreign", id="not ours"),
+    pytest.param([("correlation-id", b"\xff\xfe")], "foreign", id="not text"),
+    pytest.param([("correlation-id", b"a" * 1_000_000)], "foreign", id="a huge id"),
+]
+
+
+@pytest.mark.parametrize(("headers", "kind"), JUNK)
+@pytest.mark.parametrize("value", [None, b"", b"\xff" * 10])
+def test_junk_is_skipped_counted_and_told_and_holds_up_nothing(
+    running, kafka, store, new_id, caplog, headers, kind, value
+):
+    cid = new_id()
+    kafka.feed(FakeRecord(value, headers, 0), record(cid, 1), FakeRecord(value, headers, 2))
+    eventually(lambda: kafka.committed_offset(P0) == 3)
+
+    assert running.counts[kind] == 2
+    assert running.counts["stored"] == 1
+    assert store.fetch_many([cid.text])
+    assert f"{kind} record replies/0/0 skipped" in caplog.text
+
+
+def test_a_poll_of_junk_only_is_committed(running, kafka):
+    kafka.feed(FakeRecord(b"", [], 5))
+    eventually(lambda: kafka.committed_offset(P0) == 6)
+
+    assert running.counts.total() == running.counts["malformed"] == 1
+
+
+def test_an_id_of_another_secret_key_is_foreign(running, kafka, redis):
+    other = CorrelationIds("another secret of the tests")
+    theirs = other.read(other.issue("0a1b2c3d", epoch_ms() + 3_000))
+    kafka.feed(record(theirs, 0))
+    eventually(lambda: kafka.committed_offset(P0) == 1)
+
+    assert running.counts["foreign"] == 1
+    assert redis.keys("reply:*") == []
+
+
+@pytest.mark.parametrize("status", ["42", "101", "abc", "600", "", "2000", " 200"])
+def test_an_unusable_reply_is_stored_as_a_bad_gateway_for_its_waiter(
+    running, kafka, store, new_id, status
+):
+    cid = new_id()
+    kafka.feed(record(cid, 0, status=status))
+    eventually(lambda: kafka.committed_offset(P0) == 1)
+
+    reply = store.fetch_many([cid.text])[cid.text]
+    assert (reply.outcome, reply.status, reply.body) == (Outcome.UNUSABLE, 502, b"")
+    assert repr(status) in reply.detail
+    assert running.counts["unusable"] == 1
+
+
+def test_an_undecodable_record_is_stepped_over_and_counted(running, kafka, new_id, caplog):
+    caplog.set_level("INFO")
+    kafka.positions[P0] = 0
+    kafka.stumble(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), over=P0)
+    kafka.feed(record(new_id(), 1))
+    eventually(lambda: kafka.committed_offset(P0) == 2)
+    running.end()
+
+    assert running.counts["undecodable"] == 1
+    assert "stored 1" in caplog.text
+    assert "undecodable 1" in caplog.text
+
+
+def test_a_stored_reply_reaches_the_one_who_waits(running, kafka, store, ids):
+    mailbox = Mailbox(store)
+    mailbox.start()
+    cid = ids.read(ids.issue(mailbox.node, epoch_ms() + 10_000))
+    with mailbox.expecting(cid.text) as waiter:
+        kafka.feed(record(cid, 0, b"answer"))
+        reply = waiter.wait(10)
+    mailbox.close()
+
+    assert reply is not None
+    assert reply.body == b"answer"
+
+
+def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, new_id):
+    kafka.feed(record(new_id(), 0))
+    kafka.stumble(RuntimeError("a fault of ours"))
+    listener = ReplyListener(
+        ResilientConsumer(kafka),
+        store,
+        ids,
+        Watchdog("the test"),
+        ReplyPathHeartbeats(store, "replies"),
+    )
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        listener.run(threading.Event())
+
+    assert kafka.committed_offset(P0) == 1
+    assert kafka.closed
+
+
+@pytest.mark.parametrize(
+    ("found", "gathered_s"),
+    [(0, 0), (1, 0), (MANY - 1, 0), (MANY, 0.004), (FULL - 1, 0.004), (FULL, 0)],
+)
+def test_replies_are_gathered_when_many_come_but_not_enough(found, gathered_s):
+    assert _gather_s(found, 0.002) == gathered_s
+
+
+def test_replies_are_gathered_for_a_moment_only():
+    assert _gather_s(MANY, 10.0) == MAX_GATHER_S
+
+
+def test_the_gateways_are_told_what_is_read(running, kafka, store):
+    kafka.partitions.append(P1)  # somebody else's
+    path = ReplyPathHeartbeats(store, "replies")
+
+    eventually(lambda: (found := path.state()) and found.unread == (1,))
+
+
+def test_the_gateways_are_told_how_late_it_is_read(running, kafka, store, new_id, monkeypatch):
+    monkeypatch.setattr("replies.listener.TELL_PAUSE_S", 0.0)
+    kafka.highwaters[P0] = 10
+    kafka.feed(record(new_id(), 3, timestamp_ms=epoch_ms() - 9_000))
+    path = ReplyPathHeartbeats(store, "replies")
+
+    eventually(lambda: (found := path.state()) and 9 <= found.lag_s < 60)
+
+
+def test_nobody_is_told_so_before_the_group_is_joined(kafka, store, ids):
+    kafka.assigned.clear()
+    running = Running(kafka, store, ids)
+    try:
+        eventually(lambda: kafka.polls > 3)
+        assert ReplyPathHeartbeats(store, "replies").state() is None
+    finally:
+        running.end()
+
+
+def test_a_partition_that_has_just_moved_away_costs_none_of_its_replies(
+    running, kafka, store, new_id, monkeypatch
+):
+    def moved(partition):
+        raise kafka_errors.IllegalStateError("not assigned")
+
+    monkeypatch.setattr(kafka, "highwater", moved)
+    cid = new_id()
+    kafka.feed(record(cid, 0))
+
+    eventually(lambda: store.fetch(cid.text) is not None)

@@ -1,0 +1,115 @@
+"""A listener that dies at any record, at any step: its successor loses nothing, changes nothing."""
+
+import random
+import threading
+
+import pytest
+from kafka import TopicPartition
+from kafka.errors import CommitFailedError
+
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from replies.listener import ReplyListener
+from tests.fakes import FakeConsumer, FakeRecord
+
+P0 = TopicPartition("replies", 0)
+SEEDS = 20
+RECORDS = 40
+STEPS = ("before storing", "amid storing", "between storing and committing")
+
+
+class Killed(BaseException):
+    """What SIGKILL would be if it could be raised."""
+
+
+class Mortal:
+    """The store and the consumer of a process that dies at record *fatal*, at *step*."""
+
+    def __init__(self, store, kafka, fatal, step):
+        self.leave_heartbeats = store.leave_heartbeats
+        self._store = store
+        self._kafka = kafka
+        self._fatal = fatal
+        self._step = step
+        self._seen = 0
+
+    def put_many(self, replies):
+        first, self._seen = self._seen, self._seen + len(replies)
+        if not first <= self._fatal < self._seen:
+            return self._store.put_many(replies)
+        survivors = {"before storing": 0, "amid storing": self._fatal - first + 1}
+        self._store.put_many(replies[: survivors.get(self._step, len(replies))])
+        # The dead do not commit, whatever stands in a "finally".
+        self._kafka.commit_error = CommitFailedError()
+        raise Killed
+
+
+class EndingConsumer(FakeConsumer):
+    """Sets *stop* when all that it was fed has been polled."""
+
+    def __init__(self, stop):
+        super().__init__(P0)
+        self._stop = stop
+
+    def poll(self, timeout_ms):
+        if self.is_drained():
+            self._stop.set()
+        return super().poll(timeout_ms)
+
+
+def fed(records, rng, stop):
+    """Return a consumer that is given *records* in batches of any size."""
+    kafka = EndingConsumer(stop)
+    while records:
+        size = rng.randint(1, 10)
+        kafka.feed(*records[:size])
+        records = records[size:]
+    return kafka
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_successor_stores_what_is_missing_and_leaves_what_is_there(
+    store, ids, new_id, monkeypatch, seed, step
+):
+    monkeypatch.setattr("replies.listener.COMMIT_PAUSE_S", 0.0)
+    rng = random.Random(f"{seed} {step}")
+    stop = threading.Event()
+    bodies = {new_id(60_000).text: b"%d" % n for n in range(RECORDS)}
+    records = [
+        FakeRecord(body, [("correlation-id", cid.encode())], offset)
+        for offset, (cid, body) in enumerate(bodies.items())
+    ]
+    kafka = fed(records, rng, stop)
+    mortal = Mortal(store, kafka, rng.randrange(RECORDS), step)
+    with pytest.raises(Killed):
+        listener(kafka, mortal, ids).run(stop)
+    committed = kafka.committed_offset(P0) or 0
+    before = store.fetch_many(list(bodies))
+    # Another body for the same ids: what was stored must not change.
+    again = [
+        FakeRecord(b"again", r.headers, r.offset) if b"%d" % r.offset in _bodies(before) else r
+        for r in records[committed:]
+    ]
+    stop.clear()
+    successor = listener(fed(again, rng, stop), store, ids)
+    successor.run(stop)
+
+    assert committed <= len(before)
+    assert {cid: reply.body for cid, reply in store.fetch_many(list(bodies)).items()} == bodies
+    assert successor.counts["duplicate"] == len(before) - committed
+
+
+def _bodies(replies):
+    return {reply.body for reply in replies.values()}
+
+
+def listener(kafka, store, ids):
+    return ReplyListener(
+        ResilientConsumer(kafka),
+        store,
+        ids,
+        Watchdog("the test"),
+        ReplyPathHeartbeats(store, "replies"),
+    )

@@ -1,0 +1,194 @@
+"""The journal in Redis: one of several deliveries runs, and what it said is remembered."""
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from redis import Redis
+
+from rendezvous.contract import Outcome, Reply
+from rendezvous.errors import StoreUnavailable
+from responder.dedup import redis_journal as journal_module
+from responder.dedup.journal import InProgress
+from responder.dedup.redis_journal import CLAIM_MS, RedisJournal
+from tests.fakes import eventually
+
+CLAIM_KEY = "handling:responder:{the-id}"
+SAVED_KEY = "answered:responder:{the-id}"
+REPLY = Reply("the-id", b"\x00first\n", 201, (("x-a", "1"), ("x-a", "2")))
+
+
+def begins_elsewhere(journal):
+    """Say whether *journal* lets another thread begin."""
+    with ThreadPoolExecutor(1) as thread:
+        return begins(thread.submit(journal.begin, "the-id").result)
+
+
+def begins(begin):
+    try:
+        return begin() is None
+    except InProgress:
+        return False
+
+
+@pytest.fixture
+def journal(redis):
+    return RedisJournal(redis, "responder", ttl_s=100)
+
+
+@pytest.fixture
+def other(redis):
+    """The journal of another process."""
+    return RedisJournal(redis, "responder", ttl_s=100)
+
+
+def test_what_was_saved_is_found_by_every_process(journal, other):
+    assert journal.begin("the-id") is None
+    assert journal.save("the-id", REPLY) == REPLY
+    journal.end("the-id")
+
+    assert journal.begin("the-id") == REPLY
+    assert other.begin("the-id") == REPLY
+
+
+def test_what_one_has_begun_no_other_may_begin(journal, other):
+    assert journal.begin("the-id") is None
+
+    with pytest.raises(InProgress):
+        other.begin("the-id")
+    # The same record again, on another thread of the same process: a rebalance can do that.
+    assert not begins_elsewhere(journal)
+    assert other.begin("other-id") is None
+
+
+def test_who_was_not_told_that_it_may_begin_may_ask_again(journal):
+    assert journal.begin("the-id") is None
+    assert journal.begin("the-id") is None
+
+
+def test_the_claim_of_a_dead_process_ends_by_itself(journal, other, redis):
+    journal.begin("the-id")
+
+    assert 0 < redis.pttl(CLAIM_KEY) <= CLAIM_MS
+    redis.delete(CLAIM_KEY)
+    assert other.begin("the-id") is None
+
+
+def test_of_many_at_once_one_may_begin(redis):
+    deliveries = 12
+    together = threading.Barrier(deliveries)
+
+    def deliver(_):
+        journal = RedisJournal(redis, "responder", ttl_s=100)
+        together.wait(10)
+        return begins(lambda: journal.begin("the-id"))
+
+    with ThreadPoolExecutor(deliveries) as threads:
+        begun = list(threads.map(deliver, range(deliveries)))
+
+    assert begun.count(True) == 1
+
+
+def test_the_claim_on_a_request_that_takes_long_is_renewed_until_its_end(
+    journal, redis, monkeypatch
+):
+    monkeypatch.setattr(journal_module, "RENEW_PAUSE_S", 0.005)
+    journal.start()
+    try:
+        journal.begin("the-id")
+        redis.pexpire(CLAIM_KEY, 1_000)
+        eventually(lambda: redis.pttl(CLAIM_KEY) > 1_000)
+        redis.delete(CLAIM_KEY)  # as if we had been stopped for longer than it lives
+        eventually(lambda: redis.exists(CLAIM_KEY))
+        journal.end("the-id")
+        eventually(lambda: journal_is_idle(journal, redis))
+    finally:
+        journal.close()
+
+
+def journal_is_idle(journal, redis):
+    redis.delete(CLAIM_KEY)
+    time.sleep(0.05)  # ten turns of the renewer
+    return not redis.exists(CLAIM_KEY)
+
+
+def test_claims_are_renewed_again_after_trouble_with_redis(
+    journal, redis, redis_server, monkeypatch, caplog
+):
+    monkeypatch.setattr(journal_module, "RENEW_PAUSE_S", 0.005)
+    journal.start()
+    try:
+        journal.begin("the-id")
+        redis_server.connected = False
+        eventually(lambda: "are not renewed" in caplog.text)
+        redis_server.connected = True
+        redis.pexpire(CLAIM_KEY, 1_000)
+        eventually(lambda: redis.pttl(CLAIM_KEY) > 1_000)
+    finally:
+        redis_server.connected = True
+        journal.close()
+
+
+def test_the_first_saved_reply_stays(journal, other):
+    journal.save("the-id", REPLY)
+
+    assert other.save("the-id", Reply("the-id", b"second")) == REPLY
+    assert other.begin("the-id") == REPLY
+
+
+def test_a_saved_reply_is_remembered_for_its_time(journal, redis):
+    journal.save("the-id", REPLY)
+
+    assert 99_000 < redis.pttl(SAVED_KEY) <= 100_000
+
+
+def test_groups_that_read_the_same_requests_have_journals_of_their_own(journal, redis):
+    journal.begin("the-id")
+    journal.save("the-id", REPLY)
+
+    assert RedisJournal(redis, "audit", ttl_s=100).begin("the-id") is None
+
+
+def test_what_is_saved_and_no_reply_is_answered_and_not_handled(journal, redis):
+    redis.set(SAVED_KEY, b"nonsense")
+
+    found = journal.begin("the-id")
+    assert found is not None
+    assert (found.outcome, found.status) == (Outcome.UNUSABLE, 502)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda j: j.begin("the-id"), lambda j: j.save("the-id", REPLY)], ids=["begin", "save"]
+)
+def test_redis_trouble_is_said_in_words(journal, redis_server, call):
+    redis_server.connected = False
+
+    with pytest.raises(StoreUnavailable, match="Redis cannot be reached"):
+        call(journal)
+
+
+def test_a_connection_is_made_like_that_of_the_store():
+    journal = RedisJournal.connect(
+        "rediss://127.0.0.1:1", "responder", 100, tls_verify=False, max_connections=3
+    )
+    options = journal._redis.connection_pool.connection_kwargs
+
+    assert options["ssl_cert_reqs"] == "none"
+    assert options["socket_timeout"] < 1
+    assert journal._redis.connection_pool.max_connections == 3
+
+
+def test_a_redis_that_hangs_is_trouble_within_a_second():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        journal = RedisJournal.connect(url, "responder", 100, tls_verify=True, max_connections=3)
+        begun_s = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            journal.begin("the-id")
+        took_s = time.monotonic() - begun_s
+        assert isinstance(journal._redis, Redis)
+        journal._redis.close()
+
+    assert took_s < 1

@@ -1,0 +1,50 @@
+"""Only the contiguous finished prefix of a partition may be committed."""
+
+import random
+
+from responder.offsets import PartitionOffsets
+
+
+def begun(*offsets):
+    progress = PartitionOffsets()
+    for offset in offsets:
+        progress.begin(offset)
+    return progress
+
+
+def test_an_unfinished_record_holds_back_all_behind_it():
+    progress = begun(5, 6, 7)
+    progress.finish(7)
+    progress.finish(6)
+    before = progress.next_offset()
+    progress.finish(5)
+
+    assert (before, progress.next_offset()) == (5, 8)
+
+
+def test_gaps_between_offsets_hold_back_nothing():
+    progress = begun(5, 9, 20)
+    progress.finish(5)
+    progress.finish(9)
+
+    assert progress.next_offset() == 20
+    progress.finish(20)
+    assert progress.next_offset() == 21
+
+
+def test_finishing_twice_changes_nothing():
+    progress = begun(5, 6)
+    progress.finish(5)
+    progress.finish(5)
+
+    assert progress.next_offset() == 6
+
+
+def test_no_order_of_finishing_ever_commits_beyond_an_unfinished_record():
+    rng = random.Random(7)
+    for _ in range(50):
+        progress, open_offsets = begun(*range(30)), set(range(30))
+        for offset in rng.sample(range(30), 30):
+            progress.finish(offset)
+            open_offsets.remove(offset)
+            assert progress.next_offset() == min(open_offsets, default=30)

@@ -1,0 +1,1 @@
+"""Development tools: devstack, bench and soak. Not part of the product."""

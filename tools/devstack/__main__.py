@@ -1,0 +1,186 @@
+"""
+`make run`: Kafka, Redis and the processes of the Procfile, on this machine.
+
+    python -m tools.devstack [--servers-only] [--kafka embedded|apache]
+"""
+
+import argparse
+import logging
+import os
+import ssl
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from kafka.errors import KafkaError
+
+from gateway.routing.table import Route, RoutesError, load_routes
+from rendezvous.kafka_client.connect import NOT_KAFKA, kafka_problem
+from settings import Settings, SettingsError
+from tools.devstack.child import ChildNotStarted
+from tools.devstack.console import Console
+from tools.devstack.environment import plan
+from tools.devstack.kafka_jars import JarsNotFetched
+from tools.devstack.ports import LOOPBACK, can_listen
+from tools.devstack.procfile import ProcfileError, read_procfile, start_process
+from tools.devstack.readiness import BODY, GatewayProbe, path_to_try
+from tools.devstack.server import ServerNotStarted
+from tools.devstack.signals import StopSignals
+from tools.devstack.stack import PartEnded, Stack
+from tools.devstack.topics import TopicsNotCreated, create_topics
+
+READY_LIMIT_S = 60.0
+CHECK_PAUSE_S = 0.1
+READY_PAUSE_S = 0.3
+
+
+class CannotRun(Exception):
+    """Raised with what the user has to change."""
+
+
+EXPECTED = (
+    CannotRun,
+    ChildNotStarted,
+    JarsNotFetched,
+    PartEnded,
+    ProcfileError,
+    RoutesError,
+    ServerNotStarted,
+    SettingsError,
+)
+
+
+def main() -> int:
+    """Run the stack until Ctrl-C or SIGTERM, and return the exit code."""
+    options = _options()
+    # kafka-python reports every attempt; what matters of it we say ourselves.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # With --servers-only standard output is for the settings alone: it can go into a file.
+    console = Console(sys.stderr if options.servers_only else sys.stdout)
+    stack = Stack(console)
+    signals = StopSignals(stack.kill)
+    code = 0
+    try:
+        _run(options, console, stack)
+    except KeyboardInterrupt:
+        console.say("stopping ...")
+    except EXPECTED as error:
+        Console(sys.stderr).say(str(error))
+        code = 1
+    finally:
+        signals.stopping = True
+        stack.stop()
+    return code
+
+
+def _run(options: argparse.Namespace, console: Console, stack: Stack) -> None:
+    planned = plan(os.environ, options.kafka)
+    settings = Settings.from_env({**os.environ, **planned.env})
+    routes = load_routes(settings.routes_file, settings.kafka_prefix)
+    commands = {}
+    if not options.servers_only:
+        commands = read_procfile(Path("Procfile"))
+        _check_port(settings.port)
+    for server in planned.servers:
+        stack.start_server(server)
+    _create_topics(settings, routes, console)
+    if options.servers_only:
+        for name, value in planned.env.items():
+            Console(sys.stdout).say(f"{name}={value}")
+        console.say("Ctrl-C stops them.")
+    else:
+        _start_processes(commands, planned.env | {"PORT": str(settings.port)}, console, stack)
+        _wait_until_ready(settings, routes, console, stack)
+    while True:
+        stack.check()
+        time.sleep(CHECK_PAUSE_S)
+
+
+def _check_port(port: int) -> None:
+    # Both: macOS lets one listen on all addresses beside another on a single one.
+    if not (can_listen("0.0.0.0", port) and can_listen(LOOPBACK, port)):
+        raise CannotRun(
+            f"PORT={port} is taken: stop what listens there, or choose another, "
+            f"for example: PORT={port + 1 if port < 65535 else 8000} make run"
+        )
+
+
+def _create_topics(settings: Settings, routes: tuple[Route, ...], console: Console) -> None:
+    names = [settings.prefixed(settings.reply_topic), *(route.topic for route in routes)]
+    console.say(f"looking for topics {', '.join(names)} on {settings.kafka_url} ...")
+    try:
+        if (trouble := kafka_problem(settings)) is not None:
+            raise CannotRun(trouble)
+        created = create_topics(settings.kafka_connection(), names)
+    except TopicsNotCreated as error:
+        missing = "\n".join(f"  {name}: {reason}" for name, reason in error.reasons.items())
+        raise CannotRun(
+            f"these topics are missing on {settings.kafka_url} and it refuses to create them; "
+            f"create them yourself:\n{missing}"
+        ) from error
+    except ssl.SSLError as error:
+        raise CannotRun(
+            "KAFKA_TRUSTED_CERT, KAFKA_CLIENT_CERT or KAFKA_CLIENT_CERT_KEY cannot be used: "
+            f"{error.reason or error}"
+        ) from error
+    except KafkaError as error:
+        raise CannotRun(f"KAFKA_URL={settings.kafka_url}: {NOT_KAFKA} ({error})") from error
+    if created:
+        console.say(f"created topics {', '.join(created)}")
+
+
+def _start_processes(
+    commands: Mapping[str, str], env: Mapping[str, str], console: Console, stack: Stack
+) -> None:
+    width = max(map(len, commands), default=0)
+    for number, (name, command) in enumerate(commands.items()):
+        console.say(f"starting {name}: {command}")
+        output = console.prefixed(name, number, width)
+        stack.processes[name] = start_process(command, env, output)
+
+
+def _wait_until_ready(
+    settings: Settings, routes: tuple[Route, ...], console: Console, stack: Stack
+) -> None:
+    path = path_to_try(routes)
+    probe = GatewayProbe(settings.port, path, settings.web_concurrency, settings.reply_timeout_s)
+    deadline = time.monotonic() + READY_LIMIT_S
+    console.say("waiting until a request is answered ...")
+    while not probe.is_ready():
+        stack.check()
+        if time.monotonic() > deadline:
+            raise CannotRun(f"not ready after {READY_LIMIT_S:g} s: {probe.missing}")
+        time.sleep(READY_PAUSE_S)
+    url = f"http://{LOOPBACK}:{settings.port}{path or '/readyz'}"
+    body = f" -d '{BODY.decode()}'" if path else ""
+    asks_for_keys = settings.api_keys_file or settings.api_keys
+    key = " -H 'Authorization: Bearer <key>'" if asks_for_keys else ""
+    console.say(
+        "\nRunning; Ctrl-C stops everything. Try it in another terminal:\n\n"
+        f"curl -i {url}{body}{key}\n"
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.devstack",
+        description="Run the processes of the Procfile, with Kafka and Redis unless KAFKA_URL and "
+        "REDIS_URL are set.",
+    )
+    parser.add_argument(
+        "--servers-only",
+        action="store_true",
+        help="start Kafka and Redis only, and print the settings that lead to them",
+    )
+    parser.add_argument(
+        "--kafka",
+        choices=("embedded", "apache"),
+        default="embedded",
+        help="which Kafka to start; apache needs Java 17 and Maven (default: %(default)s)",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

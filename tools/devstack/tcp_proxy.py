@@ -1,0 +1,198 @@
+"""A TCP connection that can be made slow, silent, broken or impossible."""
+
+import asyncio
+import enum
+import socket
+import struct
+import threading
+from collections.abc import Coroutine
+from typing import Any, Self, TypeVar
+
+from tools.devstack.ports import LOOPBACK, free_port
+
+T = TypeVar("T")
+
+CHUNK_BYTES = 65_536
+#: Chunks that may be under way in each direction; beyond them senders meet a full window.
+CHUNKS = 16
+BACKLOG = 128
+COMMAND_LIMIT_S = 10.0
+#: Of SO_LINGER: whether, and for how many seconds; zero seconds send RST rather than FIN.
+RESET_AT_CLOSE, FINISH_AT_CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+
+#: When each chunk is due, by the clock of the loop; an empty one is the end.
+Chunks = asyncio.Queue[tuple[float, bytes]]
+
+
+class Way(enum.Enum):
+    """The two directions of a connection."""
+
+    UPSTREAM = "from client to target"
+    DOWNSTREAM = "from target to client"
+
+
+class TcpProxy:
+    """
+    Passes connections on to *target_port* of 127.0.0.1, in a thread of its own.
+
+    A fault holds for existing and new connections as soon as its method returns, until heal().
+    Where the target refuses connections, the client's is reset.
+
+    Args:
+        port: where it listens; a free one by default. It is kept for life.
+    """
+
+    def __init__(self, target_port: int, port: int | None = None) -> None:
+        self.target_port = target_port
+        self.port = port or free_port()
+        self._delay_s = 0.0
+        self._open = {way: asyncio.Event() for way in Way}
+        self._listener: socket.socket | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name=f"tcp-proxy-{self.port}", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._do(self._heal())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(COMMAND_LIMIT_S)
+        self._loop.close()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
+
+    def delay(self, seconds: float) -> None:
+        """Hold what is sent from now on for *seconds*, in each direction."""
+        self._do(self._slow_down(seconds))
+
+    def blackhole(self, upstream: bool = True, downstream: bool = True) -> None:
+        """
+        Accept connections and pass nothing on, as a partition does; heal() resets them.
+
+        Args:
+            upstream, downstream: the directions that are cut.
+        """
+        cut = {Way.UPSTREAM: upstream, Way.DOWNSTREAM: downstream}
+        self._do(self._cut({way for way, is_cut in cut.items() if is_cut}))
+
+    def reset(self) -> None:
+        """Reset all existing connections; new ones are served."""
+        self._do(self._reset())
+
+    def refuse(self) -> None:
+        """Refuse new connections and reset the existing ones."""
+        self._do(self._stop())
+
+    def heal(self) -> None:
+        """End every fault."""
+        self._do(self._heal())
+
+    def _do(self, command: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(command, self._loop).result(COMMAND_LIMIT_S)
+
+    # What follows runs in the thread of the loop.
+
+    async def _stop(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        await self._reset()
+
+    async def _reset(self) -> None:
+        ending = list(self._connections)
+        for connection in ending:
+            connection.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    async def _slow_down(self, delay_s: float) -> None:
+        self._delay_s = delay_s
+
+    async def _cut(self, ways: set[Way]) -> None:
+        for way in ways:
+            self._open[way].clear()
+
+    async def _heal(self) -> None:
+        self._delay_s = 0.0
+        if not all(event.is_set() for event in self._open.values()):
+            # Before they are opened: nothing that a partition held back arrives after it.
+            await self._reset()
+        for event in self._open.values():
+            event.set()
+        if self._listener is None:
+            self._listener = socket.create_server((LOOPBACK, self.port), backlog=BACKLOG)
+            self._listener.setblocking(False)
+            self._loop.add_reader(self._listener, self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except OSError:  # the client has gone already
+            return
+        _prepare(client)
+        connection = self._loop.create_task(self._connect(client))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+        # A task that is cancelled before its first step never gets to close anything.
+        connection.add_done_callback(lambda _: client.close())
+
+    async def _connect(self, client: socket.socket) -> None:
+        target = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with client, target:
+            _prepare(target)
+            try:
+                await self._open[Way.UPSTREAM].wait()
+                await self._loop.sock_connect(target, (LOOPBACK, self.target_port))
+                await self._pass_on(client, target)
+            except* OSError:
+                pass  # closing them is all that is left
+            else:
+                for end in (client, target):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FINISH_AT_CLOSE)
+
+    async def _pass_on(self, client: socket.socket, target: socket.socket) -> None:
+        """Return when both ends have finished."""
+        async with asyncio.TaskGroup() as tasks:
+            for source, sink, way in (
+                (client, target, Way.UPSTREAM),
+                (target, client, Way.DOWNSTREAM),
+            ):
+                chunks: Chunks = asyncio.Queue(CHUNKS)
+                tasks.create_task(self._read(source, chunks))
+                tasks.create_task(self._write(chunks, sink, way))
+
+    async def _read(self, source: socket.socket, chunks: Chunks) -> None:
+        data = None
+        while data != b"":
+            data = await self._loop.sock_recv(source, CHUNK_BYTES)
+            await chunks.put((self._loop.time() + self._delay_s, data))
+
+    async def _write(self, chunks: Chunks, sink: socket.socket, way: Way) -> None:
+        data = None
+        while data != b"":
+            due_s, data = await chunks.get()
+            await asyncio.sleep(due_s - self._loop.time())
+            await self._open[way].wait()
+            if data:
+                await self._loop.sock_sendall(sink, data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def _prepare(end: socket.socket) -> None:
+    end.setblocking(False)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Whatever breaks the connection off, both ends see a reset.
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)

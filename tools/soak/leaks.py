@@ -1,0 +1,236 @@
+"""What the processes hold while nothing is wrong, and whether it grows."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from tools.devstack.proc import Usage, usage_of
+from tools.devstack.waiting import wait_until
+from tools.soak.run import Say, follow, gather, load
+from tools.soak.topology import RETENTION_S, TIMEOUT_S, Topology
+from tools.soak.verdict import find
+
+SAMPLE_S = 10.0
+#: Pools of threads and connections grow with the most that was ever under way. So a rush comes
+#: first: what grows after it is a leak.
+RUSH_CLIENTS, RUSH_PER_S, RUSH_S = 240, 1_000.0, 10.0
+#: Above all numbers of the load that is judged.
+RUSH_FIRST = 10**9
+#: Caches warm up, and what Redis keeps reaches its level.
+WARM_UP_S = 180.0
+#: Of a short run only this share is warm-up; it is to try things out.
+WARM_UP_SHARE = 0.4
+RSS_LIMIT_BYTES_PER_MINUTE = 1_000_000
+#: Threads and file descriptors come and go by a few with the requests in flight.
+SLACK = 4
+#: On top of deadline and retention, until Redis has removed what expired.
+EXPIRY_SPARE_S = 15.0
+MB = 1e6
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What everything held at one moment; ``at_s`` counts from the start of the load."""
+
+    at_s: float
+    usage: dict[str, Usage]
+    redis_keys: int
+    redis_bytes: int
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How what one process holds changed after the warm-up."""
+
+    name: str
+    first: Usage
+    last: Usage
+    rss_bytes_per_minute: float
+    threads: float
+    fds: float
+
+    @property
+    def problems(self) -> list[str]:
+        """What grew and must not."""
+        found = []
+        if self.rss_bytes_per_minute > RSS_LIMIT_BYTES_PER_MINUTE:
+            found.append(f"its memory grows by {self.rss_bytes_per_minute / MB:.2f} MB a minute")
+        if self.threads > SLACK:
+            found.append(f"it has {self.threads:g} threads more at the end")
+        if self.fds > SLACK:
+            found.append(f"it has {self.fds:g} file descriptors more at the end")
+        return found
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """The samples of a run and what is left in Redis after everything expired."""
+
+    samples: Sequence[Sample]
+    warm_up_s: float
+    keys_left: int
+    misjudged: Sequence[str] = ()  # answers that were not right, a line each
+
+    @property
+    def growths(self) -> list[Growth]:
+        """How each process changed after the warm-up."""
+        warm = [sample for sample in self.samples if sample.at_s >= self.warm_up_s]
+        everywhere = [n for n in warm[0].usage if all(n in s.usage for s in warm)] if warm else []
+        return [growth(name, warm) for name in everywhere]
+
+    def failures(self) -> Iterator[str]:
+        """Yield a line for each thing that must not be."""
+        there = {name for sample in self.samples for name in sample.usage}
+        for name in sorted(there - {one.name for one in self.growths}):
+            yield f"{name}: it was not there all the time"
+        for one in self.growths:
+            yield from (f"{one.name}: {problem}" for problem in one.problems)
+        if self.keys_left:
+            yield f"Redis: {self.keys_left} keys are left after the last has expired"
+        yield from self.misjudged
+        if not self.growths:
+            yield "there is nothing to compare: run it for longer"
+
+
+def growth(name: str, samples: Sequence[Sample]) -> Growth:
+    """Return how process *name* changed over *samples*."""
+    usage = [sample.usage[name] for sample in samples]
+    minutes = [sample.at_s / 60 for sample in samples]
+    third = max(len(usage) // 3, 1)
+    first, last = usage[:third], usage[-third:]
+    return Growth(
+        name,
+        usage[0],
+        usage[-1],
+        slope(minutes, [float(one.rss_bytes) for one in usage]),
+        median(one.threads for one in last) - median(one.threads for one in first),
+        median(one.fds for one in last) - median(one.fds for one in first),
+    )
+
+
+def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Return the slope of the line of least squares; 0 for a single point."""
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    spread = sum((x - mean_x) ** 2 for x in xs)
+    if spread == 0:
+        return 0.0
+    return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
+
+
+def measure(topology: Topology, minutes: float, per_s: float, folder: Path, say: Say) -> Leaks:
+    """Load *topology* for so long, judge the answers, and return what it held."""
+    samples: list[Sample] = []
+    _rush(topology, folder / "rush")
+    with load(topology, per_s, folder) as clients:
+        start_s = time.monotonic()
+        follow(
+            clients,
+            start_s,
+            minutes * 60,
+            folder,
+            say,
+            every=lambda: _sample(topology, start_s, samples),
+        )
+        end_s = time.monotonic()
+    evidence = gather(topology, start_s, end_s, folder, [], topology.revive())
+    effects = [effect for effect in evidence.effects if effect.number < RUSH_FIRST]
+    misjudged = list(find(replace(evidence, effects=effects), topology.seed).failures())
+    say("the load has ended; waiting until the last reply expires")
+    # They note every few seconds in Redis that they are there.
+    topology.stop_processes()
+    with topology.redis_client() as redis:
+        wait_until(lambda: redis.dbsize() == 0, TIMEOUT_S + RETENTION_S + EXPIRY_SPARE_S, 0.5)
+        left = redis.dbsize()
+    warm_up_s = min(WARM_UP_S, WARM_UP_SHARE * minutes * 60)
+    return Leaks(samples, warm_up_s, int(left), misjudged)
+
+
+def _rush(topology: Topology, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    with load(topology, RUSH_PER_S, folder, RUSH_CLIENTS, RUSH_FIRST):
+        time.sleep(RUSH_S)
+
+
+def table(found: Leaks) -> Iterator[str]:
+    """Yield the lines of the report."""
+    yield (
+        f"after {found.warm_up_s:.0f} s of warm-up, {len(found.samples)} samples in all; "
+        f"limit {RSS_LIMIT_BYTES_PER_MINUTE / MB:g} MB a minute, {SLACK} threads, {SLACK} fds"
+    )
+    yield (
+        f"{'process':24} {'RSS before':>11} {'after':>9} {'MB/min':>8} "
+        f"{'threads':>10} {'+':>4} {'fds':>10} {'+':>4}"
+    )
+    for one in found.growths:
+        yield (
+            f"{one.name:24} {one.first.rss_bytes / MB:8.1f} MB {one.last.rss_bytes / MB:6.1f} MB "
+            f"{one.rss_bytes_per_minute / MB:8.3f} "
+            f"{one.first.threads:4} ->{one.last.threads:4} {one.threads:+4g} "
+            f"{one.first.fds:4} ->{one.last.fds:4} {one.fds:+4g}"
+            + ("  <-- grows" if one.problems else "")
+        )
+    highest = max((sample.redis_keys for sample in found.samples), default=0)
+    peak = max((sample.redis_bytes for sample in found.samples), default=0)
+    yield (
+        f"Redis: {highest} keys and {peak / MB:.1f} MB at most; "
+        f"{found.keys_left} keys after the last has expired"
+    )
+
+
+def as_json(found: Leaks, options: dict[str, object]) -> dict[str, object]:
+    """Return all of it."""
+    return {
+        "options": options,
+        "warm_up_s": found.warm_up_s,
+        "keys_left": found.keys_left,
+        "growths": [asdict(one) for one in found.growths],
+        "samples": [asdict(sample) for sample in found.samples],
+        "failures": list(found.failures()),
+    }
+
+
+def plot(found: Leaks, file: Path) -> None:
+    """Draw memory, threads, file descriptors and Redis over time into *file* (PNG)."""
+    figure = Figure(figsize=(13, 14), layout="constrained")
+    figure.suptitle("What the processes hold under even load; grey: warm-up")
+    axes = figure.subplots(4, 1, sharex=True)
+    names = sorted({name for sample in found.samples for name in sample.usage})
+    for name in names:
+        there = [sample for sample in found.samples if name in sample.usage]
+        minutes = [sample.at_s / 60 for sample in there]
+        usage = [sample.usage[name] for sample in there]
+        axes[0].plot(minutes, [one.rss_bytes / MB for one in usage], label=name)
+        axes[1].plot(minutes, [one.threads for one in usage], label=name)
+        axes[2].plot(minutes, [one.fds for one in usage], label=name)
+    minutes = [sample.at_s / 60 for sample in found.samples]
+    axes[3].plot(minutes, [sample.redis_bytes / MB for sample in found.samples], label="memory, MB")
+    axes[3].plot(minutes, [sample.redis_keys / 1e3 for sample in found.samples], label="1000 keys")
+    axes[3].set_xlabel("minutes since the load began")
+    titles = ("resident memory, MB", "threads", "file descriptors", "Redis")
+    for part, title in zip(axes, titles, strict=True):
+        part.axvspan(0, found.warm_up_s / 60, color="grey", alpha=0.2, linewidth=0)
+        part.set_ylabel(title)
+        part.set_ylim(bottom=0)
+        part.grid(alpha=0.3)
+        part.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small")
+    figure.savefig(file, dpi=110)
+
+
+def _sample(topology: Topology, start_s: float, samples: list[Sample]) -> None:
+    found = {name: usage_of(pid) for name, pid in topology.processes().items()}
+    with topology.redis_client() as redis:
+        memory: dict[str, Any] = redis.info("memory")
+        keys = int(redis.dbsize())
+    samples.append(
+        Sample(
+            time.monotonic() - start_s,
+            {name: usage for name, usage in found.items() if usage is not None},
+            keys,
+            int(memory["used_memory"]),
+        )
+    )
