@@ -9,7 +9,7 @@ from gateway.clients.rates import Rates
 from gateway.clients.tally import SharedCounter
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.claims import Claims
-from gateway.exchange.idempotency import IdempotentExchange
+from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.mailbox import POLLER_LIMIT_S, Mailbox
 from gateway.exchange.publisher import RequestPublisher
 from gateway.exchange.requester import Requester
@@ -67,7 +67,7 @@ requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
 app = create_app(
     routes=routes,
     requester=requester,
-    once=IdempotentExchange(Claims(redis, ids.deployment), requester, settings.idempotency_ttl_s),
+    idempotency=Idempotency(Claims(redis, ids.deployment), requester, settings.idempotency_ttl_s),
     admission=Admission(settings.max_in_flight),
     breakers=Breakers(waits_s, max_in_flight=settings.max_in_flight),
     store=store,

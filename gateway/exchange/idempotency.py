@@ -43,7 +43,7 @@ class Answer:
     is_replayed: bool = False
 
 
-class IdempotentExchange:
+class Idempotency:
     """
     Has one request published for each key; the others, on any replica, get its reply.
 

@@ -10,7 +10,7 @@ from gateway.clients.admission import Admission
 from gateway.clients.api_keys import ApiKeys
 from gateway.clients.rates import Rates
 from gateway.exchange.breaker import Breakers
-from gateway.exchange.idempotency import IdempotentExchange
+from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.requester import Requester
 from gateway.health.readiness import Readiness
 from gateway.lifecycle import Lifecycle
@@ -45,7 +45,7 @@ def create_app(
     *,
     routes: Sequence[Route],
     requester: Requester,
-    once: IdempotentExchange,
+    idempotency: Idempotency,
     admission: Admission,
     breakers: Breakers,
     store: ReplyStore,
@@ -65,7 +65,7 @@ def create_app(
     Args:
         routes: the HTTP routes, each with the topic that it feeds.
         requester: exchanges a request for its reply.
-        once: has one request published for each idempotency key.
+        idempotency: has one request published for each idempotency key.
         admission: turns requests away before they are read.
         breakers: turn away those whose responder is dead.
         store: where the status resource looks for replies.
@@ -87,7 +87,7 @@ def create_app(
     callers = ClientAccess(keyring, admission, rates)
     callers.register(app)
     exchange = RouteViews(
-        requester, once, callers, breakers, reply_topic, reply_timeout_s, max_body_bytes
+        requester, idempotency, callers, breakers, reply_topic, reply_timeout_s, max_body_bytes
     )
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(

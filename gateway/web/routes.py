@@ -9,7 +9,7 @@ from flask import Response, request
 from gateway.clients.client import Client
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.cancellation import is_cancellation
-from gateway.exchange.idempotency import Answer, IdempotentExchange
+from gateway.exchange.idempotency import Answer, Idempotency
 from gateway.exchange.idempotency_key import KEY_HEADER, REPLAYED_HEADER, claim_name, key_of
 from gateway.exchange.requester import Requester, Terms, Ticket
 from gateway.problems import InvalidBody, ReplyTimeout, Sent
@@ -47,7 +47,7 @@ class RouteViews:
 
     Args:
         requester: exchanges a request for its reply.
-        once: has one request published for each idempotency key.
+        idempotency: has one request published for each idempotency key.
         callers: turn requests away before they are read.
         breakers: turn away those whose responder is dead.
         reply_topic: where responders reply to.
@@ -58,7 +58,7 @@ class RouteViews:
     def __init__(
         self,
         requester: Requester,
-        once: IdempotentExchange,
+        idempotency: Idempotency,
         callers: ClientAccess,
         breakers: Breakers,
         reply_topic: str,
@@ -66,7 +66,7 @@ class RouteViews:
         max_body_bytes: int,
     ) -> None:
         self._requester = requester
-        self._once = once
+        self._idempotency = idempotency
         self._callers = callers
         self._breakers = breakers
         self._reply_topic = reply_topic
@@ -152,7 +152,7 @@ class RouteViews:
         wait_s = preferences.wait_within_s(usual_s, longest_s)
         # Who does not wait leaves the responder as much time as it can have.
         deadline_s = longest_s if preferences.respond_async else wait_s
-        keep_s = 0 if key is None else self._once.ttl_s
+        keep_s = 0 if key is None else self._idempotency.ttl_s
         return Terms(wait_s, deadline_s, preferences.respond_async, client.name, keep_s)
 
     def _answer(
@@ -162,7 +162,7 @@ class RouteViews:
         if key is None:
             return Answer(ticket.correlation_id, publish())
         name = claim_name(ticket.terms.owner, key)
-        return self._once.answer(name, ticket, new_request, publish)
+        return self._idempotency.answer(name, ticket, new_request, publish)
 
     def _exchange(self, route: Route, ticket: Ticket, new_request: Request) -> Reply | None:
         with self._breakers.admit(route.topic) as passage:

@@ -10,7 +10,7 @@ from gateway import config as configuration
 from gateway.clients.admission import Admission
 from gateway.clients.rates import Rates
 from gateway.exchange.breaker import Breakers
-from gateway.exchange.idempotency import IdempotentExchange
+from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.requester import Deadline, Terms, Ticket
 from gateway.health.readiness import Readiness
 from gateway.lifecycle import Lifecycle
@@ -53,7 +53,7 @@ requester: Any = EchoRequester()
 app = create_app(
     routes=configured.routes,
     requester=requester,
-    once=IdempotentExchange(nothing, requester, ttl_s=60),
+    idempotency=Idempotency(nothing, requester, ttl_s=60),
     admission=Admission(settings.max_in_flight),
     breakers=Breakers({route.topic: settings.reply_timeout_s for route in configured.routes}),
     store=nothing,

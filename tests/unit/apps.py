@@ -10,7 +10,7 @@ from gateway.clients.rates import Rates
 from gateway.clients.tally import SharedCounter
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.claims import Claims
-from gateway.exchange.idempotency import IdempotentExchange
+from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.mailbox import Mailbox
 from gateway.exchange.publisher import Publisher
 from gateway.exchange.requester import Requester
@@ -42,7 +42,7 @@ def new_app(
     parts: dict[str, Any] = {
         "routes": routes,
         "requester": requester,
-        "once": IdempotentExchange(Claims(redis, ids.deployment), requester, ttl_s=60),
+        "idempotency": Idempotency(Claims(redis, ids.deployment), requester, ttl_s=60),
         "admission": Admission(max_in_flight),
         "breakers": Breakers({route.topic: reply_timeout_s for route in routes}),
         "store": store,

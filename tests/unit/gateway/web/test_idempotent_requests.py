@@ -10,7 +10,7 @@ import pytest
 from gateway.clients.client import Client
 from gateway.exchange.breaker import MIN_ENDED, Breakers
 from gateway.exchange.claims import Claims
-from gateway.exchange.idempotency import IdempotentExchange
+from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.mailbox import Mailbox
 from gateway.exchange.publisher import PublishRefused, PublishTooLarge
 from gateway.exchange.requester import Requester
@@ -103,7 +103,7 @@ def new_gateway(ids, store, redis):
             redis,
             reply_timeout_s=PATIENT_S,
             max_in_flight=50,
-            once=IdempotentExchange(claims, requester, TTL_S),
+            idempotency=Idempotency(claims, requester, TTL_S),
             breakers=breakers,
         )
         return Gateway(app, publisher, mailbox, breakers, claims)
