@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.clients.api_keys import new_key
 from tools.bench import against, memory, replies_alone, report, scale, waiting, where
-from tools.bench.cases import BASE, CASES, Case, chosen
+from tools.bench.cases import BASE, BASE_WORKERS, CASES, Case, chosen
 from tools.bench.comparison import Plan, compare
 from tools.bench.load import LoadFailed
 from tools.bench.machine import described, machine
@@ -43,6 +44,8 @@ T = TypeVar("T")
 FINISHED, FAILED, COULD_NOT_RUN = 0, 1, 2
 FOLDER = Path(".bench")
 LOGS = FOLDER / "logs"
+#: Cases that against measures by default.
+AGAINST = ("c1", BASE)
 
 
 class CannotRun(Exception):
@@ -114,9 +117,18 @@ def _memory(options: argparse.Namespace) -> int:
 
 
 def _against(options: argparse.Namespace) -> int:
+    if options.shipped and any(c.delay_s or c.workers != BASE_WORKERS for c in options.cases):
+        raise CannotRun("--shipped measures no case with a delay or with other than 2 workers")
     with tempfile.TemporaryDirectory() as folder:
         against.unpack(options.revision, tree := Path(folder))
-        other = Setup("ours", env=dict(options.env), tree=tree, python=options.python)
+        other = Setup(
+            "ours",
+            env=dict(options.env),
+            tree=tree,
+            python=options.python,
+            shipped=options.shipped,
+            api_key=new_key() if options.api_keys else "",
+        )
         place, found = _on_servers(
             lambda s: against.measure(s, options.cases, options.rounds, options.seconds, other)
         )
@@ -240,7 +252,16 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     add("--python", type=_program, default=sys.executable, help="runs the other (the one here)")
     add("--env", type=_setting, action="append", default=[], help="NAME=VALUE, for the other")
     add(
-        "--cases", type=_cases, default=chosen([BASE]), help=_list_of((c.name for c in CASES), BASE)
+        "--shipped",
+        action="store_true",
+        help="run the Procfile of each tree with default settings, its responder included",
+    )
+    add("--api-keys", action="store_true", help="require an API key and send it")
+    add(
+        "--cases",
+        type=_cases,
+        default=chosen(AGAINST),
+        help=_list_of((c.name for c in CASES), ",".join(AGAINST)),
     )
     _add_rounds(other, 4)
     drawn = commands.add_parser("plots", help="draw the plots of a run anew")

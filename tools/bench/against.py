@@ -1,8 +1,9 @@
 """
 This tree against another one, turn by turn: what a change makes of rate, latency and CPU.
 
-The other is ours as well: of another revision, with other settings, or on another Python. Only web
-and replies differ. Who goes first changes from round to round.
+The other is ours as well: of another revision, with other settings, or on another Python. Web and
+replies differ, and with ``--shipped`` the responder, which otherwise is one and the same echo. Who
+goes first changes from round to round.
 """
 
 import math
@@ -16,7 +17,15 @@ from typing import Any
 from tools.bench.cases import Case
 from tools.bench.comparison import Plan, compare
 from tools.bench.result import Result
-from tools.bench.rounds import Figure, gateway_us, p50_s, p99_s, per_s, within_rounds
+from tools.bench.rounds import (
+    Figure,
+    gateway_us,
+    p50_s,
+    p99_s,
+    per_s,
+    responder_us,
+    within_rounds,
+)
 from tools.bench.stack import Servers
 from tools.bench.subjects import Setup
 
@@ -33,6 +42,7 @@ FIGURES: Mapping[str, Figure] = {
     "p50, ms": lambda result: 1e3 * p50_s(result),
     "p99, ms": lambda result: 1e3 * p99_s(result),
     "CPU of web and replies, us": gateway_us,
+    "CPU of responder, us": responder_us,
 }
 
 
@@ -79,8 +89,9 @@ def _git(*arguments: str) -> str:
 def measure(
     servers: Servers, cases: Sequence[Case], rounds: int, seconds: float, other: Setup
 ) -> list[Result]:
-    """Measure both under each of *cases* in each of *rounds*."""
-    setups = {THIS: Setup("ours"), OTHER: other}
+    """Measure both under each of *cases* in each of *rounds*, shipped and with keys as *other*."""
+    this = Setup("ours", shipped=other.shipped, api_key=other.api_key)
+    setups = {THIS: this, OTHER: other}
     plan = Plan(NAMES, cases, rounds, seconds, setups=setups, to_and_fro=True)
     return list(compare(servers, plan))
 
@@ -101,6 +112,10 @@ def table(results: Sequence[Result]) -> Iterator[str]:
             medians = (median(figure(r) for r in mine if r.subject == who) for who in NAMES)
             shown = " ".join(f"{one:10.2f}" for one in medians)
             yield f"  {name:27} {shown}  {ratio(mine, figure)}"
+        failures = [
+            sum(r.load.not_2xx + r.load.failed for r in mine if r.subject == n) for n in NAMES
+        ]
+        yield f"  {'requests that failed':27} {failures[0]:10} {failures[1]:10}"
 
 
 def as_json(results: Sequence[Result]) -> dict[str, Any]:

@@ -62,17 +62,21 @@ class Wrk:
 
 
 @contextmanager
-def wrk(url: str, case: Case, duration_s: float, pace_per_s: float = 0.0) -> Iterator[Wrk]:
+def wrk(
+    url: str, case: Case, duration_s: float, pace_per_s: float = 0.0, api_key: str = ""
+) -> Iterator[Wrk]:
     """
     Load *url* with wrk for *duration_s*, or until the end of the block.
 
     Args:
         pace_per_s: so many requests a second, as far as the connections suffice; by default each
             connection asks again as soon as it is answered.
+        api_key: sent with each request, unless empty.
     """
     # wrk knows whole seconds only, and 0 is for ever.
     command = ["wrk", "-t1", f"-c{case.connections}", f"-d{max(round(duration_s), 1)}s"]
     env = {
+        "API_KEY": api_key,
         "BODY_HEAD": bodies.head(case.delay_s).decode(),
         "BODY_BYTES": str(case.body_bytes),
         "CONNECTIONS": str(case.connections),

@@ -49,6 +49,11 @@ def gateway_us(result: Result) -> float:
     return 1e6 * result.per_request(result.cpu_s["web"] + result.cpu_s["replies"])
 
 
+def responder_us(result: Result) -> float:
+    """Return the CPU of the responder for one request, in us."""
+    return 1e6 * result.per_request(result.cpu_s["responder"])
+
+
 #: What is told as a ratio: the other subject, the figure, and its name.
 RATIOS: Mapping[str, tuple[str, Figure]] = {
     "rate/naive": ("naive", per_s),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from gateway.clients.api_keys import hash_of
 from tools.bench.cases import BASE_WORKERS, Case, is_floor
 from tools.bench.costs import Costs, MemoryWatch, rss_bytes
 from tools.bench.load import FLOORS, run_floor, wrk
@@ -17,6 +18,7 @@ from tools.bench.stack import Servers, stop_together
 from tools.devstack.child import Child
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.proc import children_of
+from tools.devstack.procfile import read_procfile
 from tools.devstack.waiting import wait_until
 
 SUBJECTS = (*FLOORS, "naive", "ours", "ours-broadcast")
@@ -56,6 +58,8 @@ class Setup:
     tree: Path | None = None  # where ours is; here by default
     python: str = "python"  # that runs ours
     label: str = ""  # what it is called; the subject by default
+    shipped: bool = False  # the Procfile's commands with default settings, for ours
+    api_key: str = ""  # required by ours and sent with each request, unless empty
 
     @property
     def name(self) -> str:
@@ -122,7 +126,7 @@ class Subject:
             return self._measure_floor(case, duration_s, number)
         with (
             MemoryWatch(self.pids()["web"]) as memory,
-            wrk(self.url, case, duration_s) as generator,
+            wrk(self.url, case, duration_s, api_key=self.setup.api_key) as generator,
         ):
             costs = self.costs()
             load = generator.result()
@@ -142,6 +146,9 @@ class Subject:
 
     def _start_all(self) -> None:
         env = {"KAFKA_PREFIX": self._prefix}
+        if self.setup.shipped:
+            self._start_shipped(env)
+            return
         if self.setup.responder == "echo":
             arguments = (self._servers.kafka.address, f"{self._prefix}echo", f"{self._prefix}group")
             self._start(
@@ -165,19 +172,35 @@ class Subject:
         self._start("web", f"{NAIVE} {bind}", env)
 
     def _start_ours(self, env: dict[str, str]) -> None:
-        env = env | {
+        env = {
+            **env,
             "REPLIES_MODE": "broadcast" if self.setup.subject == "ours-broadcast" else "group",
-            "SECRET_KEY": secrets.token_hex(32),
-            "PORT": str(self._port),
             "WEB_CONCURRENCY": str(self.setup.workers),
             "THREADS": str(THREADS),
             "REPLY_TIMEOUT_S": str(REPLY_TIMEOUT_S),
-            **self.setup.env,
+            **self._env_of_web(),
         }
         python, tree = shlex.quote(self.setup.python), self.setup.tree
         for _ in range(self.setup.replies):
             self._start("replies", f"{python} -m replies", env, tree)
         self._start("web", f"{python} -m gunicorn {self.setup.app}", env, tree)
+
+    def _start_shipped(self, env: dict[str, str]) -> None:
+        tree = self.setup.tree or Path()
+        for kind, command in read_procfile(tree / "Procfile").items():
+            module = command.removeprefix("python -m ")
+            command = f"{shlex.quote(self.setup.python)} -m {module}"
+            self._start(kind, command, env | self._env_of_web(), tree)
+
+    def _env_of_web(self) -> dict[str, str]:
+        key = self.setup.api_key
+        clients = f'[[client]]\nname = "bench"\nkeys = ["{hash_of(key)}"]\n' if key else ""
+        return {
+            "PORT": str(self._port),
+            "SECRET_KEY": secrets.token_hex(32),
+            "API_KEYS": clients,
+            **self.setup.env,
+        }
 
     def _start(
         self, kind: str, command: str, env: dict[str, str], tree: Path | None = None
@@ -190,9 +213,10 @@ class Subject:
         stop_together(child for of_kind in self._children.values() for child in of_kind)
 
     def _warm_up(self) -> None:
-        if not wait_until(lambda: answers(self._port), READY_LIMIT_S):
+        key = self.setup.api_key
+        if not wait_until(lambda: answers(self._port, key), READY_LIMIT_S):
             raise NotReady(f"{self.setup.name} does not answer; see the logs")
-        with wrk(self.url, WARM_UP, WARM_UP_S) as generator:
+        with wrk(self.url, WARM_UP, WARM_UP_S, api_key=key) as generator:
             generator.result()
         time.sleep(SETTLE_S)
         self._idle_bytes = rss_bytes(self.pids()["web"])
@@ -204,15 +228,18 @@ def warm_up(servers: Servers) -> None:
         floor.measure(BROKER_WARM_UP, BROKER_WARM_UP_S, 0)
 
 
-def answers(port: int) -> bool:
+def answers(port: int, api_key: str = "") -> bool:
     """Say whether the gateway on *port* answers several times in a row: each worker has to."""
-    return all(_echoes(port) for _ in range(20))
+    return all(_echoes(port, api_key) for _ in range(20))
 
 
-def _echoes(port: int) -> bool:
+def _echoes(port: int, api_key: str) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=REPLY_TIMEOUT_S + 5)
+    headers = {"Content-Type": "text/plain"}
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
     try:
-        connection.request("POST", "/echo", b"ready?", {"Content-Type": "text/plain"})
+        connection.request("POST", "/echo", b"ready?", headers)
         response = connection.getresponse()
         answer: tuple[Any, bytes] = (response.status, response.read())
         return answer == (200, b"ready?")

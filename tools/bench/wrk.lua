@@ -3,6 +3,10 @@ local head = os.getenv("BODY_HEAD") or ""
 wrk.method = "POST"
 wrk.body = head .. string.rep("x", tonumber(os.getenv("BODY_BYTES")) - #head)
 wrk.headers["Content-Type"] = "text/plain"
+local api_key = os.getenv("API_KEY") or ""
+if api_key ~= "" then
+    wrk.headers["Authorization"] = "Bearer " .. api_key
+end
 
 -- Begin one after the other within SPREAD_MS: all at once they would stay in step for ever.
 local spread_ms = tonumber(os.getenv("SPREAD_MS") or "0")
