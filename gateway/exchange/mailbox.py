@@ -107,8 +107,8 @@ class Mailbox:
             if waiter is None:
                 waiter = self._waiters[correlation_id] = Waiter(correlation_id, kind)
             waiter.holders += 1
-        waiter.hinted_within_s = self._looks.hinted_within_s(waiter, len(self._waiters))
-        if waiter.hinted_within_s:
+        waiter.notified_within_s = self._looks.notified_within_s(waiter, len(self._waiters))
+        if waiter.notified_within_s:
             # Asleep, the poller keeps nobody from the processor while the request is published.
             waiter.call_poller = self._call_poller
         else:

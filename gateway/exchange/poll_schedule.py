@@ -65,7 +65,7 @@ class PollSchedule:
             took_s = time.monotonic() - waiter.since_s
             self.times.note(waiter.kind, took_s, at_first_look=at_first_look)
 
-    def hinted_within_s(self, waiter: Waiter, waiting: int) -> float:
+    def notified_within_s(self, waiter: Waiter, waiting: int) -> float:
         """Return for how long *waiter* can count on a hint among *waiting*; 0 when it cannot."""
         if not self.are_hinted or waiting > FEW_HINTED:
             return 0.0

@@ -19,6 +19,7 @@ from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 
 from gateway.exchange import linger as gathering
+from gateway.exchange.latch import Latch
 from rendezvous.contract import Request
 from rendezvous.kafka_client.delivery_monitor import DeliveryMonitor
 from rendezvous.kafka_client.patches import idempotent_producer
@@ -85,23 +86,21 @@ class Publication:
         trouble: why it was not confirmed, while it may still be appended.
     """
 
-    __slots__ = ("_known", "acknowledged", "trouble")
+    __slots__ = ("_latch", "acknowledged", "trouble")
 
     def __init__(self) -> None:
         self.acknowledged = False
         self.trouble: str | None = None
-        self._known = threading.Lock()
-        self._known.acquire()
+        self._latch = Latch()
 
     def settle(self, *, acknowledged: bool = False, trouble: str | None = None) -> None:
         """Note how it ended and wake whoever waits for that; to be called once."""
         self.acknowledged, self.trouble = acknowledged, trouble
-        self._known.release()
+        self._latch.set()
 
     def wait(self, timeout_s: float) -> None:
         """Return when its fate is known, or *timeout_s* has passed."""
-        if self._known.acquire(timeout=max(timeout_s, 0)):
-            self._known.release()  # for whoever asks again
+        self._latch.wait(timeout_s)
 
 
 @dataclass(frozen=True, slots=True)

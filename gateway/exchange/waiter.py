@@ -1,64 +1,66 @@
-"""One who waits in this process for the ending of a request."""
+"""A request that waits in this process for its outcome."""
 
-import threading
 import time
 from collections.abc import Callable
 
+from gateway.exchange.latch import Latch
 from rendezvous.contract import Reply
 
 
 class Waiter:
-    """One request that waits for one ending: its reply, or the failure of its publication."""
+    """
+    One request that waits for one outcome: its reply, or the refusal of its publication.
+
+    Attributes:
+        correlation_id: the id of the request.
+        kind: requests of one kind take similarly long; empty when unknown.
+        holders: number of clients that wait for it in this process.
+        since_s: when the wait began, by the monotonic clock.
+        outcome: the outcome; None while it is pending.
+        notified_within_s: how long wait() relies on a notification before it calls *call_poller*.
+    """
 
     __slots__ = (
-        "_settled",
+        "_latch",
         "call_poller",
         "correlation_id",
-        "ending",
-        "hinted_within_s",
         "holders",
         "kind",
+        "notified_within_s",
+        "outcome",
         "since_s",
     )
 
     def __init__(self, correlation_id: str, kind: str = "") -> None:
         self.correlation_id = correlation_id
         self.kind = kind
-        #: How many clients wait for it in this process.
         self.holders = 0
         self.since_s = time.monotonic()
-        self.ending: Reply | Exception | None = None
-        #: For so long it counts on a hint of Redis's; then it calls the poller.
-        self.hinted_within_s = 0.0
+        self.outcome: Reply | Exception | None = None
+        self.notified_within_s = 0.0
         self.call_poller: Callable[[Waiter], None] | None = None
-        # A bare lock, held until the ending is there: an Event is five times as dear.
-        self._settled = threading.Lock()
-        self._settled.acquire()
+        self._latch = Latch()
 
     def wait(self, timeout_s: float) -> Reply | None:
         """
-        Return the reply, or None when *timeout_s* has passed without any ending.
+        Return the reply, or None when it is still pending after *timeout_s*.
 
         Raises:
-            Exception: the one that the mailbox was given as this request's ending.
+            Exception: the outcome, when it is one.
         """
-        if self._settles_within(max(timeout_s, 0)):
-            self._settled.release()  # for others who wait for the same
-        ending = self.ending  # read once: it may still come after the time is up
-        if isinstance(ending, Exception):
-            raise ending
-        return ending
-
-    def settle(self, ending: Reply | Exception) -> None:
-        """Wake whoever waits; to be called once."""
-        self.ending = ending
-        self._settled.release()
-
-    def _settles_within(self, timeout_s: float) -> bool:
         if self.call_poller is None:
-            return self._settled.acquire(timeout=timeout_s)
-        hinted_s = min(self.hinted_within_s, timeout_s)
-        if self._settled.acquire(timeout=hinted_s):
-            return True
-        self.call_poller(self)
-        return self._settled.acquire(timeout=timeout_s - hinted_s)
+            self._latch.wait(timeout_s)
+        else:
+            notified_s = min(self.notified_within_s, timeout_s)
+            if not self._latch.wait(notified_s):
+                self.call_poller(self)
+                self._latch.wait(timeout_s - notified_s)
+        outcome = self.outcome  # read once: it may still arrive
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def settle(self, outcome: Reply | Exception) -> None:
+        """Set the outcome and wake every client that waits for it; to be called once."""
+        self.outcome = outcome
+        self._latch.set()

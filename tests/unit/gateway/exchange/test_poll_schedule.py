@@ -36,7 +36,7 @@ def test_who_is_hinted_is_looked_for_only_when_the_hint_is_overdue(looks: PollSc
     (waiter,) = waiting()
 
     assert looks.next_s([waiter]) - waiter.since_s == pytest.approx(USUAL_S + HINT_GRACE_S)
-    assert looks.hinted_within_s(waiter, 1) == pytest.approx(USUAL_S + HINT_GRACE_S)
+    assert looks.notified_within_s(waiter, 1) == pytest.approx(USUAL_S + HINT_GRACE_S)
 
 
 def test_after_that_looks_are_rarer_than_without_hints(looks: PollSchedule):
@@ -62,7 +62,7 @@ def test_without_hints_nobody_counts_on_them(looks: PollSchedule):
     looks.are_hinted = False
     (waiter,) = waiting()
 
-    assert looks.hinted_within_s(waiter, 1) == 0
+    assert looks.notified_within_s(waiter, 1) == 0
     assert looks.next_s([waiter]) - waiter.since_s == pytest.approx(TRIAL_S)
     assert looks.next_s([waiter, waiter]) - waiter.since_s == pytest.approx(USUAL_S * MARGIN)
     looks.looked_s = time.monotonic()
@@ -73,8 +73,8 @@ def test_among_many_hints_count_for_nothing(looks: PollSchedule):
     many = waiting(MANY_WAITERS)
     looks.looked_s = many[0].since_s + 10
 
-    assert looks.hinted_within_s(many[0], FEW_HINTED) > 0
-    assert looks.hinted_within_s(many[0], FEW_HINTED + 1) == 0
+    assert looks.notified_within_s(many[0], FEW_HINTED) > 0
+    assert looks.notified_within_s(many[0], FEW_HINTED + 1) == 0
     assert looks.heeds_hints(MANY_WAITERS - 1)
     assert not looks.heeds_hints(MANY_WAITERS)
     assert looks.next_s(many) - looks.looked_s == pytest.approx(USUAL_S * PAUSE_OF_MANY)
