@@ -23,8 +23,11 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 run: $(INSTALLED)  ## start everything on this machine: Kafka, Redis, web, replies, responder
 	@exec $(BIN)/python -m tools.devstack
 
-test: $(INSTALLED)  ## run all tests
-	@exec $(BIN)/pytest
+# One broker for the end-to-end tests, Apache Kafka where Java and Maven are; KAFKA=both as in CI.
+KAFKA_OPTION = $(if $(KAFKA),--kafka $(KAFKA))
+
+test: $(INSTALLED)  ## run all tests; KAFKA=embedded|apache|both
+	@exec $(BIN)/pytest $(KAFKA_OPTION)
 
 unit: $(INSTALLED)  ## run the tests that need no server
 	@exec $(BIN)/pytest tests/unit
@@ -32,8 +35,8 @@ unit: $(INSTALLED)  ## run the tests that need no server
 integration: $(INSTALLED)  ## run the tests with Kafka and Redis
 	@exec $(BIN)/pytest tests/integration
 
-e2e: $(INSTALLED)  ## run the tests of the whole, over HTTP
-	@exec $(BIN)/pytest tests/e2e
+e2e: $(INSTALLED)  ## run the tests of the whole, over HTTP; KAFKA=embedded|apache|both
+	@exec $(BIN)/pytest tests/e2e $(KAFKA_OPTION)
 
 faults: $(INSTALLED)  ## run the tests that kill brokers and cut networks (Java 17, Maven); takes minutes
 	@exec $(BIN)/pytest tests/faults

@@ -1,7 +1,8 @@
-"""What every kind of test needs before its imports, and how many examples a property is given."""
+"""Warnings, Hypothesis profiles and options for all tests."""
 
 import warnings
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 with warnings.catch_warnings():
@@ -11,6 +12,8 @@ with warnings.catch_warnings():
     import kafka.admin
     import kafka.consumer
     import kafka.producer  # noqa: F401
+
+from tests.brokers import BROKERS
 
 # The same examples in every run, and no bound on the time of each: a test run finds what is broken,
 # and does not fail for what it happened to discover or for a busy machine.
@@ -32,3 +35,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kafka",
+        choices=[*BROKERS, "both"],
+        help="broker of the end-to-end tests; default: apache if Java and Maven are there or "
+        "CI=true, otherwise embedded",
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Answer, Deployment, Process
 from tools.devstack.readiness import ECHO, GatewayProbe
 from tools.devstack.waiting import wait_until
@@ -13,7 +14,7 @@ from tools.devstack.waiting import wait_until
 pytestmark = [
     pytest.mark.e2e,
     # What is at stake is ours alone, whichever broker carries it.
-    pytest.mark.parametrize("kafka", ["embedded"], indirect=True),
+    on_embedded_broker,
 ]
 
 HOUR_S = 3_600

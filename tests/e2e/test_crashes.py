@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from settings import RESERVED_THREADS
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Deployment, Gateway, worker_pids
 from tests.e2e.reply_topic import records_of
 from tools.devstack.ports import LOOPBACK
@@ -21,7 +22,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session"),
+    on_embedded_broker,
 ]
 
 LIMIT_S = 15.0

@@ -6,18 +6,16 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from tests.brokers import on_apache_kafka
 from tests.e2e.deployment import Deployment
-from tools.devstack.broker import EmbeddedBroker
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, on_apache_kafka]
 
 
 def test_a_record_that_its_topic_refuses_is_413_and_harms_no_other(
     deploy: Callable[..., Deployment],
 ):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
-        if isinstance(deployment.kafka, EmbeddedBroker):
-            pytest.skip("it takes records of any size")
         admin = KafkaAdminClient(**deployment.settings.kafka_connection())
         limit = {"max.message.bytes": "2000"}
         topic = ConfigResource(ConfigResourceType.TOPIC, deployment.prefix + "echo", limit)

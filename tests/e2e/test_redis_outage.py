@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Answer, Deployment
 from tests.e2e.reply_topic import ReplyTopic, fetched, record_count
 from tools.devstack.server import Server
@@ -17,7 +18,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session"),
+    on_embedded_broker,
 ]
 
 LIMIT_S = 10.0

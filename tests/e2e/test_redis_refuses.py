@@ -11,6 +11,7 @@ from redis import Redis
 
 from gateway.exchange.claims import Claim, Claims
 from rendezvous.redis_store.replies import ReplyStore, open_redis
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Deployment
 from tests.e2e.reply_topic import ReplyTopic, fetched
 from tools.devstack.server import Server
@@ -20,7 +21,7 @@ from tools.devstack.waiting import wait_until
 # Which Kafka it is makes no difference to what Redis says.
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session"),
+    on_embedded_broker,
 ]
 
 LIMIT_S = 10.0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import on_embedded_broker
 from tests.certificates import Authority, require_openssl
 from tests.e2e.deployment import Deployment
 from tests.tls_front import TlsFront
@@ -15,7 +16,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session"),
+    on_embedded_broker,
 ]
 
 LIMIT_S = 10.0

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.brokers import on_both_brokers
 from tests.e2e.deployment import Deployment
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, on_both_brokers]
 
 ROUTES = "[[route]]\npath = '/big'\ntopic = 'big'\n"
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import on_both_brokers
 from tests.e2e.deployment import Answer, Deployment, Gateway
 from tools.devstack.server import Server
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, on_both_brokers]
 
 TIMEOUT_S, RETENTION_S = 2.0, 4.0
 #: How much later than the deadline an answer may come on a machine that is out of breath.

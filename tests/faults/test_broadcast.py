@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from settings import MAX_REPLY_TIMEOUT_S
+from tests.brokers import on_apache_kafka
 from tests.e2e.deployment import Deployment, Process
 from tests.e2e.reply_topic import ReplyTopic, stored
 from tools.devstack.waiting import wait_until
@@ -69,7 +70,7 @@ def test_each_process_reads_all_replies_from_shortly_before_its_start_and_none_c
 
 
 # The embedded broker adds no partitions.
-@pytest.mark.parametrize("kafka", ["apache"], indirect=True, scope="session")
+@on_apache_kafka
 def test_a_partition_that_is_added_is_read_too(deploy: Callable[..., Deployment]):
     with deploy(gateways=0, replies=1, responders=0, env=ENV) as deployment:
         (process,) = deployment.of("replies")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Deployment, Process
 from tests.e2e.reply_topic import ReplyTopic, stored
 from tools.devstack.server import Server
@@ -89,7 +90,7 @@ def counted(process: Process, what: re.Pattern[str]) -> int:
     return int(found[-1]) if found else 0
 
 
-@pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session")
+@on_embedded_broker
 def test_killed_while_redis_takes_nothing_a_process_leaves_its_replies_to_its_successor(
     kafka: Server, tmp_path: Path
 ):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from rendezvous.process.watchdog import EXIT_CODE
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Deployment
 from tests.e2e.load import OWN, Load
 from tests.faults.hanging_replies import RECORDS
@@ -12,7 +13,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session"),
+    on_embedded_broker,
 ]
 
 #: The watchdog's, the broker's for a dead member, and the rebalance after it.

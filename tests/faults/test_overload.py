@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from settings import RESERVED_THREADS
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Answer, Deployment, exchange
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session"),
+    on_embedded_broker,
 ]
 
 CAP = 10

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.brokers import on_apache_kafka, on_embedded_broker
 from tests.e2e.deployment import Deployment, Gateway
 from tests.e2e.reply_topic import ReplyTopic, fetched
 from tests.e2e.test_redis_outage import TIMEOUT_S, hangs
@@ -18,7 +19,7 @@ PARTITION_S = 20.0
 DRAIN_S = 5.0
 
 
-@pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session")
+@on_embedded_broker
 def test_ten_seconds_without_redis_are_told_at_once_and_leave_nothing_behind(
     deploy: Callable[..., Deployment],
 ):
@@ -26,7 +27,7 @@ def test_ten_seconds_without_redis_are_told_at_once_and_leave_nothing_behind(
         hangs(deployment, HANG_S)
 
 
-@pytest.mark.parametrize("kafka", ["apache"], indirect=True, scope="session")  # tells its members
+@on_apache_kafka  # tells its members
 def test_a_replies_process_that_is_cut_off_from_redis_waits_as_a_member_of_its_group(
     deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
 ):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Deployment, Gateway
 from tests.e2e.load import OWN, Load
 from tests.faults.load import Load as FreshConnections
@@ -21,7 +22,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session"),
+    on_embedded_broker,
     pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
 ]
 

@@ -11,6 +11,7 @@ from statistics import median
 
 import pytest
 
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Answer, Deployment, Gateway, exchange
 from tests.e2e.tenants import Tenant, in_other_words, send_all, table_of
 from tests.fakes import altered
@@ -54,7 +55,7 @@ def test_of_2000_requests_each_with_the_same_ids_none_is_mixed_up(
     assert seen == {unknown: 2 * REQUESTS}
 
 
-@pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session")
+@on_embedded_broker
 def test_a_client_at_ten_times_its_rate_costs_another_one_next_to_nothing(
     deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
 ):

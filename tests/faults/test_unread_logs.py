@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import PROCFILE, Deployment, Gateway
 from tests.e2e.load import OWN, Load
 from tests.e2e.reply_topic import ReplyTopic
@@ -15,7 +16,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.parametrize("kafka", ["embedded"], indirect=True, scope="session"),
+    on_embedded_broker,
 ]
 
 REQUESTS = 2_000
