@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tools.devstack.apache_kafka import ApacheKafka
+from tools.devstack.kafka.apache import ApacheKafka
 
 BROKERS = ("embedded", "apache")
 

@@ -8,10 +8,10 @@ import pytest
 
 from tests.brokers import pytest_generate_tests, require_apache
 from tests.e2e.deployment import Deployment
-from tools.devstack.apache_kafka import ApacheKafka
-from tools.devstack.broker import EmbeddedBroker
-from tools.devstack.server import Server
-from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.kafka.embedded import EmbeddedBroker
+from tools.devstack.process.server import Server
 
 __all__ = ["pytest_generate_tests"]
 

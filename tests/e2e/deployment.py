@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from settings import Settings
-from tools.devstack.broker import FETCH_MAX_WAIT_MS, EmbeddedBroker
-from tools.devstack.child import Child
+from tools.devstack.kafka.embedded import FETCH_MAX_WAIT_MS, EmbeddedBroker
+from tools.devstack.kafka.topics import create_topics
 from tools.devstack.ports import LOOPBACK, free_port
-from tools.devstack.procfile import read_procfile, start_process
+from tools.devstack.process.child import Child
+from tools.devstack.process.procfile import read_procfile, start_process
+from tools.devstack.process.server import Server
 from tools.devstack.readiness import ECHO, GatewayProbe
-from tools.devstack.server import Server
-from tools.devstack.topics import create_topics
 from tools.devstack.waiting import wait_until
 
 READY_LIMIT_S = 60.0

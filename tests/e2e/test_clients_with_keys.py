@@ -12,8 +12,8 @@ from tests.e2e.deployment import Deployment, Gateway
 from tests.e2e.reply_topic import records_of
 from tests.e2e.tenants import Tenant, in_other_words, send_all, table_of
 from tests.fakes import altered
-from tools.devstack.server import Server
-from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.process.server import Server
 
 pytestmark = pytest.mark.e2e
 

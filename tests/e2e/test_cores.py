@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.deployment import Deployment
 from tests.e2e.load import OWN, Load
-from tools.devstack.proc import children_of
+from tools.devstack.process.procfs import children_of
 from tools.devstack.waiting import wait_until
 
 CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

@@ -25,8 +25,8 @@ from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_threa
 from rendezvous.redis_store.replies import ReplyStore
 from tests.e2e.deployment import Deployment
 from tests.e2e.load import OWN, Load
-from tools.devstack.server import Server
-from tools.devstack.topics import create_topics
+from tools.devstack.kafka.topics import create_topics
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e

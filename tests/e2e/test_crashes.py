@@ -17,7 +17,7 @@ from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Deployment, Gateway, worker_pids
 from tests.e2e.reply_topic import records_of
 from tools.devstack.ports import LOOPBACK
-from tools.devstack.proc import unread_bytes
+from tools.devstack.process.procfs import unread_bytes
 from tools.devstack.waiting import wait_until
 
 pytestmark = [

@@ -10,7 +10,7 @@ import pytest
 from rendezvous.contract import Request
 from tests.e2e.deployment import Answer, Deployment, Gateway
 from tests.e2e.reply_topic import records_of
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.deployment import Deployment
 from tests.e2e.load import Load
-from tools.devstack.proc import children_of
+from tools.devstack.process.procfs import children_of
 
 pytestmark = [
     pytest.mark.e2e,

@@ -9,7 +9,7 @@ from kafka import KafkaProducer
 
 from tests.e2e.deployment import Deployment
 from tests.e2e.scripted_responder import NameNotUtf8, Script, ScriptedResponder, correlation_id
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 
 pytestmark = pytest.mark.e2e
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e.deployment import Answer, Deployment
-from tools.devstack.broker import EmbeddedBroker
-from tools.devstack.server import Server
+from tools.devstack.kafka.embedded import EmbeddedBroker
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e

@@ -12,8 +12,8 @@ import pytest
 from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Answer, Deployment
 from tests.e2e.reply_topic import ReplyTopic, fetched, record_count
-from tools.devstack.server import Server
-from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = [

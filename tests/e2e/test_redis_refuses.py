@@ -14,8 +14,8 @@ from rendezvous.redis_store.replies import ReplyStore, open_redis
 from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Deployment
 from tests.e2e.reply_topic import ReplyTopic, fetched
-from tools.devstack.server import Server
-from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 # Which Kafka it is makes no difference to what Redis says.

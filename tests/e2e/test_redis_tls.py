@@ -9,9 +9,9 @@ from tests.brokers import on_embedded_broker
 from tests.certificates import Authority, require_openssl
 from tests.e2e.deployment import Deployment
 from tests.tls_front import TlsFront
+from tools.devstack.kafka.topics import create_topics
 from tools.devstack.ports import LOOPBACK
-from tools.devstack.server import Server
-from tools.devstack.topics import create_topics
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = [

@@ -9,7 +9,7 @@ import pytest
 
 from tests.brokers import on_both_brokers
 from tests.e2e.deployment import Answer, Deployment, Gateway
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, on_both_brokers]

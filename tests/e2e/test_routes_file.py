@@ -18,7 +18,7 @@ from tests.e2e.deployment import Deployment
 from tests.e2e.reply_topic import record_count, records_of
 from tests.e2e.scripted_responder import ScriptedResponder, correlation_id
 from tools.devstack.ports import LOOPBACK, free_port
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e

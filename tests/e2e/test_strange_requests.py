@@ -12,9 +12,9 @@ from kafka import KafkaConsumer, TopicPartition
 
 from tests.e2e.deployment import Deployment
 from tests.e2e.http_shapes import SHAPES, Shape
-from tools.devstack.broker import EmbeddedBroker
+from tools.devstack.kafka.embedded import EmbeddedBroker
 from tools.devstack.ports import LOOPBACK
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e

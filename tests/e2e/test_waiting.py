@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.deployment import Answer, Deployment, Gateway, Process
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.e2e.deployment import Deployment, Process
 from tests.faults.effects_responder import TABLES, connect
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 #: Longer than the broker needs to give up a member that was killed, and to let the next one in.

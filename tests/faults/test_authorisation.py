@@ -21,8 +21,8 @@ from kafka.admin import (
 from tests.e2e.deployment import Deployment, Gateway, Process, worker_pids
 from tests.faults.load import attempted
 from tests.faults.records import correlation_ids
-from tools.devstack.apache_kafka import ApacheKafka
-from tools.devstack.server import Server
+from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults

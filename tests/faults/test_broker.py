@@ -10,9 +10,9 @@ import pytest
 from responder.clock_skew import CLOCK_TOLERANCE_MS
 from tests.e2e.deployment import Deployment, Gateway
 from tests.faults.load import Attempt, Load, attempted, expired, without_reply
-from tools.devstack.broker import EmbeddedBroker
-from tools.devstack.server import Server
-from tools.devstack.topics import create_topics
+from tools.devstack.kafka.embedded import EmbeddedBroker
+from tools.devstack.kafka.topics import create_topics
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults

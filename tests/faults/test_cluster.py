@@ -13,9 +13,9 @@ from kafka import KafkaAdminClient
 
 from tests.e2e.deployment import Deployment, Gateway
 from tests.faults.load import Load, attempted, expired, without_reply
-from tools.devstack.apache_cluster import ApacheCluster
-from tools.devstack.apache_kafka import ApacheKafka
-from tools.devstack.server import Server
+from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.kafka.cluster import ApacheCluster
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults

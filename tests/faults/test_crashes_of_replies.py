@@ -13,8 +13,8 @@ from redis import Redis
 from tests.brokers import on_embedded_broker
 from tests.e2e.deployment import Deployment, Process
 from tests.e2e.reply_topic import ReplyTopic, stored
-from tools.devstack.server import Server
-from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults

@@ -11,9 +11,9 @@ import pytest
 from tests.e2e.deployment import Deployment
 from tests.faults.load import Load, attempted
 from tests.faults.records import correlation_ids
-from tools.devstack.apache_kafka import ApacheKafka, Listener
+from tools.devstack.kafka.apache import ApacheKafka, Listener
 from tools.devstack.ports import LOOPBACK, free_port
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 from tools.devstack.tcp_proxy import TcpProxy
 from tools.devstack.waiting import wait_until
 

@@ -14,7 +14,7 @@ from rendezvous.contract import Request
 from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
 from tests.e2e.deployment import Answer, Process
 from tests.faults.effects import JOURNALS, TIMEOUT_S, EffectsDeployment
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.parametrize("journal", JOURNALS)]

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.deployment import Deployment, Process
 from tests.e2e.load import OWN, Load
 from tests.e2e.reply_topic import ReplyTopic
-from tools.devstack.apache_kafka import ApacheKafka
+from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults

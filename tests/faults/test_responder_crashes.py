@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.deployment import Answer
 from tests.faults.effects import TIMEOUT_S, EffectsDeployment
 from tests.faults.effects_responder import MOMENTS
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 
 pytestmark = pytest.mark.faults
 

@@ -17,7 +17,7 @@ from tests.e2e.deployment import Deployment, Gateway
 from tests.e2e.load import OWN, Load
 from tests.faults.load import Load as FreshConnections
 from tools.devstack.ports import LOOPBACK, free_port
-from tools.devstack.procfile import start_process
+from tools.devstack.process.procfile import start_process
 from tools.devstack.waiting import wait_until
 
 pytestmark = [

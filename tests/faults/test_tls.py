@@ -10,9 +10,9 @@ import pytest
 from gateway.exchange.publisher import BOOTSTRAP_TIMEOUT_MS
 from tests.certificates import Authority, require_openssl
 from tests.e2e.deployment import Deployment, Process
-from tools.devstack.apache_kafka import ApacheKafka, Listener
+from tools.devstack.kafka.apache import ApacheKafka, Listener
 from tools.devstack.ports import LOOPBACK, free_port
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.devstack.child import Child
 from tools.devstack.ports import LOOPBACK, free_port
-from tools.devstack.procfile import start_process
+from tools.devstack.process.child import Child
+from tools.devstack.process.procfile import start_process
 from tools.devstack.waiting import wait_until
 
 ENVIRONMENT = {

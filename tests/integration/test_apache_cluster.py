@@ -7,13 +7,13 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
-from tools.devstack.apache_cluster import ApacheCluster
-from tools.devstack.apache_kafka import ApacheKafka, Listener
-from tools.devstack.broker import EmbeddedBroker
+from tools.devstack.kafka.apache import ApacheKafka, Listener
+from tools.devstack.kafka.cluster import ApacheCluster
+from tools.devstack.kafka.embedded import EmbeddedBroker
+from tools.devstack.kafka.topics import create_topics
 from tools.devstack.ports import LOOPBACK, free_port
-from tools.devstack.server import Server
+from tools.devstack.process.server import Server
 from tools.devstack.tcp_proxy import TcpProxy
-from tools.devstack.topics import create_topics
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration

@@ -19,17 +19,17 @@ from typing import IO, Self
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from tools.devstack.apache_kafka import ApacheKafka
-from tools.devstack.broker import EmbeddedBroker
-from tools.devstack.child import ORPHAN_GRACE_S, Child, ChildNotStarted
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.kafka.embedded import EmbeddedBroker
+from tools.devstack.kafka.topics import TopicsNotCreated, create_topics
 from tools.devstack.ports import LOOPBACK, accepts_connections, can_listen, free_port
-from tools.devstack.procfile import ProcfileError, read_procfile, start_process
+from tools.devstack.process.child import ORPHAN_GRACE_S, Child, ChildNotStarted
+from tools.devstack.process.procfile import ProcfileError, read_procfile, start_process
+from tools.devstack.process.server import Server, ServerNotStarted
+from tools.devstack.process.tether import group_states
 from tools.devstack.readiness import GatewayProbe
-from tools.devstack.server import Server, ServerNotStarted
 from tools.devstack.stack import WEB_GRACE_S
-from tools.devstack.tether import group_states
-from tools.devstack.topics import TopicsNotCreated, create_topics
-from tools.devstack.valkey import EmbeddedRedis
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -328,9 +328,9 @@ class TestStarterDies:
         script = tmp_path / "starter.py"
         script.write_text(
             "import signal, sys, time\n"
-            "from devstack.broker import EmbeddedBroker\n"
-            "from devstack.child import Child\n"
-            "from devstack.valkey import EmbeddedRedis\n"
+            "from tools.devstack.kafka.embedded import EmbeddedBroker\n"
+            "from tools.devstack.process.child import Child\n"
+            "from tools.devstack.embedded_redis import EmbeddedRedis\n"
             # Whoever runs the tests in the background of a shell makes us ignore it.
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "broker, redis = EmbeddedBroker().start(), EmbeddedRedis().start()\n"

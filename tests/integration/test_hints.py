@@ -18,9 +18,9 @@ from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store import replies as store_module
 from rendezvous.redis_store.notifications import Notifications
 from rendezvous.redis_store.replies import MAX_HINTED, ReplyStore
+from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import free_port
-from tools.devstack.server import Server
-from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration

@@ -10,8 +10,8 @@ from redis.exceptions import ClusterDownError, ResponseError
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.redis_store.replies import ReplyStore, reply_key
+from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import free_port
-from tools.devstack.valkey import EmbeddedRedis
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration

@@ -15,8 +15,8 @@ from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.replies import Put, ReplyStore
 from tests.certificates import Authority, require_openssl
 from tests.tls_front import TlsFront
+from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import LOOPBACK
-from tools.devstack.valkey import EmbeddedRedis
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration

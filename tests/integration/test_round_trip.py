@@ -10,8 +10,8 @@ from redis.exceptions import ConnectionError, ResponseError
 
 from rendezvous.redis_store.pipeline import RedisPipeline
 from rendezvous.redis_store.replies import open_redis
-from tools.devstack.server import Server
-from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from tests.store_model import play
-from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.embedded_redis import EmbeddedRedis
 
 pytestmark = pytest.mark.integration
 

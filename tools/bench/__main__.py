@@ -25,19 +25,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.clients.api_keys import new_key
-from tools.bench import against, memory, replies_alone, report, scale, waiting, where
 from tools.bench.cases import BASE, BASE_WORKERS, CASES, Case, chosen
-from tools.bench.comparison import Plan, compare
-from tools.bench.load import LoadFailed
-from tools.bench.machine import described, machine
-from tools.bench.plots import plot_all
-from tools.bench.progress import say
-from tools.bench.stack import Servers
-from tools.bench.subjects import RESPONDERS, SUBJECTS, NotReady, Setup, warm_up
-from tools.devstack.apache_kafka import ApacheKafka
-from tools.devstack.child import ChildNotStarted
-from tools.devstack.kafka_jars import JarsNotFetched
-from tools.devstack.server import ServerNotStarted
+from tools.bench.experiments import (
+    cpu_profile,
+    memory_growth,
+    replies_process,
+    revisions,
+    scaling,
+    waiters,
+)
+from tools.bench.experiments.comparison import Plan, compare
+from tools.bench.load.wrk import LoadFailed
+from tools.bench.measure.machine import described, machine
+from tools.bench.report import tables
+from tools.bench.report.plots import plot_all
+from tools.bench.report.progress import say
+from tools.bench.servers import Servers
+from tools.bench.subject import RESPONDERS, SUBJECTS, NotReady, Setup, warm_up
+from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.kafka.jars import JarsNotFetched
+from tools.devstack.process.child import ChildNotStarted
+from tools.devstack.process.server import ServerNotStarted
 
 T = TypeVar("T")
 
@@ -59,7 +67,7 @@ EXPECTED = (
     LoadFailed,
     NotReady,
     ServerNotStarted,
-    against.NoSuchRevision,
+    revisions.NoSuchRevision,
 )
 
 
@@ -82,37 +90,41 @@ def _run(options: argparse.Namespace) -> int:
     cases = [c for c in options.cases if options.responder == "echo" or not c.delay_s]
     plan = Plan(options.subjects, cases, options.rounds, options.seconds, options.responder)
     place, results = _on_servers(lambda servers: list(compare(servers, plan)))
-    say("\n" + "\n".join(report.table(results)) + "\n")
-    report.write_json(report.as_json(results, place, _shown(options)), options.output)
+    say("\n" + "\n".join(tables.table(results)) + "\n")
+    tables.write_json(tables.as_json(results, place, _shown(options)), options.output)
     files = plot_all(results, place, options.plots)
     say(f"results: {options.output}; plots: {', '.join(map(str, files)) or 'none'}")
     return FINISHED
 
 
 def _waiting(options: argparse.Namespace) -> int:
-    place, found = _on_servers(lambda s: waiting.measure(s, options.rounds, options.seconds))
-    return _conclude(options, place, waiting.table(found), waiting.as_json(found))
+    place, found = _on_servers(lambda s: waiters.measure(s, options.rounds, options.seconds))
+    return _conclude(options, place, waiters.table(found), waiters.as_json(found))
 
 
 def _replies(options: argparse.Namespace) -> int:
-    place, found = _on_servers(lambda s: replies_alone.measure(s, options.rounds, options.records))
-    return _conclude(options, place, replies_alone.table(found), replies_alone.as_json(found))
+    place, found = _on_servers(
+        lambda s: replies_process.measure(s, options.rounds, options.records)
+    )
+    return _conclude(options, place, replies_process.table(found), replies_process.as_json(found))
 
 
 def _scale(options: argparse.Namespace) -> int:
-    place, found = _on_servers(lambda s: scale.measure(s, options.rounds, options.seconds))
-    return _conclude(options, place, scale.table(found), scale.as_json(found))
+    place, found = _on_servers(lambda s: scaling.measure(s, options.rounds, options.seconds))
+    return _conclude(options, place, scaling.table(found), scaling.as_json(found))
 
 
 def _where(options: argparse.Namespace) -> int:
-    place, found = _on_servers(lambda s: where.measure(s, options.rounds, options.seconds))
-    _conclude(options, place, where.table(found), where.as_json(found))
-    return _judge(where.failures(found))
+    place, found = _on_servers(lambda s: cpu_profile.measure(s, options.rounds, options.seconds))
+    _conclude(options, place, cpu_profile.table(found), cpu_profile.as_json(found))
+    return _judge(cpu_profile.failures(found))
 
 
 def _memory(options: argparse.Namespace) -> int:
-    place, found = _on_servers(lambda s: memory.measure(s, options.minutes), memory.KAFKA_OPTIONS)
-    _conclude(options, place, memory.table(found), memory.as_json(found))
+    place, found = _on_servers(
+        lambda s: memory_growth.measure(s, options.minutes), memory_growth.KAFKA_OPTIONS
+    )
+    _conclude(options, place, memory_growth.table(found), memory_growth.as_json(found))
     return _judge(found.failures())
 
 
@@ -120,7 +132,7 @@ def _against(options: argparse.Namespace) -> int:
     if options.shipped and any(c.delay_s or c.workers != BASE_WORKERS for c in options.cases):
         raise CannotRun("--shipped measures no case with a delay or with other than 2 workers")
     with tempfile.TemporaryDirectory() as folder:
-        against.unpack(options.revision, tree := Path(folder))
+        revisions.unpack(options.revision, tree := Path(folder))
         other = Setup(
             "ours",
             env=dict(options.env),
@@ -130,13 +142,13 @@ def _against(options: argparse.Namespace) -> int:
             api_key=new_key() if options.api_keys else "",
         )
         place, found = _on_servers(
-            lambda s: against.measure(s, options.cases, options.rounds, options.seconds, other)
+            lambda s: revisions.measure(s, options.cases, options.rounds, options.seconds, other)
         )
-    return _conclude(options, place, against.table(found), against.as_json(found))
+    return _conclude(options, place, revisions.table(found), revisions.as_json(found))
 
 
 def _plots(options: argparse.Namespace) -> int:
-    results, place = report.read_results(options.results)
+    results, place = tables.read_results(options.results)
     say("\n".join(map(str, plot_all(results, place, options.folder))))
     return FINISHED
 
@@ -170,7 +182,7 @@ def _conclude(
 ) -> int:
     say("\n" + "\n".join(table) + "\n")
     shown = {"machine": dict(place), "options": _shown(options)}
-    report.write_json(shown | found, options.output)
+    tables.write_json(shown | found, options.output)
     say(f"results: {options.output}")
     return FINISHED
 
@@ -240,7 +252,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     _add_rounds(_command(commands, "waiting", _waiting, "what waiting itself costs"), 8)
     alone = _command(commands, "replies", _replies, "the replies process alone")
     _add_rounds(alone)
-    records = replies_alone.COUNT
+    records = replies_process.COUNT
     alone.add_argument("--records", type=int, default=records, help="stored (%(default)s)")
     _add_rounds(_command(commands, "scale", _scale, "more workers, more replies processes"), 6)
     _add_rounds(_command(commands, "where", _where, "where the CPU of web goes"), 6)

@@ -18,17 +18,17 @@ from kafka.errors import KafkaError
 from gateway.routing.table import Route, RoutesError, load_routes
 from rendezvous.kafka_client.connect import NOT_KAFKA, kafka_problem
 from settings import Settings, SettingsError
-from tools.devstack.child import ChildNotStarted
 from tools.devstack.console import Console
 from tools.devstack.environment import plan
-from tools.devstack.kafka_jars import JarsNotFetched
+from tools.devstack.kafka.jars import JarsNotFetched
+from tools.devstack.kafka.topics import TopicsNotCreated, create_topics
 from tools.devstack.ports import LOOPBACK, can_listen
-from tools.devstack.procfile import ProcfileError, read_procfile, start_process
+from tools.devstack.process.child import ChildNotStarted
+from tools.devstack.process.procfile import ProcfileError, read_procfile, start_process
+from tools.devstack.process.server import ServerNotStarted
+from tools.devstack.process.stop_signals import StopSignals
 from tools.devstack.readiness import BODY, GatewayProbe, path_to_try
-from tools.devstack.server import ServerNotStarted
-from tools.devstack.signals import StopSignals
 from tools.devstack.stack import PartEnded, Stack
-from tools.devstack.topics import TopicsNotCreated, create_topics
 
 READY_LIMIT_S = 60.0
 CHECK_PAUSE_S = 0.1

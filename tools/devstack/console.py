@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import TextIO
 
-from tools.devstack.child import LineCallback
+from tools.devstack.process.child import LineCallback
 
 COLOURS = (36, 33, 32, 35, 34, 31)  # cyan, yellow, green, magenta, blue, red
 RESET = "\x1b[0m"

@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tools.devstack.apache_kafka import ApacheKafka
-from tools.devstack.broker import FETCH_MAX_WAIT_MS, EmbeddedBroker
-from tools.devstack.server import Server
-from tools.devstack.valkey import EmbeddedRedis
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.kafka.embedded import FETCH_MAX_WAIT_MS, EmbeddedBroker
+from tools.devstack.process.server import Server
 
 
 @dataclass(frozen=True)

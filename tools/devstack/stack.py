@@ -4,9 +4,9 @@ import signal
 import time
 from collections.abc import Iterable
 
-from tools.devstack.child import Child
 from tools.devstack.console import Console
-from tools.devstack.server import Server
+from tools.devstack.process.child import Child
+from tools.devstack.process.server import Server
 
 WEB = "web"
 #: Time to end for the gateway, then for the other processes, then for the servers: 10 s with the

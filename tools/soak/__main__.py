@@ -15,15 +15,16 @@ import signal
 import sys
 from pathlib import Path
 
-from tools.devstack.apache_kafka import ApacheKafka
-from tools.devstack.child import ChildNotStarted
-from tools.devstack.server import ServerNotStarted
-from tools.soak import leaks, report
-from tools.soak.plots import plot_run
+from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.process.child import ChildNotStarted
+from tools.devstack.process.server import ServerNotStarted
+from tools.soak import leaks
+from tools.soak.deployment import NotReady, Topology
+from tools.soak.faults.schedule import KINDS, schedule
+from tools.soak.judge.findings import find
+from tools.soak.report import tables
+from tools.soak.report.plots import plot_run
 from tools.soak.run import RunFailed, run
-from tools.soak.schedule import KINDS, schedule
-from tools.soak.topology import NotReady, Topology
-from tools.soak.verdict import find
 
 FINISHED, FAILED, COULD_NOT_RUN = 0, 1, 2
 
@@ -55,13 +56,13 @@ def _faults(options: argparse.Namespace, folder: Path) -> int:
         evidence = run(topology, faults, options.minutes, options.rate, folder, _say)
     findings = find(evidence, options.seed)
     failures = list(findings.failures())
-    _say("\n" + "\n".join(report.table(findings)))
-    report.write_json(report.as_json(findings, _shown(options)), folder / "result.json")
+    _say("\n" + "\n".join(tables.table(findings)))
+    tables.write_json(tables.as_json(findings, _shown(options)), folder / "result.json")
     title = (
         f"Rendezvous under faults: REPLIES_MODE={options.mode}, {options.kafka} Kafka, "
         f"seed {options.seed}, {len(evidence.seen)} requests"
     )
-    plot_run(findings, title, folder / "tools.soak.png")
+    plot_run(findings, title, folder / "faults.png")
     return _conclude(failures, folder)
 
 
@@ -70,7 +71,7 @@ def _leaks(options: argparse.Namespace, folder: Path) -> int:
         _say("the deployment answers; the load begins")
         found = leaks.measure(topology, options.minutes, options.rate, folder, _say)
     _say("\n" + "\n".join(leaks.table(found)))
-    report.write_json(leaks.as_json(found, _shown(options)), folder / "result.json")
+    tables.write_json(leaks.as_json(found, _shown(options)), folder / "result.json")
     leaks.plot(found, folder / "leaks.png")
     return _conclude(list(found.failures()), folder)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tools.devstack.proc import Usage, usage_of
+from tools.devstack.process.procfs import Usage, usage_of
 from tools.devstack.waiting import wait_until
+from tools.soak.deployment import RETENTION_S, TIMEOUT_S, Topology
+from tools.soak.judge.findings import find
 from tools.soak.run import Say, follow, gather, load
-from tools.soak.topology import RETENTION_S, TIMEOUT_S, Topology
-from tools.soak.verdict import find
 
 SAMPLE_S = 10.0
 #: Pools of threads and connections grow with the most that was ever under way. So a rush comes

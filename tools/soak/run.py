@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.devstack.child import Child
-from tools.soak.clients import Load
-from tools.soak.faults import Disturber
+from tools.devstack.process.child import Child
+from tools.soak.deployment import TIMEOUT_S, Topology
+from tools.soak.faults.injector import Disturber
+from tools.soak.faults.schedule import Fault
 from tools.soak.ledger import Effect, Ledger
-from tools.soak.progress import Progress
+from tools.soak.load.clients import Load
+from tools.soak.load.tasks import digest
 from tools.soak.records import Happened, LateLook, Seen, read
-from tools.soak.schedule import Fault
-from tools.soak.tasks import digest
-from tools.soak.topology import TIMEOUT_S, Topology
+from tools.soak.report.progress import Progress
 
 CLIENTS = 24
 PROGRESS_S = 10.0

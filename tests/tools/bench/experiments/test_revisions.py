@@ -1,0 +1,130 @@
+"""This tree against another: which is which, what ratios say, and where the other comes from."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.bench.cases import BASE, chosen
+from tools.bench.experiments import comparison, revisions
+from tools.bench.experiments.revisions import (
+    OTHER,
+    THIS,
+    NoSuchRevision,
+    Ratio,
+    ratio,
+    table,
+    unpack,
+)
+from tools.bench.load.latencies import PERCENTILES
+from tools.bench.measure.result import Load, Result
+from tools.bench.report.summary import per_s
+from tools.bench.subject import Setup
+
+CASE = chosen([BASE])[0]
+
+
+def result(name: str, number: int, requests: int) -> Result:
+    load = Load(requests, 2.0, [(percent, 0.01) for percent in PERCENTILES])
+    return Result(
+        name, CASE, number, load, {"web": 0.5, "replies": 0.1, "responder": 0.2}, {"mget": 1}
+    )
+
+
+#: The machine was twice as slow in the second round.
+RESULTS = [
+    result(THIS, 1, 220),
+    result(OTHER, 1, 200),
+    result(OTHER, 2, 100),
+    result(THIS, 2, 130),
+    result(THIS, 3, 240),
+    result(OTHER, 3, 200),
+]
+
+
+def test_the_ratio_is_that_within_each_round():
+    found = ratio(RESULTS, per_s)
+
+    assert found.median == pytest.approx(1.2)
+    assert found.error == pytest.approx(0.1 / 3**0.5)
+    assert str(found) == "x 1.200 +-0.058"
+
+
+def test_one_round_says_nothing_of_its_error():
+    assert str(Ratio.of([1.5])) == "x 1.500 +-nan"
+
+
+def test_the_report_has_both_medians_and_their_ratio_for_each_case():
+    lines = list(table(RESULTS))
+
+    (rate,) = [line for line in lines if "requests/s" in line]
+    assert rate.split() == ["requests/s", "110.00", "100.00", "x", "1.200", "+-0.058"]
+    assert any(line.startswith("\nc64: 64 connections") for line in lines)
+
+
+class FakeSubject:
+    """Notes what is measured, in order."""
+
+    measured: list[tuple[str, Path | None, int]]
+
+    def __init__(self, servers: object, setup: Setup) -> None:
+        self._setup = setup
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def measure(self, case: object, seconds: float, number: int) -> Result:
+        self.measured.append((self._setup.name, self._setup.tree, number))
+        return result(self._setup.name, number, 100)
+
+
+def test_who_goes_first_changes_and_only_the_other_is_elsewhere(monkeypatch: pytest.MonkeyPatch):
+    FakeSubject.measured = []
+    monkeypatch.setattr(comparison, "Subject", FakeSubject)
+    tree = Path("elsewhere")
+
+    revisions.measure(None, [CASE], 2, 0.0, Setup("ours", tree=tree))  # type: ignore[arg-type]
+
+    assert FakeSubject.measured == [
+        (THIS, None, 1),
+        (OTHER, tree, 1),
+        (OTHER, tree, 2),
+        (THIS, None, 2),
+    ]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    if shutil.which("git") is None:
+        pytest.skip("git is not on PATH")
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.com"]
+    subprocess.run(["git", "init", "-q"], check=True)
+    for text in ("old", "new"):
+        (folder / "file").write_text(text, encoding="utf-8")
+        subprocess.run(["git", "add", "file"], check=True)
+        subprocess.run(["git", *who, "commit", "-q", "-m", text], check=True)
+        subprocess.run(["git", "branch", f"branch-of-{text}"], check=True)
+    (folder / "file").write_text("not committed", encoding="utf-8")
+    return folder
+
+
+def test_the_other_tree_is_that_of_the_revision_and_ours_stays_as_it_is(
+    repository: Path, tmp_path: Path
+):
+    for revision, text in (("branch-of-old", "old"), ("HEAD", "new")):
+        unpack(revision, tmp_path / text)
+        assert (tmp_path / text / "file").read_text(encoding="utf-8") == text
+    assert (repository / "file").read_text(encoding="utf-8") == "not committed"
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_revision_that_there_is_not_is_told_in_gits_words(tmp_path: Path):
+    with pytest.raises(NoSuchRevision, match=r"git rev-parse .*v9.*: fatal"):
+        unpack("v9", tmp_path / "other")

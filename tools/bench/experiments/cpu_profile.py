@@ -1,0 +1,107 @@
+"""Where the CPU of a gateway goes: its parts clocked, at 64 connections and at one."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tools.bench.cases import chosen
+from tools.bench.report.progress import say
+from tools.bench.servers import Servers
+from tools.bench.subject import Setup, Subject
+
+CASES = ("c1", "c64")
+#: Each with what it is a part of, in the order of the report.
+TREE = (
+    ("main loop", ""),
+    ("request", ""),
+    ("parse", "request"),
+    ("application", "request"),
+    ("straight", "application"),
+    ("id", "straight"),
+    ("exchange", "straight"),
+    ("send", "exchange"),
+    ("wait", "exchange"),
+    ("write", "request"),
+    ("access log", "request"),
+    ("next request", ""),
+    ("sender", ""),
+    ("poller", ""),
+    ("look", "poller"),
+)
+SPARE_S = 0.5
+
+Sums = dict[str, tuple[float, float]]
+
+
+def measure(servers: Servers, rounds: int, seconds: float) -> dict[str, list[Sums]]:
+    """Return, for each case, what each part took in each of *rounds*, for one request."""
+    found: dict[str, list[Sums]] = {name: [] for name in CASES}
+    for number in range(1, rounds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            prefix = Path(folder, "clocks")
+            setup = Setup(
+                "ours", env={"CLOCKS": str(prefix)}, app="tools.bench.programs.timed_gateway:app"
+            )
+            with Subject(servers, setup) as subject:
+                for case in chosen(CASES):
+                    begun_s = time.time()
+                    result = subject.measure(case, seconds, number)
+                    spent = between(prefix, begun_s + SPARE_S, begun_s + seconds - SPARE_S)
+                    found[case.name].append(spent)
+                    us = f"{1e6 * spent['process'][1]:.0f} us"
+                    say(f"round {number}/{rounds}  {case.name:4} {result.per_s:5.0f} /s  {us}")
+    return found
+
+
+def between(prefix: Path, begin_s: float, end_s: float) -> Sums:
+    """Return what all workers spent between two moments (Unix time), for one request."""
+    totals: dict[str, list[float]] = {}
+    for file in prefix.parent.glob(f"{prefix.name}.*"):
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        inside = [sums for at_s, sums in lines if begin_s <= at_s <= end_s]
+        if len(inside) < 2:
+            continue
+        for name, (count, spent_s) in inside[-1].items():
+            count_before, spent_before_s = inside[0].get(name, (0, 0.0))
+            total = totals.setdefault(name, [0.0, 0.0])
+            total[0] += count - count_before
+            total[1] += spent_s - spent_before_s
+    requests = totals["request"][0]
+    return {name: (count / requests, spent / requests) for name, (count, spent) in totals.items()}
+
+
+def table(found: dict[str, list[Sums]]) -> Iterator[str]:
+    """Yield the lines of the report."""
+    yield "us of CPU for one request, medians over the rounds; how often for one request"
+    for case, rounds in found.items():
+        yield f"\n{case}: a worker's process {1e6 * _median(rounds, 'process', 1):.0f} us"
+        for name, parent in TREE:
+            indent = "  " * (1 + _depth(parent))
+            yield (
+                f"{indent + name:24} {1e6 * _median(rounds, name, 1):7.0f} us "
+                f"{_median(rounds, name, 0):7.2f} times"
+            )
+
+
+def _depth(parent: str) -> int:
+    return 0 if not parent else 1 + _depth(dict(TREE)[parent])
+
+
+def _median(rounds: Sequence[Sums], name: str, figure: int) -> float:
+    return median(sums.get(name, (0.0, 0.0))[figure] for sums in rounds)
+
+
+def failures(found: dict[str, list[Sums]]) -> Iterator[str]:
+    """Yield a line for each clock that nothing has passed: it is on what is used no more."""
+    for name, _ in TREE:
+        if not any(_median(rounds, name, 0) for rounds in found.values()):
+            yield f"{name} was never called; update tools/bench/programs/timed_gateway.py"
+
+
+def as_json(found: dict[str, list[Sums]]) -> dict[str, Any]:
+    """Return all of it."""
+    return {"per_request": found}

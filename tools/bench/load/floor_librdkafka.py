@@ -1,0 +1,56 @@
+"""
+The same floor on librdkafka: what another client library would bring.
+
+    python -m tools.bench.load.floor_librdkafka BROKER TOPIC REPLY_TOPIC ...   see floor
+"""
+
+from collections.abc import Iterable
+from typing import cast
+
+from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+
+from tools.bench.load.floor import FETCH_MAX_WAIT_MS, POLL_MS, Header, main
+
+METADATA_LIMIT_S = 10.0
+
+
+class LibrdkafkaWire:
+    """A producer and a consumer of librdkafka, set for latency as the others are."""
+
+    def __init__(self, broker: str, topic: str, reply_topic: str) -> None:
+        self._topic = topic
+        common = {"bootstrap.servers": broker, "socket.nagle.disable": True}
+        # By default it waits 5 ms for company; kafka-python sends at once.
+        self._producer = Producer(common | {"linger.ms": 0})
+        self._consumer = Consumer(
+            common
+            | {
+                "group.id": f"{reply_topic}-floor",  # it has to have one, and never joins it
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": FETCH_MAX_WAIT_MS,
+            }
+        )
+        known = self._consumer.list_topics(reply_topic, timeout=METADATA_LIMIT_S)
+        numbers = known.topics[reply_topic].partitions
+        self._consumer.assign([TopicPartition(reply_topic, n, OFFSET_END) for n in numbers])
+        # Where the end is has to be known before the first reply is behind it.
+        self._consumer.poll(1.0)
+
+    def send(self, correlation_id: bytes, body: bytes, headers: list[Header]) -> None:
+        self._producer.produce(self._topic, body, correlation_id, headers=[*headers])
+
+    def arrived(self) -> Iterable[bytes]:
+        self._producer.poll(0)  # its delivery reports fill a queue that has an end
+        message = self._consumer.poll(POLL_MS / 1e3)
+        while message is not None:
+            if message.error() is None:
+                yield cast(bytes, dict(message.headers() or ())["correlation-id"])
+            message = self._consumer.poll(0)
+
+    def close(self) -> None:
+        self._producer.flush(5)
+        self._consumer.close()
+
+
+if __name__ == "__main__":
+    main(LibrdkafkaWire)

@@ -1,0 +1,95 @@
+"""
+The responder of all subjects: a plain loop that echoes, cheap and the same for everyone.
+
+Its consumer is driven as ours are, so that as little as possible of what is measured is its cost.
+
+    python -m tools.bench.programs.echo_responder BROKER TOPIC GROUP
+
+Nothing is waited for: no acknowledgement, no commit. A body may ask for a delay (bench.bodies).
+"""
+
+import heapq
+import sys
+import time
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer
+
+from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from tools.bench.load.bodies import delay_of
+
+POLL_MS = 200.0
+#: While replies are due they go out so late at most.
+LEAST_POLL_MS = 1.0
+
+
+class Due:
+    """Replies that wait for their moment. Times are in seconds, by any one clock."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Any]] = []
+        self._count = 0
+
+    def add(self, due_s: float, reply: Any) -> None:
+        """Keep *reply* until *due_s*."""
+        self._count += 1  # replies themselves cannot be compared
+        heapq.heappush(self._heap, (due_s, self._count, reply))
+
+    def take(self, now_s: float) -> list[Any]:
+        """Return those that are due, the earliest first."""
+        found = []
+        while self._heap and self._heap[0][0] <= now_s:
+            found.append(heapq.heappop(self._heap)[2])
+        return found
+
+    def poll_ms(self, now_s: float) -> float:
+        """Return how long one may look for requests before the next reply is due."""
+        if not self._heap:
+            return POLL_MS
+        return min(max((self._heap[0][0] - now_s) * 1e3, LEAST_POLL_MS), POLL_MS)
+
+
+def main() -> None:
+    """Answer until killed."""
+    broker, topic, group = sys.argv[1:]
+    consumer = poll_in_caller_thread(
+        KafkaConsumer(
+            topic,
+            bootstrap_servers=broker,
+            group_id=group,
+            auto_offset_reset="earliest",  # those that came before us wait for their replies
+            fetch_max_wait_ms=100,
+            metrics_enabled=False,
+        )
+    )
+    producer = KafkaProducer(
+        bootstrap_servers=broker, acks=1, enable_idempotence=False, metrics_enabled=False
+    )
+    due = Due()
+    while True:
+        batch = consumer.poll(timeout_ms=due.poll_ms(time.monotonic()))
+        now_s = time.monotonic()
+        for records in batch.values():
+            for record in records:
+                delay_s = delay_of(record.value)
+                if delay_s:
+                    due.add(now_s + delay_s, record)
+                else:
+                    _reply(producer, record)
+        for record in due.take(time.monotonic()):
+            _reply(producer, record)
+
+
+def _reply(producer: Any, record: Any) -> None:
+    headers = dict(record.headers)
+    correlation_id = headers["correlation-id"]
+    producer.send(
+        headers["reply-topic"].decode(),
+        record.value,
+        key=correlation_id,
+        headers=[("correlation-id", correlation_id)],
+    )
+
+
+if __name__ == "__main__":
+    main()

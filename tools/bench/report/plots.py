@@ -1,0 +1,230 @@
+"""The comparison as pictures, from its results."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from tools.bench.cases import BASE, CASES
+from tools.bench.load.latencies import PERCENTILES
+from tools.bench.measure.machine import described
+from tools.bench.measure.result import Result
+from tools.bench.report.summary import Spread
+
+matplotlib.use("Agg")
+# Text stays text, and the same results give the same file.
+matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench"})
+
+COLOURS = {
+    "floor": "tab:grey",
+    "floor-librdkafka": "black",
+    "naive": "tab:orange",
+    "ours": "tab:blue",
+    "ours-broadcast": "tab:cyan",
+}
+KINDS = {
+    "web": "tab:blue",
+    "replies": "tab:purple",
+    "floor": "tab:grey",
+    "responder": "tab:orange",
+    "kafka": "tab:green",
+    "redis": "tab:red",
+    "wrk": "tab:brown",
+}
+#: Those of several numbers of connections that have no delay.
+BY_CONNECTIONS = ("c1", "c16", BASE, "c256")
+DELAYED = ("50ms", "1s")
+SHOWN_PERCENTILES = (50, 90, 95, 99, 99.5, 99.9)
+
+Results = Sequence[Result]
+
+
+def plot_all(results: Results, machine: Mapping[str, str], folder: Path) -> list[Path]:
+    """Draw into *folder* what *results* have the cases for; return the files (SVG)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings: dict[str, Callable[[Results, Figure], bool]] = {
+        "bench-latency": _latency,
+        "bench-throughput": _throughput,
+        "bench-cpu": _cpu,
+        "bench-redis": _redis,
+    }
+    files = []
+    for name, draw in drawings.items():
+        figure = Figure(figsize=(9, 4.8), layout="constrained")
+        if not draw(results, figure):
+            continue
+        figure.supxlabel(
+            f"{described(dict(machine))}\n{_rounds(results)}", fontsize=6, color="dimgrey"
+        )
+        file = folder / f"{name}.svg"
+        figure.savefig(file, metadata={"Date": None})
+        files.append(file)
+    return files
+
+
+def tail_place(percent: float) -> float:
+    """Return where *percent* stands on an axis that gives each further nine the same room."""
+    return -math.log10(1 - percent / 100)
+
+
+def over_rounds(
+    results: Results, subject: str, case: str, figure: Callable[[Result], float]
+) -> Spread | None:
+    """Return *figure* of *subject* under *case* over the rounds, or None where there are none."""
+    found = [figure(r) for r in results if (r.subject, r.case.name) == (subject, case)]
+    return Spread.of(found) if found else None
+
+
+def _latency(results: Results, figure: Figure) -> bool:
+    here = [r for r in results if r.case.name == BASE]
+    axes = figure.subplots()
+    percents = [percent for percent in PERCENTILES if percent <= SHOWN_PERCENTILES[-1]]
+    for subject in _subjects(here):
+        mine = [r for r in here if r.subject == subject]
+        figures = [median(1e3 * r.latency_s(percent) for r in mine) for percent in percents]
+        places = [tail_place(percent) for percent in percents]
+        axes.plot(places, figures, label=subject, color=COLOURS[subject])
+    axes.set_xticks(
+        [tail_place(percent) for percent in SHOWN_PERCENTILES],
+        [f"{percent:g} %" for percent in SHOWN_PERCENTILES],
+    )
+    axes.set_yscale("log")
+    _plain_ticks(axes.yaxis)
+    axes.set_xlabel("share of the requests that were answered within")
+    axes.set_ylabel("latency, ms")
+    _finish(axes, "Latency at 64 connections, 200 B, 2 workers: lower is better")
+    return bool(here)
+
+
+def _throughput(results: Results, figure: Figure) -> bool:
+    here = [r for r in results if r.case.name in BY_CONNECTIONS]
+    axes = figure.subplots()
+    for subject in _subjects(here):
+        _curve(axes, here, subject, lambda r: r.per_s)
+    _connections(axes)
+    axes.set_xlabel("connections (requests under way)")
+    axes.set_ylabel("requests per second")
+    _finish(axes, "Throughput against connections, 200 B, 2 workers: higher is better")
+    return bool(here)
+
+
+def _cpu(results: Results, figure: Figure) -> bool:
+    here = [r for r in results if r.case.name == BASE]
+    axes = figure.subplots()
+    subjects = _subjects(here)
+    base = [0.0] * len(subjects)
+    for kind, colour in KINDS.items():
+        heights = [
+            median(
+                1e6 * r.per_request(r.cpu_s.get(kind, 0.0)) for r in here if r.subject == subject
+            )
+            for subject in subjects
+        ]
+        if not any(heights):
+            continue
+        label = "wrk (the load)" if kind == "wrk" else kind
+        bars = axes.bar(subjects, heights, 0.6, bottom=base, color=colour, label=label)
+        # Where the number has room.
+        tall = 0.04 * max(
+            median(1e6 * r.per_request(sum(r.cpu_s.values())) for r in here if r.subject == s)
+            for s in subjects
+        )
+        labels = [f"{height:.0f}" if height > tall else "" for height in heights]
+        axes.bar_label(bars, labels, label_type="center", fontsize=8, color="white")
+        base = [below + height for below, height in zip(base, heights, strict=True)]
+    axes.set_ylabel("CPU of a request, us")
+    _finish(axes, "Where the CPU goes at 64 connections, 200 B, 2 workers")
+    return bool(here)
+
+
+def _redis(results: Results, figure: Figure) -> bool:
+    shown = (*BY_CONNECTIONS, *DELAYED)
+    here = [r for r in results if "web" in r.cpu_s and r.case.name in shown]
+    flowing, waiting = figure.subplots(1, 2, width_ratios=[3, 2], sharey=True)
+    subjects = _subjects(here)
+    for subject in subjects:
+        _curve(flowing, here, subject, _redis_per_s)
+    _connections(flowing)
+    flowing.set_xlabel("requests that wait, answered at once")
+    flowing.set_ylabel("Redis commands per second")
+    delayed = [name for name in DELAYED if any(r.case.name == name for r in here)]
+    for place, subject in enumerate(subjects):
+        spreads = [over_rounds(here, subject, case, _redis_per_s) for case in delayed]
+        heights = [spread.median if spread else 0.0 for spread in spreads]
+        places = [n + 0.25 * (place - (len(subjects) - 1) / 2) for n in range(len(delayed))]
+        bars = waiting.bar(places, heights, 0.23, color=COLOURS[subject])
+        waiting.bar_label(bars, [f"{height:.0f}" for height in heights], fontsize=8)
+    waits = {case.name: case for case in CASES}
+    waiting.set_xticks(
+        range(len(delayed)),
+        [
+            f"{waits[name].connections} wait\n{waits[name].delay_s * 1e3:.0f} ms each"
+            for name in delayed
+        ],
+    )
+    _finish(flowing, "Redis commands against those who wait")
+    waiting.set_title("... for a slow responder", loc="left", fontsize="medium")
+    waiting.grid(alpha=0.3)
+    return bool(here)
+
+
+def _redis_per_s(result: Result) -> float:
+    return result.redis_commands / result.load.duration_s
+
+
+def _curve(axes: Any, results: Results, subject: str, figure: Callable[[Result], float]) -> None:
+    """Draw *figure* against the connections, with bars from the least to the most."""
+    cases = [case for case in CASES if case.name in BY_CONNECTIONS]
+    points = [
+        (case.connections, spread)
+        for case in cases
+        if (spread := over_rounds(results, subject, case.name, figure)) is not None
+    ]
+    axes.errorbar(
+        [connections for connections, _ in points],
+        [spread.median for _, spread in points],
+        yerr=[
+            [spread.median - spread.least for _, spread in points],
+            [spread.most - spread.median for _, spread in points],
+        ],
+        fmt="o-",
+        markersize=4,
+        capsize=3,
+        color=COLOURS[subject],
+        label=subject,
+    )
+
+
+def _connections(axes: Any) -> None:
+    numbers = [case.connections for case in CASES if case.name in BY_CONNECTIONS]
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(numbers, [str(number) for number in numbers])
+    axes.set_ylim(bottom=0)
+
+
+def _plain_ticks(axis: Any) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
+def _finish(axes: Any, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize="medium")
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small")
+
+
+def _subjects(results: Results) -> list[str]:
+    there = {result.subject for result in results}
+    return [subject for subject in COLOURS if subject in there]
+
+
+def _rounds(results: Results) -> str:
+    rounds = len({result.round for result in results})
+    return f"medians over the rounds, of which there were {rounds}; whiskers: least to most"

@@ -1,0 +1,109 @@
+"""What every subject stands on: one Kafka, one Redis, and topics that are its own."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Self
+
+from kafka import KafkaAdminClient
+from redis import Redis
+
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.kafka.topics import create_topics
+from tools.devstack.process.child import Child
+from tools.devstack.process.procfile import start_process
+
+STOP_GRACE_S = 12.0
+#: What a turn has published is gone from the disk soon after it; the default is a minute.
+KAFKA_OPTIONS = {"log.segment.delete.delay.ms": "1000"}
+JAVA_OPTIONS = ("-Xms1g", "-Xmx1g")
+
+
+class Servers:
+    """
+    Apache Kafka and Valkey, from the start to the end of the ``with`` block.
+
+    Args:
+        logs: the folder for the output of processes.
+        kafka_options: lines of server.properties.
+    """
+
+    def __init__(self, logs: Path, kafka_options: Mapping[str, str] | None = None) -> None:
+        self._logs = logs
+        self._stack = ExitStack()
+        self._turns = 0
+        self.kafka = ApacheKafka(
+            java_options=JAVA_OPTIONS, options=KAFKA_OPTIONS | dict(kafka_options or {})
+        )
+        self.server = EmbeddedRedis()
+        self.redis = Redis.from_url(self.server.url)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self.kafka)
+            stack.enter_context(self.server)
+            stack.enter_context(self.redis)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def connection(self) -> dict[str, object]:
+        """The arguments that every kafka-python client takes."""
+        return {"bootstrap_servers": [self.kafka.address]}
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Where the processes find the servers."""
+        return {"KAFKA_URL": self.kafka.url, "REDIS_URL": self.server.url}
+
+    @property
+    def pids(self) -> dict[str, list[int]]:
+        """The ids of the servers' processes."""
+        return {"kafka": [self.kafka.pid], "redis": [self.server.pid]}
+
+    @contextmanager
+    def fresh(self, topics: Iterable[str]) -> Iterator[str]:
+        """
+        Yield a prefix under which *topics* are there and empty, beside an empty Redis.
+
+        Nobody finds what an earlier turn has left: no records, no offsets, no keys.
+        """
+        self._turns += 1
+        prefix = f"t{self._turns}-"
+        names = [prefix + topic for topic in topics]
+        self.redis.flushall()
+        create_topics(self.connection, names)
+        try:
+            yield prefix
+        finally:
+            self._delete(names)
+
+    def start(
+        self, name: str, command: str, env: Mapping[str, str], folder: Path | None = None
+    ) -> Child:
+        """Start *command* in *folder*, or here; its log is the one of *name*, begun anew."""
+        log = self._logs / f"{name}.log"
+        log.unlink(missing_ok=True)
+        return start_process(command, self.env | dict(env), log, folder)
+
+    def _delete(self, names: list[str]) -> None:
+        if not self.kafka.runs:
+            return
+        admin = KafkaAdminClient(**self.connection)
+        try:
+            admin.delete_topics(names)
+        finally:
+            admin.close()
+
+
+def stop_together(children: Iterable[Child]) -> None:
+    """Stop *children*, all at once."""
+    ending = list(children)
+    for child in ending:
+        child.terminate()
+    for child in ending:
+        child.stop(STOP_GRACE_S)

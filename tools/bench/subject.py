@@ -1,0 +1,251 @@
+"""What is measured, one at a time: only what a subject consists of runs during its turn."""
+
+import http.client
+import secrets
+import shlex
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from gateway.clients.api_keys import hash_of
+from tools.bench.cases import BASE_WORKERS, Case, is_floor
+from tools.bench.load.wrk import FLOORS, run_floor, wrk
+from tools.bench.measure.result import Result
+from tools.bench.measure.usage import Costs, MemoryWatch, rss_bytes
+from tools.bench.servers import Servers, stop_together
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.process.child import Child
+from tools.devstack.process.procfile import read_procfile
+from tools.devstack.process.procfs import children_of
+from tools.devstack.waiting import wait_until
+
+SUBJECTS = (*FLOORS, "naive", "ours", "ours-broadcast")
+#: Those of routes.toml, and the one of the replies.
+TOPICS = ("echo", "orders", "replies")
+RESPONDERS = ("echo", "ours")
+REPLY_TIMEOUT_S = 10
+#: A waiting request holds a thread: enough for all connections on one worker.
+THREADS = 300
+NAIVE = (
+    f"gunicorn -k gthread --threads {THREADS} --worker-connections 1000 -c /dev/null "
+    "tools.bench.programs.naive_gateway:app"
+)
+READY_LIMIT_S = 60.0
+WARM_UP_S = 2.0
+#: Few, so that threads and memory that many waiters need are not there before they come.
+WARM_UP = Case("warm-up", connections=8)
+BROKER_WARM_UP, BROKER_WARM_UP_S = Case("broker-warm-up"), 30.0
+#: After a load, until what it left under way is done.
+SETTLE_S = 0.3
+
+
+class NotReady(Exception):
+    """Raised when a subject does not answer."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A subject and how many of its processes there are."""
+
+    subject: str
+    workers: int = BASE_WORKERS
+    replies: int = 1
+    responder: str = "echo"
+    env: dict[str, str] = field(default_factory=dict)  # on top, for ours
+    app: str = "wsgi:app"  # likewise
+    tree: Path | None = None  # where ours is; here by default
+    python: str = "python"  # that runs ours
+    label: str = ""  # what it is called; the subject by default
+    shipped: bool = False  # the Procfile's commands with default settings, for ours
+    api_key: str = ""  # required by ours and sent with each request, unless empty
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.label or self.subject
+
+    @property
+    def floor(self) -> bool:
+        """Whether it is a floor, which starts anew for each case."""
+        return is_floor(self.subject)
+
+
+class Subject:
+    """
+    A subject with its responder, on topics of its own, from start to end of the ``with`` block.
+
+    A gateway has answered and is warm when the block begins.
+    """
+
+    def __init__(self, servers: Servers, setup: Setup) -> None:
+        self._servers = servers
+        self.setup = setup
+        self._stack = ExitStack()
+        self._children: dict[str, list[Child]] = {}
+        self._prefix = ""
+        self._port = free_port()
+        self._idle_bytes = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._prefix = stack.enter_context(self._servers.fresh(TOPICS))
+            stack.callback(self._stop)
+            self._start_all()
+            if not self.setup.floor:
+                self._warm_up()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def url(self) -> str:
+        """What wrk loads."""
+        return f"http://{LOOPBACK}:{self._port}/echo"
+
+    def pids(self) -> dict[str, list[int]]:
+        """Return the ids of all processes that matter now, by kind."""
+        return self._servers.pids | {
+            kind: [pid for child in children for pid in children_of(child.pid)]
+            for kind, children in self._children.items()
+        }
+
+    def costs(self, floor: int | None = None) -> Costs:
+        """Begin to count what this subject costs, with the process of a *floor*."""
+        further = {} if floor is None else {"floor": [floor]}
+        return Costs(self.pids() | further, self._servers.redis)
+
+    def measure(self, case: Case, seconds: float, number: int) -> Result:
+        """Put the load of *case* on it for *seconds* in round *number*."""
+        # A request that waits long says nothing while the first ones do.
+        duration_s = seconds + 2 * case.delay_s
+        if self.setup.floor:
+            return self._measure_floor(case, duration_s, number)
+        with (
+            MemoryWatch(self.pids()["web"]) as memory,
+            wrk(self.url, case, duration_s, api_key=self.setup.api_key) as generator,
+        ):
+            costs = self.costs()
+            load = generator.result()
+            _, cpu_s, calls = costs.since()
+        cpu_s["wrk"] = generator.cpu_s
+        rss = {"idle": self._idle_bytes, "loaded": memory.settled_bytes}
+        time.sleep(SETTLE_S + case.delay_s)
+        return Result(self.setup.name, case, number, load, cpu_s, calls, self.setup.replies, rss)
+
+    def _measure_floor(self, case: Case, duration_s: float, number: int) -> Result:
+        place = f"{self._servers.kafka.address} {self._prefix}echo {self._prefix}replies"
+        load, spent = run_floor(
+            self.setup.subject, place, case, duration_s, lambda pid: self.costs(pid).since
+        )
+        _, cpu_s, calls = spent
+        return Result(self.setup.subject, case, number, load, cpu_s, calls)
+
+    def _start_all(self) -> None:
+        env = {"KAFKA_PREFIX": self._prefix}
+        if self.setup.shipped:
+            self._start_shipped(env)
+            return
+        if self.setup.responder == "echo":
+            arguments = (self._servers.kafka.address, f"{self._prefix}echo", f"{self._prefix}group")
+            self._start(
+                "responder",
+                f"python -m tools.bench.programs.echo_responder {' '.join(arguments)}",
+                env,
+            )
+        else:
+            self._start("responder", "python -m responder", env)
+        if self.setup.subject == "naive":
+            self._start_naive()
+        elif not self.setup.floor:
+            self._start_ours(env)
+
+    def _start_naive(self) -> None:
+        env = {
+            "NAIVE_REQUESTS": f"{self._prefix}echo",
+            "NAIVE_REPLIES": f"{self._prefix}replies",
+            "NAIVE_GROUP": f"{self._prefix}naive",
+        }
+        self._start("replies", "python -m tools.bench.programs.naive_replies", env)
+        bind = f"-b {LOOPBACK}:{self._port} -w {self.setup.workers}"
+        self._start("web", f"{NAIVE} {bind}", env)
+
+    def _start_ours(self, env: dict[str, str]) -> None:
+        env = {
+            **env,
+            "REPLIES_MODE": "broadcast" if self.setup.subject == "ours-broadcast" else "group",
+            "WEB_CONCURRENCY": str(self.setup.workers),
+            "THREADS": str(THREADS),
+            "REPLY_TIMEOUT_S": str(REPLY_TIMEOUT_S),
+            **self._env_of_web(),
+        }
+        python, tree = shlex.quote(self.setup.python), self.setup.tree
+        for _ in range(self.setup.replies):
+            self._start("replies", f"{python} -m replies", env, tree)
+        self._start("web", f"{python} -m gunicorn {self.setup.app}", env, tree)
+
+    def _start_shipped(self, env: dict[str, str]) -> None:
+        tree = self.setup.tree or Path()
+        for kind, command in read_procfile(tree / "Procfile").items():
+            module = command.removeprefix("python -m ")
+            command = f"{shlex.quote(self.setup.python)} -m {module}"
+            self._start(kind, command, env | self._env_of_web(), tree)
+
+    def _env_of_web(self) -> dict[str, str]:
+        key = self.setup.api_key
+        clients = f'[[client]]\nname = "bench"\nkeys = ["{hash_of(key)}"]\n' if key else ""
+        return {
+            "PORT": str(self._port),
+            "SECRET_KEY": secrets.token_hex(32),
+            "API_KEYS": clients,
+            **self.setup.env,
+        }
+
+    def _start(
+        self, kind: str, command: str, env: dict[str, str], tree: Path | None = None
+    ) -> None:
+        of_kind = self._children.setdefault(kind, [])
+        name = f"{self.setup.name}-{kind}{len(of_kind) or ''}"
+        of_kind.append(self._servers.start(name, command, env, tree))
+
+    def _stop(self) -> None:
+        stop_together(child for of_kind in self._children.values() for child in of_kind)
+
+    def _warm_up(self) -> None:
+        key = self.setup.api_key
+        if not wait_until(lambda: answers(self._port, key), READY_LIMIT_S):
+            raise NotReady(f"{self.setup.name} does not answer; see the logs")
+        with wrk(self.url, WARM_UP, WARM_UP_S, api_key=key) as generator:
+            generator.result()
+        time.sleep(SETTLE_S)
+        self._idle_bytes = rss_bytes(self.pids()["web"])
+
+
+def warm_up(servers: Servers) -> None:
+    """Let the broker's compiler see some load: a cold one took a third of the CPU for itself."""
+    with Subject(servers, Setup("floor")) as floor:
+        floor.measure(BROKER_WARM_UP, BROKER_WARM_UP_S, 0)
+
+
+def answers(port: int, api_key: str = "") -> bool:
+    """Say whether the gateway on *port* answers several times in a row: each worker has to."""
+    return all(_echoes(port, api_key) for _ in range(20))
+
+
+def _echoes(port: int, api_key: str) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=REPLY_TIMEOUT_S + 5)
+    headers = {"Content-Type": "text/plain"}
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    try:
+        connection.request("POST", "/echo", b"ready?", headers)
+        response = connection.getresponse()
+        answer: tuple[Any, bytes] = (response.status, response.read())
+        return answer == (200, b"ready?")
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

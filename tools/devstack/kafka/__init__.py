@@ -1,0 +1,1 @@
+"""Kafka brokers: embedded, Apache Kafka, and a cluster of it; topics."""

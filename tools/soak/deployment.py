@@ -1,0 +1,170 @@
+"""Two of each process of the Procfile, with proxies in front of one Kafka and one Redis."""
+
+import secrets
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from redis import Redis
+
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.kafka.apache import ApacheKafka, Listener
+from tools.devstack.kafka.embedded import FETCH_MAX_WAIT_MS, EmbeddedBroker
+from tools.devstack.kafka.topics import create_topics
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.process.child import Child
+from tools.devstack.process.procfile import read_procfile, start_process
+from tools.devstack.process.procfs import children_of
+from tools.devstack.process.server import Server
+from tools.devstack.readiness import ECHO, GatewayProbe
+from tools.devstack.waiting import wait_until
+from tools.soak.faults.proxy_process import ProxyProcess
+from tools.soak.ledger import Ledger
+from tools.soak.load.tasks import TOPIC
+
+REPLICAS = 2
+WORKERS = 2
+TIMEOUT_S = 3.0
+RETENTION_S = 60.0
+READY_LIMIT_S = 60.0
+#: The gateways answer those who wait, the others finish what they began.
+STOP_GRACE_S = 12.0
+
+RESPONDER = "python -m tools.soak.load.responder"
+COMMANDS = read_procfile(Path("Procfile")) | {"responder": RESPONDER}
+ROUTES = Path(__file__).with_name("routes.toml")
+TOPICS = ("echo", "orders", "replies", TOPIC)
+
+
+class NotReady(Exception):
+    """Raised when the deployment does not answer, with the reason and where the logs are."""
+
+
+class Topology:
+    """
+    The deployment that is disturbed, stopped at the end of the ``with`` block.
+
+    Args:
+        kafka: "embedded" or "apache".
+        mode: REPLIES_MODE.
+        seed: of the tasks.
+        folder: for logs and the ledger.
+    """
+
+    def __init__(self, kafka: str, mode: str, seed: int, folder: Path) -> None:
+        self.seed = seed
+        self._folder = folder
+        self._stack = ExitStack()
+        kafka_port, redis_port = free_port(), free_port()
+        self.kafka, port_behind = _kafka(kafka, kafka_port)
+        self.redis = EmbeddedRedis()
+        self.proxies = {
+            "kafka": ProxyProcess(port_behind, kafka_port),
+            "redis": ProxyProcess(self.redis.port, redis_port),
+        }
+        self.ledger_file = folder / "ledger.sqlite"
+        self.ports = [free_port() for _ in range(REPLICAS)]
+        self.children: dict[str, Child] = {}
+        self._connection = {"bootstrap_servers": [f"{LOOPBACK}:{kafka_port}"]}
+        self._env = {
+            "KAFKA_URL": f"kafka://{LOOPBACK}:{kafka_port}",
+            "REDIS_URL": f"redis://{LOOPBACK}:{redis_port}/0",
+            "SECRET_KEY": secrets.token_hex(32),
+            "REPLIES_MODE": mode,
+            "REPLY_TIMEOUT_S": f"{TIMEOUT_S:g}",
+            "REPLY_RETENTION_S": f"{RETENTION_S:g}",
+            "WEB_CONCURRENCY": str(WORKERS),
+            "ROUTES_FILE": str(ROUTES),
+            "SOAK_SEED": str(seed),
+            "SOAK_TIMEOUT_S": f"{TIMEOUT_S:g}",
+            "SOAK_LEDGER": str(self.ledger_file.absolute()),
+        }
+        if kafka == "embedded":
+            self._env["KAFKA_FETCH_MAX_WAIT_MS"] = str(FETCH_MAX_WAIT_MS)
+
+    def __enter__(self) -> Self:
+        try:
+            self._stack.enter_context(self.redis)
+            self._stack.enter_context(self.kafka)
+            for proxy in self.proxies.values():
+                self._stack.enter_context(proxy)
+            self.create_topics()
+            Ledger(self.ledger_file).close()
+            for name in ("replies", "responder", "gateway"):
+                for replica in range(REPLICAS):
+                    self.start(name, replica)
+            self._wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_processes()
+        self._stack.close()
+
+    def start(self, name: str, replica: int) -> None:
+        """Start one replica of "gateway", "replies" or "responder"; its log goes on."""
+        env = self._env | {"PORT": str(self.ports[replica])}
+        command = COMMANDS["web" if name == "gateway" else name]
+        log = self._folder / f"{name}-{replica}.log"
+        self.children[f"{name}-{replica}"] = start_process(command, env, log)
+
+    def child(self, name: str, replica: int) -> Child:
+        """Return the process of that replica."""
+        return self.children[f"{name}-{replica}"]
+
+    def workers(self, replica: int) -> list[int]:
+        """Return the process ids of the workers of one gateway."""
+        return sorted(children_of(self.child("gateway", replica).pid)[1:])
+
+    def processes(self) -> dict[str, int]:
+        """Return the ids of all processes of ours, by a name for each."""
+        found = {}
+        for name, child in self.children.items():
+            found[name] = child.pid
+            for number, pid in enumerate(sorted(children_of(child.pid)[1:])):
+                found[f"{name}/worker-{number}"] = pid
+        return found
+
+    def create_topics(self) -> None:
+        """Create the topics that are missing, all of them on a broker that lost its state."""
+        create_topics(self._connection, TOPICS)
+
+    def redis_client(self) -> "Redis":
+        """Return a client that goes around the proxy."""
+        return Redis.from_url(self.redis.url)
+
+    def revive(self) -> list[str]:
+        """Start those that ended by themselves, as a platform does, and return their names."""
+        ended = [name for name, child in self.children.items() if child.returncode is not None]
+        for name in ended:
+            kind, _, replica = name.rpartition("-")
+            self.start(kind, int(replica))
+        return ended
+
+    def stop_processes(self) -> None:
+        """Stop the processes, gateways first; the servers stay."""
+        for name in ("gateway", "responder", "replies"):
+            ending = [child for key, child in self.children.items() if key.startswith(name)]
+            for child in ending:
+                child.resume()  # a fault that was cut short may have left it paused
+                child.terminate()
+            for child in ending:
+                child.stop(STOP_GRACE_S)
+        self.children.clear()
+
+    def _wait_until_ready(self) -> None:
+        for port in self.ports:
+            probe = GatewayProbe(port, ECHO, WORKERS, TIMEOUT_S)
+            if not wait_until(probe.is_ready, READY_LIMIT_S):
+                raise NotReady(f"{probe.missing}; logs: {self._folder}")
+
+
+def _kafka(kind: str, advertised_port: int) -> tuple[Server, int]:
+    """Return the broker, and its port of which clients are told that it is *advertised_port*."""
+    if kind == "apache":
+        proxied = Listener("PROXIED", free_port(), advertised_port)
+        return ApacheKafka(listeners=[proxied]), proxied.port
+    broker = EmbeddedBroker(advertised_port=advertised_port)
+    return broker, broker.port

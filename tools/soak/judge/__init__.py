@@ -1,0 +1,1 @@
+"""Whether each response was right, and each recovery in time."""

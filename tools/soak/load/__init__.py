@@ -1,0 +1,1 @@
+"""The clients, their numbered requests, and the responder."""

@@ -1,0 +1,1 @@
+"""Tables, plots and progress of a run."""
