@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     import kafka.consumer
     import kafka.producer  # noqa: F401
 
-from tests.brokers import BROKERS
+from tests.support.brokers import BROKERS
 
 # The same examples in every run, and no bound on the time of each: a test run finds what is broken,
 # and does not fail for what it happened to discover or for a busy machine.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.clients.api_keys import hash_of, new_key
 from tests.conform.hooks import ANSWERS
-from tests.e2e.deployment import Deployment
+from tests.support.deployment import Deployment
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.kafka.embedded import EmbeddedBroker
 from tools.devstack.ports import LOOPBACK

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.brokers import pytest_generate_tests, require_apache
-from tests.e2e.deployment import Deployment
+from tests.support.brokers import pytest_generate_tests, require_apache
+from tests.support.deployment import Deployment
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.kafka.embedded import EmbeddedBroker

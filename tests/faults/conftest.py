@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.brokers import pytest_generate_tests, require_apache
 from tests.e2e.conftest import deploy, kafka, redis_server
+from tests.support.brokers import pytest_generate_tests, require_apache
 
 __all__ = ["deploy", "kafka", "pytest_generate_tests", "redis_server"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from tests.e2e.deployment import Answer, Gateway, Process
+from tests.support.deployment import Answer, Gateway, Process
 from tools.devstack.waiting import wait_until
 
 #: No gateway takes longer; who does has left a client hanging.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.e2e.reply_topic import records_of
+from tests.support.reply_topic import records_of
 
 
 def correlation_ids(connection: dict[str, Any], topic: str) -> list[str]:

@@ -13,8 +13,8 @@ from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.replies import Put, ReplyStore
-from tests.certificates import Authority, require_openssl
-from tests.tls_front import TlsFront
+from tests.support.certificates import Authority, require_openssl
+from tests.support.tls_proxy import TlsFront
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until

@@ -1,0 +1,1 @@
+"""HTTP as clients use it: bodies, headers, routes, keys, documents."""

@@ -1,0 +1,57 @@
+"""What arrives in Kafka is what was sent: whole, or not at all."""
+
+import http.client
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.deployment import Deployment, Gateway, exchange
+from tools.devstack.ports import LOOPBACK
+
+pytestmark = pytest.mark.e2e
+
+LIMIT = 200_000
+
+
+@pytest.fixture
+def gateway(deploy: Callable[..., Deployment]) -> Iterator[Gateway]:
+    with deploy(env={"MAX_BODY_BYTES": str(LIMIT)}) as deployment:
+        yield deployment.gateway
+
+
+def test_a_body_is_forwarded_whole_up_to_the_limit_and_refused_beyond(gateway: Gateway):
+    sizes = {LIMIT - 1: 200, LIMIT: 200, LIMIT + 1: 413, 2 * LIMIT: 413}
+    seen = {}
+    for size, status in sizes.items():
+        body = bytes(i % 251 for i in range(size))
+        for framing in ("content-length", "chunked"):
+            answer = gateway_post(gateway, body, framing)
+            seen[size, framing] = answer.status
+            # The echo is the record's value: what Kafka got is what came back.
+            assert status != 200 or answer.body == body
+            if status == 413:
+                assert answer.json["type"] == "/problems/too-large"
+                assert answer.json["sent"] == "no"
+
+    assert seen == {(s, f): c for s, c in sizes.items() for f in ("content-length", "chunked")}
+
+
+def gateway_post(gateway: Gateway, body: bytes, framing: str):
+    connection = http.client.HTTPConnection(LOOPBACK, gateway.port, timeout=30)
+    try:
+        if framing == "content-length":
+            return exchange(connection, "POST", "/echo", body)
+        chunks = (body[i : i + 10_000] for i in range(0, len(body), 10_000))
+        return exchange(connection, "POST", "/echo", chunks)
+    finally:
+        connection.close()
+
+
+def test_a_body_with_broken_framing_is_the_clients_mistake(gateway: Gateway):
+    with socket.create_connection((LOOPBACK, gateway.port), timeout=10) as client:
+        client.sendall(
+            b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n"
+        )
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")

@@ -1,0 +1,1 @@
+"""Records on real brokers: replies of every kind, size limits, replicas."""

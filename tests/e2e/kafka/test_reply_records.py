@@ -1,0 +1,209 @@
+"""Late, duplicate and broken replies: each its ending, and the next request as if nothing was."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+
+from tests.support.deployment import Deployment
+from tests.support.scripted_responder import NameNotUtf8, Script, ScriptedResponder, correlation_id
+from tools.devstack.process.server import Server
+
+pytestmark = pytest.mark.e2e
+
+TIMEOUT_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    kafka: Server, redis_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    folder: Path = tmp_path_factory.mktemp("odd-replies")
+    routes = folder / "routes.toml"
+    routes.write_text(
+        Path("routes.toml").read_text(encoding="utf-8")
+        + '\n[[route]]\npath = "/scripted/<case>"\ntopic = "scripted"\n'
+    )
+    env = {"REPLY_TIMEOUT_S": str(TIMEOUT_S), "ROUTES_FILE": str(routes)}
+    with Deployment(
+        kafka, redis_server, folder, env=env, topics=("scripted",), partitions=1
+    ) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def responder(deployment: Deployment) -> Iterator[ScriptedResponder]:
+    """A Service B that replies as SCRIPTS says for the last part of the request's path."""
+
+    def play(responder: ScriptedResponder, record: Any) -> None:
+        case = dict(record.headers)["path"].decode().rpartition("/")[2]
+        SCRIPTS[case](responder, record)
+
+    with ScriptedResponder.of(deployment, "scripted", play) as responder:
+        yield responder
+
+
+def replies(*headers: tuple[str, bytes], value: bytes | None = b"body") -> Script:
+    """Return a script that replies once, with the right id and *headers*."""
+
+    def script(responder: ScriptedResponder, record: Any) -> None:
+        responder.reply(value, [("correlation-id", correlation_id(record)), *headers])
+
+    return script
+
+
+def replies_under(names: list[str]) -> Script:
+    """Return a script that gives the id under *names* only."""
+
+    def script(responder: ScriptedResponder, record: Any) -> None:
+        responder.reply(b"body", [(name, correlation_id(record)) for name in names])
+
+    return script
+
+
+def replies_twice(responder: ScriptedResponder, record: Any) -> None:
+    for value in (b"first", b"second"):
+        responder.reply(value, [("correlation-id", correlation_id(record))])
+
+
+def replies_without_id(responder: ScriptedResponder, record: Any) -> None:
+    responder.reply(b"body", [("status", b"200")])
+
+
+def replies_with_two_ids(responder: ScriptedResponder, record: Any) -> None:
+    ids = [("correlation-id", correlation_id(record)), ("correlation-id", b"another")]
+    responder.reply(b"body", ids)
+
+
+def replies_behind_an_undecodable_record(responder: ScriptedResponder, record: Any) -> None:
+    responder.reply(b"poison", [(NameNotUtf8("x"), b"poison")])
+    responder.reply(b"body", [("correlation-id", correlation_id(record))])
+
+
+SCRIPTS: dict[str, Script] = {
+    "plain": replies(),
+    "created": replies(("status", b"201"), ("content-type", b"text/plain"), ("x-a", b"b")),
+    "status-42": replies(("status", b"42")),
+    "status-101": replies(("status", b"101")),
+    "status-abc": replies(("status", b"abc")),
+    "crlf": replies(("content-type", b"text/plain\r\nSet-Cookie: a=b")),
+    "crlf-x": replies(("x-note", b"a\r\nb")),
+    "non-ascii": replies(("x-note", "ä".encode())),
+    "cookie": replies(("set-cookie", b"a=b"), ("transfer-encoding", b"chunked")),
+    "null": replies(value=None),
+    "nest-error": replies(("kafka_nest-err", b'{"status":"error"}'), value=None),
+    "quarkus": replies_under(["REPLY_CORRELATION_ID"]),
+    "every-name": replies_under(
+        ["correlation-id", "kafka_correlationId", "REPLY_CORRELATION_ID", "correlation_id"]
+    ),
+    "twice": replies_twice,
+    "no-id": replies_without_id,
+    "two-ids": replies_with_two_ids,
+    "poison": replies_behind_an_undecodable_record,
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "body"),
+    [
+        ("plain", 200, b"body"),
+        ("created", 201, b"body"),
+        ("cookie", 200, b"body"),
+        ("null", 204, b""),
+        ("quarkus", 200, b"body"),
+        ("every-name", 200, b"body"),
+        ("twice", 200, b"first"),
+        ("poison", 200, b"body"),
+    ],
+)
+def test_a_usable_reply_becomes_the_response(
+    deployment: Deployment, responder: ScriptedResponder, case: str, status: int, body: bytes
+):
+    answer = deployment.gateway.post(f"/scripted/{case}")
+
+    assert (answer.status, answer.body) == (status, body)
+    assert "Set-Cookie" not in answer.headers
+    if case == "twice":
+        again = deployment.gateway.get(f"/replies/{answer.correlation_id}")
+        assert again.body == b"first"
+
+
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        ("status-42", "bad-reply"),
+        ("status-101", "bad-reply"),
+        ("status-abc", "bad-reply"),
+        ("crlf", "bad-reply"),
+        ("crlf-x", "bad-reply"),
+        ("non-ascii", "bad-reply"),
+        ("nest-error", "responder-error"),
+    ],
+)
+def test_a_reply_that_is_no_response_is_a_bad_gateway_at_once(
+    deployment: Deployment, responder: ScriptedResponder, case: str, kind: str
+):
+    answer = deployment.gateway.post(f"/scripted/{case}")
+
+    assert (answer.status, answer.json["type"]) == (502, f"/problems/{kind}")
+    assert answer.json["sent"] == "yes"
+    assert answer.elapsed_s < TIMEOUT_S
+    assert deployment.gateway.post("/echo", b"next").body == b"next"
+
+
+@pytest.mark.parametrize("case", ["no-id", "two-ids"])
+def test_a_reply_to_nobody_in_particular_is_skipped(
+    deployment: Deployment, responder: ScriptedResponder, case: str
+):
+    answer = deployment.gateway.post(f"/scripted/{case}")
+
+    assert (answer.status, answer.json["type"]) == (503, "/problems/reply-timeout")
+    assert deployment.gateway.post("/echo", b"next").body == b"next"
+
+
+def test_junk_on_a_request_topic_does_not_stop_the_responder(deployment: Deployment):
+    producer = KafkaProducer(**deployment.settings.kafka_connection())
+    topic = deployment.prefix + "echo"
+    for partition in producer.partitions_for(topic):
+        for headers in ([(NameNotUtf8("x"), b"poison")], [("correlation-id", b"no deadline")], []):
+            producer.send(topic, b"junk", headers=headers, partition=partition).get(timeout=20)
+    producer.close()
+
+    statuses = {deployment.gateway.post("/echo", b"next").status for _ in range(20)}
+
+    assert statuses == {200}
+
+
+def test_the_request_record_carries_the_contract(
+    deployment: Deployment, responder: ScriptedResponder
+):
+    answer = deployment.gateway.request(
+        "POST",
+        "/scripted/plain?a=1&b=%20",
+        b"\x00raw",
+        {
+            "Content-Type": "application/x-thing",
+            "Cookie": "secret",
+            "kafka_replyTopic": "elsewhere",
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03",
+        },
+    )
+    record = responder.records[-1]
+    headers = dict(record.headers)
+
+    assert record.value == b"\x00raw"
+    assert record.key == answer.correlation_id.encode()
+    for name in ("correlation-id", "kafka_correlationId", "REPLY_CORRELATION_ID", "correlation_id"):
+        assert headers[name] == answer.correlation_id.encode()
+    for name in ("reply-topic", "kafka_replyTopic", "REPLY_TOPIC", "reply_to"):
+        assert headers[name] == (deployment.prefix + "replies").encode()
+    assert headers["deadline"].decode() == answer.correlation_id.split(".")[1]
+    assert headers["content-type"] == b"application/x-thing"
+    assert headers["method"] == b"POST"
+    assert headers["path"] == b"/scripted/plain"
+    assert headers["query"] == b"a=1&b=%20"
+    assert headers["traceparent"].endswith(b"-03")
+    assert b"secret" not in headers.values()
+    assert len(headers) == len(record.headers)

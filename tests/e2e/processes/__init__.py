@@ -1,0 +1,1 @@
+"""The processes: start, stop, crashes, resources."""

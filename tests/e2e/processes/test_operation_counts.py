@@ -1,0 +1,203 @@
+"""
+What a request costs, counted rather than timed: an accidental return to a send, a look or a thread
+for each request fails here, on a machine of any speed.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer
+from redis import Redis
+
+from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.publisher import RequestPublisher
+from rendezvous.contract import Reply, Request
+from rendezvous.correlation import CorrelationIds, epoch_ms
+from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
+from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.redis_store.replies import ReplyStore
+from tests.support.deployment import Deployment
+from tests.support.load import OWN, Load
+from tools.devstack.kafka.topics import create_topics
+from tools.devstack.process.server import Server
+from tools.devstack.waiting import wait_until
+
+pytestmark = pytest.mark.e2e
+
+CLIENTS = 32
+REQUESTS = 600
+RECORDS = 400
+#: Longer than a slow machine takes for a send, so that it is the gathering that shows.
+LINGER_MS = 200.0
+#: Of the commands that the store sends.
+LOOK, STORE, HINT = "cmdstat_mget", "cmdstat_set", "cmdstat_publish"
+
+
+def commands(redis: Redis) -> Counter[str]:
+    """Return how often each command was carried out."""
+    stats: Any = redis.info("commandstats")
+    return Counter({name: told["calls"] for name, told in stats.items()})
+
+
+def threads_of(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return int(status.partition("Threads:")[2].split()[0])
+
+
+@pytest.fixture
+def redis(redis_server: Server) -> Iterator[Redis]:
+    with Redis.from_url(redis_server.url) as found:
+        yield found
+
+
+@pytest.fixture
+def ids() -> CorrelationIds:
+    return CorrelationIds("a secret of these tests")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_many_requests_share_looks_and_a_way_back_that_has_few_threads(
+    deploy: Callable[..., Deployment], redis: Redis
+):
+    with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
+        before = commands(redis)
+        with Load([deployment.gateway], CLIENTS) as load:
+            load.goes_on(REQUESTS)
+        used = commands(redis) - before
+        threads = threads_of(deployment.of("replies")[0].child.pid)
+
+    done = load.endings[OWN]
+    assert load.endings == {OWN: done}
+    # A word of what is read, every two seconds, is a SET as well.
+    assert done <= used[STORE] < done * 1.2
+    # One at a time would look twice at least: too soon, and then again.
+    assert used[LOOK] < done
+    assert used[HINT] < done
+    # The one that polls, its watchdog, and one for each of standard output and error.
+    assert threads <= 4
+
+
+def test_who_waits_alone_is_looked_for_once_when_there_is_something(
+    deploy: Callable[..., Deployment], redis: Redis
+):
+    with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
+        with Load([deployment.gateway], 1) as load:
+            load.goes_on(20)  # so many will do to learn that hints come
+        before = commands(redis)
+        with Load([deployment.gateway], 1) as load:
+            load.goes_on(REQUESTS // 4)
+        used = commands(redis) - before
+
+    done = load.endings[OWN]
+    assert load.endings == {OWN: done}
+    assert done <= used[HINT] < done * 1.2
+    # Without hints there are three looks for each. Some are the readiness check's.
+    assert used[LOOK] < done * 1.6
+
+
+def test_records_of_many_who_wait_are_published_together(kafka: Server, ids: CorrelationIds):
+    topic = f"costs-{token_hex(4)}"
+    connection = {"bootstrap_servers": [kafka.address]}
+    create_topics(connection, [topic])
+    requests: list[int] = []
+    producers: list[Any] = []
+
+    def new_producer(**options: Any) -> Any:
+        producer = KafkaProducer(**options)
+        create = producer._sender._create_produce_requests
+
+        def counted(batches: Any) -> Any:
+            found = create(batches)
+            requests.append(len(found))
+            return found
+
+        producer._sender._create_produce_requests = counted
+        producers.append(producer)
+        return producer
+
+    publisher = RequestPublisher(
+        connection, 20.0, 1_000, [topic], linger_ms=lambda: LINGER_MS, new_producer=new_producer
+    )
+    publisher.start()
+    publisher.await_broker(30)
+
+    def publish() -> Any:
+        cid = ids.issue("0a1b2c3d", epoch_ms() + 20_000)
+        request = Request(cid, topic, "replies", epoch_ms() + 20_000, b"x" * 200)
+        return publisher.publish(request, 10, lambda refused: None)
+
+    # With the first one the producer gets its id; until then it would gather whatever comes.
+    publish().wait(20)
+    requests.clear()
+    published = []
+    for _ in range(RECORDS):
+        published.append(publish())
+        time.sleep(0.001)
+    for publication in published:
+        publication.wait(20)
+    publisher.close()
+
+    assert all(publication.acknowledged for publication in published)
+    assert sum(requests) < RECORDS / 8
+
+
+def test_a_look_for_hundreds_who_wait_is_one_command(
+    redis_server: Server, redis: Redis, ids: CorrelationIds
+):
+    waiting = 300
+    store = ReplyStore.connect(redis_server.url, 60)
+    commands_before = commands(redis)[LOOK]
+    looks: list[int] = []
+    fetch_many = store.fetch_many
+
+    def counted(correlation_ids: Sequence[str]) -> dict[str, Reply]:
+        found = fetch_many(correlation_ids)
+        looks.append(len(correlation_ids))
+        return found
+
+    store.fetch_many = counted  # type: ignore[method-assign]
+    mailbox = Mailbox(store)
+    mailbox.start()
+    with ExitStack() as everybody:
+        for _ in range(waiting):
+            everybody.enter_context(mailbox.expecting(ids.issue(mailbox.node, epoch_ms() + 30_000)))
+        assert wait_until(lambda: looks.count(waiting) >= 5, 20)
+        mailbox.close()
+        used = commands(redis)[LOOK]
+    seen = len(looks)
+    store.close()
+
+    assert used - commands_before <= seen
+
+
+def test_the_thread_that_polls_is_the_only_one_of_a_consumer(kafka: Server):
+    topic = f"costs-{token_hex(4)}"
+    connection = {"bootstrap_servers": [kafka.address]}
+    create_topics(connection, [topic], 1)
+    others = {thread.name for thread in threading.enumerate()}
+    options = consumer_options(connection, f"group-{topic}", 5, "costs")
+    consumer = ResilientConsumer.open(
+        [topic], lambda: poll_in_caller_thread(KafkaConsumer(**options))
+    )
+    producer = KafkaProducer(**connection)
+    producer.send(topic, b"x").get(10)
+    producer.close()
+    found: list[Any] = []
+
+    def has_come() -> bool:
+        found.extend(record.value for records in consumer.poll().values() for record in records)
+        return bool(found)
+
+    assert wait_until(has_come, 30)
+    names = {thread.name for thread in threading.enumerate()} - others
+    consumer.close()
+
+    assert found == [b"x"]
+    assert not [name for name in names if name.startswith("kafka-io")]

@@ -1,0 +1,94 @@
+"""What is missing is said in words, and at once, whatever hangs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.deployment import Answer, Deployment
+from tools.devstack.kafka.embedded import EmbeddedBroker
+from tools.devstack.process.server import Server
+from tools.devstack.waiting import wait_until
+
+pytestmark = pytest.mark.e2e
+
+#: The checks wait 5 s before they call a silence one.
+LIMIT_S = 20.0
+
+
+@contextmanager
+def paused(server: Server) -> Iterator[None]:
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+def says(deployment: Deployment, words: str) -> bool:
+    answer: Answer = deployment.gateway.get("/readyz")
+    assert answer.elapsed_s < 1
+    return answer.status == 503 and any(words in problem for problem in answer.json["problems"])
+
+
+def is_ready(deployment: Deployment) -> bool:
+    answer = deployment.gateway.get("/readyz")
+    return answer.status == 200 and answer.json["problems"] == []
+
+
+def test_a_redis_that_hangs_is_told_and_so_is_its_return(deploy: Callable[..., Deployment]):
+    with deploy() as deployment:
+        with paused(deployment.redis):
+            assert wait_until(lambda: says(deployment, "Redis does not answer"), LIMIT_S)
+            assert deployment.gateway.get("/livez").status == 200
+            refused = deployment.gateway.post("/echo", b"x")
+        assert wait_until(lambda: is_ready(deployment), LIMIT_S)
+        assert wait_until(lambda: deployment.gateway.post("/echo", b"x").status == 200, LIMIT_S)
+
+    assert (refused.status, refused.json["type"]) == (503, "/problems/reply-store-unavailable")
+
+
+def test_a_broker_that_hangs_is_told_and_so_is_its_return(deploy: Callable[..., Deployment]):
+    with deploy() as deployment:
+        with paused(deployment.kafka):
+            assert wait_until(
+                lambda: says(deployment, "broker not reached") or says(deployment, "not answered"),
+                LIMIT_S,
+            )
+            assert deployment.gateway.get("/livez").status == 200
+        assert wait_until(lambda: is_ready(deployment), 2 * LIMIT_S)
+        assert wait_until(lambda: deployment.gateway.post("/echo", b"x").status == 200, LIMIT_S)
+
+
+def test_a_reply_topic_that_nobody_reads_is_told(deploy: Callable[..., Deployment]):
+    with deploy() as deployment:
+        assert is_ready(deployment)
+        deployment.of("replies")[0].child.stop(10)
+        assert wait_until(lambda: says(deployment, "no replies process reads"), LIMIT_S)
+        deployment.start("replies")
+
+        assert wait_until(lambda: is_ready(deployment), LIMIT_S)
+
+
+def test_a_missing_topic_is_named(deploy: Callable[..., Deployment]):
+    routes = "[[route]]\npath = '/missing'\ntopic = 'not-there'\n"
+    with deploy() as deployment:
+        file = deployment.folder / "routes.toml"
+        file.write_text(routes)
+        gateway = deployment.start_gateway(ROUTES_FILE=str(file))
+
+        def named() -> bool:
+            try:
+                answer = gateway.get("/readyz")
+            except OSError:
+                return False
+            return f"topic missing: {deployment.prefix}not-there; create it" in str(answer.json)
+
+        assert wait_until(named, LIMIT_S)
+        refused = gateway.post("/missing", b"x")
+
+    assert refused.status == 503
+    # The embedded broker makes a topic of its own accord when somebody publishes to it.
+    if not isinstance(deployment.kafka, EmbeddedBroker):
+        assert refused.json["type"] == "/problems/not-sent"
+        assert refused.json["sent"] == "no"

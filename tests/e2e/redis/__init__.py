@@ -1,0 +1,1 @@
+"""Redis: expiry of keys, outages, errors, TLS."""

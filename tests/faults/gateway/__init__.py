@@ -1,0 +1,1 @@
+"""Faults around gateways: killed workers, deploys, blocked logs, Redis outages."""

@@ -1,0 +1,70 @@
+"""A Redis that hangs for long, and one that is cut off from the replies process alone."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.redis.test_redis_outage import TIMEOUT_S, hangs
+from tests.support.brokers import on_apache_kafka, on_embedded_broker
+from tests.support.deployment import Deployment, Gateway
+from tests.support.reply_topic import ReplyTopic, fetched
+from tools.devstack.tcp_proxy import TcpProxy
+from tools.devstack.waiting import wait_until
+
+pytestmark = pytest.mark.faults
+
+HANG_S = 10.0
+PARTITION_S = 20.0
+DRAIN_S = 5.0
+
+
+@on_embedded_broker
+def test_ten_seconds_without_redis_are_told_at_once_and_leave_nothing_behind(
+    deploy: Callable[..., Deployment],
+):
+    with deploy(env={"REPLY_TIMEOUT_S": str(TIMEOUT_S), "WEB_CONCURRENCY": "1"}) as deployment:
+        hangs(deployment, HANG_S)
+
+
+@on_apache_kafka  # tells its members
+def test_a_replies_process_that_is_cut_off_from_redis_waits_as_a_member_of_its_group(
+    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+):
+    with (
+        deploy(replies=0, responders=0, gateways=0) as deployment,
+        TcpProxy(deployment.redis.port) as proxy,
+        ReplyTopic(deployment) as topic,
+    ):
+        process = deployment.start("replies", REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+        replies = topic.put_many(50)
+        assert wait_until(lambda: topic.committed() == 50, 30), process.logged()
+        members = topic.members()
+        proxy.blackhole()
+        cut_s = time.monotonic()
+        lag = []
+        while time.monotonic() < cut_s + PARTITION_S:
+            replies |= topic.put_many(50)
+            assert topic.committed() == 50
+            assert topic.members() == members
+            lag.append(len(replies) - 50)
+            time.sleep(0.2)
+        proxy.heal()
+        healed_s = time.monotonic()
+        assert wait_until(lambda: topic.committed() == len(replies), DRAIN_S)
+        drained_s = time.monotonic() - healed_s
+        gateway = deployment.start_gateway()
+        assert wait_until(lambda: listens(gateway), 30)
+
+        assert fetched(gateway, replies) == replies
+        assert topic.members() == members
+        assert process.child.returncode is None
+    record_property("lag", lag[-1])
+    record_property("drained within s", drained_s)
+
+
+def listens(gateway: Gateway) -> bool:
+    try:
+        return gateway.get("/livez").status == 200
+    except OSError:
+        return False

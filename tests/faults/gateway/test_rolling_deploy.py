@@ -1,0 +1,136 @@
+"""Gateways behind haproxy are replaced one by one under load, and no client notices."""
+
+import json
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.load import Load as FreshConnections
+from tests.support.brokers import on_embedded_broker
+from tests.support.deployment import Deployment, Gateway
+from tests.support.load import OWN, Load
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.process.procfile import start_process
+from tools.devstack.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.faults,
+    on_embedded_broker,
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
+]
+
+ROUNDS = 2
+STOP_LIMIT_S = 20.0
+#: haproxy's "timeout connect": who waits that long was sent to a gateway that is going.
+CONNECT_LIMIT_S = 2.0
+SLOW_ORDER = json.dumps({"item": "tea", "quantity": 1, "delay_s": 1}).encode()
+#: As README.md has it, with a front.
+CONFIGURATION = """
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 60s
+    timeout server 40s
+    retries 3
+    retry-on conn-failure
+    option redispatch 1
+
+frontend clients
+    bind {host}:{port}
+    default_backend gateways
+
+backend gateways
+    balance leastconn
+    option httpchk GET /readyz
+    default-server check inter 200ms fall 2 rise 2
+"""
+
+
+@contextmanager
+def haproxy(gateways: list[Gateway], folder: Path) -> Iterator[Gateway]:
+    """Run haproxy before *gateways*; what is yielded can be asked like one of them."""
+    port = free_port()
+    lines = [f"    server g{n} {LOOPBACK}:{each.port}" for n, each in enumerate(gateways)]
+    file = folder / "haproxy.cfg"
+    file.write_text(CONFIGURATION.format(host=LOOPBACK, port=port) + "\n".join(lines) + "\n")
+    log = folder / "haproxy.log"
+    child = start_process(f"haproxy -db -f {file}", {}, log)
+    front = Gateway("haproxy", child, log, port)
+    try:
+        assert wait_until(lambda: answers(front, "/livez"), 10), front.logged()
+        yield front
+    finally:
+        child.stop()
+
+
+def answers(gateway: Gateway, path: str) -> bool:
+    try:
+        return gateway.get(path).status == 200
+    except OSError:
+        return False
+
+
+#: Supervisors differ in whom they signal.
+SIGNALLED: list[Callable[[Gateway], None]] = [
+    lambda gateway: gateway.child.terminate(),
+    lambda gateway: os.kill(gateway.child.pid, signal.SIGTERM),
+]
+
+
+def replace(deployment: Deployment, gateway: Gateway, stop: Callable[[Gateway], None]) -> Gateway:
+    """Stop *gateway* and return its successor on the same port, ready."""
+    stop(gateway)
+    assert gateway.child.wait(STOP_LIMIT_S) == 0
+    process = deployment.start("web", deployment.web, PORT=str(gateway.port))
+    successor = Gateway(process.name, process.child, process.log, gateway.port)
+    assert wait_until(lambda: answers(successor, "/readyz"), 30), successor.logged()
+    return successor
+
+
+def test_no_client_notices_a_rolling_deploy(
+    deploy: Callable[..., Deployment],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+):
+    env = {"DRAIN_DELAY_S": "2", "REPLY_TIMEOUT_S": "10", "WEB_CONCURRENCY": "1"}
+    with deploy(gateways=2, env=env) as deployment:
+        gateways = [each for each in deployment.of("web") if isinstance(each, Gateway)]
+        with (
+            haproxy(gateways, tmp_path) as front,
+            ThreadPoolExecutor(1) as slow_client,
+            Load([front], clients=4) as kept_alive,
+            FreshConnections([front], clients=4, rate=80) as fresh,
+        ):
+            done = False
+
+            def order_until_done() -> Counter[int]:
+                statuses: Counter[int] = Counter()
+                while not done:
+                    statuses[front.post("/orders", SLOW_ORDER).status] += 1
+                return statuses
+
+            slow = slow_client.submit(order_until_done)
+            try:
+                for round_ in range(ROUNDS):
+                    for n, gateway in enumerate(gateways):
+                        kept_alive.goes_on(100)
+                        gateways[n] = replace(deployment, gateway, SIGNALLED[round_])
+                kept_alive.goes_on(100)
+            finally:
+                done = True
+        broken = Counter(str(each) for each in fresh.attempts if not each.is_own)
+        record_property("kept alive", kept_alive.figures())
+        record_property("fresh", f"{len(fresh.attempts)} requests, {sum(broken.values())} broken")
+        record_property("slow", dict(slow.result()))
+
+        assert set(kept_alive.endings) == {OWN}
+        assert kept_alive.worst_s < CONNECT_LIMIT_S
+        assert not broken
+        assert set(slow.result()) == {201}

@@ -1,0 +1,1 @@
+"""Faults of Kafka: brokers, networks, topics, permissions, TLS."""

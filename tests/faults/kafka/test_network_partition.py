@@ -1,0 +1,132 @@
+"""The network between the gateway and Kafka: silent, broken, refused, slow, deaf in one ear."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.load import Load, attempted
+from tests.faults.records import correlation_ids
+from tests.support.deployment import Deployment
+from tools.devstack.kafka.apache import ApacheKafka, Listener
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.process.server import Server
+from tools.devstack.tcp_proxy import TcpProxy
+from tools.devstack.waiting import wait_until
+
+pytestmark = pytest.mark.faults
+
+LIMIT_S = 30.0
+SLACK_S = 0.2
+RECOVERY_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[TcpProxy]:
+    with TcpProxy(free_port()) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def broker(proxy: TcpProxy) -> Iterator[ApacheKafka]:
+    """A broker with a second listener, whose clients are sent through *proxy*."""
+    reason = ApacheKafka.unavailable_reason()
+    if reason is not None and os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    if reason is not None:
+        pytest.skip(reason)
+    proxied = Listener("PROXIED", proxy.target_port, advertised_port=proxy.port)
+    with ApacheKafka(listeners=[proxied]) as broker:
+        yield broker
+
+
+@pytest.fixture
+def deployment(
+    broker: ApacheKafka, proxy: TcpProxy, redis_server: Server, tmp_path: Path
+) -> Iterator[Deployment]:
+    """One gateway behind the proxy; all others reach the broker directly."""
+    web = f"env KAFKA_URL=kafka://{LOOPBACK}:{proxy.port} gunicorn wsgi:app"
+    with Deployment(broker, redis_server, tmp_path, web=web) as deployment:
+        yield deployment
+        proxy.heal()
+
+
+FAULTS: dict[str, Callable[[TcpProxy], None]] = {
+    "blackhole": lambda proxy: proxy.blackhole(),
+    "refuse": lambda proxy: proxy.refuse(),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_partition_is_told_in_time_and_forgotten_soon(
+    deployment: Deployment,
+    proxy: TcpProxy,
+    fault: str,
+    record_property: Callable[[str, object], None],
+):
+    timeout_s = deployment.settings.reply_timeout_s
+    with Load([deployment.gateway], clients=8, rate=20) as load:
+        assert wait_until(lambda: sum(a.is_own for a in list(load.attempts)) > 20, LIMIT_S)
+        cut_s = time.monotonic()
+        FAULTS[fault](proxy)
+        time.sleep(2 * timeout_s)
+        healed_s = time.monotonic()
+        proxy.heal()
+        assert wait_until(lambda: any(a.is_own for a in load.since(healed_s)), LIMIT_S)
+        recovery_s = min(a.ended_s for a in load.since(healed_s) if a.is_own) - healed_s
+        record_property(f"{fault}: seconds to the first answer", round(recovery_s, 2))
+        assert wait_until(lambda: len(load.since(healed_s)) > 40, LIMIT_S)
+        settled_s = healed_s + RECOVERY_S
+        assert wait_until(lambda: len(load.since(settled_s)) > 40, LIMIT_S)
+    during = [a for a in load.attempts if cut_s <= a.started_s < healed_s - timeout_s]
+
+    assert during
+    assert {a.status for a in during} == {503}
+    assert {a.sent for a in during} <= {"no", "unknown"}
+    assert max(a.ended_s - a.started_s for a in during) < timeout_s + SLACK_S
+    assert recovery_s < RECOVERY_S
+    assert [str(a) for a in load.since(settled_s) if not a.is_own] == []
+
+
+def test_a_slow_network_only_makes_requests_slow(deployment: Deployment, proxy: TcpProxy):
+    proxy.delay(0.2)
+    endings = [attempted(deployment.gateway, b"%d" % n) for n in range(5)]
+
+    assert [str(a) for a in endings if not a.is_own] == []
+
+
+def test_connections_that_are_reset_are_only_made_again(deployment: Deployment, proxy: TcpProxy):
+    endings = []
+    for n in range(10):
+        proxy.reset()
+        endings.append(attempted(deployment.gateway, b"%d" % n))
+
+    assert [str(a) for a in endings if not a.is_own] == []
+
+
+def test_acknowledgements_that_are_lost_append_nothing_twice_and_call_nothing_refused(
+    deployment: Deployment, proxy: TcpProxy, record_property: Callable[[str, object], None]
+):
+    with Load([deployment.gateway], clients=16, rate=60) as load:
+        while len(load.attempts) < 300:
+            proxy.blackhole(upstream=False)
+            time.sleep(0.5)
+            proxy.heal()  # resets what was cut
+            time.sleep(0.7)
+    appended = Counter(
+        correlation_ids(deployment.settings.kafka_connection(), deployment.prefix + "echo")
+    )
+    endings = Counter((a.status, a.sent) for a in load.attempts)
+    record_property("endings", dict(endings))
+
+    assert [str(a) for a in load.attempts if a.status == 200 and not a.is_its_body] == []
+    assert [str(a) for a in load.attempts if a.status not in (200, 503)] == []
+    assert [one for one, times in appended.items() if times > 1] == []
+    for attempt in load.attempts:
+        assert attempt.answer is not None
+        if attempt.sent in ("yes", "no"):
+            is_appended = attempt.answer.correlation_id in appended
+            assert is_appended == (attempt.sent == "yes"), str(attempt)

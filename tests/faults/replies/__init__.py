@@ -1,0 +1,1 @@
+"""Faults of replies processes: kills, hangs, rebalances."""

@@ -1,0 +1,193 @@
+"""Requests that come again, to several responders at once and while these are replaced."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer
+
+from rendezvous.contract import Request
+from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
+from tests.faults.responder.side_effects import JOURNALS, TIMEOUT_S, EffectsDeployment
+from tests.support.deployment import Answer, Process
+from tools.devstack.process.server import Server
+from tools.devstack.waiting import wait_until
+
+pytestmark = [pytest.mark.faults, pytest.mark.parametrize("journal", JOURNALS)]
+
+PARTITIONS = 4
+CLIENTS = 12
+
+
+@pytest.fixture
+def deployment(kafka: Server, redis_server: Server, tmp_path: Path) -> Iterator[EffectsDeployment]:
+    with EffectsDeployment(kafka, redis_server, tmp_path, partitions=PARTITIONS) as deployment:
+        yield deployment
+
+
+@pytest.mark.parametrize("partitions", [(0, 0), (0, 1)], ids=["one partition", "two partitions"])
+def test_a_record_that_is_there_twice_has_one_effect_and_two_equal_replies(
+    deployment: EffectsDeployment, journal: str, partitions: tuple[int, int]
+):
+    for _ in range(2):
+        deployment.start_responder(journal, EFFECTS_PAUSE_S="1")
+    requests = [new_request(deployment) for _ in range(10)]
+    publish(deployment, requests, partitions)
+    replies = replies_to(deployment, requests)
+
+    ids = {request.correlation_id for request in requests}
+    assert deployment.effects.counts() == dict.fromkeys(ids, 1)
+    for cid in ids:
+        first = replies[cid][0]
+        assert set(replies[cid]) == {first}
+        stored = deployment.gateway.get(f"/replies/{cid}")
+        assert (stored.status, stored.body) == (201, first)
+
+
+def new_request(deployment: EffectsDeployment) -> Request:
+    deadline_ms = epoch_ms() + round(TIMEOUT_S * 1000)
+    return Request(
+        CorrelationIds(deployment.secret_key).issue(new_node(), deadline_ms),
+        deployment.prefix + "effects",
+        deployment.prefix + "replies",
+        deadline_ms,
+    )
+
+
+def publish(
+    deployment: EffectsDeployment, requests: list[Request], partitions: tuple[int, int]
+) -> None:
+    """Append each request once to each of *partitions*."""
+    producer = KafkaProducer(**deployment.settings.kafka_connection())
+    try:
+        for request in requests:
+            key, value, headers = request.encode()
+            for partition in partitions:
+                producer.send(
+                    request.topic, value, key=key, headers=headers, partition=partition
+                ).get(timeout=20)
+    finally:
+        producer.close()
+
+
+def replies_to(deployment: EffectsDeployment, requests: list[Request]) -> dict[str, list[bytes]]:
+    """Return the bodies of the replies by correlation id once there are two or more to each."""
+    found: dict[str, list[bytes]] = {request.correlation_id: [] for request in requests}
+    consumer = KafkaConsumer(
+        deployment.prefix + "replies",
+        **deployment.settings.kafka_connection(),
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=5,
+    )
+
+    def all_there() -> bool:
+        for records in consumer.poll(timeout_ms=200).values():
+            for record in records:
+                found[dict(record.headers)["correlation-id"].decode()].append(record.value)
+        # More when the group had to share out its partitions meanwhile.
+        return all(len(bodies) >= 2 for bodies in found.values())
+
+    try:
+        assert wait_until(all_there, TIMEOUT_S), deployment.logs()
+    finally:
+        consumer.close()
+    return found
+
+
+class Clients:
+    """Post to /effects, each one request after the other, until told to stop."""
+
+    def __init__(self, deployment: EffectsDeployment) -> None:
+        self.answers: list[Answer] = []
+        self._gateway = deployment.gateway
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(CLIENTS)
+        self._running = [self._pool.submit(self._post) for _ in range(CLIENTS)]
+
+    def wait_for_more(self, count: int) -> None:
+        """Return when *count* more answers have come."""
+        goal = len(self.answers) + count
+        assert wait_until(lambda: len(self.answers) >= goal, 2 * TIMEOUT_S)
+
+    def stop(self) -> list[Answer]:
+        """Return all answers, once those under way have come."""
+        self._stop.set()
+        for running in self._running:
+            running.result()
+        self._pool.shutdown()
+        return self.answers
+
+    def _post(self) -> None:
+        while not self._stop.is_set():
+            self.answers.append(self._gateway.post("/effects", b"x"))
+
+
+def under_load(deployment: EffectsDeployment, do: Callable[[Clients], None]) -> list[Answer]:
+    """Return what clients got while *do* was done."""
+    clients = Clients(deployment)
+    try:
+        clients.wait_for_more(CLIENTS)
+        do(clients)
+        clients.wait_for_more(CLIENTS)
+    finally:
+        answers = clients.stop()
+    return answers
+
+
+def started(deployment: EffectsDeployment, journal: str, pause_s: str) -> Process:
+    """Return a new responder once it has its share of the requests."""
+    process = deployment.start_responder(journal, EFFECTS_PAUSE_S=pause_s)
+    # Members that come while others go keep the embedded broker from sharing out anything.
+    assert wait_until(lambda: deployment.effects.are_tried_by(process), TIMEOUT_S)
+    return process
+
+
+def test_responders_are_replaced_under_load_and_each_request_has_one_effect(
+    deployment: EffectsDeployment, journal: str
+):
+    responders = [deployment.start_responder(journal, EFFECTS_PAUSE_S="0.05") for _ in range(2)]
+
+    def replace(clients: Clients) -> None:
+        for _ in range(5):
+            deployment.stop(responders.pop(0))
+            responders.append(started(deployment, journal, "0.05"))
+            clients.wait_for_more(CLIENTS)
+
+    answers = under_load(deployment, replace)
+
+    assert_one_effect_each(deployment, answers)
+
+
+def test_responders_are_killed_while_requests_finish_in_any_order_and_nothing_is_lost(
+    deployment: EffectsDeployment, journal: str
+):
+    responders = [deployment.start_responder(journal, EFFECTS_PAUSE_S="0.3") for _ in range(2)]
+
+    def kill(clients: Clients) -> None:
+        for _ in range(3):
+            # Some handlers are in the middle of it, some at the end, whichever this is.
+            time.sleep(random.random() * 0.3)
+            responders.pop(0).child.kill()
+            responders.append(started(deployment, journal, "0.3"))
+            clients.wait_for_more(CLIENTS)
+
+    answers = under_load(deployment, kill)
+
+    repeated = deployment.effects.counts("deliveries").total() - len(answers)
+    assert [answer.status for answer in answers] == [201] * len(answers), deployment.logs()
+    if journal == "sql":
+        assert_one_effect_each(deployment, answers)
+        assert repeated > 0
+    # Redis: nothing is lost. What was killed between effect and save has happened twice.
+    assert set(deployment.effects.counts()) == {answer.correlation_id for answer in answers}
+
+
+def assert_one_effect_each(deployment: EffectsDeployment, answers: list[Answer]) -> None:
+    assert [answer.status for answer in answers] == [201] * len(answers), deployment.logs()
+    ids = {answer.correlation_id for answer in answers}
+    assert len(ids) == len(answers)
+    assert deployment.effects.counts() == dict.fromkeys(ids, 1)
