@@ -49,7 +49,7 @@ timeout = 30
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 # Whoever waits when SIGTERM comes is still answered: the longest wait of any route, and a moment to
 # write the answer.
-_longest_wait_s = max(route.longest_wait_s(_settings.reply_timeout_s) for route in _routes)
+_longest_wait_s = max(route.max_reply_timeout_s(_settings.reply_timeout_s) for route in _routes)
 graceful_timeout = math.ceil(_longest_wait_s) + 2
 # Longer than the 90 s for which Heroku's router keeps an idle connection: whoever closes first
 # must not be us, or the router's next request on it fails.

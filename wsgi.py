@@ -5,8 +5,7 @@ import sys
 
 from gateway import config as configuration
 from gateway.clients.admission import Admission
-from gateway.clients.rates import Rates
-from gateway.clients.tally import SharedCounter
+from gateway.clients.rates import RateLimiter
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.claims import Claims
 from gateway.exchange.idempotency import Idempotency
@@ -16,7 +15,7 @@ from gateway.exchange.requester import Requester
 from gateway.health.readiness import Readiness
 from gateway.health.reply_path import ReplyPathHealth
 from gateway.lifecycle import Lifecycle
-from gateway.routing.table import waits_by_topic
+from gateway.routing.table import reply_timeouts_by_topic
 from gateway.web.app import create_app
 from rendezvous.correlation import CorrelationIds
 from rendezvous.kafka_client.connect import kafka_problem
@@ -43,7 +42,7 @@ redis = open_redis(
 )
 store = ReplyStore(redis, settings.reply_retention_s)
 mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, exit_now), with_hints=True)
-waits_s = waits_by_topic(routes, settings.reply_timeout_s)
+waits_s = reply_timeouts_by_topic(routes, settings.reply_timeout_s)
 request_topics = list(waits_s)
 publisher = RequestPublisher(
     settings.kafka_connection(),
@@ -78,7 +77,7 @@ app = create_app(
     reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
     cors_origins=settings.allowed_origins(),
-    rates=Rates(SharedCounter(redis, ids.deployment)),
+    rates=RateLimiter(redis, ids.deployment),
     keyring=configured.keyring,
 )
 atexit.register(lifecycle.close)

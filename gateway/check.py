@@ -12,7 +12,7 @@ from gateway.exchange.publisher import RequestPublisher
 from gateway.health import diagnostics as findings
 from gateway.health.diagnostics import Finding
 from gateway.health.reply_path import ReplyPathHealth
-from gateway.routing.table import Route, RoutesError, waits_by_topic
+from gateway.routing.table import Route, RoutesError, reply_timeouts_by_topic
 from rendezvous.kafka_client.connect import kafka_problem
 from rendezvous.process.startup import exit_now
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
@@ -82,7 +82,7 @@ def _keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
 
 
 def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
-    waits_s = waits_by_topic(routes, settings.reply_timeout_s)
+    waits_s = reply_timeouts_by_topic(routes, settings.reply_timeout_s)
     reply_topic = settings.prefixed(settings.reply_topic)
     publisher = RequestPublisher(
         settings.kafka_connection(),

@@ -4,7 +4,7 @@ import threading
 from collections import Counter
 from types import TracebackType
 
-from gateway.clients.client import ANYBODY, Client
+from gateway.clients.client import ANONYMOUS, Client
 from gateway.problems import Overloaded, Sent, TooManyInFlight
 
 
@@ -24,7 +24,7 @@ class Admission:
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def admit(self, client: Client = ANYBODY) -> "Slot":
+    def admit(self, client: Client = ANONYMOUS) -> "Slot":
         """
         Return what holds one place for *client* while its ``with`` block runs.
 
@@ -36,7 +36,7 @@ class Admission:
 
     def take(self, client: Client) -> None:
         """Take a place for *client*; raises as admit() tells."""
-        places = client.places_among(self.max_in_flight)
+        places = client.slots_of(self.max_in_flight)
         with self._lock:
             # The client's own doing comes first: only that it can change.
             if places < self.max_in_flight and self._taken[client.name] >= places:
@@ -51,7 +51,7 @@ class Admission:
                 )
             self._taken[client.name] += 1
 
-    def give_back(self, client: Client) -> None:
+    def release(self, client: Client) -> None:
         """Give back a place that was taken for *client*."""
         with self._lock:
             self._taken[client.name] -= 1
@@ -78,4 +78,4 @@ class Slot:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._admission.give_back(self._client)
+        self._admission.release(self._client)

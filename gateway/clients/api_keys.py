@@ -42,7 +42,7 @@ class ApiKeys:
     def __init__(self, hashes: Sequence[tuple[str, Client]]) -> None:
         self._hashes = [(kept.encode("ascii"), client) for kept, client in hashes]
 
-    def owner_of(self, key: str) -> Client | None:
+    def client_of(self, key: str) -> Client | None:
         """Return whose *key*, which is ASCII, is; how long it takes does not depend on it."""
         given = hash_of(key).encode("ascii")
         owner = None

@@ -42,9 +42,9 @@ class Client:
         """Say whether the route *path* of routes.toml is open to it."""
         return self.routes is None or path in self.routes
 
-    def places_among(self, max_in_flight: int) -> int:
+    def slots_of(self, max_in_flight: int) -> int:
         """Return how many of *max_in_flight* places it may take: one at least."""
         return max(1, int(self.in_flight_share * max_in_flight))
 
 
-ANYBODY = Client("")
+ANONYMOUS = Client("")

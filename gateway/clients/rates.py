@@ -1,93 +1,99 @@
-"""How much a client may send: so many requests in a window, counted over all replicas."""
+"""Rate limits of clients: fixed windows, counted in Redis over all replicas."""
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+
+from redis import Redis
+from redis.exceptions import RedisError
 
 from gateway.clients.client import Client, Rate
 from gateway.problems import RateLimited, ReplyStoreUnavailable, Sent
-from rendezvous.errors import StoreUnavailable
-
-
-class Counts(Protocol):
-    """Counts that all replicas share."""
-
-    def count(self, name: str, hold_s: int) -> int:
-        """Count one more under *name*, keep that for *hold_s*, return how many there are now."""
+from rendezvous.redis_store.replies import store_unavailable
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a client may still send: so many requests in the seconds that are left of a window."""
+    """What is left of a client's rate limit, and the seconds until its window ends."""
 
     rate: Rate
     remaining: int
-    left_s: int
+    reset_s: int
 
     def headers(self) -> dict[str, str]:
-        """Return it as draft-ietf-httpapi-ratelimit-headers has it."""
+        """Return the headers of draft-ietf-httpapi-ratelimit-headers."""
         return {
             "RateLimit-Policy": f'"default";q={self.rate.requests};w={self.rate.window_s}',
-            "RateLimit": f'"default";r={self.remaining};t={self.left_s}',
+            "RateLimit": f'"default";r={self.remaining};t={self.reset_s}',
         }
 
 
-class Rates:
+class RateLimiter:
     """
-    Takes each request off what its client may send.
+    Counts each client's requests and rejects those above its rate.
+
+    Safe to use from several threads, and after a fork.
 
     Args:
-        counts: where the requests are counted.
-        clock: Unix time; the replicas agree on the window as far as their clocks agree.
+        redis: holds the counters that all replicas share.
+        deployment: separates the counters of deployments that share a Redis.
+        clock: Unix time; replicas agree on the window as far as their clocks agree.
     """
 
-    def __init__(self, counts: Counts, clock: Callable[[], float] = time.time) -> None:
-        self._counts = counts
+    def __init__(
+        self, redis: Redis, deployment: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._redis = redis
+        self._deployment = deployment
         self._clock = clock
-        #: In which window each client was seen to be over: the rest of it needs no round trip.
-        self._over: dict[str, int] = {}
+        #: Window in which each client exceeded its rate: the rest of it needs no round trip.
+        self._exceeded: dict[str, int] = {}
 
     def charge(self, client: Client, sent: Sent | None = Sent.NO) -> Quota | None:
         """
-        Return what is left to *client* after this request; None when it has no rate.
+        Count one request of *client* and return what is left; None when it has no rate.
 
         Args:
-            sent: what an error says of the request.
+            sent: the `sent` member of the problem that is raised.
 
         Raises:
-            RateLimited: when nothing was left.
-            ReplyStoreUnavailable: when nobody can say.
+            RateLimited: when the window's requests are used up.
+            ReplyStoreUnavailable: when Redis fails; it may have counted the request.
         """
         rate = client.rate
         if rate is None:
             return None
         now_s = self._clock()
         window = int(now_s // rate.window_s)
-        left_s = max(1, math.ceil((window + 1) * rate.window_s - now_s))
-        if self._over.get(client.name) != window:
-            used = self._count(f"{client.name}:{window}", rate, sent)
+        reset_s = max(1, math.ceil((window + 1) * rate.window_s - now_s))
+        if self._exceeded.get(client.name) != window:
+            used = self._increment(f"{client.name}:{window}", rate, sent)
             if used <= rate.requests:
-                return Quota(rate, rate.requests - used, left_s)
-            self._over[client.name] = window
-        raise _limited(Quota(rate, 0, left_s), sent)
+                return Quota(rate, rate.requests - used, reset_s)
+            self._exceeded[client.name] = window
+        raise _rate_limited(Quota(rate, 0, reset_s), sent)
 
-    def _count(self, name: str, rate: Rate, sent: Sent | None) -> int:
+    def _increment(self, name: str, rate: Rate, sent: Sent | None) -> int:
+        key = f"rate:{self._deployment}:{name}"
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.incr(key)
+        # One window longer than needed, for replicas whose clocks are behind.
+        pipeline.expire(key, 2 * rate.window_s)
         try:
-            # A window longer than the window: for replicas whose clocks are behind.
-            return self._counts.count(name, 2 * rate.window_s)
-        except StoreUnavailable as error:
-            raise ReplyStoreUnavailable(error.advice, sent=sent) from error
+            used, _ = pipeline.execute()
+        except RedisError as error:
+            raise ReplyStoreUnavailable(store_unavailable(error).advice, sent=sent) from error
+        return int(used)
 
 
-def _limited(allowance: Quota, sent: Sent | None) -> RateLimited:
-    rate = allowance.rate
+def _rate_limited(quota: Quota, sent: Sent | None) -> RateLimited:
+    rate = quota.rate
     problem = RateLimited(
-        f"{rate.requests} requests in {rate.window_s} s are what you may send; "
-        f"send again in {allowance.left_s} s",
+        f"your rate limit of {rate.requests} requests in {rate.window_s} s is reached; "
+        f"send again in {quota.reset_s} s",
         sent=sent,
     )
-    # The draft: not before the window ends.
-    problem.headers |= {"Retry-After": str(allowance.left_s), **allowance.headers()}
+    # The draft: Retry-After is not before the end of the window.
+    problem.headers |= {"Retry-After": str(quota.reset_s), **quota.headers()}
     return problem

@@ -44,7 +44,8 @@ def faults(problems: Iterable[str]) -> list[Finding]:
 
 def of_route(route: Route, reply_timeout_s: float) -> Finding:
     """Return what *route* is, REPLY_TIMEOUT_S being *reply_timeout_s*."""
-    wait_s, longest_s = route.wait_s(reply_timeout_s), route.longest_wait_s(reply_timeout_s)
+    wait_s = route.reply_timeout_s(reply_timeout_s)
+    longest_s = route.max_reply_timeout_s(reply_timeout_s)
     waits = f"clients wait {wait_s:g} s"
     if longest_s > wait_s:
         waits += f", up to {longest_s:g} s if they ask to"

@@ -41,13 +41,13 @@ class Route:
         is_another = kind == "header" and name.lower() not in listed
         return (*self.headers, name) if is_another else self.headers
 
-    def wait_s(self, default_s: float) -> float:
+    def reply_timeout_s(self, default_s: float) -> float:
         """Return how long clients wait where they say nothing; *default_s* is REPLY_TIMEOUT_S."""
         return default_s if self.timeout_s is None else self.timeout_s
 
-    def longest_wait_s(self, default_s: float) -> float:
+    def max_reply_timeout_s(self, default_s: float) -> float:
         """Return how long clients may ask to wait; never less than they wait anyway."""
-        return max(self.wait_s(default_s), self.max_timeout_s or 0)
+        return max(self.reply_timeout_s(default_s), self.max_timeout_s or 0)
 
 
 def load_routes(
@@ -82,11 +82,11 @@ def load_routes(
     )
 
 
-def waits_by_topic(routes: Iterable[Route], default_s: float) -> dict[str, float]:
+def reply_timeouts_by_topic(routes: Iterable[Route], default_s: float) -> dict[str, float]:
     """Return for each topic how long clients wait for replies from it, over its slowest route."""
     waits: dict[str, float] = {}
     for route in routes:
-        waits[route.topic] = max(waits.get(route.topic, 0), route.wait_s(default_s))
+        waits[route.topic] = max(waits.get(route.topic, 0), route.reply_timeout_s(default_s))
     return waits
 
 

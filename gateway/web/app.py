@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.clients.admission import Admission
 from gateway.clients.api_keys import ApiKeys
-from gateway.clients.rates import Rates
+from gateway.clients.rates import RateLimiter
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.requester import Requester
@@ -55,7 +55,7 @@ def create_app(
     reply_topic: str,
     reply_timeout_s: float,
     max_body_bytes: int,
-    rates: Rates,
+    rates: RateLimiter,
     keyring: ApiKeys | None = None,
     cors_origins: Sequence[str] = (),
 ) -> Flask:

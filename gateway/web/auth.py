@@ -6,8 +6,8 @@ from flask import Flask, Response, g, request
 
 from gateway.clients.admission import Admission, Slot
 from gateway.clients.api_keys import ApiKeys
-from gateway.clients.client import ANYBODY, CLIENT_ENVIRON_KEY, Client
-from gateway.clients.rates import Rates
+from gateway.clients.client import ANONYMOUS, CLIENT_ENVIRON_KEY, Client
+from gateway.clients.rates import RateLimiter
 from gateway.problems import Forbidden, Sent, Unauthorized
 
 #: The blueprints that answer everybody: platforms and newcomers have no key.
@@ -20,7 +20,7 @@ _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE
 
 def current_client() -> Client:
     """Return who calls."""
-    client: Client = g.get("client", ANYBODY)
+    client: Client = g.get("client", ANONYMOUS)
     return client
 
 
@@ -34,7 +34,7 @@ class ClientAccess:
         rates: how much each may send.
     """
 
-    def __init__(self, keyring: ApiKeys | None, admission: Admission, rates: Rates) -> None:
+    def __init__(self, keyring: ApiKeys | None, admission: Admission, rates: RateLimiter) -> None:
         self._keyring = keyring
         self._admission = admission
         self._rates = rates
@@ -80,7 +80,7 @@ class ClientAccess:
             detail = 'no API key came; send it as "Authorization: Bearer <key>"'
             raise Unauthorized(detail, key_given=False, sent=sent)
         key = _BEARER.fullmatch(given[0].strip(" \t"))
-        client = keyring.owner_of(key[1]) if key is not None else None
+        client = keyring.client_of(key[1]) if key is not None else None
         if client is None:
             detail = (
                 "the API key is not known here; ask whoever runs this gateway for another"

@@ -12,7 +12,7 @@ from typing import Any
 
 from werkzeug.http import HTTP_STATUS_CODES
 
-from gateway.clients.client import ANYBODY
+from gateway.clients.client import ANONYMOUS
 from gateway.routing.table import Route
 from gateway.web.body import size_of
 from gateway.web.request import Environ
@@ -55,7 +55,7 @@ class Lane:
         Raises:
             Problem: the unhappy ending.
         """
-        return self._handle(environ, self._path, ANYBODY, {})
+        return self._handle(environ, self._path, ANONYMOUS, {})
 
     def plain(self, answered: ExchangeResult, environ: Environ) -> Plain | None:
         """Return the response when it is a plain one."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gateway.clients.admission import Admission
-from gateway.clients.client import ANYBODY, Client
+from gateway.clients.client import ANONYMOUS, Client
 from gateway.exchange.requester import Requester
 from gateway.problems import Overloaded, TooManyInFlight
 from rendezvous.contract import Reply
@@ -33,7 +33,7 @@ class LongPolls:
         self._is_finishing = is_finishing
 
     def wait(
-        self, correlation_id: str, wait_s: float, client: Client = ANYBODY
+        self, correlation_id: str, wait_s: float, client: Client = ANONYMOUS
     ) -> tuple[Reply | None, bool]:
         """
         Return the reply to *correlation_id* if it comes in time, and whether it was waited for.

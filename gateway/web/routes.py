@@ -147,8 +147,8 @@ class RouteViews:
     def _terms(
         self, route: Route, preferences: Preferences, key: str | None, client: Client
     ) -> Terms:
-        usual_s = route.wait_s(self._reply_timeout_s)
-        longest_s = route.longest_wait_s(self._reply_timeout_s)
+        usual_s = route.reply_timeout_s(self._reply_timeout_s)
+        longest_s = route.max_reply_timeout_s(self._reply_timeout_s)
         wait_s = preferences.wait_within_s(usual_s, longest_s)
         # Who does not wait leaves the responder as much time as it can have.
         deadline_s = longest_s if preferences.respond_async else wait_s
@@ -166,7 +166,7 @@ class RouteViews:
 
     def _exchange(self, route: Route, ticket: Ticket, new_request: Request) -> Reply | None:
         with self._breakers.admit(route.topic) as passage:
-            passage.hurried = ticket.terms.wait_s < route.wait_s(self._reply_timeout_s)
+            passage.hurried = ticket.terms.wait_s < route.reply_timeout_s(self._reply_timeout_s)
             reply = self._requester.exchange(ticket, new_request)
             passage.pending = reply is None or is_cancellation(reply)
             return reply

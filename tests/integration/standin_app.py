@@ -2,13 +2,14 @@
 
 import os
 import time
-from collections import Counter
 from typing import Any
 from urllib.parse import parse_qs
 
+from fakeredis import FakeRedis
+
 from gateway import config as configuration
 from gateway.clients.admission import Admission
-from gateway.clients.rates import Rates
+from gateway.clients.rates import RateLimiter
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.requester import Deadline, Terms, Ticket
@@ -34,20 +35,10 @@ class EchoRequester:
         return Reply.to(request, request.body)
 
 
-class ProcessTally:
-    """Counts in this process alone."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def count(self, name: str, hold_s: int) -> int:
-        self._counts[name] += 1
-        return self._counts[name]
-
-
 configured = configuration.current()
 settings = configured.settings
 lifecycle = Lifecycle()
+ids = CorrelationIds(settings.secret_key)
 nothing: Any = None
 requester: Any = EchoRequester()
 app = create_app(
@@ -57,12 +48,12 @@ app = create_app(
     admission=Admission(settings.max_in_flight),
     breakers=Breakers({route.topic: settings.reply_timeout_s for route in configured.routes}),
     store=nothing,
-    ids=CorrelationIds(settings.secret_key),
+    ids=ids,
     readiness=Readiness((), lifecycle.draining),
     lifecycle=lifecycle,
     reply_topic="replies",
     reply_timeout_s=settings.reply_timeout_s,
     max_body_bytes=settings.max_body_bytes,
-    rates=Rates(ProcessTally()),
+    rates=RateLimiter(FakeRedis(), ids.deployment),
     keyring=configured.keyring,
 )

@@ -6,8 +6,7 @@ from typing import Any
 from flask import Flask
 
 from gateway.clients.admission import Admission
-from gateway.clients.rates import Rates
-from gateway.clients.tally import SharedCounter
+from gateway.clients.rates import RateLimiter
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.claims import Claims
 from gateway.exchange.idempotency import Idempotency
@@ -52,6 +51,6 @@ def new_app(
         "reply_topic": "replies",
         "reply_timeout_s": reply_timeout_s,
         "max_body_bytes": max_body_bytes,
-        "rates": Rates(SharedCounter(redis, ids.deployment)),
+        "rates": RateLimiter(redis, ids.deployment),
     }
     return create_app(**parts | others)

@@ -239,7 +239,7 @@ def assert_served_or_told(file, text):
         assert all(line.isprintable() for line in lines)
         return
     for route in routes:
-        assert 0.1 <= route.wait_s(3.0) <= route.longest_wait_s(3.0) <= 28
+        assert 0.1 <= route.reply_timeout_s(3.0) <= route.max_reply_timeout_s(3.0) <= 28
         assert route.max_body_bytes is None or 1 <= route.max_body_bytes <= 1_000_000
         assert route.idempotency in ("optional", "required")
         assert set(route.response_headers) <= LISTED_REPLY_HEADERS

@@ -43,7 +43,7 @@ def owner_of(key):
     """Whose *key* is by what holds now."""
     keyring = current().keyring
     assert keyring is not None
-    return keyring.owner_of(key)
+    return keyring.client_of(key)
 
 
 @pytest.fixture

@@ -32,10 +32,10 @@ def test_a_key_is_whose_it_is_and_any_other_is_nobodys():
     first, second = new_key(), new_key()
     found = ApiKeys([(hash_of(first), SHOP), (hash_of(second), DEPOT)])
 
-    assert found.owner_of(first) is SHOP
-    assert found.owner_of(second) is DEPOT
+    assert found.client_of(first) is SHOP
+    assert found.client_of(second) is DEPOT
     for other in (new_key(), "", first[:-1], first + "a", hash_of(first)):
-        assert found.owner_of(other) is None
+        assert found.client_of(other) is None
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, None])
@@ -51,7 +51,7 @@ def test_a_key_is_compared_with_all_in_constant_time_wherever_it_is(monkeypatch,
     held = [new_key() for _ in range(3)]
     found = ApiKeys([(hash_of(key), SHOP) for key in held])
 
-    found.owner_of(new_key() if place is None else held[place])
+    found.client_of(new_key() if place is None else held[place])
 
     assert len(compared) == 3
 

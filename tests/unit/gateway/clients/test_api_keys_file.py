@@ -42,7 +42,7 @@ def test_without_file_and_text_nobody_is_asked_for_a_key():
 
 
 def test_a_client_needs_a_name_and_a_key_only():
-    assert load(client()).owner_of(KEY) == Client("shop", None, None, 1.0)
+    assert load(client()).client_of(KEY) == Client("shop", None, None, 1.0)
 
 
 def test_a_client_with_everything():
@@ -53,21 +53,21 @@ def test_a_client_with_everything():
         in_flight_share="0.25",
     )
 
-    found = load(text).owner_of(KEY)
+    found = load(text).client_of(KEY)
 
     assert found == Client("team-1.a_b", frozenset(PATHS), Rate(6_000, 60), 0.25)
 
 
 @pytest.mark.parametrize(("text", "rate"), [("100/s", Rate(100, 1)), ("1/min", Rate(1, 60))])
 def test_a_rate_is_so_many_in_a_second_or_a_minute(text, rate):
-    assert load(client(rate=f'"{text}"')).owner_of(KEY).rate == rate
+    assert load(client(rate=f'"{text}"')).client_of(KEY).rate == rate
 
 
 def test_each_of_several_keys_is_the_clients_so_that_keys_can_be_replaced():
     keyring = load(client("shop", KEY, OTHER_KEY) + client("depot", THIRD_KEY))
 
-    assert keyring.owner_of(KEY) == keyring.owner_of(OTHER_KEY) == Client("shop")
-    assert keyring.owner_of(THIRD_KEY) == Client("depot")
+    assert keyring.client_of(KEY) == keyring.client_of(OTHER_KEY) == Client("shop")
+    assert keyring.client_of(THIRD_KEY) == Client("depot")
 
 
 def test_the_file_is_read_as_the_text_is(tmp_path):
@@ -77,7 +77,7 @@ def test_the_file_is_read_as_the_text_is(tmp_path):
     keyring = load_api_keys(str(file), "", PATHS)
 
     assert keyring is not None
-    assert keyring.owner_of(KEY) == Client("shop")
+    assert keyring.client_of(KEY) == Client("shop")
 
 
 def test_a_file_that_is_not_there_is_named_with_its_setting(tmp_path):

@@ -1,72 +1,67 @@
-"""How much a client may send: counted for all replicas together, and remembered once it is over."""
+"""Rate limits of clients: counted over all replicas, rejected without Redis once exceeded."""
 
 import pytest
 from fakeredis import FakeRedis
 
-from gateway.clients.client import ANYBODY, Client, Rate
-from gateway.clients.rates import Rates
-from gateway.clients.tally import SharedCounter
+from gateway.clients.client import ANONYMOUS, Client, Rate
+from gateway.clients.rates import RateLimiter
 from gateway.problems import RateLimited, ReplyStoreUnavailable, Sent
 from tests.fakes import FakeClock
 
 SHOP = Client("shop", rate=Rate(3, 60))
-NOW_S = 1_000_020.0  # where a minute begins
-
-
-class CountedTally(SharedCounter):
-    """Says how often it was asked."""
-
-    asked = 0
-
-    def count(self, name, hold_s):
-        self.asked += 1
-        return super().count(name, hold_s)
+START_OF_MINUTE_S = 1_000_020.0
 
 
 @pytest.fixture
 def clock():
-    return FakeClock(NOW_S)
+    return FakeClock(START_OF_MINUTE_S)
 
 
 @pytest.fixture
-def tally(redis):
-    return CountedTally(redis, "d")
+def limiter(redis, clock):
+    return RateLimiter(redis, "d", clock)
 
 
 @pytest.fixture
-def rates(tally, clock):
-    return Rates(tally, clock)
+def round_trips(redis, monkeypatch):
+    """Record each pipeline that is sent to Redis."""
+    sent = []
+    real = redis.pipeline
+    monkeypatch.setattr(redis, "pipeline", lambda **options: sent.append(1) or real(**options))
+    return sent
 
 
-def remaining(rates, client=SHOP):
-    return rates.charge(client).remaining
+def remaining(limiter, client=SHOP):
+    return limiter.charge(client).remaining
 
 
-def test_each_request_of_a_window_leaves_one_less(rates):
-    assert [remaining(rates) for _ in range(3)] == [2, 1, 0]
+def use_up(limiter):
+    for _ in range(3):
+        limiter.charge(SHOP)
+
+
+def test_each_request_of_a_window_leaves_one_less(limiter):
+    assert [remaining(limiter) for _ in range(3)] == [2, 1, 0]
 
     with pytest.raises(RateLimited) as caught:
-        rates.charge(SHOP)
+        limiter.charge(SHOP)
 
     assert caught.value.sent is Sent.NO
 
 
-def test_the_next_window_begins_anew(rates, clock):
-    for _ in range(3):
-        rates.charge(SHOP)
-    with pytest.raises(RateLimited):
-        rates.charge(SHOP)
-
-    clock.now_s += 59.9
-    with pytest.raises(RateLimited):
-        rates.charge(SHOP)
+def test_the_next_window_starts_with_the_full_quota(limiter, clock):
+    use_up(limiter)
+    for seconds in (0, 59.9):
+        clock.now_s += seconds
+        with pytest.raises(RateLimited):
+            limiter.charge(SHOP)
     clock.now_s += 0.2
 
-    assert remaining(rates) == 2
+    assert remaining(limiter) == 2
 
 
-def test_all_replicas_count_together(redis, clock):
-    replicas = [Rates(SharedCounter(redis, "d"), clock) for _ in range(2)]
+def test_all_replicas_share_one_count(redis, clock):
+    replicas = [RateLimiter(redis, "d", clock) for _ in range(2)]
 
     assert [remaining(replicas[n % 2]) for n in range(3)] == [2, 1, 0]
     for replica in replicas:
@@ -74,55 +69,56 @@ def test_all_replicas_count_together(redis, clock):
             replica.charge(SHOP)
 
 
-def test_each_client_has_a_rate_of_its_own(rates):
-    for _ in range(3):
-        rates.charge(SHOP)
+def test_each_client_is_counted_separately(limiter):
+    use_up(limiter)
 
-    assert remaining(rates, Client("depot", rate=Rate(3, 60))) == 2
+    assert remaining(limiter, Client("depot", rate=Rate(3, 60))) == 2
 
 
-def test_who_is_over_is_turned_away_without_asking_redis_until_the_window_ends(rates, tally, clock):
-    for _ in range(3):
-        rates.charge(SHOP)
+def test_client_over_its_limit_is_rejected_without_asking_redis(limiter, round_trips, clock):
+    use_up(limiter)
     for _ in range(10):
         with pytest.raises(RateLimited):
-            rates.charge(SHOP)
-    assert tally.asked == 4
+            limiter.charge(SHOP)
+    assert len(round_trips) == 4
 
     clock.now_s += 60
-    rates.charge(SHOP)
+    limiter.charge(SHOP)
 
-    assert tally.asked == 5
-
-
-def test_a_client_without_a_rate_costs_no_round_trip(rates, tally):
-    assert rates.charge(ANYBODY) is None
-    assert tally.asked == 0
+    assert len(round_trips) == 5
 
 
-def test_a_count_is_one_round_trip_and_goes_by_itself(redis, tally):
-    assert tally.count("shop:7", hold_s=120) == 1
-    assert 118 <= redis.ttl("rate:d:shop:7") <= 120
+def test_a_client_without_a_rate_costs_no_round_trip(limiter, round_trips):
+    assert limiter.charge(ANONYMOUS) is None
+    assert round_trips == []
 
 
-def test_what_is_left_is_said_as_the_draft_has_it(rates, clock):
+def test_a_count_takes_one_round_trip_and_expires(redis, limiter, round_trips):
+    limiter.charge(SHOP)
+
+    assert len(round_trips) == 1
+    (key,) = redis.keys()
+    assert key == b"rate:d:shop:%d" % (START_OF_MINUTE_S // 60)
+    assert 118 <= redis.ttl(key) <= 120
+
+
+def test_the_quota_is_stated_in_the_headers_of_the_draft(limiter, clock):
     clock.now_s += 17.5
 
-    assert rates.charge(SHOP).headers() == {
+    assert limiter.charge(SHOP).headers() == {
         "RateLimit-Policy": '"default";q=3;w=60',
         "RateLimit": '"default";r=2;t=43',
     }
 
 
-def test_who_is_over_is_told_to_come_back_when_the_window_has_ended(rates, clock):
+def test_a_rejected_client_is_told_to_retry_after_the_window(limiter, clock):
     clock.now_s += 17.5
-    for _ in range(3):
-        rates.charge(SHOP)
+    use_up(limiter)
 
-    with pytest.raises(RateLimited, match="send again in 43 s") as caught:
-        rates.charge(SHOP)
+    with pytest.raises(RateLimited, match="3 requests in 60 s is reached; send again in 43 s") as e:
+        limiter.charge(SHOP)
 
-    assert caught.value.headers == {
+    assert e.value.headers == {
         "Retry-After": "43",
         "RateLimit-Policy": '"default";q=3;w=60',
         "RateLimit": '"default";r=0;t=43',
@@ -130,19 +126,17 @@ def test_who_is_over_is_told_to_come_back_when_the_window_has_ended(rates, clock
 
 
 @pytest.mark.parametrize("sent", [Sent.NO, None])
-def test_without_redis_nobody_with_a_rate_is_let_in(redis_server, sent):
+def test_a_client_with_a_rate_is_rejected_while_redis_is_unreachable(redis_server, sent):
     client = FakeRedis(server=redis_server)
     redis_server.connected = False
 
     with pytest.raises(ReplyStoreUnavailable) as caught:
-        Rates(SharedCounter(client, "d")).charge(SHOP, sent)
+        RateLimiter(client, "d").charge(SHOP, sent)
 
     assert caught.value.sent is sent
 
 
-def test_deployments_that_share_a_redis_count_for_themselves(redis):
-    assert [SharedCounter(redis, name).count("shop:7", hold_s=60) for name in ("d", "e", "d")] == [
-        1,
-        1,
-        2,
-    ]
+def test_deployments_that_share_a_redis_are_counted_separately(redis, clock):
+    limiters = [RateLimiter(redis, deployment, clock) for deployment in ("d", "e", "d")]
+
+    assert [remaining(limiter) for limiter in limiters] == [2, 2, 1]

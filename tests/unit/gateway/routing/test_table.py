@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.routing.table import Route, RoutesError, load_routes, waits_by_topic
+from gateway.routing.table import Route, RoutesError, load_routes, reply_timeouts_by_topic
 from gateway.routing.validation import RouteLimits
 
 
@@ -81,14 +81,14 @@ def test_what_users_say_of_a_route(load, tmp_path):
 def test_clients_wait_as_long_as_the_route_says(timeout_s, max_timeout_s, default_s, waits):
     found = Route("/a", "a", timeout_s=timeout_s, max_timeout_s=max_timeout_s)
 
-    assert (found.wait_s(default_s), found.longest_wait_s(default_s)) == waits
+    assert (found.reply_timeout_s(default_s), found.max_reply_timeout_s(default_s)) == waits
 
 
 def test_a_topic_is_as_slow_as_its_slowest_route():
     routes = [Route("/a", "x", timeout_s=5.0), Route("/b", "x"), Route("/c", "y")]
 
-    assert waits_by_topic(routes, 3.0) == {"x": 5.0, "y": 3.0}
-    assert waits_by_topic(reversed(routes), 3.0) == {"y": 3.0, "x": 5.0}
+    assert reply_timeouts_by_topic(routes, 3.0) == {"x": 5.0, "y": 3.0}
+    assert reply_timeouts_by_topic(reversed(routes), 3.0) == {"y": 3.0, "x": 5.0}
 
 
 def test_the_limits_are_those_of_the_deployment(load):

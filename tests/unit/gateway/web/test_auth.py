@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from gateway.clients.admission import Admission
 from gateway.clients.api_keys import ApiKeys, hash_of, new_key
 from gateway.clients.client import CLIENT_ENVIRON_KEY, Client, Rate
-from gateway.clients.rates import Rates
-from gateway.clients.tally import SharedCounter
+from gateway.clients.rates import RateLimiter
 from gateway.problems import DOCUMENTED, TooManyInFlight
 from gateway.routing.table import Route
 from gateway.web.long_polls import LongPolls
@@ -61,7 +60,7 @@ def new_gateway(ids, mailbox, publisher, store, redis):
             store,
             redis,
             max_in_flight=max_in_flight,
-            rates=Rates(SharedCounter(redis, ids.deployment), clock),
+            rates=RateLimiter(redis, ids.deployment, clock),
             keyring=keyring,
         )
         return Gateway(app, publisher, clock)
