@@ -25,10 +25,15 @@ def limiter(redis, clock):
 @pytest.fixture
 def round_trips(redis, monkeypatch):
     """Record each pipeline that is sent to Redis."""
-    sent = []
+    pipelines = []
     real = redis.pipeline
-    monkeypatch.setattr(redis, "pipeline", lambda **options: sent.append(1) or real(**options))
-    return sent
+
+    def pipeline(**options):
+        pipelines.append(real(**options))
+        return pipelines[-1]
+
+    monkeypatch.setattr(redis, "pipeline", pipeline)
+    return pipelines
 
 
 def remaining(limiter, client=SHOP):
