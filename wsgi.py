@@ -23,8 +23,11 @@ from rendezvous.process.logs import configure_logs
 from rendezvous.process.startup import exit_now
 from rendezvous.process.stdio import make_output_nonblocking
 from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.cancellations import Cancellations
+from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
-from rendezvous.redis_store.replies import ReplyStore, open_redis
+from rendezvous.redis_store.notifications import Notifications
+from rendezvous.redis_store.replies import ReplyStore
 
 make_output_nonblocking()
 try:
@@ -41,7 +44,11 @@ redis = open_redis(
     max_connections=settings.threads + 12,
 )
 store = ReplyStore(redis, settings.reply_retention_s)
-mailbox = Mailbox(store, Watchdog("the reply poller", POLLER_LIMIT_S, exit_now), with_hints=True)
+mailbox = Mailbox(
+    store,
+    Watchdog("the reply poller", POLLER_LIMIT_S, exit_now),
+    subscribe=lambda node: Notifications(redis, node),
+)
 waits_s = reply_timeouts_by_topic(routes, settings.reply_timeout_s)
 request_topics = list(waits_s)
 publisher = RequestPublisher(
@@ -56,7 +63,7 @@ reply_topic = settings.prefixed(settings.reply_topic)
 lifecycle = Lifecycle()
 reply_path_health = ReplyPathHealth(
     mailbox,
-    ReplyPathHeartbeats(store, reply_topic),
+    ReplyPathHeartbeats(redis, reply_topic),
     max(waits_s.values()),  # replies that are later than that come too late for every route
     settings.reply_retention_s,
 )
@@ -70,6 +77,7 @@ app = create_app(
     admission=Admission(settings.max_in_flight),
     breakers=Breakers(waits_s, max_in_flight=settings.max_in_flight),
     store=store,
+    cancellations=Cancellations(redis),
     ids=ids,
     readiness=readiness,
     lifecycle=lifecycle,

@@ -15,6 +15,7 @@ from gateway.health.reply_path import ReplyPathHealth
 from gateway.routing.table import Route, RoutesError, reply_timeouts_by_topic
 from rendezvous.kafka_client.connect import kafka_problem
 from rendezvous.process.startup import exit_now
+from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.replies import ReplyStore
 from settings import Settings, SettingsError
@@ -90,12 +91,10 @@ def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
         settings.max_body_bytes,
         trouble=lambda: kafka_problem(settings),
     )
-    store = ReplyStore.connect(
-        settings.redis_url, settings.reply_retention_s, tls_verify=settings.redis_tls_verify
-    )
+    redis = open_redis(settings.redis_url, tls_verify=settings.redis_tls_verify)
     reply_path_health = ReplyPathHealth(
-        Mailbox(store),
-        ReplyPathHeartbeats(store, reply_topic),
+        Mailbox(ReplyStore(redis, settings.reply_retention_s)),
+        ReplyPathHeartbeats(redis, reply_topic),
         max(waits_s.values(), default=settings.reply_timeout_s),
         settings.reply_retention_s,
     )
@@ -105,7 +104,7 @@ def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
                 publisher, settings.kafka_url, list(waits_s), reply_topic
             ),
             "Redis": lambda: findings.of_redis(
-                store, settings.masked_redis_url(), reply_path_health
+                redis, settings.masked_redis_url(), reply_path_health
             ),
         },
         LIMIT_S,

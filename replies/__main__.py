@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from kafka import KafkaConsumer
+from redis import Redis
 
 from rendezvous.correlation import CorrelationIds
 from rendezvous.errors import StoreUnavailable
@@ -12,6 +13,7 @@ from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
 from rendezvous.process.startup import begin, exit_now, freeze_loaded_objects
 from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.client import eviction_policy, open_redis, ping
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.replies import ReplyStore
 from replies.broadcast import BroadcastConsumer
@@ -30,33 +32,32 @@ def main() -> None:
     consumer = wait_until(lambda: _consumer(settings, topic), settings, stop, watchdog.beat)
     if consumer is None:
         return
-    store = ReplyStore.connect(
-        settings.redis_url, settings.reply_retention_s, tls_verify=settings.redis_tls_verify
-    )
+    redis = open_redis(settings.redis_url, tls_verify=settings.redis_tls_verify)
+    store = ReplyStore(redis, settings.reply_retention_s)
     logger.info(
         "carrying replies from topic %s to %s (REPLIES_MODE=%s)",
         topic,
         settings.masked_redis_url(),
         settings.replies_mode,
     )
-    _warn_about(store)
+    _warn_about(redis)
     freeze_loaded_objects()
     try:
         ids = CorrelationIds(settings.secret_key)
-        ReplyListener(consumer, store, ids, watchdog, ReplyPathHeartbeats(store, topic)).run(stop)
+        ReplyListener(consumer, store, ids, watchdog, ReplyPathHeartbeats(redis, topic)).run(stop)
     finally:
         watchdog.stop()
-        store.close()
+        redis.close()
     logger.info("stopped")
 
 
-def _warn_about(store: ReplyStore) -> None:
+def _warn_about(redis: Redis) -> None:
     try:
-        store.ping()
+        ping(redis)
     except StoreUnavailable as error:
         logger.warning("%s. Replies wait in Kafka until then", error)
         return  # its policy cannot be asked either
-    policy = store.eviction_policy()
+    policy = eviction_policy(redis)
     if policy is not None:
         logger.warning(
             "Redis has maxmemory-policy %s, which drops unread replies: set noeviction", policy

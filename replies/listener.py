@@ -114,7 +114,7 @@ class ReplyListener:
         if lags_s:
             # Redis trouble is told where replies are stored.
             with contextlib.suppress(StoreUnavailable):
-                self._path.tell(self._consumer.partitions_of(self._path.topic), lags_s)
+                self._path.leave(self._consumer.partitions_of(self._path.topic), lags_s)
 
     def _carry(self, batch: Batch, stop: threading.Event) -> bool:
         """Store *batch*, however long that takes; False when stopped before."""

@@ -1,6 +1,8 @@
 """Entry point of `responder`: settings, then clients, then answer requests until told to stop."""
 
 import logging
+from collections.abc import Container
+from contextlib import ExitStack
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
@@ -13,6 +15,8 @@ from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_threa
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.process.startup import begin, exit_now, freeze_loaded_objects
 from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.cancellations import Cancellations
+from rendezvous.redis_store.client import open_redis
 from responder.cancelled import CancelledRequests
 from responder.dedup.redis_journal import RedisJournal
 from responder.registry import registered
@@ -32,10 +36,12 @@ def main() -> None:
     if clients is None:
         return
     consumer, producer = clients
-    journal, unwanted = _journal(settings), _unwanted(settings)
     logger.info("answering topics %s", ", ".join(handlers))
     freeze_loaded_objects()
-    try:
+    with ExitStack() as closing:
+        closing.callback(producer.close, timeout=5)
+        closing.callback(watchdog.stop)
+        journal, cancelled = _journal_and_cancelled(settings, closing)
         ResponderWorker(
             consumer,
             producer,
@@ -44,39 +50,35 @@ def main() -> None:
             watchdog,
             settings.reply_retention_s,
             journal,
-            unwanted or (),
+            cancelled,
         ).run(stop)
-    finally:
-        watchdog.stop()
-        producer.close(timeout=5)
-        if journal is not None:
-            journal.close()
-        if unwanted is not None:
-            unwanted.close()
     logger.info("stopped")
 
 
-def _journal(settings: Settings) -> RedisJournal | None:
-    if settings.responder_journal == "off":
-        return None
-    journal = RedisJournal.connect(
+def _journal_and_cancelled(
+    settings: Settings, closing: ExitStack
+) -> tuple[RedisJournal | None, Container[str]]:
+    """Return what needs Redis; without REDIS_URL no journal, and no request counts as cancelled."""
+    if not settings.redis_url:
+        return None, ()
+    redis = open_redis(
         settings.redis_url,
-        settings.prefixed(settings.responder_group),
-        settings.responder_journal_ttl_s,
         tls_verify=settings.redis_tls_verify,
-        # One for each handler, and one to renew their claims.
-        max_connections=settings.responder_threads + 1,
+        # One for each handler, one to renew their claims, and one to poll for cancelled requests.
+        max_connections=settings.responder_threads + 2,
+    )
+    closing.callback(redis.close)
+    cancelled = CancelledRequests(Cancellations(redis))
+    cancelled.start()
+    closing.callback(cancelled.close)
+    if settings.responder_journal == "off":
+        return None, cancelled
+    journal = RedisJournal(
+        redis, settings.prefixed(settings.responder_group), settings.responder_journal_ttl_s
     )
     journal.start()
-    return journal
-
-
-def _unwanted(settings: Settings) -> CancelledRequests | None:
-    if not settings.redis_url:
-        return None  # a responder needs no Redis; then it finishes what was cancelled
-    unwanted = CancelledRequests.connect(settings.redis_url, tls_verify=settings.redis_tls_verify)
-    unwanted.start()
-    return unwanted
+    closing.callback(journal.close)
+    return journal, cancelled
 
 
 def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, Any]:

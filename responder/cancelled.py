@@ -1,8 +1,8 @@
 """
-The requests that nobody wants any more, as far as this process has heard.
+Cancelled requests, as far as this process knows of them.
 
-Best effort: it knows of a cancellation a moment late, and of none while Redis is away. What has
-begun goes on.
+Best effort: a cancellation is known a moment late, and not at all while Redis is unreachable. A
+handler that has begun is not interrupted.
 """
 
 import logging
@@ -11,74 +11,68 @@ import time
 
 from rendezvous.errors import StoreUnavailable
 from rendezvous.process.throttled_log import ThrottledLog
-from rendezvous.redis_store.replies import UNWANTED_HOLD_S, ReplyStore
+from rendezvous.redis_store.cancellations import CANCELLED_TTL_S, Cancellations
 
 logger = logging.getLogger(__name__)
 
-#: How often Redis is asked, and how long it is left alone when it does not answer.
-LOOK_PAUSE_S = 0.25
-TROUBLE_PAUSE_S = 2.0
-TROUBLE_LOG_PAUSE_S = 60.0
-#: So many are remembered; of more, the latest.
+#: The pause between polls, and after one that failed, in seconds.
+POLL_PAUSE_S = 0.25
+ERROR_PAUSE_S = 2.0
+ERROR_LOG_PAUSE_S = 60.0
+#: Maximum number of ids that are remembered; older ones are dropped first.
 MAX_REMEMBERED = 100_000
 
 
 class CancelledRequests:
     """
-    Answers ``correlation_id in unwanted`` without asking anybody; start() before use.
+    Answers ``correlation_id in cancelled`` from memory; call start() before use.
 
     Args:
-        store: where the gateways mark what is unwanted.
+        cancellations: polled by a thread for new ids.
     """
 
-    def __init__(self, store: ReplyStore) -> None:
-        self._store = store
-        self._heard_s: dict[str, float] = {}  # monotonic clock; the oldest first
-        self._place = ""
+    def __init__(self, cancellations: Cancellations) -> None:
+        self._cancellations = cancellations
+        self._learned_s: dict[str, float] = {}  # monotonic clock; the oldest first
+        self._position = ""
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="unwanted", daemon=True)
-        self._log = ThrottledLog(logger, TROUBLE_LOG_PAUSE_S)
-
-    @classmethod
-    def connect(cls, url: str, *, tls_verify: bool) -> "CancelledRequests":
-        """Return what is unwanted by the Redis at *url*; see open_redis()."""
-        return cls(ReplyStore.connect(url, 0, tls_verify=tls_verify, max_connections=1))
+        self._thread = threading.Thread(target=self._run, name="cancelled", daemon=True)
+        self._log = ThrottledLog(logger, ERROR_LOG_PAUSE_S)
 
     def __contains__(self, correlation_id: object) -> bool:
-        """Say whether the request is known to be unwanted."""
-        return correlation_id in self._heard_s
+        """Return whether the request is known to be cancelled."""
+        return correlation_id in self._learned_s
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start the thread that polls."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening and close the connection."""
+        """Stop the thread."""
         self._closed.set()
         self._thread.join()
-        self._store.close()
 
-    def _listen(self) -> None:
+    def _run(self) -> None:
         pause_s = 0.0
         while not self._closed.wait(pause_s):
-            pause_s = LOOK_PAUSE_S
+            pause_s = POLL_PAUSE_S
             try:
-                self._look()
+                self._poll()
             except StoreUnavailable as error:
-                self._log.warning("cancelled requests are not told apart: %s", error)
-                pause_s = TROUBLE_PAUSE_S
+                self._log.warning("cancelled requests are handled like others: %s", error)
+                pause_s = ERROR_PAUSE_S
             except Exception:
-                # Nothing that is wrong here may cost a request.
-                logger.exception("looking for cancelled requests failed; trying again")
-                pause_s = TROUBLE_PAUSE_S
+                # The thread must survive: a fault here must not fail a request.
+                logger.exception("polling for cancelled requests failed; trying again")
+                pause_s = ERROR_PAUSE_S
 
-    def _look(self) -> None:
-        found, self._place = self._store.cancelled_since(self._place)
+    def _poll(self) -> None:
+        ids, self._position = self._cancellations.cancelled_since(self._position)
         now_s = time.monotonic()
-        for correlation_id in found:
-            self._heard_s.setdefault(correlation_id, now_s)
-        while self._heard_s:
-            oldest, heard_s = next(iter(self._heard_s.items()))
-            if now_s - heard_s <= UNWANTED_HOLD_S and len(self._heard_s) <= MAX_REMEMBERED:
+        for correlation_id in ids:
+            self._learned_s.setdefault(correlation_id, now_s)
+        while self._learned_s:
+            oldest, learned_s = next(iter(self._learned_s.items()))
+            if now_s - learned_s <= CANCELLED_TTL_S and len(self._learned_s) <= MAX_REMEMBERED:
                 return
-            del self._heard_s[oldest]
+            del self._learned_s[oldest]

@@ -30,7 +30,7 @@ from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds
 from rendezvous.errors import ForeignCorrelationId, UnusableReply
 from rendezvous.kafka_client.consumer import ResilientConsumer
-from rendezvous.redis_store.heartbeats import HOLDS_S, ReplyPathHeartbeats
+from rendezvous.redis_store.heartbeats import HEARTBEAT_TTL_S, ReplyPathHeartbeats
 from rendezvous.redis_store.replies import MIN_TTL_MS, ReplyStore, reply_key
 from replies.listener import ReplyListener
 from tests.fakes import FakeConsumer, FakeRecord, altered
@@ -133,7 +133,7 @@ class StoreModel(RuleBasedStateMachine):
             self.store,
             ids_of_ours,
             mock.Mock(),
-            ReplyPathHeartbeats(self.store, "replies"),
+            ReplyPathHeartbeats(self.redis, "replies"),
         )
         before_ms = self._now_ms()
         listener.run(stop)
@@ -195,7 +195,7 @@ class StoreModel(RuleBasedStateMachine):
         }
         after_ms = self._now_ms()
         for word in [key for key in expiries if key.startswith("served:{replies}")]:
-            assert expiries.pop(word) <= after_ms + HOLDS_S * 1_000 + TOLERANCE_MS
+            assert expiries.pop(word) <= after_ms + HEARTBEAT_TTL_S * 1_000 + TOLERANCE_MS
         gone_ms = before_ms + TOLERANCE_MS
         for text, kept in self.kept.items():
             expiry_ms = expiries.pop(reply_key(text), None)

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from gateway.clients.client import Client, Rate
 from gateway.problems import RateLimited, ReplyStoreUnavailable, Sent
-from rendezvous.redis_store.replies import store_unavailable
+from rendezvous.redis_store.client import store_unavailable
 
 
 @dataclass(frozen=True, slots=True)

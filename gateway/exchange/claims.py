@@ -14,7 +14,7 @@ from redis.client import Pipeline
 from redis.exceptions import RedisError
 
 from rendezvous.errors import StoreUnavailable
-from rendezvous.redis_store.replies import store_unavailable
+from rendezvous.redis_store.client import execute, store_unavailable
 
 #: How long a claim that is not confirmed lasts. The two steps are a millisecond apart; a claim that
 #: is lost in between is taken again.
@@ -116,10 +116,7 @@ class Claims:
         return f"once:{self._deployment}:{name}"
 
     def _holder_after(self, pipeline: Pipeline) -> Claim | None:
-        try:
-            return _from_bytes(pipeline.execute()[-1])
-        except RedisError as error:
-            raise store_unavailable(error) from error
+        return _from_bytes(execute(pipeline)[-1])
 
 
 def _to_bytes(claim: Claim) -> bytes:

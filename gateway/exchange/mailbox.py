@@ -8,12 +8,13 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from gateway.exchange.linger import linger_ms
 from gateway.exchange.poll_schedule import PollSchedule
 from gateway.exchange.waiter import Waiter
-from gateway.exchange.wakeup import PollerSleep, WakeReason
+from gateway.exchange.wakeup import Notifications, PollerSleep, WakeReason
 from rendezvous.contract import Reply
 from rendezvous.correlation import new_node
 from rendezvous.errors import StoreUnavailable
@@ -43,14 +44,19 @@ class Mailbox:
     Args:
         store: where the replies arrive.
         watchdog: ends this process when its poller is dead.
-        with_hints: whether Redis is asked to tell when something may have arrived.
+        subscribe: subscribes to the notifications for a node, or raises StoreUnavailable; None to
+            poll without.
     """
 
     def __init__(
-        self, store: ReplyStore, watchdog: Watchdog | None = None, *, with_hints: bool = False
+        self,
+        store: ReplyStore,
+        watchdog: Watchdog | None = None,
+        *,
+        subscribe: Callable[[str], Notifications] | None = None,
     ) -> None:
         self._store = store
-        self._with_hints = with_hints
+        self._subscribe = subscribe
         self._watchdog = watchdog or Watchdog("the reply poller", POLLER_LIMIT_S)
         self._waiters: dict[str, Waiter] = {}
         self._coming_and_going = threading.Lock()
@@ -72,9 +78,8 @@ class Mailbox:
         self.node = new_node()
         self._waiters.clear()
         self._closing = False
-        self._alarm = PollerSleep(
-            (lambda: self._store.hints(self.node)) if self._with_hints else None
-        )
+        subscribe = self._subscribe
+        self._alarm = PollerSleep(None if subscribe is None else (lambda: subscribe(self.node)))
         self._thread = threading.Thread(
             target=self._poll, args=(self._alarm,), name="reply-poller", daemon=True
         )

@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from redis import Redis
+
 from gateway.exchange.publisher import RequestPublisher, Topic
 from gateway.health.reply_path import ReplyPathHealth
 from gateway.routing.table import Route
 from rendezvous.errors import StoreUnavailable
-from rendezvous.redis_store.replies import ReplyStore
+from rendezvous.redis_store.client import eviction_policy, ping
 
 MARKS = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}
 ASCII_MARKS = {True: "[ok]  ", False: "[FAIL]"}
@@ -85,18 +87,16 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def of_redis(
-    store: ReplyStore, shown_url: str, reply_path_health: ReplyPathHealth
-) -> Iterator[Finding]:
+def of_redis(redis: Redis, shown_url: str, reply_path_health: ReplyPathHealth) -> Iterator[Finding]:
     """Look for Redis, and there for word of the replies processes."""
     try:
-        store.ping()
+        ping(redis)
     except StoreUnavailable as error:
         yield Finding(False, f"Redis is not reached at {shown_url}: {error}")
         yield Finding(False, "whether replies are read is not known: see to Redis first")
         return
     yield Finding(True, f"Redis answers at {shown_url}")
-    policy = store.eviction_policy()
+    policy = eviction_policy(redis)
     if policy is not None:
         yield Finding(
             False,

@@ -29,6 +29,7 @@ from gateway.web.reply_resource import reply_resource
 from gateway.web.responses import problem_response
 from gateway.web.routes import RouteViews
 from rendezvous.correlation import CorrelationIds
+from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.replies import ReplyStore
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def create_app(
     admission: Admission,
     breakers: Breakers,
     store: ReplyStore,
+    cancellations: Cancellations,
     ids: CorrelationIds,
     readiness: Readiness,
     lifecycle: Lifecycle,
@@ -69,6 +71,7 @@ def create_app(
         admission: turns requests away before they are read.
         breakers: turn away those whose responder is dead.
         store: where the status resource looks for replies.
+        cancellations: where responders learn of cancelled requests.
         ids: recognises the ids that the status resource is asked for.
         readiness: the state of what a request needs.
         lifecycle: starts this process's threads with the first request, if nobody did before.
@@ -97,7 +100,7 @@ def create_app(
             methods=list(route.methods),
         )
     polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
-    app.register_blueprint(reply_resource(ids, store, polls))
+    app.register_blueprint(reply_resource(ids, store, cancellations, polls))
     app.register_blueprint(probes(readiness, lambda: requester.node))
     app.register_blueprint(problem_pages())
     description = describe(

@@ -20,28 +20,38 @@ from gateway.web.responses import CORRELATION_ID, pending_response, reply_respon
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds
 from rendezvous.errors import ForeignCorrelationId, StoreUnavailable
+from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.replies import Put, ReplyStore
 
 logger = logging.getLogger(__name__)
 
 
-def reply_resource(ids: CorrelationIds, store: ReplyStore, polls: LongPolls) -> Blueprint:
+def reply_resource(
+    ids: CorrelationIds, store: ReplyStore, cancellations: Cancellations, polls: LongPolls
+) -> Blueprint:
     """
     Return ``/replies/<correlation id>``.
 
     GET fetches the reply, and with ``Prefer: wait=N`` waits for it; DELETE cancels the request.
     """
     blueprint = Blueprint("replies", __name__)
-    status = _ReplyResource(ids, store, polls)
+    status = _ReplyResource(ids, store, cancellations, polls)
     blueprint.add_url_rule("/replies/<correlation_id>", "reply", status.get, methods=["GET"])
     blueprint.add_url_rule("/replies/<correlation_id>", "cancel", status.delete, methods=["DELETE"])
     return blueprint
 
 
 class _ReplyResource:
-    def __init__(self, ids: CorrelationIds, store: ReplyStore, polls: LongPolls) -> None:
+    def __init__(
+        self,
+        ids: CorrelationIds,
+        store: ReplyStore,
+        cancellations: Cancellations,
+        polls: LongPolls,
+    ) -> None:
         self._ids = ids
         self._store = store
+        self._cancellations = cancellations
         self._polls = polls
 
     def get(self, correlation_id: str) -> Response:
@@ -106,7 +116,7 @@ class _ReplyResource:
 
     def _tell_responders(self, known: CorrelationId) -> None:
         try:
-            self._store.mark_cancelled(known.text)
+            self._cancellations.mark_cancelled(known.text)
         except StoreUnavailable as error:
             logger.warning("%s: cancelled, but no responder is told (%s)", known.text, error)
 

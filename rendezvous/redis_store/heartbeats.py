@@ -1,9 +1,8 @@
 """
-What the replies processes say of the way back, for gateways to know whether a reply would arrive.
+Heartbeats of the replies processes, by which gateways know whether a reply would arrive.
 
-Each leaves a word in Redis for every partition that it reads, and renews it. A partition whose word
-has run out is read by nobody: its reader hangs, or is gone and has no successor yet. So a gateway
-knows the state of other processes without reaching into them.
+Each process leaves a heartbeat in Redis for every partition that it reads, and renews it. A
+partition without a heartbeat has no reader: its reader hangs, or died and has no successor yet.
 """
 
 import json
@@ -11,22 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rendezvous.correlation import epoch_ms
-from rendezvous.redis_store.replies import ReplyStore
+from redis import Redis
 
-#: How long a word holds.
-HOLDS_S = 10
+from rendezvous.correlation import epoch_ms
+from rendezvous.redis_store.client import execute
+
+#: Time to live of a heartbeat, in seconds.
+HEARTBEAT_TTL_S = 10
 
 
 @dataclass(frozen=True, slots=True)
 class PathState:
     """
-    The way back, as its readers see it.
+    The state of the reply path, by the heartbeats of its readers.
 
     Attributes:
-        unread: the partitions of the reply topic that nobody reads.
-        lag_s: how late the latest of the readers is.
-        clock_ahead_s: by how much a reader's clock is ahead of ours; negative when behind.
+        unread: the partitions of the reply topic that no process reads.
+        lag_s: the largest lag of a reader, in seconds.
+        clock_ahead_s: by how much the clock of a reader is ahead of ours; negative when behind.
     """
 
     unread: tuple[int, ...]
@@ -36,70 +37,86 @@ class PathState:
 
 class ReplyPathHeartbeats:
     """
-    The words about one reply topic, for those who leave them and those who look for them.
+    Leaves and reads the heartbeats for one reply topic.
 
     Args:
-        store: where they are left.
+        redis: a client that returns bytes.
         topic: the reply topic, with its prefix.
     """
 
-    def __init__(self, store: ReplyStore, topic: str) -> None:
-        self._store = store
-        # The hash tag: words of one topic are asked for together, in a Redis Cluster too.
-        self._name = f"{{{topic}}}"
+    def __init__(self, redis: Redis, topic: str) -> None:
+        self._redis = redis
+        # The hash tag keeps the keys of a topic in one slot of a Redis Cluster.
+        self._key = f"served:{{{topic}}}"
         self._partitions: tuple[int, ...] = ()
         self.topic = topic
 
-    def tell(self, partitions: int, lags_s: Mapping[int, float]) -> None:
+    def leave(self, partitions: int, lags_s: Mapping[int, float]) -> None:
         """
-        Leave word.
+        Leave a heartbeat for the topic, and one for each partition that this process reads.
 
         Args:
-            partitions: how many partitions the topic has.
-            lags_s: those that this process reads, with how late it is, in seconds.
+            partitions: the number of partitions of the topic.
+            lags_s: the lag in seconds of each partition that this process reads.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
-        words = {self._name: json.dumps({"partitions": partitions, "clock_ms": epoch_ms()})}
+        heartbeats: dict[str, dict[str, float]] = {
+            self._key: {"partitions": partitions, "clock_ms": epoch_ms()}
+        }
         for partition, lag_s in lags_s.items():
-            words[self._word(partition)] = json.dumps({"lag_s": round(lag_s, 3)})
-        self._store.leave_heartbeats(words, HOLDS_S)
+            heartbeats[self._partition_key(partition)] = {"lag_s": round(lag_s, 3)}
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, heartbeat in heartbeats.items():
+            pipeline.set(key, json.dumps(heartbeat), ex=HEARTBEAT_TTL_S)
+        execute(pipeline)
 
     def state(self) -> PathState | None:
         """
-        Return the state of the way back, or None when nobody has left word of it.
+        Return the state of the reply path, or None without a heartbeat for the topic.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
-        numbers = self._partitions
-        (topic, age_ms), *found = self._store.words(
-            [self._name, *map(self._word, numbers)], HOLDS_S
-        )
-        told, now_ms = _parsed(topic), epoch_ms()
-        if not told:
+        partitions = self._partitions
+        (topic, age_ms), *found = self._read([self._key, *map(self._partition_key, partitions)])
+        if not topic:
             return None
-        self._partitions = tuple(range(int(told.get("partitions", 0))))
-        if self._partitions != numbers:
+        self._partitions = tuple(range(int(topic.get("partitions", 0))))
+        if self._partitions != partitions:
             return self.state()
         lags_s = {
-            n: _parsed(word).get("lag_s") for n, (word, _) in zip(numbers, found, strict=True)
+            partition: heartbeat.get("lag_s")
+            for partition, (heartbeat, _) in zip(partitions, found, strict=True)
         }
+        now_ms = epoch_ms()
         return PathState(
-            unread=tuple(number for number, lag_s in lags_s.items() if lag_s is None),
+            unread=tuple(partition for partition, lag_s in lags_s.items() if lag_s is None),
             lag_s=max((lag_s for lag_s in lags_s.values() if lag_s is not None), default=0.0),
-            clock_ahead_s=(int(told.get("clock_ms", now_ms)) + age_ms - now_ms) / 1000,
+            clock_ahead_s=(int(topic.get("clock_ms", now_ms)) + age_ms - now_ms) / 1000,
         )
 
-    def _word(self, partition: int) -> str:
-        return f"{self._name}:{partition}"
+    def _read(self, keys: list[str]) -> list[tuple[dict[str, Any], int]]:
+        """Return the heartbeat under each of *keys*, empty if there is none, and its age in ms."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.get(key)
+            pipeline.pttl(key)
+        found = execute(pipeline)
+        return [
+            (_parsed(value), max(0, HEARTBEAT_TTL_S * 1000 - remaining_ms))
+            for value, remaining_ms in zip(found[::2], found[1::2], strict=True)
+        ]
+
+    def _partition_key(self, partition: int) -> str:
+        return f"{self._key}:{partition}"
 
 
-def _parsed(word: bytes | None) -> dict[str, Any]:
-    """Return what *word* says; nothing when there is none or it is not ours."""
+def _parsed(value: bytes | None) -> dict[str, Any]:
+    """Return the heartbeat in *value*; empty if there is none or it has another format."""
     try:
-        found = json.loads(word or b"{}")
+        found = json.loads(value or b"{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

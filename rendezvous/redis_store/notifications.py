@@ -1,68 +1,104 @@
 """
-Notifications: Redis tells a gateway process that replies for it have been stored, while it sleeps.
+Notifications: Redis wakes a gateway process when replies for it have been stored.
 
-A hint is a reason to look now, never a reason not to look: Redis delivers it once or not at all. It
-is a message without words on a channel of the process, over a connection of its own.
+A notification is an empty message on the channel of one process. Redis delivers it at most once, so
+it makes the next poll earlier and never replaces it.
 """
 
+import logging
+import socket
 import ssl
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from rendezvous.process.throttled_log import SELDOM_S, ThrottledLog
+from rendezvous.redis_store.client import store_unavailable
 from rendezvous.redis_store.pipeline import Command
 
-#: A longer wait for the answer would keep the poller from its looks.
+logger = logging.getLogger(__name__)
+
+#: Maximum time to wait for the answer to SUBSCRIBE, in seconds; the reply poller is blocked by it.
 SUBSCRIBE_TIMEOUT_S = 0.25
-_ANY_BYTES = 65_536
+#: Maximum number of replies stored together that are notified. With more of them, so many requests
+#: wait that their processes poll often anyway.
+MAX_NOTIFIED = 8
+#: The pause before notifications are sent again after Redis refused one, in seconds.
+REFUSED_PAUSE_S = 60.0
+_READ_BYTES = 65_536
 
 
-def channel_of(node: str) -> str:
-    """Return the channel of the process that waits as *node*."""
-    return f"replied:{node}"
+class Notifier:
+    """Makes the commands that notify gateway processes of stored replies."""
 
+    def __init__(self) -> None:
+        self._resume_s = 0.0  # monotonic clock
+        self._log = ThrottledLog(logger, SELDOM_S)
 
-def notify_commands(nodes: Iterable[str]) -> list[Command]:
-    """Return what tells each of *nodes* once that there is something for it."""
-    return [("PUBLISH", channel_of(node), b"") for node in dict.fromkeys(nodes)]
+    def commands(self, nodes: Sequence[str]) -> list[Command]:
+        """
+        Return the commands that notify the processes in *nodes*, each once.
+
+        Args:
+            nodes: the process that waits for each reply.
+
+        Returns nothing for more than MAX_NOTIFIED replies, and for REFUSED_PAUSE_S after a refusal.
+        """
+        if len(nodes) > MAX_NOTIFIED or time.monotonic() < self._resume_s:
+            return []
+        return [("PUBLISH", _channel(node), b"") for node in dict.fromkeys(nodes)]
+
+    def note(self, answers: Sequence[Any]) -> None:
+        """Pause the notifications if one of *answers* to the commands is an error."""
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                self._log.info(
+                    "%s; gateways notice replies later without notifications",
+                    store_unavailable(answer),
+                )
+                self._resume_s = time.monotonic() + REFUSED_PAUSE_S
+                return
 
 
 class Notifications:
     """
-    The hints for one process, as something to wait for. For one thread.
+    The notifications for one process, to be polled as a file. For one thread.
 
     Args:
-        redis: a client; the connection is none of its pool's while it is used here.
+        redis: a client; its pool is one connection short until close().
         node: the process.
 
     Raises:
-        RedisError: when Redis does not answer, or denies the channel.
+        StoreUnavailable: when Redis refuses the channel or does not answer.
     """
 
     def __init__(self, redis: Redis, node: str) -> None:
         self._pubsub: Any = redis.pubsub()  # type: ignore[no-untyped-call]
         try:
-            self._pubsub.subscribe(channel_of(node))
+            self._pubsub.subscribe(_channel(node))
             if self._pubsub.get_message(timeout=SUBSCRIBE_TIMEOUT_S) is None:
                 raise RedisError("SUBSCRIBE was not answered")
-            # What comes is never read as messages: that there is something says it all.
-            self._socket = self._pubsub.connection._sock
+            # From here on the bytes are discarded unparsed: their arrival is the notification.
+            self._socket = _socket_of(self._pubsub.connection)
             self._socket.setblocking(False)
+        except RedisError as error:
+            self.close()
+            raise store_unavailable(error) from error
         except BaseException:
             self.close()
             raise
 
     def fileno(self) -> int:
-        """Return the file descriptor that can be read when there is a hint."""
-        number: int = self._socket.fileno()
-        return number
+        """Return the file descriptor that becomes readable with a notification."""
+        return self._socket.fileno()
 
     def take(self) -> bool:
-        """Take all hints that are there; say whether more can come."""
+        """Discard the notifications that have arrived; False when the connection has ended."""
         try:
-            while self._socket.recv(_ANY_BYTES):
+            while self._socket.recv(_READ_BYTES):
                 pass
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
@@ -71,5 +107,16 @@ class Notifications:
         return False
 
     def close(self) -> None:
-        """Listen no more."""
+        """End the subscription and its connection."""
         self._pubsub.close()
+
+
+def _channel(node: str) -> str:
+    return f"replied:{node}"
+
+
+def _socket_of(connection: Any) -> socket.socket:
+    # redis-py has no public way to a socket that select() can wait for. Without one, a thread
+    # blocked in get_message() would have to wake the poller: one more thread switch per reply.
+    found: socket.socket = connection._sock
+    return found

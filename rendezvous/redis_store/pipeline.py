@@ -1,8 +1,8 @@
 """
-Commands to Redis and back, in one round trip, at the price of the round trip.
+RedisPipeline: commands to Redis in one round trip, with little more cost than the round trip.
 
-redis-py's client spends two thirds of a command's time on retries, metrics and conversions that the
-store, which is asked most, has no use for. Its connections and its pool do all that is needed.
+The pipeline of redis-py spends two thirds of a command's time on retries, metrics and conversions
+that the reply store does not need. Its connections and its pool are used as they are.
 """
 
 import os
@@ -14,46 +14,44 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
-#: The words of one command, as they are sent.
+#: The name and the arguments of one command.
 Command = tuple[str | bytes | int, ...]
-#: A connection that was used so short a time ago is taken to be there still. To see whether it is
-#: takes as long as a command.
+#: Maximum age of the last use of a connection that is used again without a check, in seconds. The
+#: check whether the server has closed it costs as much as a command.
 FRESH_S = 1.0
 
 
 class RedisPipeline:
     """
-    A way to Redis for those who ask often. Safe to use from several threads, and after a fork.
+    Executes commands over a kept connection. Safe to use from several threads, and after a fork.
 
     Args:
-        redis: whose connections are used; one of them may be kept.
+        redis: the client whose pool provides the connections; one of them is kept.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._pool: Any = redis.connection_pool
-        # Of the one connection kept: itself, when it was used last, and the process that did.
+        # At most one: the connection, when it was used last, and by which process.
         self._kept: deque[tuple[Any, float, int]] = deque()
 
-    def ask(self, commands: Sequence[Command], extras: Sequence[Command] = ()) -> list[Any]:
+    def execute(self, commands: Sequence[Command], optional: Sequence[Command] = ()) -> list[Any]:
         """
-        Send *commands* and *extras* together, and return their answers in order.
+        Send *commands* and *optional* together, and return their answers in order.
 
-        All of them are carried out, whatever the answer to one of them is.
+        Redis executes all of them, whatever its answer to one of them.
 
         Args:
-            extras: commands that are not essential: the error that one of them was answered with
-                is returned in its place.
+            optional: commands that may fail; an error answer to one is returned, not raised.
 
         Raises:
-            RedisError: the first that one of *commands* was answered with, or why nothing was
-                answered.
+            RedisError: the first error answer to one of *commands*, or why there was no answer.
         """
         connection = self._take()
         try:
-            connection.send_packed_command(connection.pack_commands([*commands, *extras]))
-            answers = [_answer(connection) for _ in range(len(commands) + len(extras))]
+            connection.send_packed_command(connection.pack_commands([*commands, *optional]))
+            answers = [_answer(connection) for _ in range(len(commands) + len(optional))]
         except BaseException:
-            # What is left of the answers must not meet the next question.
+            # Unread answers would be taken for those to the next commands.
             connection.disconnect()
             self._pool.release(connection)
             raise

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from rendezvous import encoding as saved
 from rendezvous.contract import Reply
 from rendezvous.process.throttled_log import ThrottledLog
-from rendezvous.redis_store.replies import open_redis, store_unavailable
+from rendezvous.redis_store.client import execute
 from responder.dedup.journal import InProgress
 
 logger = logging.getLogger(__name__)
@@ -48,23 +48,14 @@ class RedisJournal:
         self._renewer = threading.Thread(target=self._renew_all, name="claims", daemon=True)
         self._warn = ThrottledLog(logger)
 
-    @classmethod
-    def connect(
-        cls, url: str, group: str, ttl_s: float, *, tls_verify: bool, max_connections: int
-    ) -> "RedisJournal":
-        """Return a journal in the Redis at *url*; see open_redis()."""
-        redis = open_redis(url, tls_verify=tls_verify, max_connections=max_connections)
-        return cls(redis, group, ttl_s)
-
     def start(self) -> None:
         """Begin to renew the claims of handlers that take long."""
         self._renewer.start()
 
     def close(self) -> None:
-        """Stop renewing and close the connections."""
+        """Stop renewing."""
         self._closed.set()
         self._renewer.join()
-        self._redis.close()
 
     def begin(self, correlation_id: str) -> Reply | None:
         """Return the saved reply, or None when it is ours to handle; see Journal."""
@@ -76,10 +67,7 @@ class RedisJournal:
         pipeline.get(claim_key)
         # After the claim: whoever held it before has saved by now, or never will.
         pipeline.get(self._key("answered", correlation_id))
-        try:
-            _, claimed_by, value = pipeline.execute()
-        except RedisError as error:
-            raise store_unavailable(error) from error
+        _, claimed_by, value = execute(pipeline)
         if value is not None:
             return saved.from_bytes(correlation_id, value)
         if claimed_by != owner.encode():
@@ -94,10 +82,7 @@ class RedisJournal:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(key, saved.to_bytes(reply), nx=True, px=self._ttl_ms)
         pipeline.get(key)
-        try:
-            _, value = pipeline.execute()
-        except RedisError as error:
-            raise store_unavailable(error) from error
+        _, value = execute(pipeline)
         return reply if value is None else saved.from_bytes(correlation_id, value)
 
     def end(self, correlation_id: str) -> None:

@@ -48,6 +48,7 @@ app = create_app(
     admission=Admission(settings.max_in_flight),
     breakers=Breakers({route.topic: settings.reply_timeout_s for route in configured.routes}),
     store=nothing,
+    cancellations=nothing,
     ids=ids,
     readiness=Readiness((), lifecycle.draining),
     lifecycle=lifecycle,

@@ -9,6 +9,7 @@ from redis.exceptions import ClusterDownError, ResponseError
 
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms
+from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.replies import ReplyStore, reply_key
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import free_port
@@ -43,7 +44,7 @@ def is_up(client: Redis) -> bool:
     return True
 
 
-def test_replies_to_several_processes_are_asked_for_at_once(redis: Redis):
+def test_replies_to_several_processes_are_fetched_in_one_round_trip(redis: Redis):
     ids, store = CorrelationIds("a secret of this test"), ReplyStore(redis, 60)
     cids = [
         ids.read(ids.issue(node, epoch_ms() + 30_000))
@@ -60,13 +61,13 @@ def test_replies_to_several_processes_are_asked_for_at_once(redis: Redis):
     }
 
 
-def test_what_is_unwanted_is_told(redis: Redis):
-    store = ReplyStore(redis, 60)
+def test_cancelled_ids_are_read_in_order(redis: Redis):
+    cancellations = Cancellations(redis)
     began_ms = round(time.time() * 1000)
-    store.mark_cancelled("a")
-    ids, place = store.cancelled_since("")
-    store.mark_cancelled("b")
+    cancellations.mark_cancelled("a")
+    ids, position = cancellations.cancelled_since("")
+    cancellations.mark_cancelled("b")
 
     assert ids == ["a"]
-    assert int(place.partition("-")[0]) >= began_ms - 60_000
-    assert store.cancelled_since(place)[0] == ["b"]
+    assert int(position.partition("-")[0]) >= began_ms - 60_000
+    assert cancellations.cancelled_since(position)[0] == ["b"]

@@ -1,4 +1,4 @@
-"""A Redis behind TLS: what is stored, found and hinted, and each way to get it wrong, in words."""
+"""Redis over TLS: replies, notifications, and the advice for each mistake in the settings."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from gateway.exchange.mailbox import Mailbox
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.client import open_redis, ping
+from rendezvous.redis_store.notifications import Notifications
 from rendezvous.redis_store.replies import Put, ReplyStore
 from tests.support.certificates import Authority, require_openssl
 from tests.support.tls_proxy import TlsFront
@@ -27,7 +30,7 @@ LONG_S = 20.0
 
 @dataclass(frozen=True)
 class Secured:
-    """A Redis with a port for TLS and one without, and the file of who vouches for it."""
+    """A Redis with a TLS port and a plain one, and the file of its certificate authority."""
 
     address: str
     plain_address: str
@@ -43,31 +46,31 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         yield Secured(f"{LOOPBACK}:{front.port}", redis.address, authority.file)
 
 
-def trusting(secured: Secured) -> ReplyStore:
-    return ReplyStore.connect(f"rediss://{secured.address}/0?ssl_ca_certs={secured.authority}", 60)
+def verifying(secured: Secured) -> Redis:
+    return open_redis(f"rediss://{secured.address}/0?ssl_ca_certs={secured.authority}")
 
 
-def careless(secured: Secured) -> ReplyStore:
-    return ReplyStore.connect(f"rediss://{secured.address}/0", 60, tls_verify=False)
+def not_verifying(secured: Secured) -> Redis:
+    return open_redis(f"rediss://{secured.address}/0", tls_verify=False)
 
 
-@pytest.mark.parametrize("connect", [trusting, careless])
-def test_a_large_reply_goes_there_and_back(secured: Secured, connect, new_id):
+@pytest.mark.parametrize("connect", [verifying, not_verifying])
+def test_a_large_reply_is_fetched_as_it_was_put(secured: Secured, connect, new_id):
     cid = new_id("0a1b2c3d")
     reply = Reply(cid.text, bytes(range(256)) * (LARGE_BYTES // 256))
 
-    with closing(connect(secured)) as store:
+    with closing(connect(secured)) as redis:
+        store = ReplyStore(redis, 60)
         assert store.put_many([(cid, reply)]) == [Put.STORED]
         assert store.fetch(cid.text) == reply
 
 
 @pytest.mark.usefixtures("patience")
-def test_hints_come_through_it_and_wake_who_waits(secured: Secured, new_id):
+def test_notifications_over_tls_wake_the_poller(secured: Secured, new_id):
     patient = Watchdog("the poller of the test", 120.0)
-    with (
-        closing(careless(secured)) as store,
-        closing(Mailbox(store, patient, with_hints=True)) as mailbox,
-    ):
+    with closing(not_verifying(secured)) as redis:
+        store = ReplyStore(redis, 60)
+        mailbox = Mailbox(store, patient, subscribe=lambda node: Notifications(redis, node))
         mailbox.start()
         assert wait_until(lambda: mailbox._alarm is not None and mailbox._alarm.listens, 5)
         for body in (b"one", b"after the other", b"and the last"):
@@ -76,6 +79,7 @@ def test_hints_come_through_it_and_wake_who_waits(secured: Secured, new_id):
             with mailbox.expecting(cid.text, "slow") as waiter:
                 store.put_many([(cid, Reply(cid.text, body))])
                 assert waiter.wait(LONG_S) == Reply(cid.text, body)
+        mailbox.close()
 
 
 @pytest.mark.parametrize(
@@ -83,11 +87,14 @@ def test_hints_come_through_it_and_wake_who_waits(secured: Secured, new_id):
     [
         ("rediss://{tls}/0", "not trusted: set REDIS_TLS_VERIFY=no if"),
         ("rediss://{tls_by_name}/0?ssl_ca_certs={authority}", "another host: correct the host"),
-        ("rediss://{plain}/0", "does not answer: .* REDIS_URL says rediss:// and it speaks no TLS"),
-        ("redis://{tls}/0", r"cannot be reached: .* \(rediss:// if it speaks TLS\)"),
+        (
+            "rediss://{plain}/0",
+            "does not answer: .* REDIS_URL has rediss:// for a port without TLS",
+        ),
+        ("redis://{tls}/0", r"cannot be reached: .* \(rediss:// for a TLS port\)"),
     ],
 )
-def test_what_is_wrong_is_told_with_the_setting(secured: Secured, url: str, advice: str):
+def test_a_mistake_is_reported_with_the_setting_to_correct(secured: Secured, url: str, advice: str):
     url = url.format(
         tls=secured.address,
         tls_by_name=secured.address.replace(LOOPBACK, "localhost"),
@@ -95,9 +102,9 @@ def test_what_is_wrong_is_told_with_the_setting(secured: Secured, url: str, advi
         authority=secured.authority,
     )
 
-    with closing(ReplyStore.connect(url, 60)) as store:
+    with closing(open_redis(url)) as redis:
         with pytest.raises(StoreUnavailable, match=advice) as caught:
-            store.ping()
+            ping(redis)
         assert secured.address not in caught.value.advice
 
 

@@ -1,4 +1,4 @@
-"""The store on a real server against its model: who wins, what stays, and for how long."""
+"""The reply store on a real server behaves like its model."""
 
 from collections.abc import Iterator
 
@@ -19,5 +19,5 @@ def redis() -> Iterator[Redis]:
         client.close()
 
 
-def test_a_real_server_does_what_the_model_says(redis: Redis):
+def test_the_store_on_a_real_server_behaves_like_its_model(redis: Redis):
     play(redis, max_examples=150, steps=40)

@@ -1,11 +1,13 @@
 """The reply topic, seen from beside: replies put there by hand, and how far they are committed."""
 
+from contextlib import closing
 from typing import Any, Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import RetriableError
 
 from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
+from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from tests.support.deployment import Deployment, Gateway
 from tools.devstack.waiting import wait_until
@@ -123,9 +125,6 @@ def fetched(gateway: Gateway, replies: dict[str, bytes]) -> dict[str, bytes]:
 
 def stored(deployment: Deployment, replies: dict[str, bytes]) -> dict[str, bytes]:
     """Return those of *replies* that are in Redis now."""
-    store = ReplyStore.connect(deployment.redis.url, 60)
-    try:
-        found = store.fetch_many(list(replies))
-    finally:
-        store.close()
+    with closing(open_redis(deployment.redis.url)) as redis:
+        found = ReplyStore(redis, 60).fetch_many(list(replies))
     return {correlation_id: reply.body for correlation_id, reply in found.items()}

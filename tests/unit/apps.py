@@ -18,6 +18,7 @@ from gateway.lifecycle import Lifecycle
 from gateway.routing.table import Route
 from gateway.web.app import create_app
 from rendezvous.correlation import CorrelationIds
+from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.replies import ReplyStore
 
 
@@ -45,6 +46,7 @@ def new_app(
         "admission": Admission(max_in_flight),
         "breakers": Breakers({route.topic: reply_timeout_s for route in routes}),
         "store": store,
+        "cancellations": Cancellations(redis),
         "ids": ids,
         "readiness": Readiness((), draining),
         "lifecycle": Lifecycle(),

@@ -8,6 +8,7 @@ from fakeredis import FakeRedis, FakeServer
 from gateway.exchange.mailbox import Mailbox
 from gateway.routing.table import Route
 from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
+from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.replies import ReplyStore
 from tests.fakes import FakePublisher
 from tests.unit import apps
@@ -38,6 +39,11 @@ def redis(redis_server: FakeServer) -> Iterator[FakeRedis]:
 @pytest.fixture
 def store(redis: FakeRedis) -> ReplyStore:
     return ReplyStore(redis, retention_s=60)
+
+
+@pytest.fixture
+def cancellations(redis: FakeRedis) -> Cancellations:
+    return Cancellations(redis)
 
 
 @pytest.fixture

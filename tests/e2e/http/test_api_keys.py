@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.clients.api_keys import hash_of
-from rendezvous.redis_store.replies import open_redis
+from rendezvous.redis_store.client import open_redis
 from tests.fakes import altered
 from tests.support.api_clients import Tenant, in_other_words, send_all, table_of
 from tests.support.deployment import Deployment, Gateway
@@ -131,7 +131,7 @@ def test_no_key_is_in_a_record_in_redis_or_in_a_log(
 
 
 def kept_in(redis_server: EmbeddedRedis) -> list[Any]:
-    redis = open_redis(redis_server.url, tls_verify=True, max_connections=1)
+    redis = open_redis(redis_server.url)
     try:
         return [(name, redis.get(name)) for name in redis.scan_iter(count=1000, _type="STRING")]
     finally:

@@ -22,6 +22,7 @@ from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from tests.support.deployment import Deployment
 from tests.support.load import OWN, Load
@@ -152,7 +153,8 @@ def test_a_look_for_hundreds_who_wait_is_one_command(
     redis_server: Server, redis: Redis, ids: CorrelationIds
 ):
     waiting = 300
-    store = ReplyStore.connect(redis_server.url, 60)
+    client = open_redis(redis_server.url)
+    store = ReplyStore(client, 60)
     commands_before = commands(redis)[LOOK]
     looks: list[int] = []
     fetch_many = store.fetch_many
@@ -172,7 +174,7 @@ def test_a_look_for_hundreds_who_wait_is_one_command(
         mailbox.close()
         used = commands(redis)[LOOK]
     seen = len(looks)
-    store.close()
+    client.close()
 
     assert used - commands_before <= seen
 

@@ -10,7 +10,8 @@ import pytest
 from redis import Redis
 
 from gateway.exchange.claims import Claim, Claims
-from rendezvous.redis_store.replies import ReplyStore, open_redis
+from rendezvous.redis_store.cancellations import Cancellations
+from rendezvous.redis_store.client import open_redis
 from tests.support.brokers import on_embedded_broker
 from tests.support.deployment import Deployment
 from tests.support.reply_topic import ReplyTopic, fetched
@@ -254,15 +255,15 @@ def test_what_it_advises_a_user_to_be_allowed_is_enough(
         assert again.headers["Idempotent-Replayed"] == "true"
         # And to give a key back, which it does for what Kafka refuses.
         url = deployment.environment["REDIS_URL"]
-        with closing(open_redis(url, tls_verify=True, max_connections=1)) as its_own:
+        with closing(open_redis(url)) as its_own:
             claims, claim = Claims(its_own, "d"), Claim("fingerprint", "id")
             claims.take("name", claim)
             claims.free("name", claim)
             assert claims.holder("name") is None
             # And to tell responders what was cancelled.
-            store = ReplyStore(its_own, 60)
-            store.mark_cancelled("id")
-            assert "id" in store.cancelled_since("")[0]
+            cancellations = Cancellations(its_own)
+            cancellations.mark_cancelled("id")
+            assert "id" in cancellations.cancelled_since("")[0]
 
 
 def log_of_replies(deployment: Deployment) -> str:

@@ -21,14 +21,14 @@ P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
 class Running:
     """A listener in a thread of its own."""
 
-    def __init__(self, kafka, store, ids):
+    def __init__(self, kafka, store, ids, heartbeats):
         self.kafka = kafka
         self.listener = ReplyListener(
             ResilientConsumer(kafka),
             store,
             ids,
             Watchdog("the test"),
-            ReplyPathHeartbeats(store, "replies"),
+            heartbeats,
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.listener.run, args=(self.stop,))
@@ -44,6 +44,11 @@ class Running:
         assert not self.thread.is_alive()
 
 
+@pytest.fixture
+def heartbeats(redis):
+    return ReplyPathHeartbeats(redis, "replies")
+
+
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
     monkeypatch.setattr("replies.listener.STORE_PAUSE_S", 0.005)
@@ -56,8 +61,8 @@ def kafka():
 
 
 @pytest.fixture
-def running(kafka, store, ids):
-    found = Running(kafka, store, ids)
+def running(kafka, store, ids, heartbeats):
+    found = Running(kafka, store, ids, heartbeats)
     yield found
     found.end()
 
@@ -181,10 +186,12 @@ def test_being_stopped_during_trouble_commits_what_was_stored_before_only(
     assert kafka.closed
 
 
-def test_what_was_stored_is_committed_at_the_end(kafka, store, ids, new_id, monkeypatch):
+def test_what_was_stored_is_committed_at_the_end(
+    kafka, store, ids, heartbeats, new_id, monkeypatch
+):
     monkeypatch.setattr("replies.listener.COMMIT_PAUSE_S", 10_000.0)
     monkeypatch.setattr(ReplyListener, "_summarise", lambda self: None)
-    running = Running(kafka, store, ids)
+    running = Running(kafka, store, ids, heartbeats)
     running.listener._committed_s = float("inf")  # no commit before the end
     kafka.feed(record(new_id(), 0))
     eventually(lambda: running.counts["stored"] == 1)
@@ -294,7 +301,7 @@ def test_a_stored_reply_reaches_the_one_who_waits(running, kafka, store, ids):
     assert reply.body == b"answer"
 
 
-def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, new_id):
+def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, heartbeats, new_id):
     kafka.feed(record(new_id(), 0))
     kafka.stumble(RuntimeError("a fault of ours"))
     listener = ReplyListener(
@@ -302,7 +309,7 @@ def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, 
         store,
         ids,
         Watchdog("the test"),
-        ReplyPathHeartbeats(store, "replies"),
+        heartbeats,
     )
 
     with pytest.raises(RuntimeError, match="a fault of ours"):
@@ -324,28 +331,26 @@ def test_replies_are_gathered_for_a_moment_only():
     assert _gather_s(MANY, 10.0) == MAX_GATHER_S
 
 
-def test_the_gateways_are_told_what_is_read(running, kafka, store):
+def test_the_gateways_are_told_what_is_read(running, kafka, heartbeats):
     kafka.partitions.append(P1)  # somebody else's
-    path = ReplyPathHeartbeats(store, "replies")
 
-    eventually(lambda: (found := path.state()) and found.unread == (1,))
+    eventually(lambda: (found := heartbeats.state()) and found.unread == (1,))
 
 
-def test_the_gateways_are_told_how_late_it_is_read(running, kafka, store, new_id, monkeypatch):
+def test_the_gateways_are_told_how_late_it_is_read(running, kafka, heartbeats, new_id, monkeypatch):
     monkeypatch.setattr("replies.listener.TELL_PAUSE_S", 0.0)
     kafka.highwaters[P0] = 10
     kafka.feed(record(new_id(), 3, timestamp_ms=epoch_ms() - 9_000))
-    path = ReplyPathHeartbeats(store, "replies")
 
-    eventually(lambda: (found := path.state()) and 9 <= found.lag_s < 60)
+    eventually(lambda: (found := heartbeats.state()) and 9 <= found.lag_s < 60)
 
 
-def test_nobody_is_told_so_before_the_group_is_joined(kafka, store, ids):
+def test_nobody_is_told_so_before_the_group_is_joined(kafka, store, ids, heartbeats):
     kafka.assigned.clear()
-    running = Running(kafka, store, ids)
+    running = Running(kafka, store, ids, heartbeats)
     try:
         eventually(lambda: kafka.polls > 3)
-        assert ReplyPathHeartbeats(store, "replies").state() is None
+        assert heartbeats.state() is None
     finally:
         running.end()
 

@@ -27,7 +27,6 @@ class Mortal:
     """The store and the consumer of a process that dies at record *fatal*, at *step*."""
 
     def __init__(self, store, kafka, fatal, step):
-        self.leave_heartbeats = store.leave_heartbeats
         self._store = store
         self._kafka = kafka
         self._fatal = fatal
@@ -71,7 +70,7 @@ def fed(records, rng, stop):
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_successor_stores_what_is_missing_and_leaves_what_is_there(
-    store, ids, new_id, monkeypatch, seed, step
+    store, ids, new_id, redis, monkeypatch, seed, step
 ):
     monkeypatch.setattr("replies.listener.COMMIT_PAUSE_S", 0.0)
     rng = random.Random(f"{seed} {step}")
@@ -84,7 +83,7 @@ def test_a_successor_stores_what_is_missing_and_leaves_what_is_there(
     kafka = fed(records, rng, stop)
     mortal = Mortal(store, kafka, rng.randrange(RECORDS), step)
     with pytest.raises(Killed):
-        listener(kafka, mortal, ids).run(stop)
+        listener(kafka, mortal, ids, redis).run(stop)
     committed = kafka.committed_offset(P0) or 0
     before = store.fetch_many(list(bodies))
     # Another body for the same ids: what was stored must not change.
@@ -93,7 +92,7 @@ def test_a_successor_stores_what_is_missing_and_leaves_what_is_there(
         for r in records[committed:]
     ]
     stop.clear()
-    successor = listener(fed(again, rng, stop), store, ids)
+    successor = listener(fed(again, rng, stop), store, ids, redis)
     successor.run(stop)
 
     assert committed <= len(before)
@@ -105,11 +104,11 @@ def _bodies(replies):
     return {reply.body for reply in replies.values()}
 
 
-def listener(kafka, store, ids):
+def listener(kafka, store, ids, redis):
     return ReplyListener(
         ResilientConsumer(kafka),
         store,
         ids,
         Watchdog("the test"),
-        ReplyPathHeartbeats(store, "replies"),
+        ReplyPathHeartbeats(redis, "replies"),
     )

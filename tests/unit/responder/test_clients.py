@@ -1,4 +1,7 @@
-"""The clients that the responder's entry point builds."""
+"""The clients that the entry point of the responder builds."""
+
+import threading
+from contextlib import ExitStack
 
 import pytest
 from kafka.errors import KafkaError
@@ -8,7 +11,7 @@ from settings import Settings
 from tests.fakes import FakeProducer
 
 
-def test_no_refusal_and_no_restart_of_a_broker_is_the_end_of_the_producer_of_replies(
+def test_the_producer_of_replies_is_not_idempotent_and_closed_on_failure(
     monkeypatch: pytest.MonkeyPatch,
 ):
     built: list[FakeProducer] = []
@@ -27,22 +30,26 @@ def test_no_refusal_and_no_restart_of_a_broker_is_the_end_of_the_producer_of_rep
     with pytest.raises(ConnectionError):
         entry_point._clients(settings, ["orders"])
 
-    # An idempotent producer of kafka-python 3.0 does not survive either.
+    # An idempotent producer of kafka-python 3.0 survives neither a refused record nor a broker
+    # that lost its state.
     assert built[0].options["enable_idempotence"] is False
     assert built[0].closed
 
 
-def test_a_responder_without_redis_hears_of_no_cancellations():
-    settings = Settings.from_env({"KAFKA_URL": "b:1"}, needs=("KAFKA_URL",))
+@pytest.mark.parametrize(
+    ("env", "has_journal"),
+    [
+        ({}, False),
+        # Port 1 of this machine refuses.
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, False),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0", "RESPONDER_JOURNAL": "redis"}, True),
+    ],
+)
+def test_a_responder_starts_without_redis(env: dict[str, str], has_journal: bool):
+    settings = Settings.from_env({"KAFKA_URL": "b:1", **env}, needs=("KAFKA_URL",))
 
-    assert entry_point._unwanted(settings) is None
-
-
-def test_a_redis_that_is_not_there_keeps_no_responder_from_starting():
-    # Port 1 of this machine refuses.
-    env = {"KAFKA_URL": "b:1", "REDIS_URL": "redis://127.0.0.1:1/0"}
-    unwanted = entry_point._unwanted(Settings.from_env(env, needs=("KAFKA_URL",)))
-
-    assert unwanted is not None
-    assert "an id" not in unwanted
-    unwanted.close()
+    with ExitStack() as closing:
+        journal, cancelled = entry_point._journal_and_cancelled(settings, closing)
+        assert (journal is not None) == has_journal
+        assert "an id" not in cancelled
+    assert not {"cancelled", "claims"} & {thread.name for thread in threading.enumerate()}

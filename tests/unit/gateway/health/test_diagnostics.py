@@ -83,14 +83,14 @@ def test_brokers_that_are_not_reached_are_one_finding():
     ]
 
 
-def test_redis_in_order_with_readers_of_the_replies(store):
-    assert [good for good, _ in told(of_redis(store, "redis://h", way()))] == [True] * 3
+def test_redis_in_order_with_readers_of_the_replies(redis):
+    assert [good for good, _ in told(of_redis(redis, "redis://h", way()))] == [True] * 3
 
 
-def test_redis_that_evicts_and_a_way_back_that_is_broken(store, monkeypatch):
-    monkeypatch.setattr(store, "eviction_policy", lambda: "allkeys-lru")
+def test_redis_that_evicts_and_a_way_back_that_is_broken(redis, monkeypatch):
+    monkeypatch.setattr("gateway.health.diagnostics.eviction_policy", lambda redis: "allkeys-lru")
 
-    found = told(of_redis(store, "redis://h", way("nobody reads", "the clocks differ")))
+    found = told(of_redis(redis, "redis://h", way("nobody reads", "the clocks differ")))
 
     assert found[1:] == [
         (False, "Redis has maxmemory-policy allkeys-lru, which drops unread replies: "
@@ -100,10 +100,10 @@ def test_redis_that_evicts_and_a_way_back_that_is_broken(store, monkeypatch):
     ]  # fmt: skip
 
 
-def test_without_redis_nothing_is_said_of_the_way_back(store, redis_server):
+def test_without_redis_nothing_is_said_of_the_way_back(redis, redis_server):
     redis_server.connected = False
 
-    unreached, unknown = of_redis(store, "redis://***@h", way())
+    unreached, unknown = of_redis(redis, "redis://***@h", way())
 
     assert not unreached.good
     assert unreached.text.startswith("Redis is not reached at redis://***@h: Redis cannot be")

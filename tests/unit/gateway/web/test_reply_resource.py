@@ -49,13 +49,13 @@ class Resource:
 
 
 @pytest.fixture
-def new_resource(ids, mailbox, publisher, store):
+def new_resource(ids, mailbox, publisher, store, cancellations):
     def build(max_in_flight=8):
         admission, finishing = Admission(max_in_flight), threading.Event()
         requester = Requester(ids, mailbox, publisher)
         app = Flask("status")
         polls = LongPolls(requester, admission, finishing.is_set)
-        app.register_blueprint(reply_resource(ids, store, polls))
+        app.register_blueprint(reply_resource(ids, store, cancellations, polls))
         app.register_error_handler(Problem, problem_response)
         resource = Resource(app, admission, store, finishing)
         app.before_request(lambda: setattr(g, "client", Client(resource.caller[0])))
@@ -437,7 +437,7 @@ def test_cancelling_again_does_nothing_more(resource, issue):
 
 
 @pytest.mark.parametrize("status", [200, 410, 500])
-def test_what_is_answered_cannot_be_cancelled(resource, issue, status, store):
+def test_what_is_answered_cannot_be_cancelled(resource, issue, status, cancellations):
     cid = issue()
     resource.put(cid, status=status)
 
@@ -446,13 +446,13 @@ def test_what_is_answered_cannot_be_cancelled(resource, issue, status, store):
     problem = assert_problem(response, 409, "already-answered")
     assert problem["sent"] == "yes"
     assert response.headers["Location"] == problem["status_url"] == f"/replies/{cid.text}"
-    assert store.cancelled_since("")[0] == []
+    assert cancellations.cancelled_since("")[0] == []
     assert resource.ask(cid).status_code == status
 
 
-def test_what_is_over_cannot_be_cancelled(resource, issue, store):
+def test_what_is_over_cannot_be_cancelled(resource, issue, cancellations):
     assert_problem(resource.ask(issue(-61_000), "DELETE"), 410, "reply-expired")
-    assert store.cancelled_since("")[0] == []
+    assert cancellations.cancelled_since("")[0] == []
 
 
 def test_a_reply_that_goes_while_it_is_cancelled_is_gone(resource, issue, monkeypatch):
@@ -463,20 +463,20 @@ def test_a_reply_that_goes_while_it_is_cancelled_is_gone(resource, issue, monkey
     assert_problem(resource.ask(cid, "DELETE"), 410, "reply-expired")
 
 
-def test_the_responders_are_told_what_was_cancelled(resource, issue, store):
+def test_the_responders_are_told_what_was_cancelled(resource, issue, cancellations):
     cid = issue()
     resource.ask(cid, "DELETE")
 
-    assert store.cancelled_since("")[0] == [cid.text]
+    assert cancellations.cancelled_since("")[0] == [cid.text]
 
 
 def test_a_request_is_cancelled_although_no_responder_can_be_told(
-    resource, issue, monkeypatch, caplog
+    resource, issue, cancellations, monkeypatch, caplog
 ):
     def refused(text):
         raise StoreUnavailable("Redis denies this user a command or key")
 
-    monkeypatch.setattr(resource.store, "mark_cancelled", refused)
+    monkeypatch.setattr(cancellations, "mark_cancelled", refused)
     cid = issue()
 
     assert resource.ask(cid, "DELETE").status_code == 204

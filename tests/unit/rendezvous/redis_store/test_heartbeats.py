@@ -1,114 +1,114 @@
-"""What readers of the reply topic leave word of is what gateways find."""
+"""Heartbeats of the replies processes: what they leave in Redis, and what gateways conclude."""
 
 import pytest
 from fakeredis import FakeRedis
 
 from rendezvous.correlation import epoch_ms
 from rendezvous.errors import StoreUnavailable
-from rendezvous.redis_store.heartbeats import HOLDS_S, ReplyPathHeartbeats
+from rendezvous.redis_store.heartbeats import HEARTBEAT_TTL_S, ReplyPathHeartbeats
 
 
 @pytest.fixture
-def path(store):
-    return ReplyPathHeartbeats(store, "replies")
+def heartbeats(redis):
+    return ReplyPathHeartbeats(redis, "replies")
 
 
 @pytest.fixture
-def reader(store):
-    return ReplyPathHeartbeats(store, "replies")
+def reader(redis):
+    return ReplyPathHeartbeats(redis, "replies")
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The one of this process, in ms; in a list, for the test to set."""
+    """The clock of this process in ms, in a list for the test to set."""
     now_ms = [epoch_ms()]
     monkeypatch.setattr("rendezvous.redis_store.heartbeats.epoch_ms", lambda: now_ms[0])
     return now_ms
 
 
-def test_without_a_word_there_is_no_state(path):
-    assert path.state() is None
+def test_without_heartbeats_there_is_no_state(heartbeats):
+    assert heartbeats.state() is None
 
 
-def test_a_topic_that_is_read_whole_and_in_time_is_in_order(path, reader):
-    reader.tell(2, {0: 0.0, 1: 0.0})
-    state = path.state()
+def test_a_topic_read_completely_and_in_time_has_no_fault(heartbeats, reader):
+    reader.leave(2, {0: 0.0, 1: 0.0})
+    state = heartbeats.state()
 
     assert (state.unread, state.lag_s) == ((), 0.0)
     assert abs(state.clock_ahead_s) < 1
 
 
-def test_several_readers_make_one_state(path, reader, store):
-    reader.tell(3, {0: 0.5, 2: 0.0})
-    ReplyPathHeartbeats(store, "replies").tell(3, {1: 4.25})
+def test_the_heartbeats_of_several_readers_make_one_state(heartbeats, reader, redis):
+    reader.leave(3, {0: 0.5, 2: 0.0})
+    ReplyPathHeartbeats(redis, "replies").leave(3, {1: 4.25})
 
-    assert (path.state().unread, path.state().lag_s) == ((), 4.25)
-
-
-def test_partitions_without_a_reader_are_named(path, reader):
-    reader.tell(4, {0: 0.0, 2: 0.0})
-
-    assert path.state().unread == (1, 3)
+    assert (heartbeats.state().unread, heartbeats.state().lag_s) == ((), 4.25)
 
 
-def test_a_reader_that_falls_silent_leaves_its_partitions_unread(path, reader, redis):
-    reader.tell(2, {0: 0.0, 1: 0.0})
-    assert 0 < redis.pttl("served:{replies}:1") <= HOLDS_S * 1000
-    redis.delete("served:{replies}:1")  # as Redis does when its time is over
+def test_partitions_without_a_reader_are_unread(heartbeats, reader):
+    reader.leave(4, {0: 0.0, 2: 0.0})
 
-    assert path.state().unread == (1,)
+    assert heartbeats.state().unread == (1, 3)
 
 
-def test_added_partitions_are_noticed(path, reader):
-    reader.tell(1, {0: 0.0})
-    assert path.state().unread == ()
-    reader.tell(2, {0: 0.0})
+def test_a_partition_whose_heartbeat_has_expired_is_unread(heartbeats, reader, redis):
+    reader.leave(2, {0: 0.0, 1: 0.0})
+    assert 0 < redis.pttl("served:{replies}:1") <= HEARTBEAT_TTL_S * 1000
+    redis.delete("served:{replies}:1")  # as Redis does when it expires
 
-    assert path.state().unread == (1,)
+    assert heartbeats.state().unread == (1,)
+
+
+def test_an_added_partition_is_noticed(heartbeats, reader):
+    reader.leave(1, {0: 0.0})
+    assert heartbeats.state().unread == ()
+    reader.leave(2, {0: 0.0})
+
+    assert heartbeats.state().unread == (1,)
 
 
 @pytest.mark.parametrize("ahead_s", [3_600, -3_600])
-def test_the_difference_of_the_clocks_is_known(path, reader, clock, ahead_s):
+def test_the_difference_of_the_clocks_is_computed(heartbeats, reader, clock, ahead_s):
     clock[0] += ahead_s * 1000
-    reader.tell(1, {0: 0.0})
+    reader.leave(1, {0: 0.0})
     clock[0] -= ahead_s * 1000
 
-    assert path.state().clock_ahead_s == pytest.approx(ahead_s, abs=1)
+    assert heartbeats.state().clock_ahead_s == pytest.approx(ahead_s, abs=1)
 
 
-def test_the_age_of_a_word_is_not_taken_for_a_slow_clock(path, reader, redis, clock):
-    reader.tell(1, {0: 0.0})
-    redis.pexpire("served:{replies}", HOLDS_S * 1000 - 8_000)  # eight seconds have passed
+def test_the_age_of_a_heartbeat_is_not_taken_for_a_slow_clock(heartbeats, reader, redis, clock):
+    reader.leave(1, {0: 0.0})
+    redis.pexpire("served:{replies}", HEARTBEAT_TTL_S * 1000 - 8_000)  # 8 s have passed
     clock[0] += 8_000
 
-    assert path.state().clock_ahead_s == pytest.approx(0, abs=1)
+    assert heartbeats.state().clock_ahead_s == pytest.approx(0, abs=1)
 
 
-@pytest.mark.parametrize("word", [b"", b"none", b"[1]", b'"x"', b"{}"])
-def test_words_of_strangers_are_no_state(path, redis, word):
-    redis.set("served:{replies}", word)
+@pytest.mark.parametrize("value", [b"", b"none", b"[1]", b'"x"', b"{}"])
+def test_a_value_of_another_format_is_no_heartbeat(heartbeats, redis, value):
+    redis.set("served:{replies}", value)
 
-    assert path.state() is None
-
-
-def test_topics_are_told_apart(path, store):
-    ReplyPathHeartbeats(store, "others").tell(1, {0: 0.0})
-
-    assert path.state() is None
+    assert heartbeats.state() is None
 
 
-def test_trouble_with_redis_is_raised(path, redis_server):
+def test_topics_have_separate_heartbeats(heartbeats, redis):
+    ReplyPathHeartbeats(redis, "others").leave(1, {0: 0.0})
+
+    assert heartbeats.state() is None
+
+
+def test_an_unreachable_redis_raises_store_unavailable(heartbeats, redis_server):
     redis_server.connected = False
 
     with pytest.raises(StoreUnavailable):
-        path.state()
+        heartbeats.state()
     with pytest.raises(StoreUnavailable):
-        path.tell(1, {0: 0.0})
+        heartbeats.leave(1, {0: 0.0})
 
 
-def test_a_state_costs_one_round_trip(path, reader, redis, monkeypatch):
-    reader.tell(2, {0: 0.0, 1: 0.0})
-    path.state()  # learns how many partitions there are
+def test_reading_the_state_takes_one_round_trip(heartbeats, reader, redis, monkeypatch):
+    reader.leave(2, {0: 0.0, 1: 0.0})
+    heartbeats.state()  # learns how many partitions there are
     trips: list[int] = []
     pipeline = FakeRedis.pipeline
 
@@ -117,6 +117,6 @@ def test_a_state_costs_one_round_trip(path, reader, redis, monkeypatch):
         return pipeline(self, **options)
 
     monkeypatch.setattr(FakeRedis, "pipeline", counted)
-    path.state()
+    heartbeats.state()
 
     assert len(trips) == 1

@@ -1,4 +1,4 @@
-"""The store against its model, and against whatever somebody else wrote into its Redis."""
+"""The reply store against its model, and against arbitrary values in its Redis."""
 
 import json
 
@@ -19,7 +19,7 @@ store = ReplyStore(redis, retention_s=60)
 CID = ids.read(ids.issue("0a1b2c3d", epoch_ms() + 3_600_000))
 
 
-def test_the_store_does_what_its_model_says():
+def test_the_store_behaves_like_its_model():
     play(FakeRedis(), max_examples=60, steps=40)
 
 
@@ -57,7 +57,7 @@ stored_heads = st.tuples(
 @example(json.dumps([CID.text, 200, "answered", "", [["x-a", "a\r\nb: c"]]]).encode())
 @example(json.dumps([CID.text, 200, "answered", "", [["location", "http://["]]]).encode())
 @example(json.dumps([CID.text, 200, "answered", "", ["ab"]]).encode())
-def test_anything_in_redis_is_a_usable_reply_or_an_unusable_one(value):
+def test_any_value_in_redis_is_a_usable_or_an_unusable_reply(value):
     redis.set(reply_key(CID.text), value)
 
     reply = store.fetch(CID.text)
@@ -71,8 +71,8 @@ def test_anything_in_redis_is_a_usable_reply_or_an_unusable_one(value):
 
 
 @given(st.lists(st.sampled_from([CID.text, "a", "", "}{", "*"]) | texts, max_size=5))
-def test_asking_for_anything_brings_nothing_of_anybody_else(texts):
+def test_fetching_any_ids_returns_only_their_replies(texts):
     redis.flushdb()
-    store.put_many([(CID, Reply(CID.text, b"mine"))])
+    store.put_many([(CID, Reply(CID.text, b"the reply"))])
 
     assert set(store.fetch_many(texts)) == {CID.text} & set(texts)

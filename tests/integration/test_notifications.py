@@ -1,9 +1,12 @@
-"""Hints of a real Redis: they wake who waits, and whoever misses one is only a moment late."""
+"""Notifications of a real Redis: each wakes the poller, and a lost one delays a reply a little."""
 
 import math
+import os
 import select
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,9 +18,10 @@ from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.process.watchdog import Watchdog
-from rendezvous.redis_store import replies as store_module
-from rendezvous.redis_store.notifications import Notifications
-from rendezvous.redis_store.replies import MAX_HINTED, ReplyStore
+from rendezvous.redis_store import notifications as notifications_module
+from rendezvous.redis_store.client import open_redis
+from rendezvous.redis_store.notifications import MAX_NOTIFIED, Notifications
+from rendezvous.redis_store.replies import Put, ReplyStore
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import free_port
 from tools.devstack.process.server import Server
@@ -37,10 +41,15 @@ def server() -> Iterator[EmbeddedRedis]:
 
 
 @pytest.fixture
-def store(server: Server) -> Iterator[ReplyStore]:
-    store = ReplyStore.connect(server.url, 60)
-    yield store
-    store.close()
+def redis(server: Server) -> Iterator[Redis]:
+    client = open_redis(server.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def store(redis: Redis) -> ReplyStore:
+    return ReplyStore(redis, 60)
 
 
 @pytest.fixture
@@ -55,54 +64,68 @@ def replies() -> Ids:
 
 
 @pytest.fixture
-def hints(store: ReplyStore) -> Iterator[Notifications]:
-    hints = store.hints(NODE)
-    yield hints
-    hints.close()
+def notifications(redis: Redis) -> Iterator[Notifications]:
+    notifications = Notifications(redis, NODE)
+    yield notifications
+    notifications.close()
 
 
-def come(hints: Notifications, within_s: float = 5.0) -> bool:
-    return bool(select.select([hints], [], [], within_s)[0])
+def arrived(notifications: Notifications, within_s: float = 5.0) -> bool:
+    return bool(select.select([notifications], [], [], within_s)[0])
 
 
-def test_a_hint_comes_with_a_reply_and_is_taken_once(
-    store: ReplyStore, hints: Notifications, replies: Ids
+def test_a_stored_reply_notifies_its_node(
+    store: ReplyStore, notifications: Notifications, replies: Ids
 ):
     store.put_many(replies(NODE, 2) + replies(OTHER))
 
-    assert come(hints)
-    assert hints.take()
-    assert not come(hints, 0.05)
+    assert arrived(notifications)
+    assert notifications.take()
+    assert not arrived(notifications, 0.05)
 
 
-def test_no_hint_comes_for_others_or_with_more_than_a_few(
-    store: ReplyStore, hints: Notifications, replies: Ids
+def test_replies_to_other_nodes_and_large_batches_do_not_notify(
+    store: ReplyStore, notifications: Notifications, replies: Ids
 ):
     store.put_many(replies(OTHER))
-    store.put_many(replies(NODE, MAX_HINTED + 1))
-    assert not come(hints, 0.1)
+    store.put_many(replies(NODE, MAX_NOTIFIED + 1))
+    assert not arrived(notifications, 0.1)
 
-    store.put_many(replies(NODE, MAX_HINTED))
-    assert come(hints)
+    store.put_many(replies(NODE, MAX_NOTIFIED))
+    assert arrived(notifications)
 
 
-def test_a_connection_that_is_cut_gives_no_more_hints(hints: Notifications, server: Server):
+def test_a_subscription_that_the_server_closes_has_ended(
+    notifications: Notifications, server: Server
+):
     with Redis.from_url(server.url) as other:
         other.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
-    assert come(hints)
-    assert not hints.take()
+    assert arrived(notifications)
+    assert not notifications.take()
 
 
-def test_a_redis_that_is_not_there_gives_none():
-    store = ReplyStore.connect(f"redis://127.0.0.1:{free_port()}/0", 60)
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="needs the options of Linux")
+def test_a_subscription_probes_a_silent_connection(notifications: Notifications):
+    """A subscription only receives, so it would not notice that a NAT has dropped it."""
+    duplicate = socket.socket(fileno=os.dup(notifications.fileno()))
+    with closing(duplicate) as sock:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle_s, interval_s, probes = (
+            sock.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
 
-    with pytest.raises(StoreUnavailable, match="Redis"):
-        store.hints(NODE)
-    store.close()
+    assert idle_s + interval_s * probes <= 60
 
 
-def test_a_user_without_the_channel_stores_all_the_same(
+def test_subscribing_to_an_unreachable_redis_raises_store_unavailable():
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    with closing(open_redis(url)) as redis, pytest.raises(StoreUnavailable, match="Redis"):
+        Notifications(redis, NODE)
+
+
+def test_replies_are_stored_for_a_user_without_the_channel(
     server: Server,
     replies: Ids,
     caplog: pytest.LogCaptureFixture,
@@ -110,26 +133,30 @@ def test_a_user_without_the_channel_stores_all_the_same(
 ):
     with Redis.from_url(server.url) as admin:
         admin.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all")
-        store = ReplyStore.connect(f"redis://app:secret@{server.address}/0", 60)
+        redis = open_redis(f"redis://app:secret@{server.address}/0")
+        store = ReplyStore(redis, 60)
         caplog.set_level("INFO")
         with pytest.raises(StoreUnavailable, match="the channels replied"):
-            store.hints(NODE)
+            Notifications(redis, NODE)
         for _ in range(2):
-            assert store.put_many(replies(NODE)) == [store_module.Put.STORED]
-        assert caplog.text.count("later without hints") == 1
-        # As soon as it may, and was let be for a while.
+            assert store.put_many(replies(NODE)) == [Put.STORED]
+        assert caplog.text.count("later without notifications") == 1
+        # Once the user has the channel, after the pause:
         admin.execute_command("ACL", "SETUSER", "app", "&replied:*")
-        monkeypatch.setattr(store, "_hint_from_s", -math.inf)
-        hints = store.hints(NODE)
-        store.put_many(replies(NODE))
-        assert come(hints)
-        hints.close()
-        store.close()
+        monkeypatch.setattr(store._notifier, "_resume_s", -math.inf)
+        with closing(Notifications(redis, NODE)) as notifications:
+            store.put_many(replies(NODE))
+            assert arrived(notifications)
+        redis.close()
 
 
 @pytest.fixture
-def mailbox(store: ReplyStore) -> Iterator[Mailbox]:
-    mailbox = Mailbox(store, Watchdog("the poller of the test", 120.0), with_hints=True)
+def mailbox(store: ReplyStore, redis: Redis) -> Iterator[Mailbox]:
+    mailbox = Mailbox(
+        store,
+        Watchdog("the poller of the test", 120.0),
+        subscribe=lambda node: Notifications(redis, node),
+    )
     mailbox._looks.times.note("slow", 40.0)
     mailbox.start()
     assert wait_until(lambda: listens(mailbox), 5)
@@ -204,7 +231,7 @@ def test_a_lost_hint_makes_a_reply_late_and_nothing_worse(
 ):
     mailbox._looks.times._usual_s["fast"] = 0.02
     mailbox._looks.are_hinted = True
-    monkeypatch.setattr(store_module, "MAX_HINTED", 0)
+    monkeypatch.setattr(notifications_module, "MAX_NOTIFIED", 0)
     (answer,) = replies(mailbox.node)
 
     with mailbox.expecting(answer[0].text, "fast") as waiter:
