@@ -21,12 +21,11 @@ from gateway.web.cors import Cors
 from gateway.web.docs.openapi import describe
 from gateway.web.docs.problem_pages import problem_pages
 from gateway.web.docs.swagger_ui import api_docs
-from gateway.web.fast_path import lanes
-from gateway.web.lean_flask import LeanFlask
-from gateway.web.long_polls import LongPolls
+from gateway.web.fast_path import FastPath, GatewayFlask
 from gateway.web.probes import probes
-from gateway.web.reply_resource import reply_resource
-from gateway.web.responses import problem_response
+from gateway.web.reply_resource import LongPolls, reply_resource
+from gateway.web.request import max_content_length
+from gateway.web.responses import echo_request_id, problem_response
 from gateway.web.routes import RouteViews
 from rendezvous.correlation import CorrelationIds
 from rendezvous.redis_store.cancellations import Cancellations
@@ -82,10 +81,9 @@ def create_app(
         keyring: whose API key is which; None to ask nobody.
         cors_origins: whose web pages may call; none, or ``*`` for any.
     """
-    app = LeanFlask("gateway", lifecycle)
-    # One byte above the limit: of a chunked body that is too large, Werkzeug would otherwise hand
-    # out the first bytes as if they were all of it. Exchange compares.
-    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes + 1
+    app = GatewayFlask("gateway")
+    app.config["MAX_CONTENT_LENGTH"] = max_content_length(max_body_bytes)
+    app.after_request(echo_request_id)  # registered first, called last
     Cors(cors_origins, routes).install(app)
     callers = ClientAccess(keyring, admission, rates)
     callers.register(app)
@@ -112,7 +110,8 @@ def create_app(
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(Exception, _our_fault)
-    app.lanes = lanes(exchange, routes, max_body_bytes)
+    fast_path = FastPath(app, lifecycle, exchange, routes, max_body_bytes)
+    app.wsgi_app = fast_path  # type: ignore[method-assign]
     app.extensions["rendezvous"] = lifecycle
     return app
 

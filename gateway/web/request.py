@@ -1,33 +1,130 @@
 """
-The header lines of the request at hand, as WSGI hands them over (PEP 3333).
+Reads a request: its headers as WSGI hands them over (PEP 3333), and its body.
 
-Werkzeug's own view of them goes through a proxy and a copy of the name for each question; an
-exchange asks ten.
+Werkzeug reads headers through a proxy and copies the name each time; an exchange reads ten.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from flask import request
+
+from gateway.problems import BodyTooLarge, BodyUnreadable, Sent
+from gateway.routing.table import Route
 
 Environ = Mapping[str, Any]
 
+#: Bytes of a body that is too large which are read and discarded, as a multiple of MAX_BODY_BYTES.
+DISCARD_FACTOR = 4
+#: Maximum digits of Content-Length that are parsed here; longer values are left to Werkzeug.
+MAX_LENGTH_DIGITS = 12
+
 
 def environ_key(name: str) -> str:
-    """Return under which key of a WSGI environment the header *name* is."""
+    """Return the key of the header *name* in a WSGI environment."""
     key = name.upper().replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def header_text(environ: Environ, key: str) -> str | None:
-    """Return the header under *key* as the text it is: UTF-8 if it can be, else Latin-1."""
+    """Return the header under *key*, decoded as UTF-8 if possible, else as Latin-1."""
     value = environ.get(key)
     return None if value is None else as_text(value)
 
 
 def as_text(value: str) -> str:
-    """Return what PEP 3333 hands over as Latin-1 as UTF-8, when that is what it is."""
+    """Return a Latin-1 string of PEP 3333 decoded as UTF-8 if possible."""
     if value.isascii():
         return value
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return value
+
+
+def max_content_length(max_body_bytes: int) -> int:
+    """
+    Return Flask's MAX_CONTENT_LENGTH for a body limit of *max_body_bytes*.
+
+    It is one byte more: Werkzeug cuts a chunked body at MAX_CONTENT_LENGTH without an error, so
+    only a longer one shows that the body was too large.
+    """
+    return max_body_bytes + 1
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """
+    The largest body that is forwarded.
+
+    Args:
+        max_bytes: the limit in bytes.
+        source: the setting or route that sets it, for the error text.
+    """
+
+    max_bytes: int
+    source: str
+
+    @classmethod
+    def of(cls, route: Route, max_body_bytes: int) -> "BodyLimit":
+        """Return the limit of *route*, which defaults to *max_body_bytes* of the gateway."""
+        if route.max_body_bytes is None:
+            return cls(max_body_bytes, "MAX_BODY_BYTES")
+        return cls(route.max_body_bytes, f"the route {route.path}")
+
+    def admits(self, environ: Environ) -> bool:
+        """Return whether the body has a declared size within the limit."""
+        size = _declared_bytes(environ)
+        return size is not None and size <= self.max_bytes
+
+
+def read_body(environ: Environ, limit: BodyLimit) -> bytes:
+    """
+    Return the whole body.
+
+    Raises:
+        BodyTooLarge: it has more bytes than *limit* admits.
+        BodyUnreadable: it is incomplete or its framing is broken.
+    """
+    max_bytes = limit.max_bytes
+    try:
+        size = _declared_bytes(environ)
+        if size is not None and size <= max_bytes:
+            # The usual case; Werkzeug's wrappers guard against the others.
+            return _read_exactly(environ, size) if size else b""
+        declared = request.content_length or 0
+        body = request.get_data(cache=False) if declared <= max_bytes else b""
+        if declared <= max_bytes and len(body) <= max_bytes:
+            return body
+        # By the application's limit: a route's own may be a few bytes.
+        _discard(environ, (request.max_content_length or max_bytes) * DISCARD_FACTOR)
+    except Exception as error:
+        # Each WSGI server raises its own errors.
+        raise BodyUnreadable(f"the body cannot be read: {error}", sent=Sent.NO) from error
+    raise BodyTooLarge(
+        f"the body exceeds the {max_bytes} bytes of {limit.source}; send less", sent=Sent.NO
+    )
+
+
+def _declared_bytes(environ: Environ) -> int | None:
+    """Return the body size by Content-Length; None if only reading the body would show it."""
+    length: str = environ.get("CONTENT_LENGTH") or "0"
+    if "HTTP_TRANSFER_ENCODING" in environ or len(length) > MAX_LENGTH_DIGITS:
+        return None
+    return int(length) if length.isdecimal() else None
+
+
+def _read_exactly(environ: Environ, size: int) -> bytes:
+    body: bytes = environ["wsgi.input"].read(size)
+    # gunicorn ends the body without an error where the client disconnected.
+    if len(body) < size:
+        raise EOFError(f"it ended after {len(body)} of {size} bytes")
+    return body
+
+
+def _discard(environ: Environ, max_bytes: int) -> None:
+    """Read on, so that a client which sends its whole body first receives the response."""
+    stream = environ["wsgi.input"]
+    while max_bytes > 0 and (chunk := stream.read(65_536)):
+        max_bytes -= len(chunk)

@@ -2,14 +2,15 @@
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from flask import Response, request, url_for
 from werkzeug.datastructures import Headers
+from werkzeug.http import HTTP_STATUS_CODES
 
 from gateway.problems import Problem, Sent
-from gateway.web.docs.html import CONTENT_SECURITY_POLICY, problem_page
+from gateway.web.pages import CONTENT_SECURITY_POLICY, problem_page
 from gateway.web.request import Environ
 from gateway.web.trace import REQUEST_ID, request_id_of
 from rendezvous.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
@@ -23,19 +24,25 @@ PENDING_RETRY_S = "1"
 
 
 class ReplyResponse(Response):
-    """A response whose headers and length are known: there is nothing to be worked out."""
+    """A response whose headers are complete unless HTTP or Werkzeug has rules for it."""
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """Answer as a WSGI application."""
-        headers = self.headers
-        if (
-            self.status_code in (204, 304)
-            or "Location" in headers
-            or environ["REQUEST_METHOD"] == "HEAD"
-        ):
+        if environ["REQUEST_METHOD"] == "HEAD" or not is_plain(self.status_code, self.headers):
             return super().__call__(environ, start_response)
-        start_response(self.status, headers.to_wsgi_list())
+        start_response(self.status, self.headers.to_wsgi_list())
         return self.response
+
+
+def is_plain(status: int, headers: Iterable[tuple[str, str]]) -> bool:
+    """Return whether a response goes out as it is: it may have a body, and has no Location."""
+    # Werkzeug removes body headers from 204 and 304, and encodes the URL in Location.
+    return status not in (204, 304) and all(name.lower() != "location" for name, _ in headers)
+
+
+def status_line(code: int) -> str:
+    """Return *code* with its reason phrase."""
+    return f"{code} {HTTP_STATUS_CODES.get(code, 'Unknown').upper()}"
 
 
 def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
@@ -45,8 +52,8 @@ def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
     Args:
         listed: the LISTED_REPLY_HEADERS, in lower case, that its route lets through.
     """
-    response = ReplyResponse([reply.body], reply.status)
-    # With its own headers only: without a type Flask would have called it "text/html".
+    response = ReplyResponse([reply.body], status_line(reply.status))
+    # Replaced, not extended: Flask would add the type text/html to a reply without a type.
     response.headers = Headers(reply_headers(reply, listed))
     return response
 
@@ -125,20 +132,20 @@ def prefers_html() -> bool:
 
 
 def echo_request_id(response: Response) -> Response:
-    """Return *response* with the client's own name for its request, if it gave one."""
-    theirs = request_id_of(request.environ)
-    if theirs is not None:
-        response.headers[REQUEST_ID] = theirs
+    """Add the client's X-Request-ID to *response*; an after_request hook."""
+    request_id = request_id_of(request.environ)
+    if request_id is not None:
+        response.headers[REQUEST_ID] = request_id
     return response
 
 
 def with_request_id(headers: list[tuple[str, str]], environ: Environ) -> list[tuple[str, str]]:
-    """Return *headers* with the client's own name for its request, if it gave one."""
-    theirs = request_id_of(environ)
-    if theirs is None:
+    """Return *headers* with the client's X-Request-ID, if the request has a valid one."""
+    request_id = request_id_of(environ)
+    if request_id is None:
         return headers
     others = [(name, value) for name, value in headers if name.lower() != REQUEST_ID.lower()]
-    return [*others, (REQUEST_ID, theirs)]
+    return [*others, (REQUEST_ID, request_id)]
 
 
 def json_response(value: object, status: int, headers: dict[str, str]) -> Response:

@@ -15,9 +15,15 @@ from gateway.exchange.requester import Requester, Terms, Ticket
 from gateway.problems import InvalidBody, ReplyTimeout, Sent
 from gateway.routing.table import Route
 from gateway.web.auth import ClientAccess, current_client
-from gateway.web.body import read_body
 from gateway.web.prefer import Preferences
-from gateway.web.request import Environ, as_text, environ_key, header_text
+from gateway.web.request import (
+    BodyLimit,
+    Environ,
+    as_text,
+    environ_key,
+    header_text,
+    read_body,
+)
 from gateway.web.responses import pending_response, reply_response
 from gateway.web.trace import REQUEST_ID, request_id_of, trace_headers
 from rendezvous.contract import Reply, Request
@@ -133,10 +139,7 @@ class RouteViews:
         return handle
 
     def _body(self, route: Route, environ: Environ) -> bytes:
-        if route.max_body_bytes is None:
-            body = read_body(environ, self._max_body_bytes, "MAX_BODY_BYTES")
-        else:
-            body = read_body(environ, route.max_body_bytes, f"the route {route.path}")
+        body = read_body(environ, BodyLimit.of(route, self._max_body_bytes))
         faults = [] if route.schema is None else route.schema.faults(body)
         if faults:
             raise InvalidBody(

@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
 from gateway.problems import DOCUMENTED
-from gateway.web.docs.html import kind_page, kinds_page
+from gateway.web.pages import kind_page, kinds_page
 from gateway.web.responses import page_response, prefers_html
 
 

@@ -24,8 +24,7 @@ from gateway.exchange.waiter import Waiter
 from gateway.server.access_log import TextAccessLogger
 from gateway.server.http_response import HttpResponse
 from gateway.server.worker import GatewayWorker
-from gateway.web.fast_path import Lane
-from gateway.web.lean_flask import LeanFlask
+from gateway.web.fast_path import FastPath, FastRoute
 from gateway.web.routes import RouteViews
 from rendezvous.kafka_client.patches.quick_producer import FastProducer
 from rendezvous.redis_store.replies import ReplyStore
@@ -35,8 +34,8 @@ PARTS: tuple[tuple[str, type, str], ...] = (
     ("main loop", GatewayWorker, "wait_for_and_dispatch_events"),
     ("request", GatewayWorker, "handle"),
     ("parse", Parser, "__next__"),
-    ("application", LeanFlask, "wsgi_app"),
-    ("straight", Lane, "exchange"),
+    ("application", FastPath, "__call__"),
+    ("fast path", FastRoute, "exchange"),
     ("id", Requester, "issue"),
     ("exchange", RouteViews, "_answer"),
     ("send", FastProducer, "send"),

@@ -16,7 +16,7 @@ from gateway.clients.client import CLIENT_ENVIRON_KEY, Client, Rate
 from gateway.clients.rates import RateLimiter
 from gateway.problems import DOCUMENTED, TooManyInFlight
 from gateway.routing.table import Route
-from gateway.web.long_polls import LongPolls
+from gateway.web.reply_resource import LongPolls
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationIds
 from tests.fakes import FakeClock, altered, eventually

@@ -22,7 +22,7 @@ from gateway.problems import (
     Unauthorized,
 )
 from gateway.server.raw_response import raw_response
-from gateway.web.docs.html import CONTENT_SECURITY_POLICY, kind_page, kinds_page, problem_page
+from gateway.web.pages import CONTENT_SECURITY_POLICY, kind_page, kinds_page, problem_page
 from tests.strategies import pointed_texts
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"

@@ -14,8 +14,7 @@ from gateway.exchange.cancellation import cancellation, is_cancellation
 from gateway.exchange.publisher import PublishRefused
 from gateway.exchange.requester import Requester
 from gateway.problems import Overloaded, Problem
-from gateway.web.long_polls import LONGEST_S, LongPolls
-from gateway.web.reply_resource import reply_resource
+from gateway.web.reply_resource import LONGEST_S, LongPolls, reply_resource
 from gateway.web.responses import problem_response
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import epoch_ms
