@@ -56,7 +56,7 @@ publisher = RequestPublisher(
     settings.reply_timeout_s,
     settings.max_body_bytes,
     request_topics,
-    trouble=lambda: kafka_problem(settings),
+    find_problem=lambda: kafka_problem(settings),
     linger_ms=mailbox.linger_ms,
 )
 reply_topic = settings.prefixed(settings.reply_topic)

@@ -89,7 +89,7 @@ def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
         settings.kafka_connection(),
         settings.reply_timeout_s,
         settings.max_body_bytes,
-        trouble=lambda: kafka_problem(settings),
+        find_problem=lambda: kafka_problem(settings),
     )
     redis = open_redis(settings.redis_url, tls_verify=settings.redis_tls_verify)
     reply_path_health = ReplyPathHealth(

@@ -17,10 +17,11 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
-from gateway.exchange.publisher import Publication, PublishRefused
+from gateway.exchange.publisher import Publication
 from gateway.exchange.requester import Requester, Terms
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds
+from rendezvous.kafka_client.producer import PublishRefused
 from rendezvous.redis_store.replies import ReplyStore
 
 Headers = list[tuple[str, bytes]]
@@ -120,44 +121,12 @@ class Sent:
         return value.decode()
 
 
-class FakeTransactionManager:
-    """What an idempotent producer knows of itself: a private place that the product looks at."""
-
-    def __init__(self) -> None:
-        self._NEEDS_EPOCH_BUMP_ERRORS: frozenset[type[Exception]] = frozenset()
-        self.is_fatal = False
-        self.has_an_id = True
-
-    def reset_producer_id(self) -> None:
-        raise AssertionError("only the library's own sender calls this")
-
-    def set_producer_id_and_epoch(self, id_and_epoch: object) -> None:
-        raise AssertionError("only the library's own sender calls this")
-
-    def has_producer_id(self) -> bool:
-        return self.has_an_id
-
-    def has_fatal_error(self) -> bool:
-        return self.is_fatal
-
-
-class FakeAccumulator:
-    """Where a producer gathers records: another private place that the product looks at."""
-
-    def __init__(self) -> None:
-        self.config: dict[str, float] = {"linger_ms": 0}
-
-    def ready(self) -> float:
-        """Return for how long records are gathered, which is all that matters here."""
-        return self.config["linger_ms"]
-
-
 class FakeProducer:
     """
-    A KafkaProducer that remembers.
+    A KafkaProducer or PatchedProducer that records what was sent.
 
     Args:
-        troubles: what the next sends end in, one each: an exception to be raised by send(), or
+        troubles: the outcomes of the next sends, one each: an exception for send() to raise, or
             a future. When they are used up, sends are acknowledged.
     """
 
@@ -169,10 +138,8 @@ class FakeProducer:
         self.looked_up: list[str] = []
         self.partitions = [0]
         self.closed = False
-        self._accumulator = FakeAccumulator()
-        self._transaction_manager = FakeTransactionManager()
-        self.close_trouble: Exception | None = None
-        self._sender = FakeSender()
+        self.is_fatal = False
+        self.has_an_id = True
 
     def partitions_for(self, topic: str) -> set[int]:
         self.looked_up.append(topic)
@@ -201,20 +168,14 @@ class FakeProducer:
         self.sent.append(Sent(topic, value, key, headers, future, partition))
         return future
 
+    def has_fatal_error(self) -> bool:
+        return self.is_fatal
+
+    def has_offered_nothing(self) -> bool:
+        return not self.has_an_id
+
     def close(self, timeout: float) -> None:
         self.closed = True
-        if self.close_trouble is not None:
-            raise self.close_trouble
-
-
-class FakeSender:
-    """The thread inside a KafkaProducer."""
-
-    def __init__(self) -> None:
-        self.force_closed = False
-
-    def force_close(self) -> None:
-        self.force_closed = True
 
 
 class FakeAdmin:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.exchange.mailbox import Mailbox
-from gateway.exchange.publisher import Publication, Publisher, PublishRefused, PublishTooLarge
+from gateway.exchange.publisher import Publication, Publisher
 from gateway.exchange.waiter import Waiter
 from gateway.problems import (
     BadReply,
@@ -19,6 +19,7 @@ from gateway.problems import (
 from rendezvous.contract import Outcome, Reply, Request
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
+from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
 
 #: The share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5

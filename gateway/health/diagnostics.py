@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from gateway.exchange.publisher import RequestPublisher, Topic
+from gateway.exchange.publisher import RequestPublisher
 from gateway.health.reply_path import ReplyPathHealth
 from gateway.routing.table import Route
 from rendezvous.errors import StoreUnavailable
+from rendezvous.kafka_client.topics import Topic
 from rendezvous.redis_store.client import eviction_policy, ping
 
 MARKS = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}

@@ -12,7 +12,7 @@ from typing import Any
 from kafka.net.compat import KafkaNetClient
 from kafka.net.selector import NetworkSelector
 
-from rendezvous.kafka_client.patches.quiet_selector import FastSelector
+from rendezvous.kafka_client.patches.fast_selector import FastSelector
 
 READY_NOW = 0  # milliseconds
 

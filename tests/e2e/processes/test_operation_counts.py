@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -22,6 +23,8 @@ from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.kafka_client.patches.producer import PatchedProducer
+from rendezvous.kafka_client.producer import RequestProducer
 from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from tests.support.deployment import Deployment
@@ -107,24 +110,19 @@ def test_records_of_many_who_wait_are_published_together(kafka: Server, ids: Cor
     topic = f"costs-{token_hex(4)}"
     connection = {"bootstrap_servers": [kafka.address]}
     create_topics(connection, [topic])
-    requests: list[int] = []
     producers: list[Any] = []
 
-    def new_producer(**options: Any) -> Any:
-        producer = KafkaProducer(**options)
-        create = producer._sender._create_produce_requests
-
-        def counted(batches: Any) -> Any:
-            found = create(batches)
-            requests.append(len(found))
-            return found
-
-        producer._sender._create_produce_requests = counted
-        producers.append(producer)
-        return producer
+    def new_kafka(**options: Any) -> Any:
+        producers.append(PatchedProducer(**(options | {"metrics_enabled": True})))
+        return producers[-1]
 
     publisher = RequestPublisher(
-        connection, 20.0, 1_000, [topic], linger_ms=lambda: LINGER_MS, new_producer=new_producer
+        connection,
+        20.0,
+        1_000,
+        [topic],
+        linger_ms=lambda: LINGER_MS,
+        open_producer=partial(RequestProducer.open, new_kafka=new_kafka),
     )
     publisher.start()
     publisher.await_broker(30)
@@ -134,19 +132,19 @@ def test_records_of_many_who_wait_are_published_together(kafka: Server, ids: Cor
         request = Request(cid, topic, "replies", epoch_ms() + 20_000, b"x" * 200)
         return publisher.publish(request, 10, lambda refused: None)
 
-    # With the first one the producer gets its id; until then it would gather whatever comes.
+    # The first record waits for the producer's id, and so would all behind it.
     publish().wait(20)
-    requests.clear()
     published = []
     for _ in range(RECORDS):
         published.append(publish())
         time.sleep(0.001)
     for publication in published:
         publication.wait(20)
+    per_request = producers[0].metrics()["producer-metrics"]["records-per-request-avg"]
     publisher.close()
 
     assert all(publication.acknowledged for publication in published)
-    assert sum(requests) < RECORDS / 8
+    assert per_request > 8
 
 
 def test_a_look_for_hundreds_who_wait_is_one_command(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.exchange.publisher import BOOTSTRAP_TIMEOUT_MS
+from rendezvous.kafka_client.producer import BOOTSTRAP_TIMEOUT_MS
 from tests.support.certificates import Authority, require_openssl
 from tests.support.deployment import Deployment, Process
 from tools.devstack.kafka.apache import ApacheKafka, Listener

@@ -2,8 +2,7 @@
 
 import pytest
 
-from gateway.exchange.linger import FEW_WAITING, MAX_LINGER_MS, MAX_SHARE, gather, linger_ms
-from tests.fakes import FakeProducer
+from gateway.exchange.linger import FEW_WAITING, MAX_LINGER_MS, MAX_SHARE, linger_ms
 
 
 @pytest.mark.parametrize("waiting", range(FEW_WAITING))
@@ -24,14 +23,3 @@ def test_nobody_is_held_up_while_nothing_is_known_of_replies():
 
 def test_however_slow_replies_are_there_is_a_limit():
     assert linger_ms(300, 60.0) == MAX_LINGER_MS
-
-
-def test_the_producer_goes_by_what_is_said_at_the_time():
-    producer, now_ms = FakeProducer(), [0.0]
-    gather(producer, lambda: now_ms[0])
-
-    assert producer._accumulator.ready() == 0
-    now_ms[0] = 7.5
-    assert producer._accumulator.ready() == 7.5
-    now_ms[0] = 0.0
-    assert producer._accumulator.ready() == 0

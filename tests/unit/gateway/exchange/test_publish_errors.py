@@ -1,4 +1,4 @@
-"""What Kafka answers to a record, and what the client is told: status, problem, `sent`."""
+"""Which status, problem and `sent` a client gets for each error of a broker."""
 
 import pytest
 from kafka import errors as kafka_errors
@@ -8,21 +8,8 @@ from gateway.exchange.publisher import RequestPublisher
 from gateway.exchange.requester import Requester
 from gateway.problems import Problem, Sent
 from rendezvous.contract import Request
+from rendezvous.kafka_client.producer import RequestProducer
 from tests.fakes import FakeFuture, FakeProducer, PatientClient, eventually
-
-LATER = "the broker did not acknowledge it"
-
-
-class Brokers:
-    """Builds the producers of one publisher: first *first*, then ones that acknowledge."""
-
-    def __init__(self, first: FakeProducer) -> None:
-        self.producers: list[FakeProducer] = []
-        self._next = [first]
-
-    def new_producer(self, **options):
-        self.producers.append(self._next.pop() if self._next else FakeProducer())
-        return self.producers[-1]
 
 
 @pytest.fixture
@@ -31,13 +18,10 @@ def producer():
 
 
 @pytest.fixture
-def brokers(producer):
-    return Brokers(producer)
-
-
-@pytest.fixture
-def kafka_publisher(brokers):
-    publisher = RequestPublisher({}, 0.3, 900_000, new_producer=brokers.new_producer)
+def kafka_publisher(producer):
+    publisher = RequestPublisher(
+        {}, 0.3, 900_000, open_producer=lambda *args: RequestProducer(producer)
+    )
     publisher.start()
     eventually(publisher._connected.is_set)
     yield publisher
@@ -49,15 +33,11 @@ def requester(ids, mailbox, kafka_publisher):
     return PatientClient(Requester(ids, mailbox, kafka_publisher), 0.3)
 
 
-def request_to(topic: str) -> Request:
-    return Request("the-id", topic, "replies", 1_700_000_000_000, b"body")
-
-
 def new_request(correlation_id, deadline_ms):
     return Request(correlation_id, "orders", "replies", deadline_ms, b"body")
 
 
-def ending_of(requester: PatientClient) -> Problem:
+def problem_of(requester: PatientClient) -> Problem:
     with pytest.raises(Problem) as caught:
         requester.send_and_receive(new_request)
     return caught.value
@@ -69,7 +49,7 @@ def ending_of(requester: PatientClient) -> Problem:
         (kafka_errors.MessageSizeTooLargeError(), errors.BodyTooLarge, 413, Sent.NO),
         (kafka_errors.RecordListTooLargeError(), errors.BodyTooLarge, 413, Sent.NO),
         (kafka_errors.TopicAuthorizationFailedError(), errors.NotSent, 503, Sent.NO),
-        (kafka_errors.ClusterAuthorizationFailedError(), errors.NotSent, 503, Sent.NO),
+        (kafka_errors.ClusterAuthorizationFailedError(), errors.NotSent, 503, Sent.UNKNOWN),
         (kafka_errors.InvalidRecordError(), errors.NotSent, 503, Sent.NO),
         (kafka_errors.PolicyViolationError(), errors.NotSent, 503, Sent.NO),
         (kafka_errors.NotEnoughReplicasError(), errors.NotSent, 503, Sent.UNKNOWN),
@@ -85,52 +65,25 @@ def ending_of(requester: PatientClient) -> Problem:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_each_refusal_of_a_broker_ends_in_its_own_way(
+def test_each_error_of_a_broker_has_a_status_a_problem_and_a_sent_member(
     requester, producer, error, problem, status, sent
 ):
     producer.troubles.append(FakeFuture().fail(error))
 
-    ending = ending_of(requester)
+    found = problem_of(requester)
 
-    assert (type(ending), ending.status, ending.sent) == (problem, status, sent)
+    assert (type(found), found.status, found.sent) == (problem, status, sent)
 
 
-def test_a_topic_that_may_not_be_written_is_named(requester, producer):
+def test_a_topic_without_write_access_is_named(requester, producer):
     refused = kafka_errors.TopicAuthorizationFailedError()
     producer.troubles.append(FakeFuture().fail(refused))
 
-    assert "grant Write on topic 'orders'" in ending_of(requester).detail
+    assert "grant Write on topic 'orders'" in problem_of(requester).detail
 
 
-def test_what_a_lost_producer_fails_with_the_error_of_another_is_not_called_refused(
-    kafka_publisher, producer
-):
-    culprit, bystander = FakeFuture(), FakeFuture()
-    producer.troubles.extend([culprit, bystander])
-    refused: list[str] = []
-    kafka_publisher.publish(request_to("small"), 1, lambda _: refused.append("culprit"))
-    publication = kafka_publisher.publish(
-        request_to("other"), 1, lambda _: refused.append("bystander")
-    )
-    producer._transaction_manager.is_fatal = True
-    error = kafka_errors.MessageSizeTooLargeError()
-    culprit.fail(error)
-    bystander.fail(error)
+def test_a_topic_without_partitions_is_not_sent(requester, producer):
+    producer.partitions = []
+    found = problem_of(requester)
 
-    assert refused == ["culprit"]
-    assert publication.trouble is not None
-    assert LATER in publication.trouble
-
-
-def test_a_producer_in_a_fatal_state_is_replaced_whatever_its_error_says(
-    kafka_publisher, producer, brokers
-):
-    future = FakeFuture()
-    producer.troubles.append(future)
-    kafka_publisher.publish(request_to("orders"), 1, lambda _: None)
-    producer._transaction_manager.is_fatal = True
-    future.fail(kafka_errors.KafkaError("Unexpected error in InitProducerIdResponse"))
-
-    assert kafka_publisher.publish(request_to("orders"), 1, lambda _: None).acknowledged
-    assert len(brokers.producers) == 2
-    eventually(lambda: producer.closed)
+    assert (type(found), found.status, found.sent) == (errors.NotSent, 503, Sent.NO)

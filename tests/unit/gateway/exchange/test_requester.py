@@ -8,11 +8,11 @@ import pytest
 
 from gateway import problems as errors
 from gateway.exchange.mailbox import Mailbox
-from gateway.exchange.publisher import PublishRefused, PublishTooLarge
 from gateway.exchange.requester import Deadline, Requester, Terms, usable
 from gateway.problems import Sent
 from rendezvous.contract import Outcome, Reply, Request
 from rendezvous.correlation import epoch_ms
+from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
 from tests.fakes import PatientClient, eventually
 
 

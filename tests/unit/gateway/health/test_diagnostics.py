@@ -8,10 +8,10 @@ import pytest
 
 from gateway import check
 from gateway.clients.api_keys import hash_of, new_key
-from gateway.exchange.publisher import Topic
 from gateway.health.diagnostics import Finding, ask_all, of_kafka, of_redis, of_route
 from gateway.routing.schema import BodySchema
 from gateway.routing.table import Route
+from rendezvous.kafka_client.topics import Topic
 from settings import Settings, SettingsError
 
 

@@ -12,11 +12,11 @@ from gateway.exchange.breaker import MIN_ENDED, Breakers
 from gateway.exchange.claims import Claims
 from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.mailbox import Mailbox
-from gateway.exchange.publisher import PublishRefused, PublishTooLarge
 from gateway.exchange.requester import Requester
 from gateway.routing.table import Route
 from rendezvous.contract import Outcome, Reply
 from rendezvous.errors import StoreUnavailable
+from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
 from tests.fakes import FakePublisher, eventually
 from tests.unit.apps import new_app
 

@@ -11,7 +11,6 @@ from flask import Flask, g
 from gateway.clients.admission import Admission
 from gateway.clients.client import Client
 from gateway.exchange.cancellation import cancellation, is_cancellation
-from gateway.exchange.publisher import PublishRefused
 from gateway.exchange.requester import Requester
 from gateway.problems import Overloaded, Problem
 from gateway.web.reply_resource import LONGEST_S, LongPolls, reply_resource
@@ -19,6 +18,7 @@ from gateway.web.responses import problem_response
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import epoch_ms
 from rendezvous.errors import StoreUnavailable
+from rendezvous.kafka_client.producer import PublishRefused
 from rendezvous.redis_store.replies import Put
 from tests.fakes import altered, eventually
 

@@ -12,13 +12,13 @@ import pytest
 
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.cancellation import cancellation
-from gateway.exchange.publisher import PublishRefused, PublishTooLarge
 from gateway.health.readiness import Check, Readiness
 from gateway.problems import DOCUMENTED
 from gateway.routing.table import Route
 from rendezvous.contract import RESERVED_HEADERS, Outcome, Reply
 from rendezvous.correlation import epoch_ms
 from rendezvous.errors import UnusableReply
+from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
 from tests.fakes import altered, eventually
 from tests.unit.apps import new_app
 

@@ -1,4 +1,4 @@
-"""Idempotent producers outlive what concerns single records; the library's own parts are asked."""
+"""A refused or expired record does not end an idempotent producer."""
 
 from types import SimpleNamespace
 
@@ -6,25 +6,8 @@ import pytest
 from kafka import errors as kafka_errors
 from kafka.producer.transaction_manager import TransactionManager
 
-from gateway.exchange.publisher import RequestPublisher
 from rendezvous.kafka_client.patches import idempotent_producer
-from tests.fakes import FakeProducer, eventually
-
-REFUSALS = [
-    kafka_errors.MessageSizeTooLargeError,
-    kafka_errors.RecordListTooLargeError,
-    kafka_errors.InvalidTopicError,
-    kafka_errors.InvalidRecordError,
-    kafka_errors.TopicAuthorizationFailedError,
-    kafka_errors.PolicyViolationError,
-]
-
-
-def new_manager() -> TransactionManager:
-    """What a producer has that was told its id."""
-    manager = TransactionManager(api_version=(4, 0))
-    take_id(manager, 7)
-    return manager
+from rendezvous.kafka_client.producer import REFUSALS
 
 
 def take_id(manager: TransactionManager, producer_id: int) -> None:
@@ -38,22 +21,28 @@ def take_id(manager: TransactionManager, producer_id: int) -> None:
 
 
 @pytest.fixture
-def manager():
-    """A manager in a producer of the publisher's."""
-    producer = FakeProducer()
-    producer._transaction_manager = new_manager()
-    publisher = RequestPublisher({}, 0.3, 900_000, new_producer=lambda **options: producer)
-    publisher.start()
-    eventually(publisher._connected.is_set)
-    yield producer._transaction_manager
-    publisher.close()
+def producer():
+    """What the patches need of a producer: the library's own transaction manager, without an id."""
+    producer = SimpleNamespace(_transaction_manager=TransactionManager(api_version=(4, 0)))
+    idempotent_producer.survive_refusals(producer, REFUSALS)
+    idempotent_producer.survive_resets(producer)
+    idempotent_producer.remember_ids(producer)
+    return producer
+
+
+@pytest.fixture
+def manager(producer):
+    """The manager of a producer that has an id."""
+    take_id(producer._transaction_manager, 7)
+    return producer._transaction_manager
 
 
 @pytest.mark.parametrize("error", REFUSALS)
-def test_the_refusal_of_one_record_is_not_the_end_of_the_producer(manager, error):
-    unmended = new_manager().classify_batch_error(error(), None)
+def test_a_refused_record_needs_a_new_epoch_only(manager, error):
+    unpatched = TransactionManager(api_version=(4, 0))
+    take_id(unpatched, 7)
 
-    assert unmended == TransactionManager.ERROR_CLASS_FATAL
+    assert unpatched.classify_batch_error(error(), None) == manager.ERROR_CLASS_FATAL
     assert manager.classify_batch_error(error(), None) == manager.ERROR_CLASS_NEEDS_EPOCH_BUMP
 
 
@@ -75,9 +64,7 @@ def test_a_producer_that_is_asking_for_an_id_does_not_ask_twice(manager):
     assert manager.next_request_handler(has_incomplete_batches=False) is None
 
 
-def test_who_was_never_given_an_id_has_offered_nothing():
-    producer = SimpleNamespace(_transaction_manager=TransactionManager(api_version=(4, 0)))
-    idempotent_producer.mend(producer, REFUSALS)
+def test_a_producer_that_never_had_an_id_has_offered_nothing(producer):
     before = idempotent_producer.has_offered_nothing(producer)
     take_id(producer._transaction_manager, 7)
 
@@ -85,9 +72,15 @@ def test_who_was_never_given_an_id_has_offered_nothing():
     assert not idempotent_producer.has_offered_nothing(producer)
 
 
-def test_who_gave_an_id_up_may_have_offered_something_under_it(manager):
+def test_a_producer_that_gave_its_id_up_may_have_offered_something(producer, manager):
     manager.reset_producer_id()
 
-    assert not idempotent_producer.has_offered_nothing(
-        SimpleNamespace(_transaction_manager=manager)
-    )
+    assert not idempotent_producer.has_offered_nothing(producer)
+
+
+def test_a_fatal_error_is_noticed(producer, manager):
+    before = idempotent_producer.has_fatal_error(producer)
+    manager.transition_to_fatal_error(kafka_errors.ProducerFencedError())
+
+    assert not before
+    assert idempotent_producer.has_fatal_error(producer)

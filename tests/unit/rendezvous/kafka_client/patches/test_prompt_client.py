@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from kafka.net.selector import KernelEvent
 
+from rendezvous.kafka_client.patches.fast_selector import FastSelector
 from rendezvous.kafka_client.patches.prompt_client import PromptNetwork, prompt_client
-from rendezvous.kafka_client.patches.quiet_selector import FastSelector
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 
 import pytest
 
-from rendezvous.kafka_client.patches.quiet_selector import FastSelector
+from rendezvous.kafka_client.patches.fast_selector import FastSelector
 
 
 class Undescribed(socket.socket):
