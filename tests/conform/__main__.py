@@ -36,7 +36,7 @@ def main(seed: int, examples: int) -> int:
         tempfile.TemporaryDirectory() as folder,
         Deployment(kafka, redis, Path(folder), env=_ENVIRONMENT, key=_KEY) as deployment,
     ):
-        answers = Path(folder, "answers")
+        responses = Path(folder, "answers")
         code = subprocess.run(
             [command, *_arguments(deployment.gateway.port, seed, examples)],
             cwd=folder,  # where it leaves its notes
@@ -44,16 +44,16 @@ def main(seed: int, examples: int) -> int:
             | {
                 "PYTHONPATH": str(ROOT),
                 "SCHEMATHESIS_HOOKS": "tests.conform.hooks",
-                ANSWERS: str(answers),
+                ANSWERS: str(responses),
             },
             timeout=LIMIT_S,
             check=False,
         ).returncode
         if code:
             print(deployment.logs())  # noqa: T201
-        counted = Counter(answers.read_text(encoding="utf-8").splitlines())
-    for answer, number in sorted(counted.items()):
-        print(f"{number:6} {answer}")  # noqa: T201
+        counted = Counter(responses.read_text(encoding="utf-8").splitlines())
+    for response, number in sorted(counted.items()):
+        print(f"{number:6} {response}")  # noqa: T201
     print(f"{counted.total():6} answers")  # noqa: T201
     return code
 

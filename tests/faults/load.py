@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from tests.support.deployment import Answer, Gateway, Process
+from tests.support.deployment import Gateway, Process, Response
 from tools.devstack.waiting import wait_until
 
 #: No gateway takes longer; who does has left a client hanging.
@@ -21,37 +21,37 @@ class Attempt:
 
     body: bytes
     started_s: float
-    answer: Answer | None = None
+    response: Response | None = None
     broken: str = ""  # why there is no answer
 
     @property
     def status(self) -> int:
-        return self.answer.status if self.answer is not None else 0
+        return self.response.status if self.response is not None else 0
 
     @property
     def is_own(self) -> bool:
         """Whether it was answered with what it sent."""
-        return self.answer is not None and self.answer.status == 200 and self.is_its_body
+        return self.response is not None and self.response.status == 200 and self.is_its_body
 
     @property
     def is_its_body(self) -> bool:
-        return self.answer is not None and self.answer.body == self.body
+        return self.response is not None and self.response.body == self.body
 
     @property
     def ended_s(self) -> float:
-        return self.started_s + (self.answer.elapsed_s if self.answer is not None else 0)
+        return self.started_s + (self.response.elapsed_s if self.response is not None else 0)
 
     @property
     def sent(self) -> str:
         """What an error says of it; empty when there is no error."""
-        if self.answer is None or self.answer.status == 200:
+        if self.response is None or self.response.status == 200:
             return ""
-        return str(self.answer.json.get("sent", ""))
+        return str(self.response.json.get("sent", ""))
 
     def reply_arrives(self, gateway: Gateway, limit_s: float) -> bool:
         """Say whether the reply to what timed out can be fetched within *limit_s*."""
-        assert self.answer is not None
-        path = f"/replies/{self.answer.correlation_id}"
+        assert self.response is not None
+        path = f"/replies/{self.response.correlation_id}"
 
         def is_there() -> bool:
             found = gateway.get(path)
@@ -60,10 +60,10 @@ class Attempt:
         return wait_until(is_there, limit_s)
 
     def __str__(self) -> str:
-        if self.answer is None:
+        if self.response is None:
             return f"no answer: {self.broken}"
-        words = "" if self.status == 200 else self.answer.body.decode("utf-8", "replace")
-        return f"{self.status} after {self.answer.elapsed_s:.2f} s {words}"
+        words = "" if self.status == 200 else self.response.body.decode("utf-8", "replace")
+        return f"{self.status} after {self.response.elapsed_s:.2f} s {words}"
 
 
 class Load:
@@ -115,7 +115,7 @@ def attempted(gateway: Gateway, body: bytes) -> Attempt:
     """Post *body* to /echo; a connection that breaks is an ending too."""
     attempt = Attempt(body, time.monotonic())
     try:
-        attempt.answer = gateway.request("POST", "/echo", body, timeout_s=CLIENT_LIMIT_S)
+        attempt.response = gateway.request("POST", "/echo", body, timeout_s=CLIENT_LIMIT_S)
     except (OSError, http.client.HTTPException) as error:
         attempt.broken = repr(error)
     return attempt

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from gateway.clients.api_keys import hash_of, new_key
-from tests.support.deployment import Answer, Gateway, exchange
+from tests.support.deployment import Gateway, Response, exchange
 from tools.devstack.ports import LOOPBACK
 
 _AN_ID = re.compile(r"[0-9a-f]{8}\.[A-Za-z0-9_.-]{40,}")
@@ -45,7 +45,7 @@ class Tenant:
                     self.endings[ending] += 1
                     self.ids.append(correlation_id)
 
-    def get(self, gateway: Gateway, correlation_id: str) -> Answer:
+    def get(self, gateway: Gateway, correlation_id: str) -> Response:
         """Ask for the reply to *correlation_id*."""
         return gateway.request("GET", f"/replies/{correlation_id}", headers=self.authorization)
 
@@ -59,8 +59,8 @@ class Tenant:
                 "Idempotency-Key": f'"order-{n}"',
             }
             body = f"request {n} of {self.name}".encode()
-            answer = exchange(connection, "POST", "/echo", body, headers)
-            found.append((_ending(answer, body), answer.headers["X-Correlation-ID"] or ""))
+            response = exchange(connection, "POST", "/echo", body, headers)
+            found.append((_ending(response, body), response.headers["X-Correlation-ID"] or ""))
         connection.close()
         return found
 
@@ -80,13 +80,13 @@ def send_all(tenants: Sequence[Tenant], gateways: Sequence[Gateway], requests: i
         list(pool.map(lambda tenant: tenant.send(gateways, requests, connections=4), tenants))
 
 
-def in_other_words(answer: Answer) -> tuple[int, str, frozenset[str]]:
+def in_other_words(response: Response) -> tuple[int, str, frozenset[str]]:
     """Return what a client can see of *answer*, with each id replaced."""
-    body = _AN_ID.sub("<id>", json.dumps(answer.json, sort_keys=True))
-    return answer.status, body, frozenset(name.lower() for name in answer.headers)
+    body = _AN_ID.sub("<id>", json.dumps(response.json, sort_keys=True))
+    return response.status, body, frozenset(name.lower() for name in response.headers)
 
 
-def _ending(answer: Answer, body: bytes) -> str:
-    if answer.status != 200:
-        return str(answer.status)
-    return "own" if answer.body == body else "another's"
+def _ending(response: Response, body: bytes) -> str:
+    if response.status != 200:
+        return str(response.status)
+    return "own" if response.body == body else "another's"

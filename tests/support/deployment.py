@@ -26,7 +26,7 @@ PROCFILE = read_procfile(Path("Procfile"))
 
 
 @dataclass
-class Answer:
+class Response:
     """An HTTP response, read whole."""
 
     status: int
@@ -68,7 +68,7 @@ class Gateway(Process):
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
-    ) -> Answer:
+    ) -> Response:
         """Send one request over a connection of its own and return the answer."""
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=timeout_s)
         try:
@@ -76,11 +76,11 @@ class Gateway(Process):
         finally:
             connection.close()
 
-    def post(self, path: str, body: bytes = b"", **headers: str) -> Answer:
+    def post(self, path: str, body: bytes = b"", **headers: str) -> Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.request("POST", path, body, named)
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         return self.request("GET", path)
 
 
@@ -90,14 +90,14 @@ def exchange(
     path: str,
     body: bytes | Iterable[bytes] | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
+) -> Response:
     """Send one request over *connection*."""
     started_s = time.monotonic()
     connection.request(method, path, body, dict(headers or {}))
-    response = connection.getresponse()
-    content = response.read()
+    received = connection.getresponse()
+    content = received.read()
     elapsed_s = time.monotonic() - started_s
-    return Answer(response.status, response.headers, content, elapsed_s)
+    return Response(received.status, received.headers, content, elapsed_s)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support.deployment import Answer, Deployment, Gateway
+from tests.support.deployment import Deployment, Gateway, Response
 from tests.support.scripted_responder import ScriptedResponder, correlation_id
 
 #: How many clients send each key at the same time.
@@ -20,7 +20,7 @@ KEYS_AT_ONCE = 8
 #: whether the connection is kept.
 OF_THE_MOMENT = {"date", "idempotent-replayed", "connection"}
 
-Answers = dict[str, list[Answer]]
+Answers = dict[str, list[Response]]
 
 
 class Effects:
@@ -44,7 +44,9 @@ class Effects:
 
 
 def send_all(
-    gateways: Sequence[Gateway], keys: Sequence[str], send: Callable[[Gateway, str], Answer | None]
+    gateways: Sequence[Gateway],
+    keys: Sequence[str],
+    send: Callable[[Gateway, str], Response | None],
 ) -> Answers:
     """
     Have *send* called SENDS times at once for each of *keys*, with alternating gateways.
@@ -58,21 +60,21 @@ def send_all(
     ]
     with ThreadPoolExecutor(SENDS * KEYS_AT_ONCE) as clients:
         found = list(clients.map(lambda job: send(*job), jobs))
-    answers: Answers = {key: [] for key in keys}
-    for (_, key), answer in zip(jobs, found, strict=True):
-        if answer is not None:
-            answers[key].append(answer)
-    return answers
+    responses: Answers = {key: [] for key in keys}
+    for (_, key), response in zip(jobs, found, strict=True):
+        if response is not None:
+            responses[key].append(response)
+    return responses
 
 
-def send(gateway: Gateway, key: str) -> Answer:
+def send(gateway: Gateway, key: str) -> Response:
     """Post a body that no other key has."""
     return gateway.post("/echo", key.encode(), Idempotency_Key=key)
 
 
 def send_until(
     until_s: float, patience_s: float, vain: set[str]
-) -> Callable[[Gateway, str], Answer | None]:
+) -> Callable[[Gateway, str], Response | None]:
     """
     Return a client that repeats what has not got a reply yet.
 
@@ -82,15 +84,15 @@ def send_until(
         vain: where it notes the keys that it has tried for so long, in vain.
     """
 
-    def persistent(gateway: Gateway, key: str) -> Answer | None:
+    def persistent(gateway: Gateway, key: str) -> Response | None:
         give_up_s = time.monotonic() + patience_s
         while time.monotonic() < min(give_up_s, until_s):
             try:
-                answer = send(gateway, key)
+                response = send(gateway, key)
             except (OSError, http.client.HTTPException):
                 continue
-            if answer.status != 503:
-                return answer
+            if response.status != 503:
+                return response
         if give_up_s <= until_s:
             vain.add(key)
         return None
@@ -98,20 +100,20 @@ def send_until(
     return persistent
 
 
-def content(answer: Answer) -> tuple[int, bytes, list[tuple[str, str]]]:
+def content(response: Response) -> tuple[int, bytes, list[tuple[str, str]]]:
     """Return what must be the same in all answers to one key."""
-    headers = [(n, v) for n, v in answer.headers.items() if n.lower() not in OF_THE_MOMENT]
-    return answer.status, answer.body, sorted(headers)
+    headers = [(n, v) for n, v in response.headers.items() if n.lower() not in OF_THE_MOMENT]
+    return response.status, response.body, sorted(headers)
 
 
-def are_equal(answers: Sequence[Answer]) -> bool:
+def are_equal(responses: Sequence[Response]) -> bool:
     """Say whether all of *answers* tell the same."""
-    return all(content(answer) == content(answers[0]) for answer in answers)
+    return all(content(response) == content(responses[0]) for response in responses)
 
 
-def replays(answers: Sequence[Answer]) -> int:
+def replays(responses: Sequence[Response]) -> int:
     """Return how many of *answers* say that they repeat another's reply."""
-    return sum(answer.headers["Idempotent-Replayed"] == "true" for answer in answers)
+    return sum(response.headers["Idempotent-Replayed"] == "true" for response in responses)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
-from tests.support.deployment import Answer, Gateway, exchange
+from tests.support.deployment import Gateway, Response, exchange
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until
 
@@ -61,12 +61,12 @@ class Load:
             body = b"request %d of client %d" % (count, number)
             count += 1
             try:
-                answer = exchange(connection, "POST", "/echo", body)
+                response = exchange(connection, "POST", "/echo", body)
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 self._note(type(error).__name__, 0.0)
             else:
-                self._note(_ending(answer, body), answer.elapsed_s)
+                self._note(_ending(response, body), response.elapsed_s)
         connection.close()
 
     def _note(self, ending: str, elapsed_s: float) -> None:
@@ -75,7 +75,7 @@ class Load:
             self.worst_s = max(self.worst_s, elapsed_s)
 
 
-def _ending(answer: Answer, body: bytes) -> str:
-    if answer.status == 200:
-        return OWN if answer.body == body else "another's"
-    return str(answer.json["type"])
+def _ending(response: Response, body: bytes) -> str:
+    if response.status == 200:
+        return OWN if response.body == body else "another's"
+    return str(response.json["type"])

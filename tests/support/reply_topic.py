@@ -117,9 +117,9 @@ def fetched(gateway: Gateway, replies: dict[str, bytes]) -> dict[str, bytes]:
     """Return those of *replies* that GET /replies/<id> answers with now."""
     found = {}
     for correlation_id in replies:
-        answer = gateway.get(f"/replies/{correlation_id}")
-        if answer.status == 200:
-            found[correlation_id] = answer.body
+        response = gateway.get(f"/replies/{correlation_id}")
+        if response.status == 200:
+            found[correlation_id] = response.body
     return found
 
 

@@ -24,41 +24,41 @@ class Shape:
     """
 
     sent: bytes
-    answers: tuple[int, ...] = (400,)
+    responses: tuple[int, ...] = (400,)
     ends: str = "waits"
     published: tuple[bytes, ...] = ()
 
 
-def echo(headers: bytes, body: bytes, *answers: int, **options) -> Shape:
+def echo(headers: bytes, body: bytes, *responses: int, **options) -> Shape:
     """POST /echo with *headers*, each line ended, and *body*; refused unless *answers* say so."""
-    return Shape(HEAD + headers + b"\r\n" + body, answers or (400,), **options)
+    return Shape(HEAD + headers + b"\r\n" + body, responses or (400,), **options)
 
 
-def chunked(body: bytes, *answers: int, **options) -> Shape:
+def chunked(body: bytes, *responses: int, **options) -> Shape:
     """POST /echo with a chunked body of these very bytes."""
-    return echo(b"Transfer-Encoding: chunked\r\n", body, *answers, **options)
+    return echo(b"Transfer-Encoding: chunked\r\n", body, *responses, **options)
 
 
-def length(value: bytes, *answers: int, **options) -> Shape:
+def length(value: bytes, *responses: int, **options) -> Shape:
     """POST /echo of "hello" with this Content-Length."""
-    return echo(b"Content-Length: " + value + b"\r\n", b"hello", *answers, **options)
+    return echo(b"Content-Length: " + value + b"\r\n", b"hello", *responses, **options)
 
 
-def target(value: bytes, *answers: int, method: bytes = b"GET") -> Shape:
+def target(value: bytes, *responses: int, method: bytes = b"GET") -> Shape:
     """A request without body for this request target."""
     line = method + b" " + value + b" HTTP/1.1\r\n"
-    return Shape(line + b"Host: x\r\nConnection: close\r\n\r\n", answers)
+    return Shape(line + b"Host: x\r\nConnection: close\r\n\r\n", responses)
 
 
-def header(line: bytes, *answers: int) -> Shape:
+def header(line: bytes, *responses: int) -> Shape:
     """GET /livez with this header line."""
-    return Shape(GET + line + b"\r\nConnection: close\r\n\r\n", answers or (400,))
+    return Shape(GET + line + b"\r\nConnection: close\r\n\r\n", responses or (400,))
 
 
-def orders(body: bytes, *answers: int) -> Shape:
+def orders(body: bytes, *responses: int) -> Shape:
     """POST /orders with *body*."""
     head = b"POST /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-    return Shape(head % len(body) + body, answers, published=(body,))
+    return Shape(head % len(body) + body, responses, published=(body,))
 
 
 HELLO = (b"hello",)

@@ -64,42 +64,44 @@ def test_without_a_known_key_nothing_is_published_and_probes_are_answered(
     gateway = gateways[0]
     correlation_id = gateway.request("POST", "/echo", b"x", BLUE.authorization).correlation_id
 
-    for answer in (
+    for response in (
         gateway.post("/echo", b"x"),
         gateway.post("/echo", b"x", Authorization=f"Bearer {altered(BLUE.key)}"),
         gateway.post("/nowhere", b"x"),
         gateway.get(f"/replies/{correlation_id}"),
     ):
-        assert answer.status in (401, 404)
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert answer.status == 404 or answer.headers["WWW-Authenticate"].startswith("Bearer realm")
+        assert response.status in (401, 404)
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert response.status == 404 or response.headers["WWW-Authenticate"].startswith(
+            "Bearer realm"
+        )
     assert gateway.get("/livez").status == gateway.get("/readyz").status == 200
     assert gateway.get("/problems/unauthorized").status == 200
 
 
 def test_a_rate_holds_over_all_replicas_and_leaves_others_alone(gateways: list[Gateway]):
     # A window may end in between; then another one begins, and not more than that.
-    answers = [
+    responses = [
         gateways[n % 2].request("POST", "/echo", b"%d" % n, METERED.authorization)
         for n in range(2 * RATE + 1)
     ]
 
-    statuses = [answer.status for answer in answers]
+    statuses = [response.status for response in responses]
     assert set(statuses) == {200, 429}
     assert RATE <= statuses.count(200) <= 2 * RATE
-    refused = next(answer for answer in answers if answer.status == 429)
+    refused = next(response for response in responses if response.status == 429)
     assert (refused.json["type"], refused.json["sent"]) == ("/problems/rate-limited", "no")
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert refused.headers["RateLimit-Policy"] == f'"default";q={RATE};w=60'
-    assert answers[0].headers["RateLimit"].startswith(f'"default";r={RATE - 1};t=')
+    assert responses[0].headers["RateLimit"].startswith(f'"default";r={RATE - 1};t=')
     other = gateways[0].request("POST", "/echo", b"x", GREEN.authorization)
     assert (other.status, other.headers["RateLimit"]) == (200, None)
 
 
 def test_a_route_that_is_not_open_to_a_client_is_forbidden(gateways: list[Gateway]):
-    answer = gateways[0].request("POST", "/orders", b"{}", METERED.authorization)
+    response = gateways[0].request("POST", "/orders", b"{}", METERED.authorization)
 
-    assert (answer.status, answer.json["type"]) == (403, "/problems/forbidden")
+    assert (response.status, response.json["type"]) == (403, "/problems/forbidden")
 
 
 def test_no_key_is_in_a_record_in_redis_or_in_a_log(

@@ -26,13 +26,13 @@ def test_a_body_is_forwarded_whole_up_to_the_limit_and_refused_beyond(gateway: G
     for size, status in sizes.items():
         body = bytes(i % 251 for i in range(size))
         for framing in ("content-length", "chunked"):
-            answer = gateway_post(gateway, body, framing)
-            seen[size, framing] = answer.status
+            response = gateway_post(gateway, body, framing)
+            seen[size, framing] = response.status
             # The echo is the record's value: what Kafka got is what came back.
-            assert status != 200 or answer.body == body
+            assert status != 200 or response.body == body
             if status == 413:
-                assert answer.json["type"] == "/problems/too-large"
-                assert answer.json["sent"] == "no"
+                assert response.json["type"] == "/problems/too-large"
+                assert response.json["sent"] == "no"
 
     assert seen == {(s, f): c for s, c in sizes.items() for f in ("content-length", "chunked")}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rendezvous.contract import Request
-from tests.support.deployment import Answer, Deployment, Gateway
+from tests.support.deployment import Deployment, Gateway, Response
 from tests.support.reply_topic import records_of
 from tools.devstack.process.server import Server
 
@@ -47,9 +47,9 @@ def test_the_page_has_all_that_it_loads_and_leads_to_an_order(gateway: Gateway):
 def test_the_name_of_a_request_reaches_kafka_once_and_comes_back(
     deployment: Deployment, gateway: Gateway
 ):
-    answer = gateway.post("/echo", b"named", x_request_id="order-7/try-1")
+    response = gateway.post("/echo", b"named", x_request_id="order-7/try-1")
 
-    assert answer.headers.get_all("X-Request-ID") == ["order-7/try-1"]
+    assert response.headers.get_all("X-Request-ID") == ["order-7/try-1"]
     topic = deployment.settings.prefixed("echo")
     (record,) = [
         record
@@ -61,7 +61,7 @@ def test_the_name_of_a_request_reaches_kafka_once_and_comes_back(
     assert request.header("X-Request-ID") == "order-7/try-1"
 
 
-def refused(gateway: Gateway, accept: str) -> Answer:
+def refused(gateway: Gateway, accept: str) -> Response:
     return gateway.request("POST", "/<b>nowhere</b>", b"x", {"Accept": accept})
 
 

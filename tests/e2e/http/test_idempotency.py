@@ -23,17 +23,17 @@ def test_a_key_has_one_effect_and_one_reply_however_often_and_wherever_it_is_sen
         effects.responder(deployment),
     ):
         gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
-        answers = send_all(gateways, KEYS, send)
+        responses = send_all(gateways, KEYS, send)
         later = {key: send(gateways[n % 2], key) for n, key in enumerate(KEYS)}
         other = gateways[0].post("/echo", b"another body", Idempotency_Key=KEYS[0])
 
     assert effects.of == dict.fromkeys(KEYS, 1)
-    assert {answer.status for of_key in answers.values() for answer in of_key} == {201}
+    assert {response.status for of_key in responses.values() for response in of_key} == {201}
     for key in KEYS:
-        assert len(answers[key]) == SENDS
-        assert replays(answers[key]) == SENDS - 1
+        assert len(responses[key]) == SENDS
+        assert replays(responses[key]) == SENDS - 1
         assert replays([later[key]]) == 1
-        assert are_equal([*answers[key], later[key]]), key
+        assert are_equal([*responses[key], later[key]]), key
     assert (other.status, other.json["type"]) == (422, "/problems/idempotency-key-reused")
 
 

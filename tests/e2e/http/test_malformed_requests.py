@@ -44,11 +44,11 @@ def test_a_strange_request_is_answered_as_it_should(
     shape = SHAPES[name]
     earlier = topics.ends()
 
-    answers = send(deployment.gateway.port, shape)
+    responses = send(deployment.gateway.port, shape)
 
     if shape.ends != "leaves":
-        assert [status for status, _ in answers] == list(shape.answers), answers
-    for status, body in answers:
+        assert [status for status, _ in responses] == list(shape.responses), responses
+    for status, body in responses:
         assert status < 500 or status == 501, body
     deployment.gateway.post("/echo", BODY)
     published = topics.since(earlier)
@@ -83,10 +83,10 @@ def send(port: int, shape: Shape) -> list[tuple[int, bytes]]:
         with contextlib.suppress(ConnectionError):
             while part := client.recv(65_536):
                 received += part
-    return list(responses(received))
+    return list(parse_responses(received))
 
 
-def responses(received: bytes) -> Iterator[tuple[int, bytes]]:
+def parse_responses(received: bytes) -> Iterator[tuple[int, bytes]]:
     while received:
         head, _, received = received.partition(b"\r\n\r\n")
         line, *lines = head.split(b"\r\n")

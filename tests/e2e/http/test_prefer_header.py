@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployment import Answer, Deployment, Gateway, Process
+from tests.support.deployment import Deployment, Gateway, Process, Response
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
@@ -35,7 +35,7 @@ def gateway(deployment: Deployment) -> Gateway:
     return deployment.gateway
 
 
-def order(gateway: Gateway, delay_s: float = 0.0, item: str = "tea", **headers: str) -> Answer:
+def order(gateway: Gateway, delay_s: float = 0.0, item: str = "tea", **headers: str) -> Response:
     body = {"item": item, "quantity": 1, "delay_s": delay_s}
     return gateway.post("/orders", json.dumps(body).encode(), **headers)
 
@@ -66,16 +66,16 @@ def test_who_takes_a_promise_finds_the_reply_where_it_says(gateway: Gateway):
 def test_who_would_wait_less_is_told_so_and_gets_the_late_reply_in_one_more_call(
     gateway: Gateway,
 ):
-    answer = order(gateway, delay_s=2.0, prefer="wait=1")
-    late = gateway.request("GET", answer.headers["Location"], headers={"Prefer": "wait=20"})
+    response = order(gateway, delay_s=2.0, prefer="wait=1")
+    late = gateway.request("GET", response.headers["Location"], headers={"Prefer": "wait=20"})
 
-    assert (answer.status, answer.json["type"]) == (503, "/problems/reply-timeout")
-    assert answer.json["sent"] == "yes"
-    assert answer.headers["Preference-Applied"] == "wait=1"
-    assert 1.0 <= answer.elapsed_s < 1.0 + LATE_S
+    assert (response.status, response.json["type"]) == (503, "/problems/reply-timeout")
+    assert response.json["sent"] == "yes"
+    assert response.headers["Preference-Applied"] == "wait=1"
+    assert 1.0 <= response.elapsed_s < 1.0 + LATE_S
     assert (late.status, late.json["item"]) == (201, "tea")
     assert late.headers["Preference-Applied"] == "wait=20"
-    assert answer.elapsed_s + late.elapsed_s < 2.0 + TIMEOUT_S + LATE_S
+    assert response.elapsed_s + late.elapsed_s < 2.0 + TIMEOUT_S + LATE_S
 
 
 def test_any_process_waits_for_the_reply_to_anothers_request(deployment: Deployment):
@@ -100,11 +100,11 @@ def test_who_waits_for_long_is_answered_when_the_gateway_stops(deployment: Deplo
         # The log tells of answers only; by the end of a shorter wait the longer one has begun.
         assert other.request("GET", location, headers={"Prefer": "wait=1"}).status == 202
         other.child.terminate()
-        answer = waiting.result()
+        response = waiting.result()
 
-    assert answer.status == 202
-    assert "Preference-Applied" not in answer.headers
-    assert answer.elapsed_s < 1 + TIMEOUT_S + 2
+    assert response.status == 202
+    assert "Preference-Applied" not in response.headers
+    assert response.elapsed_s < 1 + TIMEOUT_S + 2
 
 
 def test_a_cancelled_request_that_waits_its_turn_is_never_carried_out(
@@ -122,12 +122,12 @@ def cancel_one_behind_a_slow_one(gateway: Gateway, responder: Process) -> None:
         # Time for the wait to begin; if it has not, the answer is the same.
         assert gateway.request("GET", location, headers={"Prefer": "wait=1"}).status == 202
         cancelled = gateway.request("DELETE", location)
-        answer = waiting.result()
+        response = waiting.result()
         still_busy = gateway.get(begun).status
 
     assert cancelled.status == 204
-    assert answer.status == 410
-    assert answer.json["title"] == "Request Cancelled"
+    assert response.status == 410
+    assert response.json["title"] == "Request Cancelled"
     assert still_busy == 202  # the answer did not wait for the responder
     done = gateway.request("GET", begun, headers={"Prefer": "wait=20"})
     assert done.status == 201

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.brokers import on_both_brokers
-from tests.support.deployment import Answer, Deployment, Gateway
+from tests.support.deployment import Deployment, Gateway, Response
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
@@ -48,17 +48,17 @@ def gateway(deployment: Deployment) -> Gateway:
 def test_echo_returns_the_same_bytes_and_content_type(
     gateway: Gateway, body: bytes, content_type: str
 ):
-    answer = gateway.post("/echo", body, content_type=content_type)
+    response = gateway.post("/echo", body, content_type=content_type)
 
-    assert (answer.status, answer.body) == (200, body)
-    assert answer.headers["Content-Type"] == content_type
+    assert (response.status, response.body) == (200, body)
+    assert response.headers["Content-Type"] == content_type
 
 
 def test_a_body_without_content_type_comes_back_without_one(gateway: Gateway):
-    answer = gateway.post("/echo", b"plain")
+    response = gateway.post("/echo", b"plain")
 
-    assert (answer.status, answer.body) == (200, b"plain")
-    assert answer.headers["Content-Type"] is None
+    assert (response.status, response.body) == (200, b"plain")
+    assert response.headers["Content-Type"] is None
 
 
 @pytest.mark.parametrize(
@@ -73,30 +73,30 @@ def test_a_body_without_content_type_comes_back_without_one(gateway: Gateway):
     ids=["good", "nothing ordered", "cut off", "too deep", "bomb"],
 )
 def test_an_order_ends_with_the_status_of_its_handler(gateway: Gateway, order: bytes, status: int):
-    answer = gateway.post("/orders", order, content_type="application/json")
+    response = gateway.post("/orders", order, content_type="application/json")
 
-    assert answer.status == status
+    assert response.status == status
     if status == 201:
-        assert answer.json["item"] == "tea"
-        assert answer.json["quantity"] == 2
+        assert response.json["item"] == "tea"
+        assert response.json["quantity"] == 2
     else:
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert b"Traceback" not in answer.body
-        assert answer.json["status"] == status
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert b"Traceback" not in response.body
+        assert response.json["status"] == status
 
 
 def test_a_late_reply_can_be_fetched_until_its_retention_is_over(gateway: Gateway):
     slow = {"item": "tea", "quantity": 1, "delay_s": TIMEOUT_S + 1.5}
 
-    answer = gateway.post("/orders", json.dumps(slow).encode())
+    response = gateway.post("/orders", json.dumps(slow).encode())
 
-    assert answer.status == 503
-    assert answer.json["title"] == "Gateway Timeout"
-    assert answer.json["type"] == "/problems/reply-timeout"
-    assert answer.json["sent"] == "yes"
-    assert int(answer.headers["Retry-After"]) >= 1
-    assert TIMEOUT_S <= answer.elapsed_s < TIMEOUT_S + LATE_S
-    location = answer.headers["Location"]
+    assert response.status == 503
+    assert response.json["title"] == "Gateway Timeout"
+    assert response.json["type"] == "/problems/reply-timeout"
+    assert response.json["sent"] == "yes"
+    assert int(response.headers["Retry-After"]) >= 1
+    assert TIMEOUT_S <= response.elapsed_s < TIMEOUT_S + LATE_S
+    location = response.headers["Location"]
     pending = gateway.get(location)
     assert (pending.status, pending.json["status"]) == (202, "pending")
     assert pending.headers["Retry-After"] == "1"
@@ -106,9 +106,9 @@ def test_a_late_reply_can_be_fetched_until_its_retention_is_over(gateway: Gatewa
 
 
 def test_the_reply_stays_for_those_who_ask_again(gateway: Gateway):
-    answer = gateway.post("/echo", b"twice", content_type="text/plain")
+    response = gateway.post("/echo", b"twice", content_type="text/plain")
 
-    again = gateway.get(f"/replies/{answer.correlation_id}")
+    again = gateway.get(f"/replies/{response.correlation_id}")
 
     assert (again.status, again.body) == (200, b"twice")
 
@@ -118,9 +118,9 @@ def test_an_altered_id_is_unknown(gateway: Gateway, place: int):
     characters = list(gateway.post("/echo", b"x").correlation_id)
     characters[place] = "1" if characters[place] == "0" else "0"
 
-    answer = gateway.get(f"/replies/{''.join(characters)}")
+    response = gateway.get(f"/replies/{''.join(characters)}")
 
-    assert (answer.status, answer.json["type"]) == (404, "/problems/unknown-reply")
+    assert (response.status, response.json["type"]) == (404, "/problems/unknown-reply")
 
 
 def test_an_invented_id_is_unknown(gateway: Gateway):
@@ -134,25 +134,25 @@ def test_an_invented_id_is_unknown(gateway: Gateway):
 def test_what_http_forbids_is_answered_as_problem_details(
     gateway: Gateway, method: str, path: str, status: int
 ):
-    answer = gateway.request(method, path)
+    response = gateway.request(method, path)
 
-    assert answer.status == answer.json["status"] == status
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert status != 405 or answer.headers["Allow"]
+    assert response.status == response.json["status"] == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert status != 405 or response.headers["Allow"]
 
 
 def test_each_problem_type_leads_to_its_explanation(gateway: Gateway):
-    answer = gateway.get(gateway.get("/replies/made-up").json["type"])
+    response = gateway.get(gateway.get("/replies/made-up").json["type"])
 
-    assert answer.status == 200
-    assert b"not issued here" in answer.body
+    assert response.status == 200
+    assert b"not issued here" in response.body
 
 
 def test_an_id_that_a_client_chooses_is_only_a_label(deployment: Deployment):
     """Two clients with the same ids in their requests: nobody gets the other's reply."""
     labels = {"X-Correlation-ID": "mine", "X-Request-ID": "mine", "correlation-id": "mine"}
 
-    def client(name: str) -> list[Answer]:
+    def client(name: str) -> list[Response]:
         return [
             deployment.gateway.request("POST", "/echo", f"{name} {n}".encode(), labels)
             for n in range(100)
@@ -161,8 +161,10 @@ def test_an_id_that_a_client_chooses_is_only_a_label(deployment: Deployment):
     with ThreadPoolExecutor(2) as clients:
         found = dict(zip("ab", clients.map(client, "ab"), strict=True))
 
-    for name, answers in found.items():
-        assert [answer.body for answer in answers] == [f"{name} {n}".encode() for n in range(100)]
-    ids = [answer.correlation_id for answers in found.values() for answer in answers]
+    for name, responses in found.items():
+        assert [response.body for response in responses] == [
+            f"{name} {n}".encode() for n in range(100)
+        ]
+    ids = [response.correlation_id for responses in found.values() for response in responses]
     assert len(set(ids)) == 200
     assert deployment.gateway.get("/replies/mine").status == 404

@@ -188,9 +188,9 @@ def test_a_client_that_sends_all_before_it_listens_hears_that_it_was_too_much(
     deployment: Deployment,
 ):
     """More than sockets hold, and more than four times what the route takes."""
-    answer = deployment.gateway.post("/small", bytes(800_000))
+    response = deployment.gateway.post("/small", bytes(800_000))
 
-    assert (answer.status, answer.json["type"]) == (413, "/problems/too-large")
+    assert (response.status, response.json["type"]) == (413, "/problems/too-large")
 
 
 def test_what_does_not_fit_the_schema_is_400_and_never_published(
@@ -199,13 +199,13 @@ def test_what_does_not_fit_the_schema_is_400_and_never_published(
     good = b'{"item": "tea", "quantity": 1}'
     bad = [b'{"item": "tea", "quantity": 0}', b"item=tea", b"", b"[" * 100_000]
 
-    answers = [deployment.gateway.post("/checked", body) for body in bad]
+    responses = [deployment.gateway.post("/checked", body) for body in bad]
     accepted = deployment.gateway.post("/checked", good)
 
-    assert [answer.status for answer in answers] == [400] * len(bad)
-    assert {answer.json["type"] for answer in answers} == {"/problems/invalid-body"}
-    assert {answer.json["sent"] for answer in answers} == {"no"}
-    assert answers[0].json["faults"] == [{"path": "/quantity", "fault": "expected 1 or more"}]
+    assert [response.status for response in responses] == [400] * len(bad)
+    assert {response.json["type"] for response in responses} == {"/problems/invalid-body"}
+    assert {response.json["sent"] for response in responses} == {"no"}
+    assert responses[0].json["faults"] == [{"path": "/quantity", "fault": "expected 1 or more"}]
     assert (accepted.status, accepted.body) == (200, b"body")
     connection = deployment.settings.kafka_connection()
     published = {record.value for record in records_of(connection, deployment.prefix + "scripted")}
@@ -221,11 +221,11 @@ def test_cookies_come_back_only_over_the_route_that_lists_them(
     fetched = deployment.gateway.get(f"/replies/{listed.correlation_id}")
 
     assert listed.headers.get_all("Set-Cookie") == ["session=1; HttpOnly", "theme=dark"]
-    for answer in (listed, unlisted, fetched):
-        assert (answer.status, answer.body, answer.headers["X-Any"]) == (200, b"body", "1")
-        assert "WWW-Authenticate" not in answer.headers
-        assert answer.headers["Connection"] != "upgrade"
-        assert "Keep-Alive" not in answer.headers
+    for response in (listed, unlisted, fetched):
+        assert (response.status, response.body, response.headers["X-Any"]) == (200, b"body", "1")
+        assert "WWW-Authenticate" not in response.headers
+        assert response.headers["Connection"] != "upgrade"
+        assert "Keep-Alive" not in response.headers
     assert "Set-Cookie" not in unlisted.headers
     assert "Set-Cookie" not in fetched.headers
 

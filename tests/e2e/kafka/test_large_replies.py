@@ -22,13 +22,13 @@ def test_a_reply_that_is_too_large_is_a_502_and_the_next_one_is_answered(
         deployment.start("responder", "python -m tests.e2e.kafka.large_reply_responder")
         gateway = deployment.start_gateway(ROUTES_FILE=str(file))
 
-        def answers() -> bool:
+        def is_answering() -> bool:
             try:
                 return gateway.post("/big", b"x").body == b"x"
             except OSError:
                 return False
 
-        assert wait_until(answers, 30), deployment.logs()
+        assert wait_until(is_answering, 30), deployment.logs()
         refused = gateway.post("/big", b"")
         next_one = gateway.post("/big", b"small")
 

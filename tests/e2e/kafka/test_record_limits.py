@@ -26,8 +26,8 @@ def test_a_record_that_its_topic_refuses_is_413_and_harms_no_other(
         to_its_topic = deployment.gateway.post("/echo", b"small")
         to_another = deployment.gateway.post("/orders", b'{"item": "a", "quantity": 1}')
 
-    for answer in refused:
-        assert (answer.status, answer.json["type"]) == (413, "/problems/too-large")
-        assert answer.json["sent"] == "no"
+    for response in refused:
+        assert (response.status, response.json["type"]) == (413, "/problems/too-large")
+        assert response.json["sent"] == "no"
     assert (to_its_topic.status, to_its_topic.body) == (200, b"small")
     assert to_another.status == 201

@@ -51,12 +51,14 @@ def _many_requests(gateways: list[Gateway]) -> tuple[Counter[str], list[set[str]
         connection = http.client.HTTPConnection(LOOPBACK, gateways[replica].port, timeout=60)
         for n in range(number, REQUESTS, CLIENTS):
             body = f"request {n} of client {number}".encode() * (1 + n % 20)
-            answer = exchange(connection, "POST", "/echo", body)
-            own = answer.status == 200 and answer.body == body
-            ending = "own" if own else "mixed up" if answer.status == 200 else str(answer.status)
+            response = exchange(connection, "POST", "/echo", body)
+            own = response.status == 200 and response.body == body
+            ending = (
+                "own" if own else "mixed up" if response.status == 200 else str(response.status)
+            )
             with lock:
                 endings[ending] += 1
-                nodes[replica].add(answer.correlation_id.partition(".")[0])
+                nodes[replica].add(response.correlation_id.partition(".")[0])
         connection.close()
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]

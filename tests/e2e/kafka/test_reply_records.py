@@ -121,12 +121,12 @@ SCRIPTS: dict[str, Script] = {
 def test_a_usable_reply_becomes_the_response(
     deployment: Deployment, responder: ScriptedResponder, case: str, status: int, body: bytes
 ):
-    answer = deployment.gateway.post(f"/scripted/{case}")
+    response = deployment.gateway.post(f"/scripted/{case}")
 
-    assert (answer.status, answer.body) == (status, body)
-    assert "Set-Cookie" not in answer.headers
+    assert (response.status, response.body) == (status, body)
+    assert "Set-Cookie" not in response.headers
     if case == "twice":
-        again = deployment.gateway.get(f"/replies/{answer.correlation_id}")
+        again = deployment.gateway.get(f"/replies/{response.correlation_id}")
         assert again.body == b"first"
 
 
@@ -145,11 +145,11 @@ def test_a_usable_reply_becomes_the_response(
 def test_a_reply_that_is_no_response_is_a_bad_gateway_at_once(
     deployment: Deployment, responder: ScriptedResponder, case: str, kind: str
 ):
-    answer = deployment.gateway.post(f"/scripted/{case}")
+    response = deployment.gateway.post(f"/scripted/{case}")
 
-    assert (answer.status, answer.json["type"]) == (502, f"/problems/{kind}")
-    assert answer.json["sent"] == "yes"
-    assert answer.elapsed_s < TIMEOUT_S
+    assert (response.status, response.json["type"]) == (502, f"/problems/{kind}")
+    assert response.json["sent"] == "yes"
+    assert response.elapsed_s < TIMEOUT_S
     assert deployment.gateway.post("/echo", b"next").body == b"next"
 
 
@@ -157,9 +157,9 @@ def test_a_reply_that_is_no_response_is_a_bad_gateway_at_once(
 def test_a_reply_to_nobody_in_particular_is_skipped(
     deployment: Deployment, responder: ScriptedResponder, case: str
 ):
-    answer = deployment.gateway.post(f"/scripted/{case}")
+    response = deployment.gateway.post(f"/scripted/{case}")
 
-    assert (answer.status, answer.json["type"]) == (503, "/problems/reply-timeout")
+    assert (response.status, response.json["type"]) == (503, "/problems/reply-timeout")
     assert deployment.gateway.post("/echo", b"next").body == b"next"
 
 
@@ -179,7 +179,7 @@ def test_junk_on_a_request_topic_does_not_stop_the_responder(deployment: Deploym
 def test_the_request_record_carries_the_contract(
     deployment: Deployment, responder: ScriptedResponder
 ):
-    answer = deployment.gateway.request(
+    response = deployment.gateway.request(
         "POST",
         "/scripted/plain?a=1&b=%20",
         b"\x00raw",
@@ -194,12 +194,12 @@ def test_the_request_record_carries_the_contract(
     headers = dict(record.headers)
 
     assert record.value == b"\x00raw"
-    assert record.key == answer.correlation_id.encode()
+    assert record.key == response.correlation_id.encode()
     for name in ("correlation-id", "kafka_correlationId", "REPLY_CORRELATION_ID", "correlation_id"):
-        assert headers[name] == answer.correlation_id.encode()
+        assert headers[name] == response.correlation_id.encode()
     for name in ("reply-topic", "kafka_replyTopic", "REPLY_TOPIC", "reply_to"):
         assert headers[name] == (deployment.prefix + "replies").encode()
-    assert headers["deadline"].decode() == answer.correlation_id.split(".")[1]
+    assert headers["deadline"].decode() == response.correlation_id.split(".")[1]
     assert headers["content-type"] == b"application/x-thing"
     assert headers["method"] == b"POST"
     assert headers["path"] == b"/scripted/plain"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Answer, Deployment, Process
+from tests.support.deployment import Deployment, Process, Response
 from tools.devstack.readiness import ECHO, GatewayProbe
 from tools.devstack.waiting import wait_until
 
@@ -35,18 +35,18 @@ def replace(deployment: Deployment, name: str, ahead_s: int) -> Process:
     return deployment.start(name, **shifted(ahead_s))
 
 
-def ready(deployment: Deployment) -> Answer:
+def ready(deployment: Deployment) -> Response:
     return deployment.gateway.get("/readyz")
 
 
 def test_a_responder_an_hour_ahead_says_so_instead_of_silence(deploy: Callable[..., Deployment]):
     with deploy(env={"REPLY_TIMEOUT_S": "1"}) as deployment:
         responder = replace(deployment, "responder", HOUR_S)
-        answers: list[Answer] = []
+        responses: list[Response] = []
 
         def refused() -> bool:
-            answers.append(deployment.gateway.post("/echo", b"x"))
-            return bool(answers[-1].json.get("title") == "Clocks Differ")
+            responses.append(deployment.gateway.post("/echo", b"x"))
+            return bool(responses[-1].json.get("title") == "Clocks Differ")
 
         # Once it knows; until then they time out, or are found to be many at once.
         assert wait_until(refused, 2 * LIMIT_S)
@@ -74,9 +74,9 @@ def test_a_replies_process_an_hour_ahead_is_why_a_gateway_is_not_ready(
         replace(deployment, "replies", HOUR_S)
 
         def told() -> bool:
-            answer = ready(deployment)
-            said = str(answer.json["problems"])
-            return answer.status == 503 and "3600 s ahead of this gateway's" in said
+            response = ready(deployment)
+            said = str(response.json["problems"])
+            return response.status == 503 and "3600 s ahead of this gateway's" in said
 
         assert wait_until(told, LIMIT_S)
 
@@ -87,11 +87,11 @@ def test_a_gateway_an_hour_behind_is_told_so_and_is_not_ready(deploy: Callable[.
 
         def told() -> bool:
             try:
-                answer = gateway.get("/readyz")
+                response = gateway.get("/readyz")
             except OSError:
                 return False
-            said = str(answer.json["problems"])
-            return answer.status == 503 and "3600 s ahead of this gateway's" in said
+            said = str(response.json["problems"])
+            return response.status == 503 and "3600 s ahead of this gateway's" in said
 
         assert wait_until(told, LIMIT_S)
         # The others are not concerned.
@@ -103,11 +103,11 @@ def test_a_gateway_an_hour_ahead_answers_and_is_warned(deploy: Callable[..., Dep
         gateway = deployment.start_gateway(**shifted(HOUR_S))
         probe = GatewayProbe(gateway.port, ECHO, 2, 3)
         assert wait_until(probe.is_ready, LIMIT_S), probe.missing
-        answer = gateway.post("/echo", b"x")
+        response = gateway.post("/echo", b"x")
         warnings = gateway.get("/readyz").json["warnings"]
         responder = deployment.of("responder")[0]
 
-        assert (answer.status, answer.body) == (200, b"x")
+        assert (response.status, response.body) == (200, b"x")
         assert "3600 s behind this gateway's" in str(warnings)
         assert "this clock is behind the gateways'" in responder.logged()
 

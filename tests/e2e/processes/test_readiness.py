@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.deployment import Answer, Deployment
+from tests.support.deployment import Deployment, Response
 from tools.devstack.kafka.embedded import EmbeddedBroker
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
@@ -26,14 +26,14 @@ def paused(server: Server) -> Iterator[None]:
 
 
 def says(deployment: Deployment, words: str) -> bool:
-    answer: Answer = deployment.gateway.get("/readyz")
-    assert answer.elapsed_s < 1
-    return answer.status == 503 and any(words in problem for problem in answer.json["problems"])
+    response: Response = deployment.gateway.get("/readyz")
+    assert response.elapsed_s < 1
+    return response.status == 503 and any(words in problem for problem in response.json["problems"])
 
 
 def is_ready(deployment: Deployment) -> bool:
-    answer = deployment.gateway.get("/readyz")
-    return answer.status == 200 and answer.json["problems"] == []
+    response = deployment.gateway.get("/readyz")
+    return response.status == 200 and response.json["problems"] == []
 
 
 def test_a_redis_that_hangs_is_told_and_so_is_its_return(deploy: Callable[..., Deployment]):
@@ -79,10 +79,10 @@ def test_a_missing_topic_is_named(deploy: Callable[..., Deployment]):
 
         def named() -> bool:
             try:
-                answer = gateway.get("/readyz")
+                response = gateway.get("/readyz")
             except OSError:
                 return False
-            return f"topic missing: {deployment.prefix}not-there; create it" in str(answer.json)
+            return f"topic missing: {deployment.prefix}not-there; create it" in str(response.json)
 
         assert wait_until(named, LIMIT_S)
         refused = gateway.post("/missing", b"x")

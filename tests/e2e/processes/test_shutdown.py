@@ -62,13 +62,13 @@ def refused(gateway: Gateway) -> bool:
     """Say whether a newcomer is turned away: by the kernel, or with 503."""
     try:
         # Above the second after which a kernel repeats a handshake that was not taken up.
-        answer = gateway.request("POST", "/echo", b"late", timeout_s=3)
+        response = gateway.request("POST", "/echo", b"late", timeout_s=3)
     except ConnectionRefusedError:
         return True
     except TimeoutError:
         return False
-    assert answer.status in (200, 503)
-    return answer.status == 503 and answer.json["type"] == "/problems/shutting-down"
+    assert response.status in (200, 503)
+    return response.status == 503 and response.json["type"] == "/problems/shutting-down"
 
 
 def test_nothing_is_lost_when_replies_and_responders_are_replaced_under_load(
@@ -83,8 +83,8 @@ def test_nothing_is_lost_when_replies_and_responders_are_replaced_under_load(
             n = 0
             while not stop.is_set():
                 body = f"{number}-{n}".encode()
-                answer = deployment.gateway.post("/echo", body)
-                endings["own" if answer.body == body else answer.status] += 1
+                response = deployment.gateway.post("/echo", body)
+                endings["own" if response.body == body else response.status] += 1
                 n += 1
 
         clients = [threading.Thread(target=client, args=(number,)) for number in range(8)]
@@ -114,9 +114,9 @@ def test_in_broadcast_mode_the_death_of_a_replies_process_goes_unnoticed(
     env = {"REPLIES_MODE": "broadcast", "REPLY_TIMEOUT_S": "4"}
     with deploy(replies=2, env=env) as deployment, ThreadPoolExecutor(8) as clients:
         for process in deployment.of("replies"):
-            answers = [clients.submit(deployment.gateway.post, "/echo", b"x") for _ in range(100)]
+            responses = [clients.submit(deployment.gateway.post, "/echo", b"x") for _ in range(100)]
             process.child.kill()
-            assert Counter(answer.result().status for answer in answers) == {200: 100}
+            assert Counter(response.result().status for response in responses) == {200: 100}
             successor = deployment.start("replies")
             assert wait_until(lambda: "carrying replies" in successor.logged(), 30)  # noqa: B023
 
@@ -198,10 +198,10 @@ def test_the_first_request_to_each_worker_is_answered(
         nodes: set[str] = set()
 
         def all_have_answered() -> bool:
-            answers = clients.map(lambda _: gateway.post("/echo", b"first"), range(4 * workers))
-            for answer in answers:
-                endings[answer.status] += 1
-                nodes.add(answer.correlation_id.partition(".")[0])
+            responses = clients.map(lambda _: gateway.post("/echo", b"first"), range(4 * workers))
+            for response in responses:
+                endings[response.status] += 1
+                nodes.add(response.correlation_id.partition(".")[0])
             return len(nodes) == workers
 
         with ThreadPoolExecutor(4 * workers) as clients:

@@ -96,11 +96,11 @@ def test_killed_after_it_has_read_the_reply_a_worker_leaves_it_to_be_fetched(
 ):
     # Between reading and writing no signal can be aimed; that a read reply stays is what counts.
     with deploy(env=ENV) as deployment:
-        answer = deployment.gateway.post("/echo", b"read")
+        response = deployment.gateway.post("/echo", b"read")
         kill_worker(deployment.gateway)
 
-        assert answer.body == b"read"
-        assert answer_later(deployment.gateway, answer.correlation_id) == b"read"
+        assert response.body == b"read"
+        assert answer_later(deployment.gateway, response.correlation_id) == b"read"
 
 
 def head(length: int) -> bytes:
@@ -180,7 +180,7 @@ def answer_later(gateway: Gateway, correlation_id: str) -> bytes:
 
 def fetched(gateway: Gateway, path: str) -> bytes | None:
     try:
-        answer = gateway.get(path)
+        response = gateway.get(path)
     except OSError:
         return None  # nobody serves just now
-    return answer.body if answer.status == 200 else None
+    return response.body if response.status == 200 else None

@@ -214,9 +214,12 @@ def test_clients_are_told_what_keeps_redis_from_answering_and_nothing_is_lost(
         assert stays(topic, committed)
         assert wait_until(lambda: words in deployment.gateway.get("/readyz").body.decode(), LIMIT_S)
 
-    for answer in (late, refused):
-        assert (answer.status, answer.json["type"]) == (503, "/problems/reply-store-unavailable")
-        assert words in answer.json["detail"]
+    for response in (late, refused):
+        assert (response.status, response.json["type"]) == (
+            503,
+            "/problems/reply-store-unavailable",
+        )
+        assert words in response.json["detail"]
     assert late.json["sent"] in ("yes", "no")
     assert refused.json["sent"] == "no"
     assert refused.elapsed_s < TIMEOUT_S

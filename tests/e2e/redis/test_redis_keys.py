@@ -50,13 +50,13 @@ def test_without_retention_a_reply_is_evicted_at_the_timeout(deploy: Callable[..
         deploy(env={"REPLY_TIMEOUT_S": "2", "REPLY_RETENTION_S": "0"}) as deployment,
         redis_of(deployment) as redis,
     ):
-        answer = deployment.gateway.post("/echo", b"x")
-        node, deadline_ms = answer.correlation_id.split(".")[:2]
+        response = deployment.gateway.post("/echo", b"x")
+        node, deadline_ms = response.correlation_id.split(".")[:2]
         assert len(reply_keys(redis, node)) >= 1
 
         assert wait_until(lambda: not reply_keys(redis, node), 5)
         late_ms = epoch_ms() - int(deadline_ms)
-        gone = deployment.gateway.get(f"/replies/{answer.correlation_id}")
+        gone = deployment.gateway.get(f"/replies/{response.correlation_id}")
 
         assert late_ms < 1_000
         assert gone.status == 410

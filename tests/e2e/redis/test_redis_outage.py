@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Answer, Deployment
+from tests.support.deployment import Deployment, Response
 from tests.support.reply_topic import ReplyTopic, fetched, record_count
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
@@ -55,10 +55,10 @@ def test_a_short_hang_fails_nobody_who_waits(deployment: Deployment):
         deployment.redis.pause()
         time.sleep(SHORT_HANG_S)
         deployment.redis.resume()
-        answers = [future.result() for future in waiting]
+        responses = [future.result() for future in waiting]
 
-    assert Counter(answer.status for answer in answers) == {201: CLIENTS}
-    assert min(answer.elapsed_s for answer in answers) > SHORT_HANG_S
+    assert Counter(response.status for response in responses) == {201: CLIENTS}
+    assert min(response.elapsed_s for response in responses) > SHORT_HANG_S
 
 
 def test_a_hang_is_told_at_once_to_who_comes_and_at_the_deadline_to_who_waits(
@@ -80,7 +80,7 @@ def hangs(deployment: Deployment, lasting_s: float) -> None:
             # Who comes before the first look has failed waits as well.
             assert wait_until(lambda: "requests wait" in gateway.logged()[said:], 1)
             assert wait_until(lambda: gateway.get("/readyz").status == 503, 2)
-            refused: list[Answer] = []
+            refused: list[Response] = []
             while time.monotonic() < paused_s + lasting_s:
                 refused.append(gateway.post("/echo", b"comes"))
                 assert gateway.get("/livez").status == 200
@@ -96,10 +96,13 @@ def hangs(deployment: Deployment, lasting_s: float) -> None:
     assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
 
     assert len(refused) > 1
-    for answer in refused:
-        assert (answer.status, answer.json["type"]) == (503, "/problems/reply-store-unavailable")
-        assert answer.json["sent"] == "no"
-        assert answer.elapsed_s < 1
+    for response in refused:
+        assert (response.status, response.json["type"]) == (
+            503,
+            "/problems/reply-store-unavailable",
+        )
+        assert response.json["sent"] == "no"
+        assert response.elapsed_s < 1
     assert (late.status, late.json["type"]) == (503, "/problems/reply-store-unavailable")
     assert late.json["sent"] == "yes"
     assert late.elapsed_s < TIMEOUT_S + 1
@@ -128,10 +131,13 @@ def test_a_redis_that_is_killed_and_comes_back_empty_costs_503s_and_no_reply(
         end = topic.end()
         assert wait_until(lambda: topic.committed() == end, LIMIT_S)
 
-    for answer, sent in ((first, "yes"), (refused, "no")):
-        assert (answer.status, answer.json["type"]) == (503, "/problems/reply-store-unavailable")
-        assert "cannot be reached: start it" in answer.json["detail"]
-        assert answer.json["sent"] == sent
+    for response, sent in ((first, "yes"), (refused, "no")):
+        assert (response.status, response.json["type"]) == (
+            503,
+            "/problems/reply-store-unavailable",
+        )
+        assert "cannot be reached: start it" in response.json["detail"]
+        assert response.json["sent"] == sent
     assert refused.elapsed_s < 1
     assert [process.child.returncode for process in deployment.processes] == [None, None, None]
 
@@ -151,10 +157,13 @@ def test_without_redis_nothing_is_published_under_an_idempotency_key(deployment:
         lambda: gateway.post("/echo", b"once", Idempotency_Key="k").body == b"once", LIMIT_S
     )
     assert published == 0
-    for answer in refused:
-        assert (answer.status, answer.json["type"]) == (503, "/problems/reply-store-unavailable")
-        assert answer.json["sent"] == "no"
-        assert answer.elapsed_s < 1
+    for response in refused:
+        assert (response.status, response.json["type"]) == (
+            503,
+            "/problems/reply-store-unavailable",
+        )
+        assert response.json["sent"] == "no"
+        assert response.elapsed_s < 1
     assert record_count(connection, echoes) - before == 1
 
 

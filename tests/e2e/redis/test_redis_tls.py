@@ -33,10 +33,10 @@ def redis_url(redis_server: Server, tmp_path: Path) -> Iterator[str]:
 def test_all_processes_speak_tls_with_redis(deploy: Callable[..., Deployment], redis_url: str):
     env = {"REDIS_URL": redis_url, "REDIS_TLS_VERIFY": "no", "RESPONDER_JOURNAL": "redis"}
     with deploy(env=env) as deployment:
-        answers = [deployment.gateway.post("/echo", b"through TLS") for _ in range(5)]
+        responses = [deployment.gateway.post("/echo", b"through TLS") for _ in range(5)]
         ready = deployment.gateway.get("/readyz")
 
-    assert {(answer.status, answer.body) for answer in answers} == {(200, b"through TLS")}
+    assert {(response.status, response.body) for response in responses} == {(200, b"through TLS")}
     assert ready.status == 200
 
 

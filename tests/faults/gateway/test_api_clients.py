@@ -14,7 +14,7 @@ import pytest
 from tests.fakes import altered
 from tests.support.api_clients import Tenant, in_other_words, send_all, table_of
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Answer, Deployment, Gateway, exchange
+from tests.support.deployment import Deployment, Gateway, Response, exchange
 from tools.devstack.ports import LOOPBACK
 
 pytestmark = pytest.mark.faults
@@ -90,7 +90,7 @@ def test_a_client_at_ten_times_its_rate_costs_another_one_next_to_nothing(
     assert median(beside) <= MOST_SLOWER * median(alone), (alone, beside)
 
 
-def orders(port: int, tenant: Tenant, rate: float, connections: int) -> list[Answer]:
+def orders(port: int, tenant: Tenant, rate: float, connections: int) -> list[Response]:
     """Have *tenant* order for a round at this *rate*, whatever it is told."""
     end_s = time.monotonic() + ROUND_S
     with ThreadPoolExecutor(connections) as pool:
@@ -98,35 +98,35 @@ def orders(port: int, tenant: Tenant, rate: float, connections: int) -> list[Ans
             lambda number: _orders(port, tenant, end_s, connections / rate, number / rate),
             range(connections),
         )
-        return [answer for part in parts for answer in part]
+        return [response for part in parts for response in part]
 
 
 def _orders(
     port: int, tenant: Tenant, end_s: float, pause_s: float, first_s: float
-) -> list[Answer]:
+) -> list[Response]:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
     headers = tenant.authorization | {"Content-Type": "application/json"}
     due_s = time.monotonic() + first_s
-    answers = []
+    responses = []
     while due_s < end_s:
         time.sleep(max(0.0, due_s - time.monotonic()))
-        answers.append(exchange(connection, "POST", "/orders", ORDER, headers))
+        responses.append(exchange(connection, "POST", "/orders", ORDER, headers))
         due_s = max(due_s + pause_s, time.monotonic() - pause_s)
     connection.close()
-    return answers
+    return responses
 
 
 def offences_of(port: int, tenant: Tenant) -> Counter[int]:
     """Have *tenant* offend for a round; return the statuses of what it got."""
-    answers = orders(port, tenant, OFFENDING_RATE, OFFENDING_CONNECTIONS)
-    return Counter(answer.status for answer in answers)
+    responses = orders(port, tenant, OFFENDING_RATE, OFFENDING_CONNECTIONS)
+    return Counter(response.status for response in responses)
 
 
 def _p99_of_round_s(port: int, tenant: Tenant) -> float:
-    answers = orders(port, tenant, ORDERLY_RATE, ORDERLY_CONNECTIONS)
-    assert {answer.status for answer in answers} == {201}
-    assert len(answers) > ORDERLY_RATE * ROUND_S * 0.5
-    return sorted(answer.elapsed_s for answer in answers)[int(len(answers) * 0.99)]
+    responses = orders(port, tenant, ORDERLY_RATE, ORDERLY_CONNECTIONS)
+    assert {response.status for response in responses} == {201}
+    assert len(responses) > ORDERLY_RATE * ROUND_S * 0.5
+    return sorted(response.elapsed_s for response in responses)[int(len(responses) * 0.99)]
 
 
 def _figures(times_s: list[float]) -> str:

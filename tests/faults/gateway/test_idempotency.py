@@ -44,13 +44,13 @@ def test_thousands_of_keys_have_one_effect_and_one_reply_each(
         effects.responder(deployment),
     ):
         started_s = time.monotonic()
-        answers = send_all(gateways_of(deployment), KEYS, send)
+        responses = send_all(gateways_of(deployment), KEYS, send)
         record_property("requests/s", round(len(KEYS) * SENDS / (time.monotonic() - started_s)))
 
     assert effects.of == dict.fromkeys(KEYS, 1)
-    assert {answer.status for of_key in answers.values() for answer in of_key} == {201}
-    assert {replays(of_key) for of_key in answers.values()} == {SENDS - 1}
-    assert [key for key in KEYS if not are_equal(answers[key])] == []
+    assert {response.status for of_key in responses.values() for response in of_key} == {201}
+    assert {replays(of_key) for of_key in responses.values()} == {SENDS - 1}
+    assert [key for key in KEYS if not are_equal(responses[key])] == []
 
 
 def test_while_workers_are_killed_no_key_has_two_effects_or_two_replies(
@@ -74,11 +74,11 @@ def test_while_workers_are_killed_no_key_has_two_effects_or_two_replies(
 
         client = send_until(time.monotonic() + LIMIT_S, PATIENCE_S, vain)
         with every(KILL_PAUSE_S, kill_a_worker):
-            answers = send_all(gateways, KEYS, client)
+            responses = send_all(gateways, KEYS, client)
         connection, echoes = deployment.settings.kafka_connection(), deployment.prefix + "echo"
         published = Counter(record.value.decode() for record in records_of(connection, echoes))
 
-    answered = {key: of_key for key, of_key in answers.items() if of_key}
+    answered = {key: of_key for key, of_key in responses.items() if of_key}
     # Claimed by a worker that was killed before Kafka had it: such a key stays taken.
     lost = vain - set(answered)
     record_property("workers killed", len(killed))
@@ -88,7 +88,7 @@ def test_while_workers_are_killed_no_key_has_two_effects_or_two_replies(
     record_property("replays", sum(map(replays, answered.values())))
     assert killed
     assert len(answered) > len(KEYS) / 4  # a slow machine does not come to all of them
-    assert {answer.status for of_key in answered.values() for answer in of_key} == {201}
+    assert {response.status for of_key in answered.values() for response in of_key} == {201}
     assert [key for key, count in published.items() if count > 1] == []
     assert [key for key, count in effects.of.items() if count > 1] == []
     assert [key for key, of_key in answered.items() if not are_equal(of_key)] == []

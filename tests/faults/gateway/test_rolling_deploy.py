@@ -64,13 +64,13 @@ def haproxy(gateways: list[Gateway], folder: Path) -> Iterator[Gateway]:
     child = start_process(f"haproxy -db -f {file}", {}, log)
     front = Gateway("haproxy", child, log, port)
     try:
-        assert wait_until(lambda: answers(front, "/livez"), 10), front.logged()
+        assert wait_until(lambda: is_ok(front, "/livez"), 10), front.logged()
         yield front
     finally:
         child.stop()
 
 
-def answers(gateway: Gateway, path: str) -> bool:
+def is_ok(gateway: Gateway, path: str) -> bool:
     try:
         return gateway.get(path).status == 200
     except OSError:
@@ -90,7 +90,7 @@ def replace(deployment: Deployment, gateway: Gateway, stop: Callable[[Gateway], 
     assert gateway.child.wait(STOP_LIMIT_S) == 0
     process = deployment.start("web", deployment.web, PORT=str(gateway.port))
     successor = Gateway(process.name, process.child, process.log, gateway.port)
-    assert wait_until(lambda: answers(successor, "/readyz"), 30), successor.logged()
+    assert wait_until(lambda: is_ok(successor, "/readyz"), 30), successor.logged()
     return successor
 
 

@@ -136,8 +136,8 @@ def test_who_may_not_write_requests_is_told_so_and_served_when_it_may_again(
 
 
 def is_told_that_nobody_reads(gateway: Gateway) -> bool:
-    answer = gateway.get("/readyz")
-    return answer.status == 503 and "no replies process reads" in str(answer.json["problems"])
+    response = gateway.get("/readyz")
+    return response.status == 503 and "no replies process reads" in str(response.json["problems"])
 
 
 def test_a_replies_process_that_may_not_read_says_so_and_goes_on_when_it_may_again(

@@ -36,7 +36,7 @@ def down(server: Server) -> Iterator[None]:
         server.restart()
 
 
-def answers(deployment: Deployment) -> bool:
+def all_gateways_answer(deployment: Deployment) -> bool:
     return all(
         attempted(gateway, b"again").is_own
         for gateway in deployment.of("web")
@@ -65,7 +65,7 @@ def test_a_request_that_a_hanging_broker_appends_too_late_is_not_handled(
             deployment.kafka.resume()
         dropped = f"{ghost.correlation_id}: dropped, its deadline passed"
         assert wait_until(lambda: dropped in responder.logged(), LIMIT_S), deployment.logs()
-        assert wait_until(lambda: answers(deployment), LIMIT_S)
+        assert wait_until(lambda: all_gateways_answer(deployment), LIMIT_S)
         assert responder.child.stop(10) == 0
 
     assert ghost.status == 503
@@ -84,11 +84,11 @@ def test_a_request_to_a_broker_that_died_is_told_in_time_and_never_as_sent(
             at_once = deployment.gateway.post("/echo", b"at once")
             later = deployment.gateway.post("/echo", b"later")
 
-    for answer in (at_once, later):
-        assert answer.status == 503
-        assert answer.elapsed_s < timeout_s + SLACK_S
-        assert answer.json["type"] == "/problems/not-sent"
-        assert answer.json["sent"] in ("no", "unknown")
+    for response in (at_once, later):
+        assert response.status == 503
+        assert response.elapsed_s < timeout_s + SLACK_S
+        assert response.json["type"] == "/problems/not-sent"
+        assert response.json["sent"] in ("no", "unknown")
 
 
 def test_service_resumes_by_itself_when_a_broker_that_lost_everything_has_its_topics_again(
@@ -139,7 +139,7 @@ def test_no_acknowledged_request_is_lost_when_a_broker_comes_back_with_what_it_h
             ), deployment.logs()
         errors = [attempt for attempt in load.attempts if attempt.status != 200]
         for attempt in errors:
-            assert attempt.answer is not None, attempt.broken
+            assert attempt.response is not None, attempt.broken
         timed_out = [a for a in errors if a.sent == "yes"]
 
         missing = without_reply(timed_out, deployment.gateway, LIMIT_S)

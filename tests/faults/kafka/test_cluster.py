@@ -121,7 +121,7 @@ def test_two_of_three_down_is_told_and_passes(deployment: Deployment, cluster: A
     ), deployment.logs()
 
     for attempt in endings:
-        assert attempt.answer is not None
+        assert attempt.response is not None
         assert attempt.status == 503
         assert attempt.sent in ("no", "unknown")
-        assert attempt.answer.elapsed_s < timeout_s + SLACK_S
+        assert attempt.response.elapsed_s < timeout_s + SLACK_S

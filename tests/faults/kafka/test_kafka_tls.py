@@ -57,10 +57,10 @@ def test_a_request_and_its_reply_travel_through_tls(
 ):
     env = {"KAFKA_URL": secured.url, "KAFKA_TRUSTED_CERT": secured.authority.pem}
     with Deployment(secured.broker, redis_server, tmp_path, env=env) as deployment:
-        answer = deployment.gateway.post("/echo", b"through TLS")
+        response = deployment.gateway.post("/echo", b"through TLS")
         ready = deployment.gateway.get("/readyz")
 
-    assert (answer.status, answer.body) == (200, b"through TLS")
+    assert (response.status, response.body) == (200, b"through TLS")
     assert ready.status == 200
 
 
@@ -73,9 +73,9 @@ def test_a_name_that_is_not_the_brokers_does_no_harm_where_its_authority_is_name
         "KAFKA_TRUSTED_CERT": secured.authority.pem,
     }
     with Deployment(secured.broker, redis_server, tmp_path, env=env) as deployment:
-        answer = deployment.gateway.post("/echo", b"by another name")
+        response = deployment.gateway.post("/echo", b"by another name")
 
-    assert (answer.status, answer.body) == (200, b"by another name")
+    assert (response.status, response.body) == (200, b"by another name")
 
 
 @pytest.mark.parametrize(

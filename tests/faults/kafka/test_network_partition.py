@@ -126,7 +126,7 @@ def test_acknowledgements_that_are_lost_append_nothing_twice_and_call_nothing_re
     assert [str(a) for a in load.attempts if a.status not in (200, 503)] == []
     assert [one for one, times in appended.items() if times > 1] == []
     for attempt in load.attempts:
-        assert attempt.answer is not None
+        assert attempt.response is not None
         if attempt.sent in ("yes", "no"):
-            is_appended = attempt.answer.correlation_id in appended
+            is_appended = attempt.response.correlation_id in appended
             assert is_appended == (attempt.sent == "yes"), str(attempt)

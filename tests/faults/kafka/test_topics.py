@@ -62,10 +62,12 @@ def create(deployment: Deployment, topic: str) -> None:
 
 def names_as_missing(gateway: Gateway, topic: str) -> bool:
     try:
-        answer = gateway.get("/readyz")
+        response = gateway.get("/readyz")
     except OSError:  # it is starting
         return False
-    return answer.status == 503 and f"topic missing: {topic}; create it" in answer.json["problems"]
+    return (
+        response.status == 503 and f"topic missing: {topic}; create it" in response.json["problems"]
+    )
 
 
 def pids(deployment: Deployment) -> list[int]:
@@ -156,11 +158,11 @@ def test_a_request_topic_that_is_deleted_and_made_anew_is_told_and_served_again(
     assert {a.sent for a in during} <= {"no", "unknown"}
     assert [str(a) for a in load.attempts if a.status not in (200, 503)] == []
     for attempt in load.attempts:
-        assert attempt.answer is not None, attempt.broken
+        assert attempt.response is not None, attempt.broken
         if attempt.sent == "no":
-            assert attempt.answer.correlation_id not in appended, str(attempt)
+            assert attempt.response.correlation_id not in appended, str(attempt)
         if attempt.sent == "yes" and attempt.started_s > back_s:
-            assert attempt.answer.correlation_id in appended, str(attempt)
+            assert attempt.response.correlation_id in appended, str(attempt)
     assert took_s < RESUMED_S
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from settings import RESERVED_THREADS
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Answer, Deployment, exchange
+from tests.support.deployment import Deployment, Response, exchange
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until
 
@@ -49,14 +49,14 @@ class Client:
     path: str
     pause_s: float
     stop: threading.Event
-    answers: list[tuple[float, Answer]] = field(default_factory=list)
+    responses: list[tuple[float, Response]] = field(default_factory=list)
 
     def run(self) -> None:
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=30)
         try:
             while not self.stop.is_set():
-                answer = exchange(connection, "POST", self.path, b"x")
-                self.answers.append((time.monotonic(), answer))
+                response = exchange(connection, "POST", self.path, b"x")
+                self.responses.append((time.monotonic(), response))
                 # Not all at the same moment, just as clients of several machines.
                 self.stop.wait(self.pause_s * random.uniform(0.5, 1.5))
         finally:
@@ -81,7 +81,7 @@ def test_a_dead_responder_leaves_the_healthy_topic_its_goodput_and_the_probes_th
         gateway = deployment.start_gateway(ROUTES_FILE=str(file))
         deployment.processes.remove(gateway)
         deployment.processes.insert(0, gateway)
-        assert wait_until(lambda: answers(gateway.port), 30)
+        assert wait_until(lambda: echo_works(gateway.port), 30)
 
         healthy_stop, dead_stop = threading.Event(), threading.Event()
         healthy = [
@@ -117,17 +117,17 @@ def test_a_dead_responder_leaves_the_healthy_topic_its_goodput_and_the_probes_th
             for thread in (*healthy_threads, *dead_threads):
                 thread.join(30)
 
-        good_s = [at_s for c in healthy for at_s, answer in c.answers if answer.status == 200]
+        good_s = [at_s for c in healthy for at_s, response in c.responses if response.status == 200]
         alone = [
             sum(from_s <= at_s < from_s + UNDISTURBED_S for at_s in good_s) / UNDISTURBED_S
             for from_s in (disturbed_s - UNDISTURBED_S, again_s)
         ]
         during = sum(disturbed_s <= at_s < ended_s for at_s in good_s) / (ended_s - disturbed_s)
         rejected = [
-            answer
+            response
             for client in dead
-            for _, answer in client.answers
-            if answer.json["type"] in ("/problems/overloaded", "/problems/responder-silent")
+            for _, response in client.responses
+            if response.json["type"] in ("/problems/overloaded", "/problems/responder-silent")
         ]
         silent = [a for a in rejected if a.json["type"] == "/problems/responder-silent"]
         rejected_within_s = p99([a.elapsed_s for a in rejected])
@@ -159,12 +159,12 @@ def test_a_responder_that_comes_back_is_in_service_with_its_first_reply(
             for thread in threads:
                 thread.start()
             assert wait_until(
-                lambda: any(_is_silent(c.answers[-1][1]) for c in clients if c.answers), 15
+                lambda: any(_is_silent(c.responses[-1][1]) for c in clients if c.responses), 15
             )
             responder.child.resume()
             resumed_s = time.monotonic()
             assert wait_until(
-                lambda: all(c.answers[-1][1].status == 200 for c in clients if c.answers), 15
+                lambda: all(c.responses[-1][1].status == 200 for c in clients if c.responses), 15
             )
             took_s = time.monotonic() - resumed_s
         finally:
@@ -175,7 +175,7 @@ def test_a_responder_that_comes_back_is_in_service_with_its_first_reply(
         record_property("all answered again after", f"{took_s:.2f} s")
 
 
-def answers(port: int) -> bool:
+def echo_works(port: int) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
     try:
         return exchange(connection, "POST", "/echo", b"x").status == 200
@@ -185,5 +185,5 @@ def answers(port: int) -> bool:
         connection.close()
 
 
-def _is_silent(answer: Answer) -> bool:
-    return answer.status == 503 and bool(answer.json["type"] == "/problems/responder-silent")
+def _is_silent(response: Response) -> bool:
+    return response.status == 503 and bool(response.json["type"] == "/problems/responder-silent")

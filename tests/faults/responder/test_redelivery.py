@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from rendezvous.contract import Request
 from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
 from tests.faults.responder.side_effects import JOURNALS, TIMEOUT_S, EffectsDeployment
-from tests.support.deployment import Answer, Process
+from tests.support.deployment import Process, Response
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
@@ -102,7 +102,7 @@ class Clients:
     """Post to /effects, each one request after the other, until told to stop."""
 
     def __init__(self, deployment: EffectsDeployment) -> None:
-        self.answers: list[Answer] = []
+        self.responses: list[Response] = []
         self._gateway = deployment.gateway
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(CLIENTS)
@@ -110,23 +110,23 @@ class Clients:
 
     def wait_for_more(self, count: int) -> None:
         """Return when *count* more answers have come."""
-        goal = len(self.answers) + count
-        assert wait_until(lambda: len(self.answers) >= goal, 2 * TIMEOUT_S)
+        goal = len(self.responses) + count
+        assert wait_until(lambda: len(self.responses) >= goal, 2 * TIMEOUT_S)
 
-    def stop(self) -> list[Answer]:
+    def stop(self) -> list[Response]:
         """Return all answers, once those under way have come."""
         self._stop.set()
         for running in self._running:
             running.result()
         self._pool.shutdown()
-        return self.answers
+        return self.responses
 
     def _post(self) -> None:
         while not self._stop.is_set():
-            self.answers.append(self._gateway.post("/effects", b"x"))
+            self.responses.append(self._gateway.post("/effects", b"x"))
 
 
-def under_load(deployment: EffectsDeployment, do: Callable[[Clients], None]) -> list[Answer]:
+def under_load(deployment: EffectsDeployment, do: Callable[[Clients], None]) -> list[Response]:
     """Return what clients got while *do* was done."""
     clients = Clients(deployment)
     try:
@@ -134,8 +134,8 @@ def under_load(deployment: EffectsDeployment, do: Callable[[Clients], None]) -> 
         do(clients)
         clients.wait_for_more(CLIENTS)
     finally:
-        answers = clients.stop()
-    return answers
+        responses = clients.stop()
+    return responses
 
 
 def started(deployment: EffectsDeployment, journal: str, pause_s: str) -> Process:
@@ -157,9 +157,9 @@ def test_responders_are_replaced_under_load_and_each_request_has_one_effect(
             responders.append(started(deployment, journal, "0.05"))
             clients.wait_for_more(CLIENTS)
 
-    answers = under_load(deployment, replace)
+    responses = under_load(deployment, replace)
 
-    assert_one_effect_each(deployment, answers)
+    assert_one_effect_each(deployment, responses)
 
 
 def test_responders_are_killed_while_requests_finish_in_any_order_and_nothing_is_lost(
@@ -175,19 +175,19 @@ def test_responders_are_killed_while_requests_finish_in_any_order_and_nothing_is
             responders.append(started(deployment, journal, "0.3"))
             clients.wait_for_more(CLIENTS)
 
-    answers = under_load(deployment, kill)
+    responses = under_load(deployment, kill)
 
-    repeated = deployment.effects.counts("deliveries").total() - len(answers)
-    assert [answer.status for answer in answers] == [201] * len(answers), deployment.logs()
+    repeated = deployment.effects.counts("deliveries").total() - len(responses)
+    assert [response.status for response in responses] == [201] * len(responses), deployment.logs()
     if journal == "sql":
-        assert_one_effect_each(deployment, answers)
+        assert_one_effect_each(deployment, responses)
         assert repeated > 0
     # Redis: nothing is lost. What was killed between effect and save has happened twice.
-    assert set(deployment.effects.counts()) == {answer.correlation_id for answer in answers}
+    assert set(deployment.effects.counts()) == {response.correlation_id for response in responses}
 
 
-def assert_one_effect_each(deployment: EffectsDeployment, answers: list[Answer]) -> None:
-    assert [answer.status for answer in answers] == [201] * len(answers), deployment.logs()
-    ids = {answer.correlation_id for answer in answers}
-    assert len(ids) == len(answers)
+def assert_one_effect_each(deployment: EffectsDeployment, responses: list[Response]) -> None:
+    assert [response.status for response in responses] == [201] * len(responses), deployment.logs()
+    ids = {response.correlation_id for response in responses}
+    assert len(ids) == len(responses)
     assert deployment.effects.counts() == dict.fromkeys(ids, 1)
