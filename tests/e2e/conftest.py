@@ -1,13 +1,13 @@
 """Kafka and Redis, started once per session; deployments on them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.brokers import pytest_generate_tests, require_apache
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy, Deployment
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.kafka.embedded import EmbeddedBroker
@@ -31,7 +31,7 @@ def redis_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def deploy(kafka: Server, redis_server: Server, tmp_path: Path) -> Callable[..., Deployment]:
+def deploy(kafka: Server, redis_server: Server, tmp_path: Path) -> Deploy:
     """Return a function that makes a deployment with topics of its own on the shared servers."""
 
     def make(**options: Any) -> Deployment:

@@ -1,12 +1,11 @@
-"""Several replicas of the three processes on one Kafka and one Redis."""
+"""Deployment: replicas of the three processes on one Kafka and one Redis."""
 
 import http.client
 import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -27,7 +26,7 @@ PROCFILE = read_procfile(Path("Procfile"))
 
 @dataclass
 class Response:
-    """An HTTP response, read whole."""
+    """An HTTP response with its body."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -45,7 +44,7 @@ class Response:
 
 @dataclass
 class Process:
-    """One process of the Procfile, with its log."""
+    """A process of the Procfile and its log."""
 
     name: str
     child: Child
@@ -57,7 +56,7 @@ class Process:
 
 @dataclass
 class Gateway(Process):
-    """A gateway replica on a port of its own."""
+    """A gateway replica and its port."""
 
     port: int
 
@@ -69,7 +68,7 @@ class Gateway(Process):
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
     ) -> Response:
-        """Send one request over a connection of its own and return the answer."""
+        """Send one request over a new connection."""
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=timeout_s)
         try:
             return exchange(connection, method, path, body, headers)
@@ -83,6 +82,19 @@ class Gateway(Process):
     def get(self, path: str) -> Response:
         return self.request("GET", path)
 
+    def responds(self, path: str = "/livez") -> bool:
+        """Return whether GET *path* is answered with 200."""
+        try:
+            return self.get(path).status == 200
+        except OSError:
+            return False
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the running gunicorn workers."""
+        marker = "Booting worker with pid: "
+        lines = [line for line in self.logged().splitlines() if marker in line]
+        return [pid for line in lines if _exists(pid := int(line.rpartition(marker)[2]))]
+
 
 def exchange(
     connection: http.client.HTTPConnection,
@@ -91,7 +103,7 @@ def exchange(
     body: bytes | Iterable[bytes] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Send one request over *connection*."""
+    """Send one request over *connection* and return the response."""
     started_s = time.monotonic()
     connection.request(method, path, body, dict(headers or {}))
     received = connection.getresponse()
@@ -103,12 +115,14 @@ def exchange(
 @dataclass
 class Deployment:
     """
-    Replicas with topics and groups of their own, stopped at the end of the ``with`` block.
+    Replicas of the three processes with topics of their own; the ``with`` block stops them.
 
     Args:
+        gateways: number of gateways; replies and responders likewise.
         env: settings of all processes.
-        web: the command of the gateways, for other ways to start them.
-        key: the API key with which the gateways are probed, where they ask for one.
+        web: command that starts a gateway.
+        topics: names of topics beside those of the Procfile's routes, without the prefix.
+        key: API key of readiness requests, if the gateways require one.
     """
 
     kafka: Server
@@ -127,7 +141,6 @@ class Deployment:
         self.prefix = f"t{secrets.token_hex(4)}."
         self.secret_key = secrets.token_hex(32)
         self.processes: list[Process] = []
-        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         try:
@@ -169,12 +182,18 @@ class Deployment:
 
     @property
     def gateway(self) -> Gateway:
-        return self.of("web")[0]  # type: ignore[return-value]
+        return self.all_gateways[0]
 
-    def of(self, name: str) -> list[Process]:
+    @property
+    def all_gateways(self) -> list[Gateway]:
+        return [process for process in self.processes if isinstance(process, Gateway)]
+
+    def named(self, name: str) -> list[Process]:
+        """Return the processes of this name, in the order of their start."""
         return [process for process in self.processes if process.name == name]
 
     def start(self, name: str, command: str = "", **env: str) -> Process:
+        """Start a process; *command* and *env* replace or extend those of the Procfile."""
         log = self.folder / f"{name}-{len(self.processes)}.log"
         child = start_process(command or PROCFILE[name], self.environment | env, log)
         process = Process(name, child, log)
@@ -182,17 +201,17 @@ class Deployment:
         return process
 
     def start_gateway(self, **env: str) -> Gateway:
-        port = free_port()
-        process = self.start("web", self.web, PORT=str(port), **env)
+        """Start a gateway, on a free port unless *env* has PORT."""
+        port = int(env.setdefault("PORT", str(free_port())))
+        process = self.start("web", self.web, **env)
         gateway = Gateway(process.name, process.child, process.log, port)
         self.processes[-1] = gateway
         return gateway
 
     def wait_until_ready(self) -> None:
-        """Return when each worker of each gateway answers real requests."""
+        """Return when every worker of every gateway is ready and gets replies."""
         settings = self.settings
-        for gateway in self.of("web"):
-            assert isinstance(gateway, Gateway)
+        for gateway in self.all_gateways:
             path = ECHO if self.responders else None
             workers = settings.web_concurrency
             timeout_s = settings.reply_timeout_s
@@ -200,17 +219,18 @@ class Deployment:
             ready = wait_until(probe.is_ready, READY_LIMIT_S)
             assert ready, f"{probe.missing}\n{self.logs()}"
 
+    def pids(self) -> list[int]:
+        """Return the ids of all processes, gunicorn's workers included."""
+        workers = [pid for gateway in self.all_gateways for pid in gateway.worker_pids()]
+        return [process.child.pid for process in self.processes] + workers
+
     def logs(self) -> str:
+        """Return the end of each log, for messages of failed assertions."""
         return "\n".join(f"== {p.log.name}\n{p.logged()[-3000:]}" for p in self.processes)
 
 
-def worker_pids(gateway: Gateway) -> list[int]:
-    """Return the process ids of the gunicorn workers of *gateway*."""
-    marker = "Booting worker with pid: "
-    pids = [
-        int(line.rpartition(marker)[2]) for line in gateway.logged().splitlines() if marker in line
-    ]
-    return [pid for pid in pids if _exists(pid)]
+#: Makes a Deployment; takes its arguments except servers and folder.
+Deploy = Callable[..., Deployment]
 
 
 def _exists(pid: int) -> bool:

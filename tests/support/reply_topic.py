@@ -1,27 +1,25 @@
-"""The reply topic, seen from beside: replies put there by hand, and how far they are committed."""
+"""The reply topic of a deployment: publish replies, read the committed offsets."""
 
 from contextlib import closing
-from typing import Any, Self
+from typing import Self
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import RetriableError
 
 from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
 from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from tests.support.deployment import Deployment, Gateway
+from tests.support.records import records_of
 from tools.devstack.waiting import wait_until
-
-READ_LIMIT_S = 30.0
 
 
 class ReplyTopic:
-    """
-    Writes replies as a responder would, to requests that nobody sent, under ids of *deployment*.
-    """
+    """Publishes replies to requests that were never sent, with valid ids of *deployment*."""
 
     def __init__(self, deployment: Deployment) -> None:
         settings = deployment.settings
+        self._deployment = deployment
         self.name = settings.prefixed(settings.reply_topic)
         self._group = settings.prefixed(settings.replies_group)
         self._connection = settings.kafka_connection()
@@ -38,11 +36,11 @@ class ReplyTopic:
         self._admin.close()
 
     def new_id(self, due_in_s: float = 60.0) -> str:
-        """Return an id whose reply is due in *due_in_s*."""
+        """Return an id with its deadline in *due_in_s*."""
         return self._ids.issue(self._node, epoch_ms() + round(due_in_s * 1000))
 
     def put(self, correlation_id: str, body: bytes, partition: int | None = None) -> None:
-        """Publish a reply; flush() waits for the broker."""
+        """Publish a reply; flush() waits for the acknowledgement."""
         self._producer.send(
             self.name,
             body,
@@ -52,7 +50,7 @@ class ReplyTopic:
         )
 
     def put_many(self, count: int, due_in_s: float = 60.0) -> dict[str, bytes]:
-        """Publish *count* replies; return their bodies by id once the broker has them."""
+        """Publish *count* replies; return their bodies by id once they are acknowledged."""
         replies = {self.new_id(due_in_s): b"reply %d" % n for n in range(count)}
         for correlation_id, body in replies.items():
             self.put(correlation_id, body)
@@ -60,61 +58,35 @@ class ReplyTopic:
         return replies
 
     def flush(self) -> None:
-        """Return when the broker has all that was put."""
+        """Return when all published replies are acknowledged."""
         self._producer.flush(timeout=20)
 
     def add_partitions(self, total: int) -> None:
-        """Let the topic have *total* partitions from now on."""
+        """Increase the number of partitions to *total*."""
         self._admin.create_partitions({self.name: total})
 
     def committed(self) -> int:
-        """Return how many records the replies processes have committed, over all partitions."""
+        """Return the sum of the committed offsets of the replies group over all partitions."""
         try:
             offsets = self._admin.list_group_offsets({self._group: None})[self._group]
         except RetriableError:
-            return 0  # a broker that sees its first group has nowhere to look yet
+            return 0  # the first group of a broker: __consumer_offsets is not there yet
         return sum(max(found.offset, 0) for tp, found in offsets.items() if tp.topic == self.name)
 
+    def wait_until_committed(self, limit_s: float = 10.0) -> int:
+        """Return the sum of the committed offsets once all records are committed."""
+        end = len(records_of(self._deployment, self._deployment.settings.reply_topic))
+        assert wait_until(lambda: self.committed() == end, limit_s), (self.committed(), end)
+        return end
+
     def members(self) -> set[str]:
-        """Return under which ids the replies processes are members; not of an embedded broker."""
+        """Return the member ids of the replies group; the embedded broker does not report them."""
         described = self._admin.describe_groups([self._group])[self._group]
         return {member["member_id"] for member in described["members"]}
 
-    def end(self) -> int:
-        """Return how many records there are, over all partitions."""
-        return record_count(self._connection, self.name)
-
-
-def record_count(connection: dict[str, Any], topic: str) -> int:
-    """Return how many records *topic* holds."""
-    return len(records_of(connection, topic))
-
-
-def records_of(connection: dict[str, Any], topic: str) -> list[Any]:
-    """Return all records that *topic* has now."""
-    consumer = KafkaConsumer(**connection, fetch_max_wait_ms=5)
-    try:
-        partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        # Read on until none comes: the embedded broker says of a batch that it ends after its
-        # first record.
-        ends = consumer.end_offsets(partitions)
-        found: list[Any] = []
-
-        def is_read() -> bool:
-            batch = consumer.poll(timeout_ms=100)
-            found.extend(record for records in batch.values() for record in records)
-            return not batch and all(consumer.position(p) >= end for p, end in ends.items())
-
-        assert wait_until(is_read, READ_LIMIT_S)
-        return found
-    finally:
-        consumer.close()
-
 
 def fetched(gateway: Gateway, replies: dict[str, bytes]) -> dict[str, bytes]:
-    """Return those of *replies* that GET /replies/<id> answers with now."""
+    """Return those of *replies* that GET /replies/<id> returns."""
     found = {}
     for correlation_id in replies:
         response = gateway.get(f"/replies/{correlation_id}")
@@ -124,7 +96,7 @@ def fetched(gateway: Gateway, replies: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def stored(deployment: Deployment, replies: dict[str, bytes]) -> dict[str, bytes]:
-    """Return those of *replies* that are in Redis now."""
+    """Return those of *replies* that are in Redis."""
     with closing(open_redis(deployment.redis.url)) as redis:
         found = ReplyStore(redis, 60).fetch_many(list(replies))
     return {correlation_id: reply.body for correlation_id, reply in found.items()}

@@ -11,7 +11,7 @@ from rendezvous.redis_store.client import open_redis
 from tests.fakes import altered
 from tests.support.api_clients import Tenant, in_other_words, send_all, table_of
 from tests.support.deployment import Deployment, Gateway
-from tests.support.reply_topic import records_of
+from tests.support.records import records_of
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
 
@@ -37,7 +37,7 @@ def deployment(
 
 @pytest.fixture
 def gateways(deployment: Deployment) -> list[Gateway]:
-    return [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+    return deployment.all_gateways
 
 
 def test_clients_that_choose_the_same_ids_get_their_own_replies_and_nobody_elses(
@@ -112,12 +112,11 @@ def test_no_key_is_in_a_record_in_redis_or_in_a_log(
         gateways[0].request("POST", "/echo", b"x", headers)
         gateways[0].request("POST", f"/echo?key={tenant.key}", b"x")
 
-    settings = deployment.settings
     records = repr(
         [
             (record.key, record.value, record.headers)
             for topic in ("echo", "replies")
-            for record in records_of(settings.kafka_connection(), settings.prefixed(topic))
+            for record in records_of(deployment, topic)
         ]
     )
     kept = repr(kept_in(redis_server))

@@ -2,11 +2,11 @@
 
 import http.client
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.support.deployment import Deployment, Gateway, exchange
+from tests.support.deployment import Deploy, Gateway, exchange
 from tools.devstack.ports import LOOPBACK
 
 pytestmark = pytest.mark.e2e
@@ -15,7 +15,7 @@ LIMIT = 200_000
 
 
 @pytest.fixture
-def gateway(deploy: Callable[..., Deployment]) -> Iterator[Gateway]:
+def gateway(deploy: Deploy) -> Iterator[Gateway]:
     with deploy(env={"MAX_BODY_BYTES": str(LIMIT)}) as deployment:
         yield deployment.gateway
 

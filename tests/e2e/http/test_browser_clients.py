@@ -9,7 +9,7 @@ import pytest
 
 from rendezvous.contract import Request
 from tests.support.deployment import Deployment, Gateway, Response
-from tests.support.reply_topic import records_of
+from tests.support.records import records_of
 from tools.devstack.process.server import Server
 
 pytestmark = pytest.mark.e2e
@@ -51,11 +51,7 @@ def test_the_name_of_a_request_reaches_kafka_once_and_comes_back(
 
     assert response.headers.get_all("X-Request-ID") == ["order-7/try-1"]
     topic = deployment.settings.prefixed("echo")
-    (record,) = [
-        record
-        for record in records_of(deployment.settings.kafka_connection(), topic)
-        if record.value == b"named"
-    ]
+    (record,) = [r for r in records_of(deployment, "echo") if r.value == b"named"]
     assert [value for name, value in record.headers if name == "x-request-id"] == [b"order-7/try-1"]
     request = Request.decode(topic, record.key, record.value, record.headers)
     assert request.header("X-Request-ID") == "order-7/try-1"

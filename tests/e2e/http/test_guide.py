@@ -1,13 +1,12 @@
 """docs/guide.md is true: each of its commands is run, and prints what stands below it."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support import console_blocks
-from tests.support.deployment import READY_LIMIT_S, Deployment, Gateway
+from tests.support.deployment import READY_LIMIT_S, Deploy, Gateway
 from tools.devstack.readiness import GatewayProbe
 from tools.devstack.waiting import wait_until
 
@@ -17,9 +16,7 @@ GUIDE = Path("docs/guide.md")
 LIMIT_S = 120.0
 
 
-def test_each_command_of_the_guide_prints_what_the_guide_says(
-    deploy: Callable[..., Deployment], tmp_path: Path
-):
+def test_each_command_of_the_guide_prints_what_the_guide_says(deploy: Deploy, tmp_path: Path):
     document = GUIDE.read_text(encoding="utf-8")
     steps = list(console_blocks.steps(document))
     for name, text in console_blocks.files(document).items():

@@ -1,14 +1,13 @@
 """A client that knows nothing of us waits and retries as its own documentation says: httpx."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from httpx_retries import Retry, RetryTransport
 
-from tests.support.deployment import Deployment
-from tests.support.reply_topic import records_of
+from tests.support.deployment import Deploy, Deployment
+from tests.support.records import records_of
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until
 
@@ -24,7 +23,7 @@ def client_of(deployment: Deployment, retry: Retry) -> httpx.Client:
 
 
 def test_it_sends_again_until_the_gateway_can_serve_and_has_one_effect(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     retry = Retry(total=20, allowed_methods=["POST"], status_forcelist=[503], backoff_factor=0.1)
     with deploy() as deployment, client_of(deployment, retry) as client:
@@ -43,8 +42,7 @@ def test_it_sends_again_until_the_gateway_can_serve_and_has_one_effect(
         finally:
             deployment.redis.resume()
         again = order()
-        connection = deployment.settings.kafka_connection()
-        published = records_of(connection, deployment.prefix + "orders")
+        published = records_of(deployment, "orders")
 
     assert told
     assert (response.status_code, response.json()["item"]) == (201, "tea")
@@ -53,7 +51,7 @@ def test_it_sends_again_until_the_gateway_can_serve_and_has_one_effect(
     assert len(published) == 1
 
 
-def test_it_waits_at_the_status_url_as_long_as_it_is_told_to(deploy: Callable[..., Deployment]):
+def test_it_waits_at_the_status_url_as_long_as_it_is_told_to(deploy: Deploy):
     retry = Retry(total=20, status_forcelist=[202])
     with deploy() as deployment, client_of(deployment, retry) as client:
         pending = client.post(

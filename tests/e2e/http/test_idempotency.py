@@ -1,10 +1,8 @@
 """One request for each idempotency key, whichever replica it comes to, and one reply for all."""
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.support.deployment import Deployment, Gateway
+from tests.support.deployment import Deploy
 from tests.support.idempotent_requests import SENDS, Effects, are_equal, replays, send, send_all
 
 pytestmark = pytest.mark.e2e
@@ -13,7 +11,7 @@ KEYS = [f"key-{number}" for number in range(100)]
 
 
 def test_a_key_has_one_effect_and_one_reply_however_often_and_wherever_it_is_sent(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     effects = Effects()
     # The point is whose answers come, on a machine that may be slow.
@@ -22,7 +20,7 @@ def test_a_key_has_one_effect_and_one_reply_however_often_and_wherever_it_is_sen
         deploy(gateways=2, responders=0, env=env) as deployment,
         effects.responder(deployment),
     ):
-        gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+        gateways = deployment.all_gateways
         responses = send_all(gateways, KEYS, send)
         later = {key: send(gateways[n % 2], key) for n, key in enumerate(KEYS)}
         other = gateways[0].post("/echo", b"another body", Idempotency_Key=KEYS[0])
@@ -37,9 +35,9 @@ def test_a_key_has_one_effect_and_one_reply_however_often_and_wherever_it_is_sen
     assert (other.status, other.json["type"]) == (422, "/problems/idempotency-key-reused")
 
 
-def test_a_replay_needs_no_kafka(deploy: Callable[..., Deployment]):
+def test_a_replay_needs_no_kafka(deploy: Deploy):
     with deploy(gateways=2, env={"WEB_CONCURRENCY": "1"}) as deployment:
-        gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+        gateways = deployment.all_gateways
         first = send(gateways[0], "key")
         deployment.kafka.pause()
         try:

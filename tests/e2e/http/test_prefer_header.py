@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.deployment import Deployment, Gateway, Process, Response
+from tests.support.deployment import Deploy, Deployment, Gateway, Process, Response
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
@@ -108,10 +108,10 @@ def test_who_waits_for_long_is_answered_when_the_gateway_stops(deployment: Deplo
 
 
 def test_a_cancelled_request_that_waits_its_turn_is_never_carried_out(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(env=ENV) as deployment:
-        cancel_one_behind_a_slow_one(deployment.gateway, deployment.of("responder")[0])
+        cancel_one_behind_a_slow_one(deployment.gateway, deployment.named("responder")[0])
 
 
 def cancel_one_behind_a_slow_one(gateway: Gateway, responder: Process) -> None:

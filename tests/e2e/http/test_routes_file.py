@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.deployment import Deployment
-from tests.support.reply_topic import record_count, records_of
+from tests.support.records import records_of
 from tests.support.scripted_responder import ScriptedResponder, correlation_id
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.process.server import Server
@@ -123,12 +123,10 @@ def test_each_route_waits_as_long_as_it_says(deployment: Deployment):
 def test_a_stop_waits_for_the_route_that_waits_longest(deployment: Deployment):
     gateway = deployment.start_gateway()
     deployment.wait_until_ready()
-    orders = deployment.prefix + "orders"
-    before = record_count(deployment.settings.kafka_connection(), orders)
+    before = len(records_of(deployment, "orders"))
     with ThreadPoolExecutor(1) as clients:
         waiting = clients.submit(gateway.post, "/patient", SLOW_ORDER)
-        connection = deployment.settings.kafka_connection()
-        assert wait_until(lambda: record_count(connection, orders) > before, DELAY_S)
+        assert wait_until(lambda: len(records_of(deployment, "orders")) > before, DELAY_S)
         gateway.child.terminate()
 
         assert waiting.result().status == 201
@@ -159,13 +157,12 @@ def test_in_broadcast_mode_a_reply_waits_for_a_reader_as_long_as_its_route_does(
         ) as deployment,
         ThreadPoolExecutor(1) as clients,
     ):
-        connection, topic = deployment.settings.kafka_connection(), deployment.prefix + "replies"
-        deployment.of("replies")[0].child.stop(10)
-        before = record_count(connection, topic)
+        deployment.named("replies")[0].child.stop(10)
+        before = len(records_of(deployment, "replies"))
         order = b'{"item": "tea", "quantity": 1}'
         waiting = clients.submit(deployment.gateway.post, "/patient", order)
-        assert wait_until(lambda: record_count(connection, topic) > before, 10)
-        replied_ms = records_of(connection, topic)[-1].timestamp
+        assert wait_until(lambda: len(records_of(deployment, "replies")) > before, 10)
+        replied_ms = records_of(deployment, "replies")[-1].timestamp
         too_old_ms = replied_ms + (DEFAULT_S + 1) * 1000
         assert wait_until(lambda: time.time() * 1000 > too_old_ms, 10)
         deployment.start("replies")
@@ -207,8 +204,7 @@ def test_what_does_not_fit_the_schema_is_400_and_never_published(
     assert {response.json["sent"] for response in responses} == {"no"}
     assert responses[0].json["faults"] == [{"path": "/quantity", "fault": "expected 1 or more"}]
     assert (accepted.status, accepted.body) == (200, b"body")
-    connection = deployment.settings.kafka_connection()
-    published = {record.value for record in records_of(connection, deployment.prefix + "scripted")}
+    published = {record.value for record in records_of(deployment, "scripted")}
     assert good in published
     assert not published & set(bad)
 

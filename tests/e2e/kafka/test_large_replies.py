@@ -1,11 +1,9 @@
 """A reply that Kafka does not take is told at once, and holds up nobody."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.support.brokers import on_both_brokers
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy
 from tools.devstack.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, on_both_brokers]
@@ -14,7 +12,7 @@ ROUTES = "[[route]]\npath = '/big'\ntopic = 'big'\n"
 
 
 def test_a_reply_that_is_too_large_is_a_502_and_the_next_one_is_answered(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(responders=0, topics=("big",)) as deployment:
         file = deployment.folder / "routes.toml"

@@ -1,19 +1,17 @@
 """A topic that takes less than the gateway does: one client's affair, and nobody else's."""
 
-from collections.abc import Callable
-
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.support.brokers import on_apache_kafka
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy
 
 pytestmark = [pytest.mark.e2e, on_apache_kafka]
 
 
 def test_a_record_that_its_topic_refuses_is_413_and_harms_no_other(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
         admin = KafkaAdminClient(**deployment.settings.kafka_connection())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.deployment import Deployment, Gateway, Process, exchange
+from tests.support.deployment import Deploy, Gateway, Process, exchange
 from tools.devstack.ports import LOOPBACK
 
 pytestmark = pytest.mark.e2e
@@ -19,14 +19,14 @@ TAKEN = re.compile(r"stored for nodes: (.*)")
 
 
 def test_every_answer_is_its_own_whichever_replica_took_the_reply(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     # Twice the default timeout: the point is whose answers come, on a machine that may be slow.
     env = {"REPLY_TIMEOUT_S": "20"}
     with deploy(gateways=2, replies=2, responders=2, env=env) as deployment:
-        gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+        gateways = deployment.all_gateways
         endings, nodes = _many_requests(gateways)
-        takers = [_stopped(process) for process in deployment.of("replies")]
+        takers = [_stopped(process) for process in deployment.named("replies")]
 
     assert endings == {"own": REQUESTS}
     # Replies process i belongs to the same replica as gateway i.

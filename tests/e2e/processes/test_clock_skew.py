@@ -1,13 +1,12 @@
 """A clock that is an hour off is reported, by name and amount, and not a silent timeout."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deployment, Process, Response
+from tests.support.deployment import Deploy, Deployment, Process, Response
 from tools.devstack.readiness import ECHO, GatewayProbe
 from tools.devstack.waiting import wait_until
 
@@ -29,7 +28,7 @@ def shifted(ahead_s: int) -> dict[str, str]:
 
 def replace(deployment: Deployment, name: str, ahead_s: int) -> Process:
     """Put a process whose clock is ahead in the place of the one there is."""
-    (old,) = deployment.of(name)
+    (old,) = deployment.named(name)
     assert old.child.stop(10) == 0
     deployment.processes.remove(old)
     return deployment.start(name, **shifted(ahead_s))
@@ -39,7 +38,7 @@ def ready(deployment: Deployment) -> Response:
     return deployment.gateway.get("/readyz")
 
 
-def test_a_responder_an_hour_ahead_says_so_instead_of_silence(deploy: Callable[..., Deployment]):
+def test_a_responder_an_hour_ahead_says_so_instead_of_silence(deploy: Deploy):
     with deploy(env={"REPLY_TIMEOUT_S": "1"}) as deployment:
         responder = replace(deployment, "responder", HOUR_S)
         responses: list[Response] = []
@@ -59,7 +58,7 @@ def test_a_responder_an_hour_ahead_says_so_instead_of_silence(deploy: Callable[.
     assert again.elapsed_s < 1
 
 
-def test_a_responder_an_hour_behind_answers_and_says_so(deploy: Callable[..., Deployment]):
+def test_a_responder_an_hour_behind_answers_and_says_so(deploy: Deploy):
     with deploy() as deployment:
         responder = replace(deployment, "responder", -HOUR_S)
         assert wait_until(lambda: deployment.gateway.post("/echo", b"x").status == 200, LIMIT_S)
@@ -68,7 +67,7 @@ def test_a_responder_an_hour_behind_answers_and_says_so(deploy: Callable[..., De
 
 
 def test_a_replies_process_an_hour_ahead_is_why_a_gateway_is_not_ready(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy() as deployment:
         replace(deployment, "replies", HOUR_S)
@@ -81,7 +80,7 @@ def test_a_replies_process_an_hour_ahead_is_why_a_gateway_is_not_ready(
         assert wait_until(told, LIMIT_S)
 
 
-def test_a_gateway_an_hour_behind_is_told_so_and_is_not_ready(deploy: Callable[..., Deployment]):
+def test_a_gateway_an_hour_behind_is_told_so_and_is_not_ready(deploy: Deploy):
     with deploy() as deployment:
         gateway = deployment.start_gateway(**shifted(-HOUR_S))
 
@@ -98,21 +97,21 @@ def test_a_gateway_an_hour_behind_is_told_so_and_is_not_ready(deploy: Callable[.
         assert ready(deployment).status == 200
 
 
-def test_a_gateway_an_hour_ahead_answers_and_is_warned(deploy: Callable[..., Deployment]):
+def test_a_gateway_an_hour_ahead_answers_and_is_warned(deploy: Deploy):
     with deploy() as deployment:
         gateway = deployment.start_gateway(**shifted(HOUR_S))
         probe = GatewayProbe(gateway.port, ECHO, 2, 3)
         assert wait_until(probe.is_ready, LIMIT_S), probe.missing
         response = gateway.post("/echo", b"x")
         warnings = gateway.get("/readyz").json["warnings"]
-        responder = deployment.of("responder")[0]
+        responder = deployment.named("responder")[0]
 
         assert (response.status, response.body) == (200, b"x")
         assert "3600 s behind this gateway's" in str(warnings)
         assert "this clock is behind the gateways'" in responder.logged()
 
 
-def test_a_second_is_no_difference(deploy: Callable[..., Deployment]):
+def test_a_second_is_no_difference(deploy: Deploy):
     with deploy() as deployment:
         responder = replace(deployment, "responder", 1)
         replies = replace(deployment, "replies", 1)

@@ -2,11 +2,10 @@
 
 import os
 import signal
-from collections.abc import Callable
 
 import pytest
 
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy
 from tests.support.load import OWN, Load
 from tools.devstack.process.procfs import children_of
 from tools.devstack.waiting import wait_until
@@ -35,13 +34,13 @@ def each_keeps_to_another(workers: list[int]) -> bool:
 
 
 def test_each_worker_keeps_to_a_core_and_so_does_who_follows_it(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(env={"WEB_CONCURRENCY": str(len(CORES))}) as deployment:
         arbiter = deployment.gateway.child.pid
         with Load([deployment.gateway], CLIENTS) as load:
-            load.goes_on(REQUESTS)
-        assert set(load.endings) == {OWN}
+            load.wait_for(REQUESTS)
+        assert set(load.outcomes) == {OWN}
         before = workers_of(arbiter)
         assert each_keeps_to_another(before)
         assert os.sched_getaffinity(arbiter) == CORES
@@ -52,11 +51,11 @@ def test_each_worker_keeps_to_a_core_and_so_does_who_follows_it(
             10,
         )
         with Load([deployment.gateway], CLIENTS) as load:
-            load.goes_on(REQUESTS)
+            load.wait_for(REQUESTS)
         assert each_keeps_to_another(workers_of(arbiter))
 
 
-def test_a_worker_that_is_alone_keeps_to_none(deploy: Callable[..., Deployment]):
+def test_a_worker_that_is_alone_keeps_to_none(deploy: Deploy):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
         [worker] = workers_of(deployment.gateway.child.pid)
         assert cores_of(worker) == CORES

@@ -3,13 +3,12 @@
 import ctypes
 import re
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy
 from tests.support.load import Load
 from tools.devstack.process.procfs import children_of
 
@@ -40,14 +39,14 @@ def further_heaps(pid: int) -> int:
     )
 
 
-def test_each_process_has_one_heap(deploy: Callable[..., Deployment]):
+def test_each_process_has_one_heap(deploy: Deploy):
     with deploy() as deployment:
         with Load([deployment.gateway], CLIENTS) as load:
-            load.goes_on(REQUESTS)
+            load.wait_for(REQUESTS)
         heaps = {
             f"{name} {pid}": further_heaps(pid)
             for name in ("web", "replies", "responder")
-            for process in deployment.of(name)
+            for process in deployment.named(name)
             for pid in children_of(process.child.pid)
         }
 

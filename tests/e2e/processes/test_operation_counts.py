@@ -6,7 +6,7 @@ for each request fails here, on a machine of any speed.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from rendezvous.kafka_client.patches.producer import PatchedProducer
 from rendezvous.kafka_client.producer import RequestProducer
 from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.replies import ReplyStore
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy
 from tests.support.load import OWN, Load
 from tools.devstack.kafka.topics import create_topics
 from tools.devstack.process.server import Server
@@ -68,17 +68,17 @@ def ids() -> CorrelationIds:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_many_requests_share_looks_and_a_way_back_that_has_few_threads(
-    deploy: Callable[..., Deployment], redis: Redis
+    deploy: Deploy, redis: Redis
 ):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
         before = commands(redis)
         with Load([deployment.gateway], CLIENTS) as load:
-            load.goes_on(REQUESTS)
+            load.wait_for(REQUESTS)
         used = commands(redis) - before
-        threads = threads_of(deployment.of("replies")[0].child.pid)
+        threads = threads_of(deployment.named("replies")[0].child.pid)
 
-    done = load.endings[OWN]
-    assert load.endings == {OWN: done}
+    done = load.outcomes[OWN]
+    assert load.outcomes == {OWN: done}
     # A word of what is read, every two seconds, is a SET as well.
     assert done <= used[STORE] < done * 1.2
     # One at a time would look twice at least: too soon, and then again.
@@ -88,19 +88,17 @@ def test_many_requests_share_looks_and_a_way_back_that_has_few_threads(
     assert threads <= 4
 
 
-def test_who_waits_alone_is_looked_for_once_when_there_is_something(
-    deploy: Callable[..., Deployment], redis: Redis
-):
+def test_who_waits_alone_is_looked_for_once_when_there_is_something(deploy: Deploy, redis: Redis):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
         with Load([deployment.gateway], 1) as load:
-            load.goes_on(20)  # so many will do to learn that hints come
+            load.wait_for(20)  # so many will do to learn that hints come
         before = commands(redis)
         with Load([deployment.gateway], 1) as load:
-            load.goes_on(REQUESTS // 4)
+            load.wait_for(REQUESTS // 4)
         used = commands(redis) - before
 
-    done = load.endings[OWN]
-    assert load.endings == {OWN: done}
+    done = load.outcomes[OWN]
+    assert load.outcomes == {OWN: done}
     assert done <= used[HINT] < done * 1.2
     # Without hints there are three looks for each. Some are the readiness check's.
     assert used[LOOK] < done * 1.6

@@ -1,11 +1,11 @@
 """What is missing is said in words, and at once, whatever hangs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from tests.support.deployment import Deployment, Response
+from tests.support.deployment import Deploy, Deployment, Response
 from tools.devstack.kafka.embedded import EmbeddedBroker
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
@@ -36,7 +36,7 @@ def is_ready(deployment: Deployment) -> bool:
     return response.status == 200 and response.json["problems"] == []
 
 
-def test_a_redis_that_hangs_is_told_and_so_is_its_return(deploy: Callable[..., Deployment]):
+def test_a_redis_that_hangs_is_told_and_so_is_its_return(deploy: Deploy):
     with deploy() as deployment:
         with paused(deployment.redis):
             assert wait_until(lambda: says(deployment, "Redis does not answer"), LIMIT_S)
@@ -48,7 +48,7 @@ def test_a_redis_that_hangs_is_told_and_so_is_its_return(deploy: Callable[..., D
     assert (refused.status, refused.json["type"]) == (503, "/problems/reply-store-unavailable")
 
 
-def test_a_broker_that_hangs_is_told_and_so_is_its_return(deploy: Callable[..., Deployment]):
+def test_a_broker_that_hangs_is_told_and_so_is_its_return(deploy: Deploy):
     with deploy() as deployment:
         with paused(deployment.kafka):
             assert wait_until(
@@ -60,17 +60,17 @@ def test_a_broker_that_hangs_is_told_and_so_is_its_return(deploy: Callable[..., 
         assert wait_until(lambda: deployment.gateway.post("/echo", b"x").status == 200, LIMIT_S)
 
 
-def test_a_reply_topic_that_nobody_reads_is_told(deploy: Callable[..., Deployment]):
+def test_a_reply_topic_that_nobody_reads_is_told(deploy: Deploy):
     with deploy() as deployment:
         assert is_ready(deployment)
-        deployment.of("replies")[0].child.stop(10)
+        deployment.named("replies")[0].child.stop(10)
         assert wait_until(lambda: says(deployment, "no replies process reads"), LIMIT_S)
         deployment.start("replies")
 
         assert wait_until(lambda: is_ready(deployment), LIMIT_S)
 
 
-def test_a_missing_topic_is_named(deploy: Callable[..., Deployment]):
+def test_a_missing_topic_is_named(deploy: Deploy):
     routes = "[[route]]\npath = '/missing'\ntopic = 'not-there'\n"
     with deploy() as deployment:
         file = deployment.folder / "routes.toml"

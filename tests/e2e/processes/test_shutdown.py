@@ -6,14 +6,13 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from settings import RESERVED_THREADS
-from tests.support.deployment import Deployment, Gateway, worker_pids
+from tests.support.deployment import Deploy, Deployment, Gateway
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -24,7 +23,7 @@ SLOW_ORDER = json.dumps({"item": "tea", "quantity": 1, "delay_s": SLOW_S}).encod
 
 
 def test_a_stopped_gateway_answers_all_who_wait_and_turns_away_who_comes(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     slots = 8
     env = {
@@ -72,7 +71,7 @@ def refused(gateway: Gateway) -> bool:
 
 
 def test_nothing_is_lost_when_replies_and_responders_are_replaced_under_load(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     env = {"REPLY_TIMEOUT_S": "20"}
     with deploy(replies=2, responders=2, env=env) as deployment:
@@ -92,7 +91,7 @@ def test_nothing_is_lost_when_replies_and_responders_are_replaced_under_load(
             thread.start()
         try:
             for name in ("replies", "responder"):
-                for process in deployment.of(name):
+                for process in deployment.named(name):
                     served = endings.total()
                     assert wait_until(lambda: endings.total() > served + 50, 30)  # noqa: B023
                     assert process.child.stop(15) == 0
@@ -108,12 +107,12 @@ def test_nothing_is_lost_when_replies_and_responders_are_replaced_under_load(
 
 
 def test_in_broadcast_mode_the_death_of_a_replies_process_goes_unnoticed(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     # Far below the session timeout of 6 s, for which a group would leave its partitions alone.
     env = {"REPLIES_MODE": "broadcast", "REPLY_TIMEOUT_S": "4"}
     with deploy(replies=2, env=env) as deployment, ThreadPoolExecutor(8) as clients:
-        for process in deployment.of("replies"):
+        for process in deployment.named("replies"):
             responses = [clients.submit(deployment.gateway.post, "/echo", b"x") for _ in range(100)]
             process.child.kill()
             assert Counter(response.result().status for response in responses) == {200: 100}
@@ -121,7 +120,7 @@ def test_in_broadcast_mode_the_death_of_a_replies_process_goes_unnoticed(
             assert wait_until(lambda: "carrying replies" in successor.logged(), 30)  # noqa: B023
 
 
-def test_a_killed_worker_takes_only_its_own_clients_with_it(deploy: Callable[..., Deployment]):
+def test_a_killed_worker_takes_only_its_own_clients_with_it(deploy: Deploy):
     clients_n = 16
     env = {"WEB_CONCURRENCY": "2", "REPLY_TIMEOUT_S": str(TIMEOUT_S)}
     with deploy(env=env) as deployment, ThreadPoolExecutor(clients_n) as clients:
@@ -137,7 +136,7 @@ def test_a_killed_worker_takes_only_its_own_clients_with_it(deploy: Callable[...
         waiting = [clients.submit(order, n) for n in range(clients_n)]
         # The handlers have taken all of them up, and sleep.
         assert wait_until(lambda: len(issued_ids(deployment) - issued_before) == clients_n, SLOW_S)
-        os.kill(worker_pids(gateway)[0], signal.SIGKILL)
+        os.kill(gateway.worker_pids()[0], signal.SIGKILL)
         endings = Counter(future.result() for future in waiting)
         ids = issued_ids(deployment) - issued_before
 
@@ -185,9 +184,7 @@ def fetched(gateway: Gateway, path: str) -> int | None:
     [("gunicorn --preload wsgi:app", 2), ("gunicorn wsgi:app", 5)],
     ids=["preload", "more workers than cores"],
 )
-def test_the_first_request_to_each_worker_is_answered(
-    deploy: Callable[..., Deployment], web: str, workers: int
-):
+def test_the_first_request_to_each_worker_is_answered(deploy: Deploy, web: str, workers: int):
     env = {"WEB_CONCURRENCY": str(workers), "REPLY_TIMEOUT_S": "10"}
     with deploy(web=web, env=env) as deployment:
         # Made by nobody before: no readiness was asked of this one.

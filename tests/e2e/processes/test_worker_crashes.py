@@ -5,7 +5,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import pytest
 
 from settings import RESERVED_THREADS
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deployment, Gateway, worker_pids
-from tests.support.reply_topic import records_of
+from tests.support.deployment import Deploy, Deployment, Gateway
+from tests.support.records import records_of
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.process.procfs import unread_bytes
 from tools.devstack.waiting import wait_until
@@ -39,7 +39,7 @@ BODY = b"published, not acknowledged" * 1_000
 
 
 def test_killed_while_the_body_arrives_a_worker_has_published_nothing(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(env=ENV) as deployment:
         with sent(deployment.gateway, b"half of it", declared=20) as client:
@@ -51,7 +51,7 @@ def test_killed_while_the_body_arrives_a_worker_has_published_nothing(
 
 
 def test_killed_before_it_has_found_a_broker_a_worker_has_published_nothing(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(env=ENV) as deployment:
         deployment.kafka.pause()
@@ -70,7 +70,7 @@ def test_killed_before_it_has_found_a_broker_a_worker_has_published_nothing(
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
 def test_killed_before_the_broker_has_acknowledged_a_worker_leaves_a_request_that_is_answered(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(env=ENV) as deployment:
         gateway = deployment.gateway
@@ -92,7 +92,7 @@ def test_killed_before_the_broker_has_acknowledged_a_worker_leaves_a_request_tha
 
 
 def test_killed_after_it_has_read_the_reply_a_worker_leaves_it_to_be_fetched(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     # Between reading and writing no signal can be aimed; that a read reply stays is what counts.
     with deploy(env=ENV) as deployment:
@@ -137,7 +137,7 @@ def has_the_place(client: socket.socket, gateway: Gateway) -> bool:
 
 
 def kill_worker(gateway: Gateway) -> None:
-    (pid,) = worker_pids(gateway)
+    (pid,) = gateway.worker_pids()
     os.kill(pid, signal.SIGKILL)
 
 
@@ -161,7 +161,7 @@ def id_of(deployment: Deployment, body: bytes) -> str:
 
 
 def echo_records(deployment: Deployment) -> list[Any]:
-    return records_of(deployment.settings.kafka_connection(), deployment.prefix + "echo")
+    return records_of(deployment, "echo")
 
 
 def listens(gateway: Gateway) -> bool:

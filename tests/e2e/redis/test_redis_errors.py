@@ -181,7 +181,7 @@ def test_replies_wait_while_redis_takes_none_and_can_be_fetched_afterwards(
     fault: Fault,
     words: str,
 ):
-    committed, said = settled(topic), len(log_of_replies(deployment))
+    committed, said = topic.wait_until_committed(), len(log_of_replies(deployment))
     with fault(redis, redis_server):
         replies = topic.put_many(20)
         assert wait_until(lambda: words in log_of_replies(deployment)[said:], LIMIT_S)
@@ -203,7 +203,7 @@ def test_clients_are_told_what_keeps_redis_from_answering_and_nothing_is_lost(
     fault: Fault,
     words: str,
 ):
-    committed, said = settled(topic), len(log_of_replies(deployment))
+    committed, said = topic.wait_until_committed(), len(log_of_replies(deployment))
     with fault(redis, redis_server):
         replies = topic.put_many(20)
         assert wait_until(lambda: words in log_of_replies(deployment)[said:], LIMIT_S)
@@ -270,14 +270,7 @@ def test_what_it_advises_a_user_to_be_allowed_is_enough(
 
 
 def log_of_replies(deployment: Deployment) -> str:
-    return deployment.of("replies")[0].logged()
-
-
-def settled(topic: ReplyTopic) -> int:
-    """Return how many records are committed once all are."""
-    end = topic.end()
-    assert wait_until(lambda: topic.committed() == end, LIMIT_S), (topic.committed(), end)
-    return end
+    return deployment.named("replies")[0].logged()
 
 
 def stays(topic: ReplyTopic, committed: int) -> bool:
@@ -287,6 +280,6 @@ def stays(topic: ReplyTopic, committed: int) -> bool:
 
 def nothing_is_lost(deployment: Deployment, topic: ReplyTopic, replies: dict[str, bytes]) -> None:
     assert wait_until(lambda: fetched(deployment.gateway, replies) == replies, LIMIT_S)
-    settled(topic)
+    topic.wait_until_committed()
     assert deployment.gateway.post("/echo", b"as before").body == b"as before"
     assert [process.child.returncode for process in deployment.processes] == [None, None, None]

@@ -1,6 +1,6 @@
 """What is in Redis: nothing without an end, nothing that nobody asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -8,7 +8,7 @@ from kafka import KafkaProducer
 from redis import Redis
 
 from rendezvous.correlation import CorrelationIds, epoch_ms
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy, Deployment
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -26,7 +26,7 @@ def redis_of(deployment: Deployment) -> Iterator[Redis]:
         yield redis
 
 
-def test_every_reply_is_gone_when_its_time_is_over(deploy: Callable[..., Deployment]):
+def test_every_reply_is_gone_when_its_time_is_over(deploy: Deploy):
     timeout_s, retention_s = 2.0, 3.0
     env = {"REPLY_TIMEOUT_S": str(timeout_s), "REPLY_RETENTION_S": str(retention_s)}
     with deploy(env=env) as deployment, redis_of(deployment) as redis:
@@ -45,7 +45,7 @@ def test_every_reply_is_gone_when_its_time_is_over(deploy: Callable[..., Deploym
         )
 
 
-def test_without_retention_a_reply_is_evicted_at_the_timeout(deploy: Callable[..., Deployment]):
+def test_without_retention_a_reply_is_evicted_at_the_timeout(deploy: Deploy):
     with (
         deploy(env={"REPLY_TIMEOUT_S": "2", "REPLY_RETENTION_S": "0"}) as deployment,
         redis_of(deployment) as redis,
@@ -62,7 +62,7 @@ def test_without_retention_a_reply_is_evicted_at_the_timeout(deploy: Callable[..
         assert gone.status == 410
 
 
-def test_replies_to_strangers_store_nothing(deploy: Callable[..., Deployment]):
+def test_replies_to_strangers_store_nothing(deploy: Deploy):
     with deploy(env={"REPLY_TIMEOUT_S": "10"}) as deployment, redis_of(deployment) as redis:
         forger = CorrelationIds("another secret key, but as long")
         ours = CorrelationIds(deployment.secret_key)
@@ -91,7 +91,7 @@ def test_replies_to_strangers_store_nothing(deploy: Callable[..., Deployment]):
         for _ in range(20):
             statuses.append(deployment.gateway.post("/echo", b"good").status)
         after = redis.info("memory")["used_memory"]
-        listener = deployment.of("replies")[0]
+        listener = deployment.named("replies")[0]
         assert listener.child.stop(10) == 0
 
         assert set(statuses) == {200}

@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.brokers import on_embedded_broker
 from tests.support.deployment import Deployment, Response
-from tests.support.reply_topic import ReplyTopic, fetched, record_count
+from tests.support.records import records_of
+from tests.support.reply_topic import ReplyTopic, fetched
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
@@ -50,8 +51,7 @@ def test_a_short_hang_fails_nobody_who_waits(deployment: Deployment):
         waiting = [
             clients.submit(deployment.gateway.post, "/orders", order) for _ in range(CLIENTS)
         ]
-        connection, orders = deployment.settings.kafka_connection(), deployment.prefix + "orders"
-        assert wait_until(lambda: record_count(connection, orders) == CLIENTS, LIMIT_S, 0.01)
+        assert wait_until(lambda: len(records_of(deployment, "orders")) == CLIENTS, LIMIT_S, 0.01)
         deployment.redis.pause()
         time.sleep(SHORT_HANG_S)
         deployment.redis.resume()
@@ -115,21 +115,19 @@ def test_a_redis_that_is_killed_and_comes_back_empty_costs_503s_and_no_reply(
 ):
     gateway = deployment.gateway
     with ReplyTopic(deployment) as topic:
-        end = topic.end()
-        assert wait_until(lambda: topic.committed() == end, LIMIT_S)
+        committed = topic.wait_until_committed()
         deployment.redis.kill()
         replies = topic.put_many(50)
         first = gateway.post("/echo", b"asked when it was gone")
         refused = gateway.post("/echo", b"refused")
         assert wait_until(lambda: "cannot be reached" in gateway.get("/readyz").body.decode(), 2)
-        assert topic.committed() == end
+        assert topic.committed() == committed
         deployment.redis.start()
 
         assert wait_until(lambda: gateway.post("/echo", b"back").status == 200, 1)
         replies[first.correlation_id] = b"asked when it was gone"
         assert wait_until(lambda: fetched(gateway, replies) == replies, LIMIT_S)
-        end = topic.end()
-        assert wait_until(lambda: topic.committed() == end, LIMIT_S)
+        topic.wait_until_committed()
 
     for response, sent in ((first, "yes"), (refused, "no")):
         assert (response.status, response.json["type"]) == (
@@ -145,11 +143,10 @@ def test_a_redis_that_is_killed_and_comes_back_empty_costs_503s_and_no_reply(
 def test_without_redis_nothing_is_published_under_an_idempotency_key(deployment: Deployment):
     gateway = deployment.gateway
     assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
-    connection, echoes = deployment.settings.kafka_connection(), deployment.prefix + "echo"
-    before = record_count(connection, echoes)
+    before = len(records_of(deployment, "echo"))
     deployment.redis.kill()
     refused = [gateway.post("/echo", b"once", Idempotency_Key="k") for _ in range(3)]
-    published = record_count(connection, echoes) - before
+    published = len(records_of(deployment, "echo")) - before
     deployment.redis.start()
 
     # The same key again is what a client sends that was told "no".
@@ -164,7 +161,7 @@ def test_without_redis_nothing_is_published_under_an_idempotency_key(deployment:
         )
         assert response.json["sent"] == "no"
         assert response.elapsed_s < 1
-    assert record_count(connection, echoes) - before == 1
+    assert len(records_of(deployment, "echo")) - before == 1
 
 
 def test_a_redis_that_hangs_for_a_moment_does_not_keep_the_keys_of_what_was_not_published(

@@ -1,13 +1,13 @@
 """A Redis that speaks TLS with a certificate of its own making, as Heroku's."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.brokers import on_embedded_broker
 from tests.support.certificates import Authority, require_openssl
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy
 from tests.support.tls_proxy import TlsFront
 from tools.devstack.kafka.topics import create_topics
 from tools.devstack.ports import LOOPBACK
@@ -30,7 +30,7 @@ def redis_url(redis_server: Server, tmp_path: Path) -> Iterator[str]:
         yield f"rediss://{LOOPBACK}:{front.port}/0"
 
 
-def test_all_processes_speak_tls_with_redis(deploy: Callable[..., Deployment], redis_url: str):
+def test_all_processes_speak_tls_with_redis(deploy: Deploy, redis_url: str):
     env = {"REDIS_URL": redis_url, "REDIS_TLS_VERIFY": "no", "RESPONDER_JOURNAL": "redis"}
     with deploy(env=env) as deployment:
         responses = [deployment.gateway.post("/echo", b"through TLS") for _ in range(5)]
@@ -41,7 +41,7 @@ def test_all_processes_speak_tls_with_redis(deploy: Callable[..., Deployment], r
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_with_what_to_do(
-    deploy: Callable[..., Deployment], redis_url: str
+    deploy: Deploy, redis_url: str
 ):
     deployment = deploy(env={"REDIS_URL": redis_url})
     create_topics(deployment.settings.kafka_connection(), [deployment.prefix + "replies"], 1)

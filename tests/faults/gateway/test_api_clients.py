@@ -14,7 +14,7 @@ import pytest
 from tests.fakes import altered
 from tests.support.api_clients import Tenant, in_other_words, send_all, table_of
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deployment, Gateway, Response, exchange
+from tests.support.deployment import Deploy, Response, exchange
 from tools.devstack.ports import LOOPBACK
 
 pytestmark = pytest.mark.faults
@@ -33,12 +33,12 @@ MOST_SLOWER = 1.2
 
 
 def test_of_2000_requests_each_with_the_same_ids_none_is_mixed_up(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     blue, green = Tenant("blue"), Tenant("green")
     env = {"API_KEYS": table_of(blue, green), "REPLY_TIMEOUT_S": "20"}
     with deploy(gateways=2, replies=2, responders=2, env=env, key=blue.key) as deployment:
-        gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+        gateways = deployment.all_gateways
         started_s = time.monotonic()
         send_all([blue, green], gateways, REQUESTS)
         record_property("requests per second", 2 * REQUESTS / (time.monotonic() - started_s))
@@ -57,7 +57,7 @@ def test_of_2000_requests_each_with_the_same_ids_none_is_mixed_up(
 
 @on_embedded_broker
 def test_a_client_at_ten_times_its_rate_costs_another_one_next_to_nothing(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     orderly, offender = Tenant("orderly"), Tenant("offender")
     table = table_of(orderly, offender, offender=f'rate = "{LIMIT}/s"\nin_flight_share = 0.25\n')

@@ -3,13 +3,12 @@
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import PROCFILE, Deployment, Gateway
+from tests.support.deployment import PROCFILE, Deploy, Deployment, Gateway
 from tests.support.load import OWN, Load
 from tests.support.reply_topic import ReplyTopic
 from tools.devstack.waiting import wait_until
@@ -73,19 +72,17 @@ def work(deployment: Deployment, gateway: Gateway) -> None:
         replies.put("no id of ours", b"x")
         replies.flush()
     with Load([gateway], clients=8) as load:
-        load.goes_on(20)
+        load.wait_for(20)
         bombs = [gateway.post("/orders", BOMB).status for _ in range(20)]
         flood = [gateway.get(LONG).status for _ in range(FLOOD)]
-        load.goes_on(REQUESTS)
-    assert set(load.endings) == {OWN}
-    assert load.worst_s < 3
+        load.wait_for(REQUESTS)
+    assert set(load.outcomes) == {OWN}
+    assert load.slowest_s < 3
     assert set(bombs) == {500}
     assert set(flood) == {200}
 
 
-def test_requests_are_answered_while_nobody_reads_the_logs(
-    deploy: Callable[..., Deployment], tmp_path: Path
-):
+def test_requests_are_answered_while_nobody_reads_the_logs(deploy: Deploy, tmp_path: Path):
     pipes = {name: Pipe(tmp_path / f"{name}.pipe") for name in PROCFILE}
     env = {"WEB_CONCURRENCY": "1"}
     with deploy(gateways=0, replies=0, responders=0, env=env) as deployment:
@@ -109,7 +106,7 @@ def test_requests_are_answered_while_nobody_reads_the_logs(
 
 
 def test_requests_are_answered_while_the_disk_of_the_logs_is_full(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(gateways=0, replies=0, responders=0, env={"WEB_CONCURRENCY": "1"}) as deployment:
         gateway = start_all(deployment, dict.fromkeys(PROCFILE, Path("/dev/full")))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.deployment import Deployment, Gateway, worker_pids
+from tests.support.deployment import Deploy, Deployment, Gateway
 from tests.support.idempotent_requests import (
     SENDS,
     Effects,
@@ -20,7 +20,7 @@ from tests.support.idempotent_requests import (
     send_all,
     send_until,
 )
-from tests.support.reply_topic import records_of
+from tests.support.records import records_of
 
 pytestmark = pytest.mark.faults
 
@@ -31,11 +31,11 @@ PATIENCE_S, LIMIT_S = 8.0, 45.0
 
 
 def gateways_of(deployment: Deployment) -> list[Gateway]:
-    return [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+    return deployment.all_gateways
 
 
 def test_thousands_of_keys_have_one_effect_and_one_reply_each(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     effects = Effects()
     env = {"REPLY_TIMEOUT_S": "20", "WEB_CONCURRENCY": "2"}
@@ -54,7 +54,7 @@ def test_thousands_of_keys_have_one_effect_and_one_reply_each(
 
 
 def test_while_workers_are_killed_no_key_has_two_effects_or_two_replies(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     effects = Effects()
     chance = random.Random(1)
@@ -68,15 +68,14 @@ def test_while_workers_are_killed_no_key_has_two_effects_or_two_replies(
         gateways = gateways_of(deployment)
 
         def kill_a_worker() -> None:
-            pid = chance.choice(worker_pids(chance.choice(gateways)))
+            pid = chance.choice(chance.choice(gateways).worker_pids())
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
         client = send_until(time.monotonic() + LIMIT_S, PATIENCE_S, vain)
         with every(KILL_PAUSE_S, kill_a_worker):
             responses = send_all(gateways, KEYS, client)
-        connection, echoes = deployment.settings.kafka_connection(), deployment.prefix + "echo"
-        published = Counter(record.value.decode() for record in records_of(connection, echoes))
+        published = Counter(record.value.decode() for record in records_of(deployment, "echo"))
 
     answered = {key: of_key for key, of_key in responses.items() if of_key}
     # Claimed by a worker that was killed before Kafka had it: such a key stays taken.

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.redis.test_redis_outage import TIMEOUT_S, hangs
 from tests.support.brokers import on_apache_kafka, on_embedded_broker
-from tests.support.deployment import Deployment, Gateway
+from tests.support.deployment import Deploy, Gateway
 from tests.support.reply_topic import ReplyTopic, fetched
 from tools.devstack.tcp_proxy import TcpProxy
 from tools.devstack.waiting import wait_until
@@ -21,7 +21,7 @@ DRAIN_S = 5.0
 
 @on_embedded_broker
 def test_ten_seconds_without_redis_are_told_at_once_and_leave_nothing_behind(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(env={"REPLY_TIMEOUT_S": str(TIMEOUT_S), "WEB_CONCURRENCY": "1"}) as deployment:
         hangs(deployment, HANG_S)
@@ -29,7 +29,7 @@ def test_ten_seconds_without_redis_are_told_at_once_and_leave_nothing_behind(
 
 @on_apache_kafka  # tells its members
 def test_a_replies_process_that_is_cut_off_from_redis_waits_as_a_member_of_its_group(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     with (
         deploy(replies=0, responders=0, gateways=0) as deployment,

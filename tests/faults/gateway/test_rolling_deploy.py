@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.load import Load as FreshConnections
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deployment, Gateway
+from tests.support.deployment import Deploy, Deployment, Gateway
 from tests.support.load import OWN, Load
+from tests.support.load import Load as FreshConnections
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.process.procfile import start_process
 from tools.devstack.waiting import wait_until
@@ -95,13 +95,13 @@ def replace(deployment: Deployment, gateway: Gateway, stop: Callable[[Gateway], 
 
 
 def test_no_client_notices_a_rolling_deploy(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ):
     env = {"DRAIN_DELAY_S": "2", "REPLY_TIMEOUT_S": "10", "WEB_CONCURRENCY": "1"}
     with deploy(gateways=2, env=env) as deployment:
-        gateways = [each for each in deployment.of("web") if isinstance(each, Gateway)]
+        gateways = deployment.all_gateways
         with (
             haproxy(gateways, tmp_path) as front,
             ThreadPoolExecutor(1) as slow_client,
@@ -120,17 +120,17 @@ def test_no_client_notices_a_rolling_deploy(
             try:
                 for round_ in range(ROUNDS):
                     for n, gateway in enumerate(gateways):
-                        kept_alive.goes_on(100)
+                        kept_alive.wait_for(100)
                         gateways[n] = replace(deployment, gateway, SIGNALLED[round_])
-                kept_alive.goes_on(100)
+                kept_alive.wait_for(100)
             finally:
                 done = True
         broken = Counter(str(each) for each in fresh.attempts if not each.is_own)
-        record_property("kept alive", kept_alive.figures())
+        record_property("kept alive", kept_alive.summary())
         record_property("fresh", f"{len(fresh.attempts)} requests, {sum(broken.values())} broken")
         record_property("slow", dict(slow.result()))
 
-        assert set(kept_alive.endings) == {OWN}
-        assert kept_alive.worst_s < CONNECT_LIMIT_S
+        assert set(kept_alive.outcomes) == {OWN}
+        assert kept_alive.slowest_s < CONNECT_LIMIT_S
         assert not broken
         assert set(slow.result()) == {201}

@@ -18,9 +18,9 @@ from kafka.admin import (
     ResourceType,
 )
 
-from tests.faults.load import attempted
-from tests.faults.records import correlation_ids
-from tests.support.deployment import Deployment, Gateway, Process, worker_pids
+from tests.support.deployment import Deployment, Gateway, Process
+from tests.support.load import post_echo
+from tests.support.records import correlation_ids
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
@@ -79,7 +79,7 @@ def denied(deployment: Deployment, *rules: Rule) -> Iterator[None]:
 
 def pids(deployment: Deployment) -> list[int]:
     processes = [process.child.pid for process in deployment.processes]
-    return processes + worker_pids(deployment.gateway)
+    return processes + deployment.gateway.worker_pids()
 
 
 def assert_nothing_broke(deployment: Deployment) -> None:
@@ -114,12 +114,12 @@ def test_who_may_not_write_requests_is_told_so_and_served_when_it_may_again(
         refusals = [gateway.post("/echo", b"%d" % n) for n in range(TRIES)]
         other = gateway.post("/orders", b'{"item": "tea", "quantity": 1}')
     granted_s = time.monotonic()
-    assert wait_until(lambda: attempted(gateway, b"again").is_own, LIMIT_S), deployment.logs()
+    assert wait_until(lambda: post_echo(gateway, b"again").is_own, LIMIT_S), deployment.logs()
     took_s = time.monotonic() - granted_s
     record_property(f"{extent}: seconds until served again", round(took_s, 1))
     record_property(f"{extent}: detail", refusals[-1].json["detail"])
-    endings = [attempted(gateway, b"%d" % n) for n in range(TRIES)]
-    appended = set(correlation_ids(deployment.settings.kafka_connection(), topic))
+    endings = [post_echo(gateway, b"%d" % n) for n in range(TRIES)]
+    appended = set(correlation_ids(deployment, "echo"))
 
     for refused in refusals:
         assert (refused.status, refused.json["type"]) == (503, "/problems/not-sent")
@@ -143,16 +143,16 @@ def is_told_that_nobody_reads(gateway: Gateway) -> bool:
 def test_a_replies_process_that_may_not_read_says_so_and_goes_on_when_it_may_again(
     deployment: Deployment, record_property: Record
 ):
-    gateway, (replies,) = deployment.gateway, deployment.of("replies")
+    gateway, (replies,) = deployment.gateway, deployment.named("replies")
     before = pids(deployment)
     topic = deployment.prefix + "replies"
     with denied(deployment, (ACLOperation.READ, ResourceType.TOPIC, topic)):
         said = f"grant Read on topic {topic!r}"
         assert wait_until(lambda: said in replies.logged(), LIMIT_S), replies.logged()
         assert wait_until(lambda: is_told_that_nobody_reads(gateway), LIMIT_S)
-        late = attempted(gateway, b"late")
+        late = post_echo(gateway, b"late")
     granted_s = time.monotonic()
-    assert wait_until(lambda: attempted(gateway, b"again").is_own, LIMIT_S), deployment.logs()
+    assert wait_until(lambda: post_echo(gateway, b"again").is_own, LIMIT_S), deployment.logs()
     took_s = time.monotonic() - granted_s
     record_property("seconds until served again", round(took_s, 1))
     assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
@@ -167,25 +167,25 @@ def test_a_replies_process_that_may_not_read_says_so_and_goes_on_when_it_may_aga
 def test_a_replies_process_that_loses_its_group_reads_on_and_its_successor_waits_for_the_grant(
     deployment: Deployment, record_property: Record
 ):
-    gateway, (replies,) = deployment.gateway, deployment.of("replies")
+    gateway, (replies,) = deployment.gateway, deployment.named("replies")
     group = deployment.prefix + "replies"
     said = f"grant Read on group {group!r}"
 
     def is_said_by(process: Process) -> bool:
         # A request, for only who has read something commits it.
-        attempted(gateway, b"said")
+        post_echo(gateway, b"said")
         return said in process.logged()
 
     with denied(deployment, (ACLOperation.READ, ResourceType.GROUP, group)):
         assert wait_until(lambda: is_said_by(replies), LIMIT_S), replies.logged()
         # Fetching asks for no group; only its commits are refused.
-        meanwhile = attempted(gateway, b"meanwhile")
+        meanwhile = post_echo(gateway, b"meanwhile")
         assert replies.child.stop(10) == 0
         successor = deployment.start("replies")
         assert wait_until(lambda: said in successor.logged(), LIMIT_S), successor.logged()
         assert wait_until(lambda: is_told_that_nobody_reads(gateway), LIMIT_S)
     granted_s = time.monotonic()
-    assert wait_until(lambda: attempted(gateway, b"again").is_own, LIMIT_S), deployment.logs()
+    assert wait_until(lambda: post_echo(gateway, b"again").is_own, LIMIT_S), deployment.logs()
     took_s = time.monotonic() - granted_s
     record_property("seconds until served again", round(took_s, 1))
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from responder.clock_skew import CLOCK_TOLERANCE_MS
-from tests.faults.load import Attempt, Load, attempted, expired, without_reply
-from tests.support.deployment import Deployment, Gateway
+from tests.support.deployment import Deploy, Deployment, Gateway
+from tests.support.load import Attempt, Load, expired_count, missing_replies, post_echo
 from tools.devstack.kafka.embedded import EmbeddedBroker
 from tools.devstack.kafka.topics import create_topics
 from tools.devstack.process.server import Server
@@ -38,8 +38,8 @@ def down(server: Server) -> Iterator[None]:
 
 def all_gateways_answer(deployment: Deployment) -> bool:
     return all(
-        attempted(gateway, b"again").is_own
-        for gateway in deployment.of("web")
+        post_echo(gateway, b"again").is_own
+        for gateway in deployment.named("web")
         if isinstance(gateway, Gateway)
     )
 
@@ -49,11 +49,11 @@ def are_own(last: list[Attempt]) -> bool:
 
 
 def test_a_request_that_a_hanging_broker_appends_too_late_is_not_handled(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy() as deployment:
         timeout_s = deployment.settings.reply_timeout_s
-        (responder,) = deployment.of("responder")
+        (responder,) = deployment.named("responder")
         deployment.kafka.pause()
         try:
             started_s = time.monotonic()
@@ -76,7 +76,7 @@ def test_a_request_that_a_hanging_broker_appends_too_late_is_not_handled(
 
 
 def test_a_request_to_a_broker_that_died_is_told_in_time_and_never_as_sent(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy() as deployment:
         timeout_s = deployment.settings.reply_timeout_s
@@ -92,7 +92,7 @@ def test_a_request_to_a_broker_that_died_is_told_in_time_and_never_as_sent(
 
 
 def test_service_resumes_by_itself_when_a_broker_that_lost_everything_has_its_topics_again(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     with deploy(gateways=2) as deployment:
         if not isinstance(deployment.kafka, EmbeddedBroker):
@@ -103,9 +103,9 @@ def test_service_resumes_by_itself_when_a_broker_that_lost_everything_has_its_to
         names = [deployment.prefix + topic for topic in ("echo", "orders", "replies")]
         create_topics(deployment.settings.kafka_connection(), names, deployment.partitions)
         started_s = time.monotonic()
-        gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+        gateways = deployment.all_gateways
         # Side by side: each worker process finds out with a request of its own, which it loses.
-        with Load(gateways, clients=8, rate=20) as load:
+        with Load(gateways, clients=8, rate=20, keep_alive=False) as load:
             assert wait_until(lambda: are_own(load.since(started_s)[-20:]), LIMIT_S), (
                 deployment.logs()
             )
@@ -122,13 +122,13 @@ def test_service_resumes_by_itself_when_a_broker_that_lost_everything_has_its_to
 
 
 def test_no_acknowledged_request_is_lost_when_a_broker_comes_back_with_what_it_had(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     with deploy(gateways=2, env={"REPLY_RETENTION_S": "120"}) as deployment:
         if isinstance(deployment.kafka, EmbeddedBroker):
             pytest.skip("it keeps nothing")
-        gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
-        with Load(gateways, clients=16, rate=80) as load:
+        gateways = deployment.all_gateways
+        with Load(gateways, clients=16, rate=80, keep_alive=False) as load:
             time.sleep(2)
             killed_s = time.monotonic()
             with down(deployment.kafka):
@@ -139,11 +139,11 @@ def test_no_acknowledged_request_is_lost_when_a_broker_comes_back_with_what_it_h
             ), deployment.logs()
         errors = [attempt for attempt in load.attempts if attempt.status != 200]
         for attempt in errors:
-            assert attempt.response is not None, attempt.broken
+            assert attempt.response is not None, attempt.error
         timed_out = [a for a in errors if a.sent == "yes"]
 
-        missing = without_reply(timed_out, deployment.gateway, LIMIT_S)
-        (responder,) = deployment.of("responder")
+        missing = missing_replies(timed_out, deployment.gateway, LIMIT_S)
+        (responder,) = deployment.named("responder")
     record_property("errors", len(errors))
     record_property("sent yes among them", len(timed_out))
     record_property(
@@ -151,7 +151,7 @@ def test_no_acknowledged_request_is_lost_when_a_broker_comes_back_with_what_it_h
         max((a.ended_s for a in errors), default=back_s) - back_s,
     )
     assert killed_s < back_s
-    assert [str(a) for a in load.attempts if a.status == 200 and not a.is_its_body] == []
+    assert [str(a) for a in load.attempts if a.status == 200 and not a.has_own_body] == []
     assert [str(a) for a in errors if a.status != 503] == []
     # A request that reaches the responder long after its deadline is not begun, and counted.
-    assert len(missing) <= expired(responder), [str(a) for a in missing]
+    assert len(missing) <= expired_count(responder), [str(a) for a in missing]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient
 
-from tests.faults.load import Load, attempted, expired, without_reply
 from tests.support.deployment import Deployment, Gateway
+from tests.support.load import Load, expired_count, missing_replies, post_echo
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.kafka.cluster import ApacheCluster
 from tools.devstack.process.server import Server
@@ -50,7 +50,7 @@ def deployment(
 
 
 def gateways(deployment: Deployment) -> list[Gateway]:
-    return [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+    return deployment.all_gateways
 
 
 def leaders(deployment: Deployment) -> dict[str, int]:
@@ -69,7 +69,7 @@ def test_no_acknowledged_request_is_lost_with_the_leader_of_both_topics(
 ):
     victims = set(leaders(deployment).values())
     kills_s: list[float] = []
-    with Load(gateways(deployment), clients=32, rate=100) as load:
+    with Load(gateways(deployment), clients=32, rate=100, keep_alive=False) as load:
         assert wait_until(lambda: sum(a.is_own for a in list(load.attempts)) > 200, LIMIT_S)
         # One after the other, never two at once.
         for victim in victims:
@@ -84,8 +84,8 @@ def test_no_acknowledged_request_is_lost_with_the_leader_of_both_topics(
         )
     errors = [a for a in load.attempts if a.status != 200]
     timed_out = [a for a in errors if a.sent == "yes"]
-    missing = without_reply(timed_out, deployment.gateway, LIMIT_S)
-    (responder,) = deployment.of("responder")
+    missing = missing_replies(timed_out, deployment.gateway, LIMIT_S)
+    (responder,) = deployment.named("responder")
     record_property("requests", len(load.attempts))
     record_property("killed leaders", len(victims))
     record_property("errors", len(errors))
@@ -99,10 +99,10 @@ def test_no_acknowledged_request_is_lost_with_the_leader_of_both_topics(
         )
     after = [e for e in errors if not any(k <= e.ended_s < k + CHANGE_S for k in kills_s)]
 
-    assert [str(a) for a in load.attempts if a.status == 200 and not a.is_its_body] == []
+    assert [str(a) for a in load.attempts if a.status == 200 and not a.has_own_body] == []
     assert [str(a) for a in errors if a.status != 503] == []
     # A request that reaches the responder long after its deadline is not begun, and counted.
-    assert len(missing) <= expired(responder), [str(a) for a in missing]
+    assert len(missing) <= expired_count(responder), [str(a) for a in missing]
     assert [str(a) for a in after] == []
 
 
@@ -111,12 +111,12 @@ def test_two_of_three_down_is_told_and_passes(deployment: Deployment, cluster: A
     for node in cluster.nodes[:2]:
         node.kill()
     try:
-        endings = [attempted(deployment.gateway, b"%d" % n) for n in range(3)]
+        endings = [post_echo(deployment.gateway, b"%d" % n) for n in range(3)]
     finally:
         # Together, for one alone is no majority of the controllers.
         cluster.start_again()
     assert wait_until(
-        lambda: all(attempted(gateway, b"again").is_own for gateway in gateways(deployment)),
+        lambda: all(post_echo(gateway, b"again").is_own for gateway in gateways(deployment)),
         LIMIT_S,
     ), deployment.logs()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.load import Load, attempted
-from tests.faults.records import correlation_ids
 from tests.support.deployment import Deployment
+from tests.support.load import Load, post_echo
+from tests.support.records import correlation_ids
 from tools.devstack.kafka.apache import ApacheKafka, Listener
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.process.server import Server
@@ -68,7 +68,7 @@ def test_a_partition_is_told_in_time_and_forgotten_soon(
     record_property: Callable[[str, object], None],
 ):
     timeout_s = deployment.settings.reply_timeout_s
-    with Load([deployment.gateway], clients=8, rate=20) as load:
+    with Load([deployment.gateway], clients=8, rate=20, keep_alive=False) as load:
         assert wait_until(lambda: sum(a.is_own for a in list(load.attempts)) > 20, LIMIT_S)
         cut_s = time.monotonic()
         FAULTS[fault](proxy)
@@ -93,7 +93,7 @@ def test_a_partition_is_told_in_time_and_forgotten_soon(
 
 def test_a_slow_network_only_makes_requests_slow(deployment: Deployment, proxy: TcpProxy):
     proxy.delay(0.2)
-    endings = [attempted(deployment.gateway, b"%d" % n) for n in range(5)]
+    endings = [post_echo(deployment.gateway, b"%d" % n) for n in range(5)]
 
     assert [str(a) for a in endings if not a.is_own] == []
 
@@ -102,7 +102,7 @@ def test_connections_that_are_reset_are_only_made_again(deployment: Deployment, 
     endings = []
     for n in range(10):
         proxy.reset()
-        endings.append(attempted(deployment.gateway, b"%d" % n))
+        endings.append(post_echo(deployment.gateway, b"%d" % n))
 
     assert [str(a) for a in endings if not a.is_own] == []
 
@@ -110,19 +110,17 @@ def test_connections_that_are_reset_are_only_made_again(deployment: Deployment, 
 def test_acknowledgements_that_are_lost_append_nothing_twice_and_call_nothing_refused(
     deployment: Deployment, proxy: TcpProxy, record_property: Callable[[str, object], None]
 ):
-    with Load([deployment.gateway], clients=16, rate=60) as load:
+    with Load([deployment.gateway], clients=16, rate=60, keep_alive=False) as load:
         while len(load.attempts) < 300:
             proxy.blackhole(upstream=False)
             time.sleep(0.5)
             proxy.heal()  # resets what was cut
             time.sleep(0.7)
-    appended = Counter(
-        correlation_ids(deployment.settings.kafka_connection(), deployment.prefix + "echo")
-    )
+    appended = Counter(correlation_ids(deployment, "echo"))
     endings = Counter((a.status, a.sent) for a in load.attempts)
     record_property("endings", dict(endings))
 
-    assert [str(a) for a in load.attempts if a.status == 200 and not a.is_its_body] == []
+    assert [str(a) for a in load.attempts if a.status == 200 and not a.has_own_body] == []
     assert [str(a) for a in load.attempts if a.status not in (200, 503)] == []
     assert [one for one, times in appended.items() if times > 1] == []
     for attempt in load.attempts:

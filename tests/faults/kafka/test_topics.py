@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-from tests.faults.load import Attempt, Load, attempted
-from tests.faults.records import correlation_ids
-from tests.support.deployment import Deployment, Gateway, Process, worker_pids
+from tests.support.deployment import Deploy, Deployment, Gateway, Process
+from tests.support.load import Attempt, Load, post_echo
+from tests.support.records import correlation_ids
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.kafka.topics import create_topics
 from tools.devstack.process.server import Server
@@ -35,9 +35,7 @@ def broker(needs_apache: None) -> Iterator[ApacheKafka]:
 
 
 @pytest.fixture
-def new_deployment(
-    broker: ApacheKafka, redis_server: Server, tmp_path: Path
-) -> Callable[..., Deployment]:
+def new_deployment(broker: ApacheKafka, redis_server: Server, tmp_path: Path) -> Deploy:
     def make(**options) -> Deployment:
         return Deployment(broker, redis_server, tmp_path, **options)
 
@@ -72,8 +70,8 @@ def names_as_missing(gateway: Gateway, topic: str) -> bool:
 
 def pids(deployment: Deployment) -> list[int]:
     """Return the ids of all processes, gunicorn's workers among them."""
-    gateways = [process for process in deployment.processes if isinstance(process, Gateway)]
-    workers = [pid for gateway in gateways for pid in worker_pids(gateway)]
+    gateways = deployment.all_gateways
+    workers = [pid for gateway in gateways for pid in gateway.worker_pids()]
     return [process.child.pid for process in deployment.processes] + workers
 
 
@@ -94,7 +92,7 @@ def resumed_after_s(attempts: list[Attempt], since_s: float) -> float:
 
 
 def test_a_request_topic_that_comes_late_is_named_until_it_is_there(
-    new_deployment: Callable[..., Deployment], record_property: Record
+    new_deployment: Deploy, record_property: Record
 ):
     with new_deployment(gateways=0, responders=0) as deployment:
         topic = deployment.prefix + "echo"
@@ -109,7 +107,7 @@ def test_a_request_topic_that_comes_late_is_named_until_it_is_there(
         time.sleep(max(missing_s + LATE_S - time.monotonic(), 0))
         create(deployment, "echo")
         created_s = time.monotonic()
-        assert wait_until(lambda: attempted(gateway, b"again").is_own, LIMIT_S), deployment.logs()
+        assert wait_until(lambda: post_echo(gateway, b"again").is_own, LIMIT_S), deployment.logs()
         took_s = time.monotonic() - created_s
         record_property("seconds until a request was answered", round(took_s, 1))
         assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
@@ -123,13 +121,13 @@ def test_a_request_topic_that_comes_late_is_named_until_it_is_there(
 
 
 def test_a_request_topic_that_is_deleted_and_made_anew_is_told_and_served_again(
-    new_deployment: Callable[..., Deployment], record_property: Record
+    new_deployment: Deploy, record_property: Record
 ):
     with new_deployment(gateways=2) as deployment:
         topic = deployment.prefix + "echo"
-        gateways = [gateway for gateway in deployment.of("web") if isinstance(gateway, Gateway)]
+        gateways = deployment.all_gateways
         before = pids(deployment)
-        with Load(gateways, clients=8, rate=40) as load:
+        with Load(gateways, clients=8, rate=40, keep_alive=False) as load:
             assert wait_until(lambda: sum(a.is_own for a in load.since(0)) > 100, LIMIT_S)
             delete(deployment, "echo")
             gone_s = time.monotonic()
@@ -142,7 +140,7 @@ def test_a_request_topic_that_is_deleted_and_made_anew_is_told_and_served_again(
             assert wait_until(lambda: answers_again(load, back_s), LIMIT_S), deployment.logs()
         for gateway in gateways:
             assert wait_until(lambda g=gateway: g.get("/readyz").status == 200, LIMIT_S)  # type: ignore[misc]
-        appended = set(correlation_ids(deployment.settings.kafka_connection(), topic))
+        appended = set(correlation_ids(deployment, "echo"))
 
         assert pids(deployment) == before
         assert [p.log.name for p in deployment.processes if not is_quiet(p)] == []
@@ -158,7 +156,7 @@ def test_a_request_topic_that_is_deleted_and_made_anew_is_told_and_served_again(
     assert {a.sent for a in during} <= {"no", "unknown"}
     assert [str(a) for a in load.attempts if a.status not in (200, 503)] == []
     for attempt in load.attempts:
-        assert attempt.response is not None, attempt.broken
+        assert attempt.response is not None, attempt.error
         if attempt.sent == "no":
             assert attempt.response.correlation_id not in appended, str(attempt)
         if attempt.sent == "yes" and attempt.started_s > back_s:
@@ -168,14 +166,14 @@ def test_a_request_topic_that_is_deleted_and_made_anew_is_told_and_served_again(
 
 @pytest.mark.parametrize("mode", ["group", "broadcast"])
 def test_a_reply_topic_that_is_deleted_and_made_anew_is_told_and_read_again(
-    new_deployment: Callable[..., Deployment], record_property: Record, mode: str
+    new_deployment: Deploy, record_property: Record, mode: str
 ):
     env = {"REPLIES_MODE": mode, "REPLY_RETENTION_S": "120"}
     with new_deployment(replies=2, env=env) as deployment:
         topic = deployment.prefix + "replies"
         gateway = deployment.gateway
         before = pids(deployment)
-        with Load([gateway], clients=4, rate=20) as load:
+        with Load([gateway], clients=4, rate=20, keep_alive=False) as load:
             assert wait_until(lambda: sum(a.is_own for a in load.since(0)) > 50, LIMIT_S)
             delete(deployment, "replies")
             gone_s = time.monotonic()

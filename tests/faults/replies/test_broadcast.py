@@ -2,13 +2,12 @@
 
 import re
 import time
-from collections.abc import Callable
 
 import pytest
 
 from settings import MAX_REPLY_TIMEOUT_S
 from tests.support.brokers import on_apache_kafka
-from tests.support.deployment import Deployment, Process
+from tests.support.deployment import Deploy, Process
 from tests.support.reply_topic import ReplyTopic, stored
 from tools.devstack.waiting import wait_until
 
@@ -45,7 +44,7 @@ def read_by(process: Process) -> dict[str, int]:
 
 
 def test_each_process_reads_all_replies_from_shortly_before_its_start_and_none_counts_twice(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with (
         deploy(gateways=0, replies=0, responders=0, env=ENV) as deployment,
@@ -71,9 +70,9 @@ def test_each_process_reads_all_replies_from_shortly_before_its_start_and_none_c
 
 # The embedded broker adds no partitions.
 @on_apache_kafka
-def test_a_partition_that_is_added_is_read_too(deploy: Callable[..., Deployment]):
+def test_a_partition_that_is_added_is_read_too(deploy: Deploy):
     with deploy(gateways=0, replies=1, responders=0, env=ENV) as deployment:
-        (process,) = deployment.of("replies")
+        (process,) = deployment.named("replies")
         assert wait_until(lambda: "carrying replies" in process.logged(), LIMIT_S)
         with ReplyTopic(deployment) as topic:
             replies = put_in_each(topic, range(PARTITIONS))

@@ -53,7 +53,7 @@ def crash(deployment: Deployment, seed: int) -> int:
     """Kill a process amid its replies; return how many its successor was given again."""
     moment_s = random.Random(seed).uniform(0, FLOW_S)
     with deployment, ReplyTopic(deployment) as topic:
-        (first,) = deployment.of("replies")
+        (first,) = deployment.named("replies")
         topic.put(topic.new_id(), b"the first")
         topic.flush()
         assert wait_until(lambda: topic.committed() == 1, 30), f"seed {seed}: {first.logged()}"
@@ -100,7 +100,7 @@ def test_killed_while_redis_takes_nothing_a_process_leaves_its_replies_to_its_su
         Deployment(kafka, redis_server, tmp_path, gateways=0, responders=0) as deployment,
         ReplyTopic(deployment) as topic,
     ):
-        (first,) = deployment.of("replies")
+        (first,) = deployment.named("replies")
         redis.config_set("maxmemory", "1")
         replies = topic.put_many(REPLIES)
         assert wait_until(lambda: f"{REPLIES} replies wait for it" in first.logged(), 30)

@@ -1,13 +1,11 @@
 """A replies process that hangs ends itself, in words, and a peer takes its partitions over."""
 
-from collections.abc import Callable
-
 import pytest
 
 from rendezvous.process.watchdog import EXIT_CODE
 from tests.faults.replies.hanging_poll import RECORDS
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy
 from tests.support.load import OWN, Load
 from tools.devstack.waiting import wait_until
 
@@ -21,16 +19,16 @@ LIMIT_S = 20.0
 
 
 def test_a_poll_that_never_returns_ends_the_process_and_its_peer_takes_over(
-    deploy: Callable[..., Deployment],
+    deploy: Deploy,
 ):
     with deploy(env={"REPLY_TIMEOUT_S": "20"}) as deployment:
         hanging = deployment.start("replies", "python -m tests.faults.replies.hanging_poll")
         assert wait_until(lambda: "carrying replies" in hanging.logged(), LIMIT_S)
         with Load([deployment.gateway]) as load:
             assert wait_until(lambda: hanging.child.returncode is not None, LIMIT_S)
-            load.goes_on(RECORDS)
+            load.wait_for(RECORDS)
 
         assert hanging.child.returncode == EXIT_CODE
         assert "the loop that carries replies has not turned for" in hanging.logged()
         assert "ending this process, to be started anew" in hanging.logged()
-        assert set(load.endings) == {OWN}
+        assert set(load.outcomes) == {OWN}

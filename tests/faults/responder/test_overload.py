@@ -11,7 +11,7 @@ import pytest
 
 from settings import RESERVED_THREADS
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deployment, Response, exchange
+from tests.support.deployment import Deploy, Response, exchange
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until
 
@@ -68,7 +68,7 @@ def p99(values: list[float]) -> float:
 
 
 def test_a_dead_responder_leaves_the_healthy_topic_its_goodput_and_the_probes_their_answers(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     env = {
         "WEB_CONCURRENCY": "1",
@@ -146,11 +146,11 @@ def test_a_dead_responder_leaves_the_healthy_topic_its_goodput_and_the_probes_th
 
 
 def test_a_responder_that_comes_back_is_in_service_with_its_first_reply(
-    deploy: Callable[..., Deployment], record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: Callable[[str, object], None]
 ):
     env = {"WEB_CONCURRENCY": "1", "REPLY_TIMEOUT_S": "1"}
     with deploy(env=env) as deployment:
-        (responder,) = deployment.of("responder")
+        (responder,) = deployment.named("responder")
         stop = threading.Event()
         clients = [Client(deployment.gateway.port, "/echo", 0.05, stop) for _ in range(30)]
         threads = [threading.Thread(target=client.run) for client in clients]
