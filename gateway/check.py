@@ -51,7 +51,7 @@ def _found() -> list[Finding]:
         settings = Settings.from_env()
     except SettingsError as error:
         return [
-            *findings.faults(error.problems),
+            *findings.faults(error.errors),
             Finding(False, "nothing else was looked at: correct the settings, then check again"),
         ]
     routes, found = _routes(settings)

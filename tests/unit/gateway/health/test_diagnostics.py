@@ -203,12 +203,12 @@ def test_faulty_routes_are_told_and_keys_are_looked_at_when_there_are_routes(on_
 
 def test_wrong_settings_are_told_and_nothing_else_is_looked_at(monkeypatch):
     def refuse():
-        raise SettingsError(["PORT='x' is wrong", "REDIS_URL is not set"])
+        raise SettingsError(["PORT=x: expected a whole number", "REDIS_URL is not set"])
 
     monkeypatch.setattr(Settings, "from_env", refuse)
 
     assert told(check._found()) == [
-        (False, "PORT='x' is wrong"),
+        (False, "PORT=x: expected a whole number"),
         (False, "REDIS_URL is not set"),
         (False, "nothing else was looked at: correct the settings, then check again"),
     ]
