@@ -1,18 +1,18 @@
 """
-`make bench`: what it costs and how fast it is, on real Apache Kafka and Valkey.
+`make bench`: throughput, latency and cost on Apache Kafka and Valkey.
 
-    python -m tools.bench [run]       floors, textbook and ours under every case, with plots
-    python -m tools.bench waiting     what waiting itself costs: the same rate, few or many who wait
-    python -m tools.bench replies     the replies process alone, beside a consumer that only counts
+    python -m tools.bench [run]       floors, naive gateway and ours under every case, with plots
+    python -m tools.bench waiters     CPU cost of waiters: the same rate with few and many pending
+    python -m tools.bench replies     the replies process alone, compared with a counting consumer
     python -m tools.bench scale       1, 2, 4 web workers by 1, 2 replies processes
-    python -m tools.bench where       where the CPU of our web goes, part by part
+    python -m tools.bench cpu         CPU time of a web worker, part by part
     python -m tools.bench memory      500 kB bodies for minutes; exit code 1 when a process grows
-    python -m tools.bench against REV this tree against a revision or another Python
-    python -m tools.bench plots       draw the plots of a run anew from its results
+    python -m tools.bench against REV this source tree compared with a revision or another Python
+    python -m tools.bench plots       plots from the results of an earlier run
 
-Each round measures every subject once, so that a machine whose speed drifts treats all alike: quote
-the ratios inside one run. Only what is measured runs, beside Kafka, Redis and one responder. Needs
-Java 17, Maven and wrk. Logs and results are in .bench/ unless told otherwise.
+Each round measures every subject once, because the speed of a machine drifts: compare ratios within
+a run, not figures of two runs. Beside the subject only Kafka, Redis and one responder run. Needs
+Java 17, Maven and wrk. Logs and results go to .bench/ by default.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.clients.api_keys import new_key
-from tools.bench.cases import BASE, BASE_WORKERS, CASES, Case, chosen
+from tools.bench.cases import BASE, BASE_WORKERS, CASES, Case, cases_named
 from tools.bench.experiments import (
     cpu_profile,
     memory_growth,
@@ -36,10 +36,10 @@ from tools.bench.experiments import (
 )
 from tools.bench.experiments.comparison import Plan, compare
 from tools.bench.load.wrk import LoadFailed
-from tools.bench.measure.machine import described, machine
+from tools.bench.measure.machine import machine, one_line
 from tools.bench.report import tables
 from tools.bench.report.plots import plot_all
-from tools.bench.report.progress import say
+from tools.bench.report.progress import print_line
 from tools.bench.servers import Servers
 from tools.bench.subject import RESPONDERS, SUBJECTS, NotReady, Setup, warm_up
 from tools.devstack.kafka.apache import ApacheKafka
@@ -48,16 +48,17 @@ from tools.devstack.process.child import ChildNotStarted
 from tools.devstack.process.server import ServerNotStarted
 
 T = TypeVar("T")
+Options = argparse.Namespace
 
 FINISHED, FAILED, COULD_NOT_RUN = 0, 1, 2
 FOLDER = Path(".bench")
 LOGS = FOLDER / "logs"
-#: Cases that against measures by default.
+#: Default cases of against.
 AGAINST = ("c1", BASE)
 
 
 class CannotRun(Exception):
-    """Raised with what is missing on this machine."""
+    """Raised with what is missing on this machine, or wrong in the options."""
 
 
 EXPECTED = (
@@ -72,7 +73,7 @@ EXPECTED = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what *arguments* ask for and return the exit code."""
+    """Run the command in *arguments* and return the exit code."""
     options = _options(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -85,52 +86,52 @@ def main(arguments: Sequence[str]) -> int:
     return code
 
 
-def _run(options: argparse.Namespace) -> int:
-    # Our own responder answers at once, whatever a body asks for.
+def _run(options: Options) -> int:
+    # Our own responder ignores the delay that a body asks for.
     cases = [c for c in options.cases if options.responder == "echo" or not c.delay_s]
     plan = Plan(options.subjects, cases, options.rounds, options.seconds, options.responder)
     place, results = _on_servers(lambda servers: list(compare(servers, plan)))
-    say("\n" + "\n".join(tables.table(results)) + "\n")
-    tables.write_json(tables.as_json(results, place, _shown(options)), options.output)
+    print_line("\n" + "\n".join(tables.table(results)) + "\n")
+    tables.write_json(tables.as_json(results, place, _as_json(options)), options.output)
     files = plot_all(results, place, options.plots)
-    say(f"results: {options.output}; plots: {', '.join(map(str, files)) or 'none'}")
+    print_line(f"results: {options.output}; plots: {', '.join(map(str, files)) or 'none'}")
     return FINISHED
 
 
-def _waiting(options: argparse.Namespace) -> int:
+def _waiters(options: Options) -> int:
     place, found = _on_servers(lambda s: waiters.measure(s, options.rounds, options.seconds))
-    return _conclude(options, place, waiters.table(found), waiters.as_json(found))
+    return _report(options, place, waiters.table(found), waiters.as_json(found))
 
 
-def _replies(options: argparse.Namespace) -> int:
+def _replies(options: Options) -> int:
     place, found = _on_servers(
         lambda s: replies_process.measure(s, options.rounds, options.records)
     )
-    return _conclude(options, place, replies_process.table(found), replies_process.as_json(found))
+    return _report(options, place, replies_process.table(found), replies_process.as_json(found))
 
 
-def _scale(options: argparse.Namespace) -> int:
+def _scale(options: Options) -> int:
     place, found = _on_servers(lambda s: scaling.measure(s, options.rounds, options.seconds))
-    return _conclude(options, place, scaling.table(found), scaling.as_json(found))
+    return _report(options, place, scaling.table(found), scaling.as_json(found))
 
 
-def _where(options: argparse.Namespace) -> int:
+def _cpu(options: Options) -> int:
     place, found = _on_servers(lambda s: cpu_profile.measure(s, options.rounds, options.seconds))
-    _conclude(options, place, cpu_profile.table(found), cpu_profile.as_json(found))
-    return _judge(cpu_profile.failures(found))
+    _report(options, place, cpu_profile.table(found), cpu_profile.as_json(found))
+    return _verdict(cpu_profile.failures(found))
 
 
-def _memory(options: argparse.Namespace) -> int:
+def _memory(options: Options) -> int:
     place, found = _on_servers(
         lambda s: memory_growth.measure(s, options.minutes), memory_growth.KAFKA_OPTIONS
     )
-    _conclude(options, place, memory_growth.table(found), memory_growth.as_json(found))
-    return _judge(found.failures())
+    _report(options, place, memory_growth.table(found), memory_growth.as_json(found))
+    return _verdict(found.failures())
 
 
-def _against(options: argparse.Namespace) -> int:
+def _against(options: Options) -> int:
     if options.shipped and any(c.delay_s or c.workers != BASE_WORKERS for c in options.cases):
-        raise CannotRun("--shipped measures no case with a delay or with other than 2 workers")
+        raise CannotRun("--shipped: choose cases without a delay and with 2 workers")
     with tempfile.TemporaryDirectory() as folder:
         revisions.unpack(options.revision, tree := Path(folder))
         other = Setup(
@@ -144,25 +145,25 @@ def _against(options: argparse.Namespace) -> int:
         place, found = _on_servers(
             lambda s: revisions.measure(s, options.cases, options.rounds, options.seconds, other)
         )
-    return _conclude(options, place, revisions.table(found), revisions.as_json(found))
+    return _report(options, place, revisions.table(found), revisions.as_json(found))
 
 
-def _plots(options: argparse.Namespace) -> int:
+def _plots(options: Options) -> int:
     results, place = tables.read_results(options.results)
-    say("\n".join(map(str, plot_all(results, place, options.folder))))
+    print_line("\n".join(map(str, plot_all(results, place, options.folder))))
     return FINISHED
 
 
 def _on_servers(
     measure: Callable[[Servers], T], kafka_options: Mapping[str, str] | None = None
 ) -> tuple[dict[str, str], T]:
-    """Return the machine, and what *measure* finds on Kafka and Redis."""
+    """Run *measure* with Kafka and Redis; return the machine and the results."""
     if (reason := _missing()) is not None:
         raise CannotRun(reason)
     LOGS.mkdir(parents=True, exist_ok=True)
     with Servers(LOGS, kafka_options) as servers:
         place = machine(servers.redis)
-        say(described(place))
+        print_line(one_line(place))
         warm_up(servers)
         return place, measure(servers)
 
@@ -174,22 +175,19 @@ def _missing() -> str | None:
     return reason
 
 
-def _conclude(
-    options: argparse.Namespace,
-    place: Mapping[str, str],
-    table: Iterator[str],
-    found: dict[str, Any],
+def _report(
+    options: Options, place: Mapping[str, str], table: Iterator[str], found: dict[str, Any]
 ) -> int:
-    say("\n" + "\n".join(table) + "\n")
-    shown = {"machine": dict(place), "options": _shown(options)}
-    tables.write_json(shown | found, options.output)
-    say(f"results: {options.output}")
+    print_line("\n" + "\n".join(table) + "\n")
+    origin = {"machine": dict(place), "options": _as_json(options)}
+    tables.write_json(origin | found, options.output)
+    print_line(f"results: {options.output}")
     return FINISHED
 
 
-def _judge(failures: Iterator[str]) -> int:
+def _verdict(failures: Iterator[str]) -> int:
     failed = "\n".join(failures)
-    say(f"\nFAILED:\n{failed}" if failed else "passed")
+    print_line(f"\nFAILED:\n{failed}" if failed else "passed")
     return FAILED if failed else FINISHED
 
 
@@ -197,13 +195,13 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _shown(options: argparse.Namespace) -> dict[str, object]:
-    """Return what was asked for, without where it goes."""
+def _as_json(options: Options) -> dict[str, object]:
+    """Return the options without paths."""
     hidden = ("command", "output", "plots")
-    shown = {name: value for name, value in vars(options).items() if name not in hidden}
-    if "cases" in shown:
-        shown["cases"] = [case.name for case in options.cases]
-    return shown
+    found = {name: value for name, value in vars(options).items() if name not in hidden}
+    if "cases" in found:
+        found["cases"] = [case.name for case in options.cases]
+    return found
 
 
 def _subjects(text: str) -> list[str]:
@@ -215,7 +213,7 @@ def _subjects(text: str) -> list[str]:
 
 def _cases(text: str) -> list[Case]:
     try:
-        return chosen(text.split(","))
+        return cases_named(text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -231,79 +229,89 @@ def _program(text: str) -> str:
     found = shutil.which(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"no program {text!r}")
-    # It is started in another folder. A link is not followed: it says which environment it is.
+    # Absolute, because it starts in another folder; links stay, they name a virtual environment.
     return str(Path(found).absolute())
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
+def _options(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m tools.bench",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(__doc__ or "").strip(),
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = _command(commands, "run", _run, "everything under every case; the default")
+    run = _command(commands, "run", _run, "all subjects under every case; the default")
     _add_rounds(run, 6)
+    _add_cases(run, [case.name for case in CASES], "all")
     add = run.add_argument
-    add("--cases", type=_cases, default=list(CASES), help=_list_of(c.name for c in CASES))
-    add("--subjects", type=_subjects, default=list(SUBJECTS), help=_list_of(SUBJECTS))
-    add("--responder", choices=RESPONDERS, default=RESPONDERS[0], help="ours cannot delay")
-    add("--plots", type=Path, default=FOLDER, help="folder (%(default)s)")
-    _add_rounds(_command(commands, "waiting", _waiting, "what waiting itself costs"), 8)
-    alone = _command(commands, "replies", _replies, "the replies process alone")
-    _add_rounds(alone)
-    records = replies_process.COUNT
-    alone.add_argument("--records", type=int, default=records, help="stored (%(default)s)")
-    _add_rounds(_command(commands, "scale", _scale, "more workers, more replies processes"), 6)
-    _add_rounds(_command(commands, "where", _where, "where the CPU of web goes"), 6)
-    minutes = _command(commands, "memory", _memory, "large bodies for minutes")
-    minutes.add_argument("--minutes", type=float, default=10, help="of load (%(default)s)")
-    other = _command(commands, "against", _against, "this tree against another one")
-    add = other.add_argument
-    add("revision", nargs="?", default="HEAD", help="of the other (%(default)s)")
-    add("--python", type=_program, default=sys.executable, help="runs the other (the one here)")
-    add("--env", type=_setting, action="append", default=[], help="NAME=VALUE, for the other")
+    add("--subjects", type=_subjects, default=list(SUBJECTS), help=_list_of(SUBJECTS, "all"))
+    add("--responder", choices=RESPONDERS, default=RESPONDERS[0], help="ours ignores delays")
+    add("--plots", type=Path, default=FOLDER, help="folder of the plots (%(default)s)")
+    _add_rounds(_command(commands, "waiters", _waiters, "CPU cost of waiters"), 8)
+    replies = _command(commands, "replies", _replies, "the replies process alone")
+    _add_rounds(replies)
+    count = replies_process.COUNT
+    replies.add_argument("--records", type=int, default=count, help="per round (%(default)s)")
+    _add_rounds(_command(commands, "scale", _scale, "more workers and replies processes"), 6)
+    _add_rounds(_command(commands, "cpu", _cpu, "CPU time of a web worker by part"), 6)
+    memory = _command(commands, "memory", _memory, "large bodies for minutes")
+    memory.add_argument("--minutes", type=float, default=10, help="length (%(default)s)")
+    _add_against(commands)
+    plots = commands.add_parser("plots", help="plots from the results of an earlier run")
+    plots.set_defaults(command=_plots)
+    plots.add_argument("results", type=Path, help="JSON file of a run")
+    plots.add_argument("folder", type=Path, help="folder of the plots")
+    has_command = arguments and arguments[0] in (*commands.choices, "-h", "--help")
+    return parser.parse_args([*([] if has_command else ["run"]), *arguments])
+
+
+def _add_against(commands: Any) -> None:
+    against = _command(commands, "against", _against, "this source tree against another one")
+    _add_rounds(against, 4)
+    _add_cases(against, AGAINST, ",".join(AGAINST))
+    add = against.add_argument
+    add("revision", nargs="?", default="HEAD", help="git revision of the other tree (%(default)s)")
+    add("--python", type=_program, default=sys.executable, help="runs the other tree (this one)")
+    add(
+        "--env",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="setting of the other tree; may be repeated",
+    )
     add(
         "--shipped",
         action="store_true",
-        help="run the Procfile of each tree with default settings, its responder included",
+        help="run each tree's Procfile with default settings, its own responder included",
     )
-    add("--api-keys", action="store_true", help="require an API key and send it")
-    add(
-        "--cases",
-        type=_cases,
-        default=chosen(AGAINST),
-        help=_list_of((c.name for c in CASES), ",".join(AGAINST)),
-    )
-    _add_rounds(other, 4)
-    drawn = commands.add_parser("plots", help="draw the plots of a run anew")
-    drawn.set_defaults(command=_plots)
-    drawn.add_argument("results", type=Path, help="the JSON of a run")
-    drawn.add_argument("folder", type=Path, help="where the plots go")
-    # Without a command it is "run", with or without options.
-    named = arguments and arguments[0] in (*commands.choices, "-h", "--help")
-    return parser.parse_args([*([] if named else ["run"]), *arguments])
+    add("--api-keys", action="store_true", help="require an API key in both trees and send it")
 
 
 def _command(
-    commands: Any, name: str, command: Callable[[argparse.Namespace], int], words: str
+    commands: Any, name: str, command: Callable[[Options], int], description: str
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=words)
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=description)
     parser.set_defaults(command=command)
     output = FOLDER / f"{'results' if name == 'run' else name}.json"
-    parser.add_argument("--output", type=Path, default=output, help="JSON (%(default)s)")
+    parser.add_argument("--output", type=Path, default=output, help="JSON file (%(default)s)")
     return parser
 
 
 def _add_rounds(parser: argparse.ArgumentParser, seconds: float | None = None) -> None:
     add = parser.add_argument
-    add("--rounds", type=int, default=5, help="how often everything is measured (%(default)s)")
+    add("--rounds", type=int, default=5, help="number of rounds (%(default)s)")
     if seconds is not None:
         add("--seconds", type=float, default=seconds, help="of each measurement (%(default)s)")
 
 
-def _list_of(names: Iterable[str], default: str = "all") -> str:
-    return f"comma list of {','.join(names)} ({default})"
+def _add_cases(parser: argparse.ArgumentParser, default: Sequence[str], shown: str) -> None:
+    names = _list_of((case.name for case in CASES), shown)
+    parser.add_argument("--cases", type=_cases, default=cases_named(default), help=names)
+
+
+def _list_of(names: Iterable[str], default: str) -> str:
+    return f"comma-separated list of {','.join(names)} ({default})"
 
 
 if __name__ == "__main__":

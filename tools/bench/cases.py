@@ -1,20 +1,20 @@
-"""What is varied: one thing at a time, from one base."""
+"""The kinds of load: each varies one thing of a base case."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-#: The floors know no workers: they run the cases with this many.
+#: Floors have no workers; they run the cases that have this many.
 BASE_WORKERS = 2
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of load: so many connections that each ask again as soon as they are answered."""
+    """One kind of load; each connection sends its next request on a response."""
 
     name: str
     connections: int = 64
     body_bytes: int = 200
-    delay_s: float = 0.0  # how long the responder takes
+    delay_s: float = 0.0  # of the responder
     workers: int = BASE_WORKERS
 
     def __str__(self) -> str:
@@ -23,8 +23,8 @@ class Case:
 
 
 BASE = "c64"
-#: In the order in which they are measured. The many waiters come first, while no other load has
-#: made threads and memory grow, and the large bodies last, which leave the most behind.
+#: In the order of measurement: many waiters first, before another load has grown threads and
+#: memory, and large bodies last.
 CASES = (
     Case("1s", connections=200, delay_s=1.0),
     Case("50ms", delay_s=0.05),
@@ -39,12 +39,12 @@ CASES = (
 )
 
 
-def chosen(names: Iterable[str]) -> list[Case]:
+def cases_named(names: Iterable[str]) -> list[Case]:
     """
-    Return the cases called *names*, in our order.
+    Return the cases called *names*, in the order of CASES.
 
     Raises:
-        ValueError: naming those that there are not.
+        ValueError: naming the unknown ones.
     """
     wanted = set(names)
     if unknown := wanted - {case.name for case in CASES}:
@@ -53,15 +53,15 @@ def chosen(names: Iterable[str]) -> list[Case]:
 
 
 def by_workers(cases: Iterable[Case]) -> dict[int, list[Case]]:
-    """Return *cases* by the number of workers: each number is a start of its own."""
+    """Return *cases* by number of workers; each number needs a start of its own."""
     found: dict[int, list[Case]] = {}
     for case in cases:
         found.setdefault(case.workers, []).append(case)
     return found
 
 
-def turns(subjects: Sequence[str], cases: Iterable[Case]) -> list[tuple[str, int, list[Case]]]:
-    """Return what one round is made of: a subject, its workers, and the cases it then runs."""
+def starts(subjects: Sequence[str], cases: Iterable[Case]) -> list[tuple[str, int, list[Case]]]:
+    """Return the starts of one round: subject, number of workers, and cases to run."""
     return [
         (subject, workers, of_workers)
         for workers, of_workers in by_workers(cases).items()
@@ -71,5 +71,5 @@ def turns(subjects: Sequence[str], cases: Iterable[Case]) -> list[tuple[str, int
 
 
 def is_floor(subject: str) -> bool:
-    """Say whether *subject* is a floor: request and reply with nothing in between."""
+    """Return whether *subject* is a floor: request and reply without HTTP and Redis."""
     return subject.startswith("floor")

@@ -1,4 +1,4 @@
-"""What every subject stands on: one Kafka, one Redis, and topics that are its own."""
+"""Kafka and Redis for all subjects, with fresh topics for each start."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,24 +15,24 @@ from tools.devstack.process.child import Child
 from tools.devstack.process.procfile import start_process
 
 STOP_GRACE_S = 12.0
-#: What a turn has published is gone from the disk soon after it; the default is a minute.
+#: Deletes the records of an earlier start soon; the default is a minute.
 KAFKA_OPTIONS = {"log.segment.delete.delay.ms": "1000"}
 JAVA_OPTIONS = ("-Xms1g", "-Xmx1g")
 
 
 class Servers:
     """
-    Apache Kafka and Valkey, from the start to the end of the ``with`` block.
+    Apache Kafka and Valkey, running for the ``with`` block.
 
     Args:
-        logs: the folder for the output of processes.
+        logs: folder for the output of processes.
         kafka_options: lines of server.properties.
     """
 
     def __init__(self, logs: Path, kafka_options: Mapping[str, str] | None = None) -> None:
         self._logs = logs
         self._stack = ExitStack()
-        self._turns = 0
+        self._starts = 0
         self.kafka = ApacheKafka(
             java_options=JAVA_OPTIONS, options=KAFKA_OPTIONS | dict(kafka_options or {})
         )
@@ -52,28 +52,28 @@ class Servers:
 
     @property
     def connection(self) -> dict[str, object]:
-        """The arguments that every kafka-python client takes."""
+        """Connection arguments of kafka-python's clients."""
         return {"bootstrap_servers": [self.kafka.address]}
 
     @property
     def env(self) -> dict[str, str]:
-        """Where the processes find the servers."""
+        """Settings that lead processes to the servers."""
         return {"KAFKA_URL": self.kafka.url, "REDIS_URL": self.server.url}
 
     @property
     def pids(self) -> dict[str, list[int]]:
-        """The ids of the servers' processes."""
+        """Process ids of the servers."""
         return {"kafka": [self.kafka.pid], "redis": [self.server.pid]}
 
     @contextmanager
     def fresh(self, topics: Iterable[str]) -> Iterator[str]:
         """
-        Yield a prefix under which *topics* are there and empty, beside an empty Redis.
+        Create *topics* under a new prefix, empty Redis, and yield the prefix.
 
-        Nobody finds what an earlier turn has left: no records, no offsets, no keys.
+        Nothing of an earlier start is visible: no records, no offsets, no keys.
         """
-        self._turns += 1
-        prefix = f"t{self._turns}-"
+        self._starts += 1
+        prefix = f"t{self._starts}-"
         names = [prefix + topic for topic in topics]
         self.redis.flushall()
         create_topics(self.connection, names)
@@ -85,7 +85,7 @@ class Servers:
     def start(
         self, name: str, command: str, env: Mapping[str, str], folder: Path | None = None
     ) -> Child:
-        """Start *command* in *folder*, or here; its log is the one of *name*, begun anew."""
+        """Start *command* in *folder* (default: here), with a new log called *name*."""
         log = self._logs / f"{name}.log"
         log.unlink(missing_ok=True)
         return start_process(command, self.env | dict(env), log, folder)
@@ -101,9 +101,9 @@ class Servers:
 
 
 def stop_together(children: Iterable[Child]) -> None:
-    """Stop *children*, all at once."""
-    ending = list(children)
-    for child in ending:
+    """Stop *children* at the same time."""
+    stopping = list(children)
+    for child in stopping:
         child.terminate()
-    for child in ending:
+    for child in stopping:
         child.stop(STOP_GRACE_S)

@@ -1,4 +1,4 @@
-"""What is measured, one at a time: only what a subject consists of runs during its turn."""
+"""Subjects of the measurements; one runs at a time, with nothing else."""
 
 import http.client
 import secrets
@@ -6,14 +6,16 @@ import shlex
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from gateway.clients.api_keys import hash_of
 from tools.bench.cases import BASE_WORKERS, Case, is_floor
-from tools.bench.load.wrk import FLOORS, run_floor, wrk
+from tools.bench.load.reporting_process import FLOORS, run_floor
+from tools.bench.load.wrk import wrk
 from tools.bench.measure.result import Result
-from tools.bench.measure.usage import Costs, MemoryWatch, rss_bytes
+from tools.bench.measure.usage import MemorySampler, Meter, rss_bytes
 from tools.bench.servers import Servers, stop_together
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.process.child import Child
@@ -22,11 +24,11 @@ from tools.devstack.process.procfs import children_of
 from tools.devstack.waiting import wait_until
 
 SUBJECTS = (*FLOORS, "naive", "ours", "ours-broadcast")
-#: Those of routes.toml, and the one of the replies.
+#: The topics of routes.toml and the reply topic.
 TOPICS = ("echo", "orders", "replies")
 RESPONDERS = ("echo", "ours")
 REPLY_TIMEOUT_S = 10
-#: A waiting request holds a thread: enough for all connections on one worker.
+#: Threads per worker: a waiting request holds one; enough for all connections.
 THREADS = 300
 NAIVE = (
     f"gunicorn -k gthread --threads {THREADS} --worker-connections 1000 -c /dev/null "
@@ -34,49 +36,49 @@ NAIVE = (
 )
 READY_LIMIT_S = 60.0
 WARM_UP_S = 2.0
-#: Few, so that threads and memory that many waiters need are not there before they come.
+#: Few connections, so that the threads of many waiters do not exist before they are measured.
 WARM_UP = Case("warm-up", connections=8)
 BROKER_WARM_UP, BROKER_WARM_UP_S = Case("broker-warm-up"), 30.0
-#: After a load, until what it left under way is done.
+#: Time after a load for pending requests to end, in seconds.
 SETTLE_S = 0.3
 
 
 class NotReady(Exception):
-    """Raised when a subject does not answer."""
+    """Raised when a subject does not respond."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A subject and how many of its processes there are."""
+    """A subject, its settings and its number of processes."""
 
     subject: str
     workers: int = BASE_WORKERS
     replies: int = 1
     responder: str = "echo"
-    env: dict[str, str] = field(default_factory=dict)  # on top, for ours
-    app: str = "wsgi:app"  # likewise
-    tree: Path | None = None  # where ours is; here by default
-    python: str = "python"  # that runs ours
-    label: str = ""  # what it is called; the subject by default
-    shipped: bool = False  # the Procfile's commands with default settings, for ours
-    api_key: str = ""  # required by ours and sent with each request, unless empty
+    env: dict[str, str] = field(default_factory=dict)  # further settings of ours
+    app: str = "wsgi:app"  # WSGI application of ours
+    tree: Path | None = None  # source tree of ours; the current one by default
+    python: str = "python"  # interpreter of ours
+    label: str = ""  # name in reports; the subject by default
+    shipped: bool = False  # run the Procfile of ours with default settings
+    api_key: str = ""  # required by ours and sent by wrk, unless empty
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name in reports."""
         return self.label or self.subject
 
     @property
     def floor(self) -> bool:
-        """Whether it is a floor, which starts anew for each case."""
+        """Whether it is a floor, which starts once for each case."""
         return is_floor(self.subject)
 
 
 class Subject:
     """
-    A subject with its responder, on topics of its own, from start to end of the ``with`` block.
+    A subject and its responder on fresh topics, running for the ``with`` block.
 
-    A gateway has answered and is warm when the block begins.
+    A gateway responds and is warmed up when the block starts.
     """
 
     def __init__(self, servers: Servers, setup: Setup) -> None:
@@ -103,45 +105,45 @@ class Subject:
 
     @property
     def url(self) -> str:
-        """What wrk loads."""
+        """URL that wrk sends requests to."""
         return f"http://{LOOPBACK}:{self._port}/echo"
 
     def pids(self) -> dict[str, list[int]]:
-        """Return the ids of all processes that matter now, by kind."""
+        """Return the current process ids by kind."""
         return self._servers.pids | {
             kind: [pid for child in children for pid in children_of(child.pid)]
             for kind, children in self._children.items()
         }
 
-    def costs(self, floor: int | None = None) -> Costs:
-        """Begin to count what this subject costs, with the process of a *floor*."""
-        further = {} if floor is None else {"floor": [floor]}
-        return Costs(self.pids() | further, self._servers.redis)
+    def start_meter(self, floor_pid: int | None = None) -> Meter:
+        """Return a meter of all processes, including that of a floor."""
+        floor = {} if floor_pid is None else {"floor": [floor_pid]}
+        return Meter(self.pids() | floor, self._servers.redis)
 
     def measure(self, case: Case, seconds: float, number: int) -> Result:
-        """Put the load of *case* on it for *seconds* in round *number*."""
-        # A request that waits long says nothing while the first ones do.
+        """Measure under *case* for *seconds*, in round *number*."""
+        # With a delay the first responses come late.
         duration_s = seconds + 2 * case.delay_s
         if self.setup.floor:
             return self._measure_floor(case, duration_s, number)
         with (
-            MemoryWatch(self.pids()["web"]) as memory,
+            MemorySampler(self.pids()["web"]) as memory,
             wrk(self.url, case, duration_s, api_key=self.setup.api_key) as generator,
         ):
-            costs = self.costs()
+            meter = self.start_meter()
             load = generator.result()
-            _, cpu_s, calls = costs.since()
+            _, cpu_s, calls = meter.read()
         cpu_s["wrk"] = generator.cpu_s
         rss = {"idle": self._idle_bytes, "loaded": memory.settled_bytes}
         time.sleep(SETTLE_S + case.delay_s)
         return Result(self.setup.name, case, number, load, cpu_s, calls, self.setup.replies, rss)
 
     def _measure_floor(self, case: Case, duration_s: float, number: int) -> Result:
-        place = f"{self._servers.kafka.address} {self._prefix}echo {self._prefix}replies"
-        load, spent = run_floor(
-            self.setup.subject, place, case, duration_s, lambda pid: self.costs(pid).since
+        topics = f"{self._servers.kafka.address} {self._prefix}echo {self._prefix}replies"
+        load, usage = run_floor(
+            self.setup.subject, topics, case, duration_s, lambda pid: self.start_meter(pid).read
         )
-        _, cpu_s, calls = spent
+        _, cpu_s, calls = usage
         return Result(self.setup.subject, case, number, load, cpu_s, calls)
 
     def _start_all(self) -> None:
@@ -207,17 +209,17 @@ class Subject:
     def _start(
         self, kind: str, command: str, env: dict[str, str], tree: Path | None = None
     ) -> None:
-        of_kind = self._children.setdefault(kind, [])
-        name = f"{self.setup.name}-{kind}{len(of_kind) or ''}"
-        of_kind.append(self._servers.start(name, command, env, tree))
+        children = self._children.setdefault(kind, [])
+        name = f"{self.setup.name}-{kind}{len(children) or ''}"
+        children.append(self._servers.start(name, command, env, tree))
 
     def _stop(self) -> None:
-        stop_together(child for of_kind in self._children.values() for child in of_kind)
+        stop_together(chain.from_iterable(self._children.values()))
 
     def _warm_up(self) -> None:
         key = self.setup.api_key
-        if not wait_until(lambda: answers(self._port, key), READY_LIMIT_S):
-            raise NotReady(f"{self.setup.name} does not answer; see the logs")
+        if not wait_until(lambda: responds(self._port, key), READY_LIMIT_S):
+            raise NotReady(f"{self.setup.name} does not respond; see the logs")
         with wrk(self.url, WARM_UP, WARM_UP_S, api_key=key) as generator:
             generator.result()
         time.sleep(SETTLE_S)
@@ -225,13 +227,13 @@ class Subject:
 
 
 def warm_up(servers: Servers) -> None:
-    """Let the broker's compiler see some load: a cold one took a third of the CPU for itself."""
+    """Warm up the broker: its compiler took a third of the CPU when cold."""
     with Subject(servers, Setup("floor")) as floor:
         floor.measure(BROKER_WARM_UP, BROKER_WARM_UP_S, 0)
 
 
-def answers(port: int, api_key: str = "") -> bool:
-    """Say whether the gateway on *port* answers several times in a row: each worker has to."""
+def responds(port: int, api_key: str = "") -> bool:
+    """Return whether 20 requests in a row succeed, so that every worker gets some."""
     return all(_echoes(port, api_key) for _ in range(20))
 
 
@@ -243,8 +245,7 @@ def _echoes(port: int, api_key: str) -> bool:
     try:
         connection.request("POST", "/echo", b"ready?", headers)
         response = connection.getresponse()
-        answer: tuple[Any, bytes] = (response.status, response.read())
-        return answer == (200, b"ready?")
+        return bool((response.status, response.read()) == (200, b"ready?"))
     except (OSError, http.client.HTTPException):
         return False
     finally:

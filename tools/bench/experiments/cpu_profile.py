@@ -1,4 +1,4 @@
-"""Where the CPU of a gateway goes: its parts clocked, at 64 connections and at one."""
+"""CPU time of a web worker by part, at 64 connections and at one."""
 
 import json
 import tempfile
@@ -8,14 +8,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tools.bench.cases import chosen
-from tools.bench.report.progress import say
+from tools.bench.cases import cases_named
+from tools.bench.report.progress import print_line
 from tools.bench.servers import Servers
 from tools.bench.subject import Setup, Subject
 
 CASES = ("c1", "c64")
-#: Each with what it is a part of, in the order of the report.
-TREE = (
+#: Parts and the part that contains each, in the order of the report.
+NESTING = (
     ("main loop", ""),
     ("request", ""),
     ("parse", "request"),
@@ -30,35 +30,37 @@ TREE = (
     ("next request", ""),
     ("sender", ""),
     ("poller", ""),
-    ("look", "poller"),
+    ("query", "poller"),
 )
 SPARE_S = 0.5
 
-Sums = dict[str, tuple[float, float]]
+Totals = dict[str, tuple[float, float]]
 
 
-def measure(servers: Servers, rounds: int, seconds: float) -> dict[str, list[Sums]]:
-    """Return, for each case, what each part took in each of *rounds*, for one request."""
-    found: dict[str, list[Sums]] = {name: [] for name in CASES}
+def measure(servers: Servers, rounds: int, seconds: float) -> dict[str, list[Totals]]:
+    """Return for each case the CPU seconds per request by part, in each round."""
+    found: dict[str, list[Totals]] = {name: [] for name in CASES}
     for number in range(1, rounds + 1):
         with tempfile.TemporaryDirectory() as folder:
-            prefix = Path(folder, "clocks")
+            prefix = Path(folder, "timers")
             setup = Setup(
-                "ours", env={"CLOCKS": str(prefix)}, app="tools.bench.programs.timed_gateway:app"
+                "ours", env={"TIMERS": str(prefix)}, app="tools.bench.programs.timed_gateway:app"
             )
             with Subject(servers, setup) as subject:
-                for case in chosen(CASES):
-                    begun_s = time.time()
+                for case in cases_named(CASES):
+                    started_s = time.time()
                     result = subject.measure(case, seconds, number)
-                    spent = between(prefix, begun_s + SPARE_S, begun_s + seconds - SPARE_S)
-                    found[case.name].append(spent)
-                    us = f"{1e6 * spent['process'][1]:.0f} us"
-                    say(f"round {number}/{rounds}  {case.name:4} {result.per_s:5.0f} /s  {us}")
+                    usage = between(prefix, started_s + SPARE_S, started_s + seconds - SPARE_S)
+                    found[case.name].append(usage)
+                    us = f"{1e6 * usage['process'][1]:.0f} us"
+                    print_line(
+                        f"round {number}/{rounds}  {case.name:4} {result.per_s:5.0f} /s  {us}"
+                    )
     return found
 
 
-def between(prefix: Path, begin_s: float, end_s: float) -> Sums:
-    """Return what all workers spent between two moments (Unix time), for one request."""
+def between(prefix: Path, begin_s: float, end_s: float) -> Totals:
+    """Return the CPU seconds of all workers between two Unix times, per request."""
     totals: dict[str, list[float]] = {}
     for file in prefix.parent.glob(f"{prefix.name}.*"):
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -74,12 +76,12 @@ def between(prefix: Path, begin_s: float, end_s: float) -> Sums:
     return {name: (count / requests, spent / requests) for name, (count, spent) in totals.items()}
 
 
-def table(found: dict[str, list[Sums]]) -> Iterator[str]:
+def table(found: dict[str, list[Totals]]) -> Iterator[str]:
     """Yield the lines of the report."""
-    yield "us of CPU for one request, medians over the rounds; how often for one request"
+    yield "CPU time in us and calls, both per request; medians over the rounds"
     for case, rounds in found.items():
-        yield f"\n{case}: a worker's process {1e6 * _median(rounds, 'process', 1):.0f} us"
-        for name, parent in TREE:
+        yield f"\n{case}: worker process {1e6 * _median(rounds, 'process', 1):.0f} us"
+        for name, parent in NESTING:
             indent = "  " * (1 + _depth(parent))
             yield (
                 f"{indent + name:24} {1e6 * _median(rounds, name, 1):7.0f} us "
@@ -88,20 +90,20 @@ def table(found: dict[str, list[Sums]]) -> Iterator[str]:
 
 
 def _depth(parent: str) -> int:
-    return 0 if not parent else 1 + _depth(dict(TREE)[parent])
+    return 0 if not parent else 1 + _depth(dict(NESTING)[parent])
 
 
-def _median(rounds: Sequence[Sums], name: str, figure: int) -> float:
+def _median(rounds: Sequence[Totals], name: str, figure: int) -> float:
     return median(sums.get(name, (0.0, 0.0))[figure] for sums in rounds)
 
 
-def failures(found: dict[str, list[Sums]]) -> Iterator[str]:
-    """Yield a line for each clock that nothing has passed: it is on what is used no more."""
-    for name, _ in TREE:
+def failures(found: dict[str, list[Totals]]) -> Iterator[str]:
+    """Yield a line for each part that was never called: the product no longer uses it."""
+    for name, _ in NESTING:
         if not any(_median(rounds, name, 0) for rounds in found.values()):
-            yield f"{name} was never called; update tools/bench/programs/timed_gateway.py"
+            yield f"{name} was never called; update tools/bench/programs/timed_parts.py"
 
 
-def as_json(found: dict[str, list[Sums]]) -> dict[str, Any]:
-    """Return all of it."""
+def as_json(found: dict[str, list[Totals]]) -> dict[str, Any]:
+    """Return usage by case and round."""
     return {"per_request": found}

@@ -1,7 +1,7 @@
 """
-The replies process alone: how fast it stores prepared replies, beside a consumer that only counts.
+The replies process alone: how fast it stores, compared with a consumer that only counts.
 
-The replies are in their topic before the process starts, which so never waits for any.
+All replies are in their topic before the process starts, so it never waits for one.
 """
 
 import json
@@ -17,7 +17,8 @@ from redis import Redis
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
 from tools.bench.load.bodies import body
-from tools.bench.load.wrk import LoadFailed, talking
+from tools.bench.load.reporting_process import reporting_process
+from tools.bench.load.wrk import LoadFailed
 from tools.bench.measure.usage import cpu_s_of
 from tools.bench.report.progress import Progress
 from tools.bench.report.summary import Spread
@@ -26,22 +27,22 @@ from tools.bench.subject import TOPICS
 
 COUNT = 50_000
 BODY_BYTES = 200
-#: Long after the end of a round: none shall have expired.
+#: Deadline of the replies, in seconds: none expires within a round.
 DEADLINE_S = 900
 LIMIT_S = 120.0
 SAMPLE_S = 0.02
-#: The keys by which a replies process says that it is there: the topic and its partitions.
-OTHER_KEYS = 5
-#: To estimate the time left.
+#: Heartbeat keys of a replies process: one for the topic and one for each partition.
+HEARTBEAT_KEYS = 5
+#: Estimated duration of a round, in seconds.
 ROUND_S = 30.0
 
 
 @dataclass(frozen=True)
-class Carried:
-    """So many records in so many seconds, and the CPU seconds of the process."""
+class Throughput:
+    """Records, duration and CPU seconds of one process in one round."""
 
     round: int
-    who: str  # "replies" or "floor"
+    subject: str  # "replies" or "floor"
     records: int
     duration_s: float
     cpu_s: float
@@ -52,27 +53,29 @@ class Carried:
 
     @property
     def cpu_us(self) -> float:
-        """The CPU of the process for one record."""
+        """CPU time per record, in us."""
         return 1e6 * self.cpu_s / self.records if self.records else 0.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """How many keys there were at a moment, and the CPU seconds used by then."""
+    """Number of Redis keys and CPU seconds used, at one moment."""
 
     at_s: float
     keys: int
     cpu_s: float
 
 
-def carried(samples: Sequence[Sample], number: int, other_keys: int = OTHER_KEYS) -> Carried:
-    """Return what *samples* say of the time from the first stored reply to the last."""
-    filled = [sample for sample in samples if sample.keys > other_keys]
+def throughput(
+    samples: Sequence[Sample], number: int, heartbeat_keys: int = HEARTBEAT_KEYS
+) -> Throughput:
+    """Return the throughput from the first stored reply to the last."""
+    filled = [sample for sample in samples if sample.keys > heartbeat_keys]
     if not filled:
-        return Carried(number, "replies", 0, 0.0, 0.0)
-    first, most = filled[0], max(sample.keys for sample in filled)
-    last = next(sample for sample in filled if sample.keys == most)
-    return Carried(
+        return Throughput(number, "replies", 0, 0.0, 0.0)
+    first, maximum = filled[0], max(sample.keys for sample in filled)
+    last = next(sample for sample in filled if sample.keys == maximum)
+    return Throughput(
         number,
         "replies",
         last.keys - first.keys,
@@ -81,8 +84,8 @@ def carried(samples: Sequence[Sample], number: int, other_keys: int = OTHER_KEYS
     )
 
 
-def measure(servers: Servers, rounds: int, count: int = COUNT) -> list[Carried]:
-    """Let both carry *count* replies in each of *rounds*."""
+def measure(servers: Servers, rounds: int, count: int = COUNT) -> list[Throughput]:
+    """Let both processes read *count* replies in each round."""
     progress = Progress(rounds * ROUND_S)
     found = []
     for number in range(1, rounds + 1):
@@ -93,12 +96,12 @@ def measure(servers: Servers, rounds: int, count: int = COUNT) -> list[Carried]:
             both.append(_store(servers, prefix, secret_key, count, number))
         found += both
         progress.done(ROUND_S)
-        progress.say(f"round {number}/{rounds}  " + ", ".join(map(_line, both)))
+        progress.print(f"round {number}/{rounds}  " + ", ".join(map(_line, both)))
     return found
 
 
-def _line(one: Carried) -> str:
-    return f"{one.who}: {one.per_s:.0f} /s, {one.cpu_us:.0f} us of CPU each"
+def _line(one: Throughput) -> str:
+    return f"{one.subject}: {one.per_s:.0f} /s, {one.cpu_us:.0f} us of CPU each"
 
 
 def _produce(servers: Servers, topic: str, secret_key: str, count: int) -> None:
@@ -117,21 +120,23 @@ def _produce(servers: Servers, topic: str, secret_key: str, count: int) -> None:
         producer.close(timeout=5)
 
 
-def _count(servers: Servers, prefix: str, count: int, number: int) -> Carried:
+def _count(servers: Servers, prefix: str, count: int, number: int) -> Throughput:
     arguments = f"{servers.kafka.address} {prefix}replies {prefix}count {count}"
-    with talking(f"python -m tools.bench.programs.counting_consumer {arguments}") as counter:
+    with reporting_process(
+        f"python -m tools.bench.programs.counting_consumer {arguments}"
+    ) as counter:
         found = json.loads(counter.wait_for("RESULT", LIMIT_S))
-    return Carried(number, "floor", **found)
+    return Throughput(number, "floor", **found)
 
 
-def _store(servers: Servers, prefix: str, secret_key: str, count: int, number: int) -> Carried:
+def _store(servers: Servers, prefix: str, secret_key: str, count: int, number: int) -> Throughput:
     env = {"KAFKA_PREFIX": prefix, "SECRET_KEY": secret_key, "REPLIES_MODE": "group"}
     child = servers.start("replies-alone", "python -m replies", env)
     try:
         samples = list(_until_stored(servers.redis, child.pid, count))
     finally:
         child.stop()
-    return carried(samples, number)
+    return throughput(samples, number)
 
 
 def _until_stored(redis: Redis, pid: int, count: int) -> Iterator[Sample]:
@@ -146,25 +151,25 @@ def _until_stored(redis: Redis, pid: int, count: int) -> Iterator[Sample]:
         time.sleep(SAMPLE_S)
 
 
-def ratios(found: Sequence[Carried]) -> list[float]:
-    """Return the rate of the replies process over its floor's, round by round."""
-    rates = {(one.who, one.round): one.per_s for one in found}
+def ratios(found: Sequence[Throughput]) -> list[float]:
+    """Return the ratio of the rates, replies process to floor, in each round."""
+    rates = {(one.subject, one.round): one.per_s for one in found}
     rounds = dict.fromkeys(one.round for one in found)
     return [rates["replies", n] / rates["floor", n] for n in rounds if rates["floor", n]]
 
 
-def table(found: Sequence[Carried]) -> Iterator[str]:
+def table(found: Sequence[Throughput]) -> Iterator[str]:
     """Yield the lines of the report."""
-    yield f"{BODY_BYTES} B replies, medians over the rounds (least..most)"
-    for who in ("floor", "replies"):
-        mine = [one for one in found if one.who == who]
-        per_s, cpu_us = Spread.of([o.per_s for o in mine]), Spread.of([o.cpu_us for o in mine])
-        yield f"{who:8} {per_s:.0f} records/s, {cpu_us:.1f} us of CPU each"
+    yield f"{BODY_BYTES} B replies, medians over the rounds (minimum..maximum)"
+    for subject in ("floor", "replies"):
+        own = [one for one in found if one.subject == subject]
+        per_s, cpu_us = Spread.of([o.per_s for o in own]), Spread.of([o.cpu_us for o in own])
+        yield f"{subject:8} {per_s:.0f} records/s, {cpu_us:.1f} us of CPU each"
     yield f"replies/floor: {Spread.of(ratios(found)):.2f}"
 
 
-def as_json(found: Sequence[Carried]) -> dict[str, Any]:
-    """Return all of it."""
+def as_json(found: Sequence[Throughput]) -> dict[str, Any]:
+    """Return results and ratios."""
     return {
         "results": [asdict(one) | {"per_s": one.per_s, "cpu_us": one.cpu_us} for one in found],
         "replies_over_floor": ratios(found),

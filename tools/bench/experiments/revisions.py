@@ -1,9 +1,9 @@
 """
-This tree against another one, turn by turn: what a change makes of rate, latency and CPU.
+This source tree compared with another: the effect of a change on rate, latency and CPU.
 
-The other is ours as well: of another revision, with other settings, or on another Python. Web and
-replies differ, and with ``--shipped`` the responder, which otherwise is one and the same echo. Who
-goes first changes from round to round.
+The other tree is another revision, has other settings or runs on another Python. Both run their own
+web and replies, and with ``--shipped`` their own responder instead of the echo responder. The order
+alternates from round to round.
 """
 
 import math
@@ -34,7 +34,7 @@ NAMES = (THIS, OTHER)
 
 
 class NoSuchRevision(Exception):
-    """Raised with what git says of a revision that cannot be had."""
+    """Raised with the error of git when a revision cannot be checked out."""
 
 
 FIGURES: Mapping[str, Figure] = {
@@ -48,14 +48,14 @@ FIGURES: Mapping[str, Figure] = {
 
 @dataclass(frozen=True)
 class Ratio:
-    """This over the other, within each round: the median, and the standard error of the mean."""
+    """Ratios within rounds: their median and the standard error of their mean."""
 
     median: float
     error: float
 
     @classmethod
     def of(cls, ratios: Sequence[float]) -> "Ratio":
-        """Return what *ratios*, one for each round, say together."""
+        """Return the statistics of *ratios*, one for each round."""
         error = stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.nan
         return cls(median(ratios), error)
 
@@ -65,12 +65,12 @@ class Ratio:
 
 def unpack(revision: str, folder: Path) -> None:
     """
-    Put the files of *revision* into *folder*.
+    Check out *revision* into *folder*.
 
     Raises:
-        NoSuchRevision: when git cannot give them.
+        NoSuchRevision: when git cannot check it out.
     """
-    # By its hash: branches of ours are none of the clone's, which leaves our checkout as it is.
+    # By hash, because the clone has no local branches of this repository.
     commit = _git("rev-parse", "--verify", f"{revision}^{{commit}}")
     _git("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
     _git("-C", str(folder), "checkout", "--quiet", "--detach", commit)
@@ -80,7 +80,9 @@ def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, check=True, text=True)
     except FileNotFoundError as error:
-        raise NoSuchRevision("git is not on PATH: the other tree comes from it") from error
+        raise NoSuchRevision(
+            "git is not on PATH; install it to check out the other tree"
+        ) from error
     except subprocess.CalledProcessError as error:
         raise NoSuchRevision(f"git {' '.join(arguments)}: {error.stderr.strip()}") from error
     return done.stdout.strip()
@@ -89,41 +91,42 @@ def _git(*arguments: str) -> str:
 def measure(
     servers: Servers, cases: Sequence[Case], rounds: int, seconds: float, other: Setup
 ) -> list[Result]:
-    """Measure both under each of *cases* in each of *rounds*, shipped and with keys as *other*."""
+    """Measure both trees; this one is shipped and has an API key as *other*."""
     this = Setup("ours", shipped=other.shipped, api_key=other.api_key)
     setups = {THIS: this, OTHER: other}
-    plan = Plan(NAMES, cases, rounds, seconds, setups=setups, to_and_fro=True)
+    plan = Plan(NAMES, cases, rounds, seconds, setups=setups, alternate=True)
     return list(compare(servers, plan))
 
 
 def ratio(results: Sequence[Result], figure: Figure) -> Ratio:
-    """Return *figure* of this over that of the other; *results* are of one case."""
-    mine = [r for r in results if r.subject == THIS]
-    return Ratio.of(within_rounds(mine, results, OTHER, figure))
+    """Return the ratio of *figure*, this tree to the other; *results* are of one case."""
+    own = [r for r in results if r.subject == THIS]
+    return Ratio.of(within_rounds(own, results, OTHER, figure))
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
     """Yield the lines of the report."""
-    yield "medians over the rounds; ratios within a round, their median +-standard error"
-    for case, mine in _by_case(results).items():
+    yield "medians over the rounds; ratios within rounds: median +-standard error"
+    for case, of_case in _by_case(results).items():
         yield f"\n{case.name}: {case}"
         yield f"  {'':27} {THIS:>10} {OTHER:>10}  {THIS} : {OTHER}"
         for name, figure in FIGURES.items():
-            medians = (median(figure(r) for r in mine if r.subject == who) for who in NAMES)
+            medians = (median(figure(r) for r in of_case if r.subject == tree) for tree in NAMES)
             shown = " ".join(f"{one:10.2f}" for one in medians)
-            yield f"  {name:27} {shown}  {ratio(mine, figure)}"
+            yield f"  {name:27} {shown}  {ratio(of_case, figure)}"
         failures = [
-            sum(r.load.not_2xx + r.load.failed for r in mine if r.subject == n) for n in NAMES
+            sum(r.load.not_2xx + r.load.failed for r in of_case if r.subject == tree)
+            for tree in NAMES
         ]
-        yield f"  {'requests that failed':27} {failures[0]:10} {failures[1]:10}"
+        yield f"  {'failed requests':27} {failures[0]:10} {failures[1]:10}"
 
 
 def as_json(results: Sequence[Result]) -> dict[str, Any]:
-    """Return all of it."""
+    """Return ratios and results."""
     return {
         "ratios": {
-            case.name: {name: vars(ratio(mine, figure)) for name, figure in FIGURES.items()}
-            for case, mine in _by_case(results).items()
+            case.name: {name: vars(ratio(of_case, figure)) for name, figure in FIGURES.items()}
+            for case, of_case in _by_case(results).items()
         },
         "results": [result.as_json() for result in results],
     }

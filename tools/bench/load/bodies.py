@@ -1,30 +1,30 @@
-"""Bodies that tell the echo responder how long to take."""
+"""Request bodies that ask the echo responder for a delay."""
 
 _HEAD = b"delay="
-#: More digits than that are no delay of ours.
+#: Maximum length of the delay and its separator, in bytes.
 _HEAD_LIMIT = 32
 
 
 def head(delay_s: float) -> bytes:
-    """Return how the body of a request begins that is answered after *delay_s*."""
+    """Return the start of a body that asks for *delay_s*, empty for none."""
     return b"%s%s;" % (_HEAD, f"{delay_s:.6f}".rstrip("0").encode()) if delay_s else b""
 
 
 def body(size: int, delay_s: float = 0.0) -> bytes:
     """
-    Return *size* bytes that ask for *delay_s*.
+    Return a body of *size* bytes that asks for *delay_s*.
 
     Raises:
-        ValueError: when the delay has no room in so few.
+        ValueError: when *size* is too small for the delay.
     """
     begin = head(delay_s)
     if len(begin) > size:
-        raise ValueError(f"{size} bytes have no room for {begin!r}")
+        raise ValueError(f"{begin!r} does not fit into {size} bytes")
     return begin + b"x" * (size - len(begin))
 
 
 def delay_of(content: bytes) -> float:
-    """Return the delay that *content* asks for, in seconds; 0 when it does not."""
+    """Return the delay that *content* asks for, in seconds; 0 for none."""
     if not content.startswith(_HEAD):
         return 0.0
     number, end, _ = content[len(_HEAD) : _HEAD_LIMIT].partition(b";")

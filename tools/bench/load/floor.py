@@ -1,11 +1,11 @@
 """
-The floor: request and reply over the same broker and the same responder, no HTTP, no Redis.
+The floor: request and reply over the same broker and responder, without HTTP and Redis.
 
     python -m tools.bench.load.floor BROKER TOPIC REPLY_TOPIC
         [--in-flight N] [--bytes N] [--delay-s S] [--seconds S] [--warm-up-s S]
 
-One process, one producer, one consumer, --in-flight requests under way at any time. It says BEGIN
-after its warm-up, END when the seconds are over, and then RESULT with what it saw, as JSON.
+One producer and one consumer keep --in-flight requests pending. It prints BEGIN after the warm-up,
+END after --seconds, and then RESULT with the load as JSON.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from tools.bench.load import bodies
 from tools.bench.load.latencies import distribution
 
-#: Nobody waits longer than that, which is also what the deadline of a request says.
+#: Timeout of a request, also sent as its deadline.
 TIMEOUT_S = 10.0
-#: Short, as is the fetch: kafka-python may overlook one that is answered while it polls anew.
+#: Short, like the fetch: kafka-python may overlook a fetch answered while it starts a poll.
 POLL_MS = 4
 FETCH_MAX_WAIT_MS = 20
 
@@ -35,31 +35,31 @@ class Wire(Protocol):
     """A producer of requests and a consumer of their replies."""
 
     def send(self, correlation_id: bytes, body: bytes, headers: list[Header]) -> None:
-        """Publish a request; do not wait until it is."""
+        """Publish a request without waiting for the acknowledgement."""
 
-    def arrived(self) -> Iterable[bytes]:
-        """Return the correlation ids of the replies that came, after a moment if none did."""
+    def poll(self) -> Iterable[bytes]:
+        """Return the correlation ids of new replies; waits briefly if there are none."""
 
     def close(self) -> None:
         """Close the clients."""
 
 
 @dataclass
-class Seen:
-    """What a run saw."""
+class FloorRun:
+    """Latencies and failures of one run."""
 
     duration_s: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
-    failed: int = 0  # not answered in TIMEOUT_S
+    failed: int = 0  # no reply within TIMEOUT_S
 
 
 class Floor:
     """
-    Keeps requests under way.
+    Keeps a number of requests pending.
 
     Args:
-        wire: who carries them.
-        reply_topic: where the responder replies to.
+        wire: the Kafka clients.
+        reply_topic: sent with each request.
     """
 
     def __init__(self, wire: Wire, reply_topic: str) -> None:
@@ -74,37 +74,37 @@ class Floor:
         duration_s: float,
         *,
         spread_s: float = 0.0,
-        at_end: Callable[[], None] = lambda: None,
-    ) -> Seen:
+        on_end: Callable[[], None] = lambda: None,
+    ) -> FloorRun:
         """
-        Keep *in_flight* requests under way for *duration_s*, and wait for the last ones.
+        Keep *in_flight* requests pending for *duration_s*, and wait for the last replies.
 
-        Only what is answered within *duration_s* counts, as with wrk.
+        Only replies within *duration_s* count, as with wrk.
 
         Args:
-            spread_s: the requests begin one after the other within that time.
-            at_end: called as soon as *duration_s* are over.
+            spread_s: time over which the first requests are spread.
+            on_end: called after *duration_s*.
         """
-        seen = Seen()
-        begin_s = time.perf_counter()
-        begun = 0
-        while (now_s := time.perf_counter()) < begin_s + duration_s:
-            while begun < in_flight and now_s >= begin_s + spread_s * begun / in_flight:
+        found = FloorRun()
+        started_s = time.perf_counter()
+        first_sent = 0
+        while (now_s := time.perf_counter()) < started_s + duration_s:
+            while first_sent < in_flight and now_s >= started_s + spread_s * first_sent / in_flight:
                 self._send(body)
-                begun += 1
-            for latency_s in self._answered():
-                seen.latencies_s.append(latency_s)
+                first_sent += 1
+            for latency_s in self._latencies():
+                found.latencies_s.append(latency_s)
                 self._send(body)
-        seen.duration_s = time.perf_counter() - begin_s
-        at_end()
-        while self._sent_s and time.perf_counter() < begin_s + duration_s + TIMEOUT_S:
-            list(self._answered())
-        seen.failed = len(self._sent_s)
+        found.duration_s = time.perf_counter() - started_s
+        on_end()
+        while self._sent_s and time.perf_counter() < started_s + duration_s + TIMEOUT_S:
+            list(self._latencies())
+        found.failed = len(self._sent_s)
         self._sent_s.clear()
-        return seen
+        return found
 
-    def _answered(self) -> Iterable[float]:
-        for correlation_id in self._wire.arrived():
+    def _latencies(self) -> Iterable[float]:
+        for correlation_id in self._wire.poll():
             sent_s = self._sent_s.pop(correlation_id, None)
             if sent_s is not None:
                 yield time.perf_counter() - sent_s
@@ -122,7 +122,7 @@ class Floor:
 
 
 class KafkaPythonWire:
-    """The floor of what we are made of: kafka-python as it comes."""
+    """The clients of kafka-python with its defaults."""
 
     def __init__(self, broker: str, topic: str, reply_topic: str) -> None:
         self._topic = topic
@@ -138,7 +138,7 @@ class KafkaPythonWire:
     def send(self, correlation_id: bytes, body: bytes, headers: list[Header]) -> None:
         self._producer.send(self._topic, body, key=correlation_id, headers=headers)
 
-    def arrived(self) -> Iterable[bytes]:
+    def poll(self) -> Iterable[bytes]:
         for records in self._consumer.poll(timeout_ms=POLL_MS).values():
             for record in records:
                 yield dict(record.headers)["correlation-id"]
@@ -149,46 +149,46 @@ class KafkaPythonWire:
 
 
 def main(new_wire: Callable[[str, str, str], Wire]) -> None:
-    """Run the floor on what *new_wire* returns for a broker, a topic and a reply topic."""
+    """Run the floor; *new_wire* takes broker, topic and reply topic."""
     options = _options()
     wire = new_wire(options.broker, options.topic, options.reply_topic)
     floor = Floor(wire, options.reply_topic)
     floor.run(min(options.in_flight, 16), bodies.body(200), options.warm_up_s)
     body = bodies.body(options.bytes, options.delay_s)
-    _say("BEGIN")
-    seen = floor.run(
+    _print("BEGIN")
+    run = floor.run(
         options.in_flight,
         body,
         options.seconds,
         spread_s=options.delay_s,
-        at_end=lambda: _say("END"),
+        on_end=lambda: _print("END"),
     )
-    found = {
-        "requests": len(seen.latencies_s),
-        "duration_s": seen.duration_s,
-        "percentiles_s": distribution(seen.latencies_s, options.in_flight, seen.duration_s),
-        "failed": seen.failed,
+    load = {
+        "requests": len(run.latencies_s),
+        "duration_s": run.duration_s,
+        "percentiles_s": distribution(run.latencies_s, options.in_flight, run.duration_s),
+        "failed": run.failed,
     }
-    _say(f"RESULT {json.dumps(found)}")
+    _print(f"RESULT {json.dumps(load)}")
     wire.close()
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Request and reply with nothing in between.")
+    parser = argparse.ArgumentParser(description="Request and reply over Kafka alone.")
     add = parser.add_argument
     add("broker", help="host:port")
-    add("topic", help="what the responder reads")
-    add("reply_topic", help="where it replies to")
-    add("--in-flight", type=int, default=64, help="requests under way (%(default)s)")
-    add("--bytes", type=int, default=200, help="of each body (%(default)s)")
-    add("--delay-s", type=float, default=0.0, help="of the responder (%(default)s)")
-    add("--seconds", type=float, default=4.0, help="what is measured (%(default)s)")
-    add("--warm-up-s", type=float, default=1.0, help="before that (%(default)s)")
+    add("topic", help="topic that the responder reads")
+    add("reply_topic", help="topic of the replies")
+    add("--in-flight", type=int, default=64, help="pending requests (%(default)s)")
+    add("--bytes", type=int, default=200, help="size of each body (%(default)s)")
+    add("--delay-s", type=float, default=0.0, help="delay of the responder (%(default)s)")
+    add("--seconds", type=float, default=4.0, help="measured time (%(default)s)")
+    add("--warm-up-s", type=float, default=1.0, help="time before the measurement (%(default)s)")
     return parser.parse_args()
 
 

@@ -1,5 +1,5 @@
 """
-The same floor on librdkafka: what another client library would bring.
+The floor on librdkafka, to compare the client libraries.
 
     python -m tools.bench.load.floor_librdkafka BROKER TOPIC REPLY_TOPIC ...   see floor
 """
@@ -15,17 +15,17 @@ METADATA_LIMIT_S = 10.0
 
 
 class LibrdkafkaWire:
-    """A producer and a consumer of librdkafka, set for latency as the others are."""
+    """The clients of librdkafka, configured for low latency."""
 
     def __init__(self, broker: str, topic: str, reply_topic: str) -> None:
         self._topic = topic
         common = {"bootstrap.servers": broker, "socket.nagle.disable": True}
-        # By default it waits 5 ms for company; kafka-python sends at once.
+        # Its default linger is 5 ms; that of kafka-python is 0.
         self._producer = Producer(common | {"linger.ms": 0})
         self._consumer = Consumer(
             common
             | {
-                "group.id": f"{reply_topic}-floor",  # it has to have one, and never joins it
+                "group.id": f"{reply_topic}-floor",  # required, never joined
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": FETCH_MAX_WAIT_MS,
             }
@@ -33,14 +33,14 @@ class LibrdkafkaWire:
         known = self._consumer.list_topics(reply_topic, timeout=METADATA_LIMIT_S)
         numbers = known.topics[reply_topic].partitions
         self._consumer.assign([TopicPartition(reply_topic, n, OFFSET_END) for n in numbers])
-        # Where the end is has to be known before the first reply is behind it.
+        # Resolve the end of the partitions before the first reply is published.
         self._consumer.poll(1.0)
 
     def send(self, correlation_id: bytes, body: bytes, headers: list[Header]) -> None:
         self._producer.produce(self._topic, body, correlation_id, headers=[*headers])
 
-    def arrived(self) -> Iterable[bytes]:
-        self._producer.poll(0)  # its delivery reports fill a queue that has an end
+    def poll(self) -> Iterable[bytes]:
+        self._producer.poll(0)  # drains the bounded queue of delivery reports
         message = self._consumer.poll(POLL_MS / 1e3)
         while message is not None:
             if message.error() is None:

@@ -1,8 +1,8 @@
-"""Latencies as wrk tells them, so that those of the floors can stand beside them."""
+"""Latency percentiles, computed as wrk computes them."""
 
 from collections.abc import Sequence
 
-#: Dense where it matters. 100 is missing: wrk knows no value for it.
+#: Dense at the tail; without 100, which wrk does not report.
 PERCENTILES: tuple[float, ...] = (
     1,
     *range(5, 90, 5),
@@ -14,20 +14,20 @@ PERCENTILES: tuple[float, ...] = (
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Return the value at *percent* of *ordered*, by wrk's rank; 0 for none."""
+    """Return the value at *percent* of *ordered*, ranked as wrk does; 0 for none."""
     if not ordered:
         return 0.0
     rank = int(percent / 100 * len(ordered) + 1)  # wrk rounds x + 0.5
     return ordered[min(rank, len(ordered)) - 1]
 
 
-def as_wrk_corrects(latencies: Sequence[float], expected: float) -> list[float]:
+def with_wrk_correction(latencies: Sequence[float], expected: float) -> list[float]:
     """
-    Return *latencies* in order, with what wrk adds for the requests that could not be sent.
+    Return *latencies* sorted, with wrk's correction for coordinated omission.
 
     Args:
-        expected: the time in which each connection was answered once, on average. For one that
-            took more than twice that, wrk adds those that its connection would have sent meanwhile.
+        expected: mean time between two responses on one connection. For a latency above twice that,
+            wrk adds those of the requests that the connection would have sent meanwhile.
     """
     found = list(latencies)
     if expected > 0:
@@ -42,7 +42,7 @@ def as_wrk_corrects(latencies: Sequence[float], expected: float) -> list[float]:
 def distribution(
     latencies: Sequence[float], in_flight: int, duration_s: float
 ) -> list[tuple[float, float]]:
-    """Return each of PERCENTILES with its latency, from those of *in_flight* at a time."""
+    """Return each of PERCENTILES with its latency; *in_flight* is the number of connections."""
     each = len(latencies) // in_flight
-    ordered = as_wrk_corrects(latencies, duration_s / each if each else 0.0)
+    ordered = with_wrk_correction(latencies, duration_s / each if each else 0.0)
     return [(percent, percentile(ordered, percent)) for percent in PERCENTILES]

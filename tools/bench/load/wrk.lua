@@ -1,4 +1,4 @@
--- POST a body of BODY_BYTES bytes that begins with BODY_HEAD; print the result as one line of JSON.
+-- POST a body of BODY_BYTES bytes that starts with BODY_HEAD; print the result as a line of JSON.
 local head = os.getenv("BODY_HEAD") or ""
 wrk.method = "POST"
 wrk.body = head .. string.rep("x", tonumber(os.getenv("BODY_BYTES")) - #head)
@@ -8,9 +8,9 @@ if api_key ~= "" then
     wrk.headers["Authorization"] = "Bearer " .. api_key
 end
 
--- Begin one after the other within SPREAD_MS: all at once they would stay in step for ever.
+-- Start the connections spread over SPREAD_MS; started together they would stay synchronised.
 local spread_ms = tonumber(os.getenv("SPREAD_MS") or "0")
--- Or send so many a second in all, over as many connections as that takes.
+-- Or send PACE_PER_S requests per second over all connections.
 local pace_per_s = tonumber(os.getenv("PACE_PER_S") or "0")
 local begun = 0
 

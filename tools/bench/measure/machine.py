@@ -1,4 +1,4 @@
-"""What it ran on: without that no figure means anything."""
+"""The machine and the versions that a figure was measured with."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from tools.devstack.kafka.jars import POM
 
 
 def machine(redis: Redis) -> dict[str, str]:
-    """Return the machine and the versions that matter; *redis* tells its own."""
+    """Return hardware and versions; *redis* is asked for its own."""
     server: dict[str, Any] = redis.info("server")
     valkey = server.get("valkey_version")
     return {
@@ -26,8 +26,8 @@ def machine(redis: Redis) -> dict[str, str]:
     }
 
 
-def described(found: dict[str, str]) -> str:
-    """Return the machine in a line."""
+def one_line(found: dict[str, str]) -> str:
+    """Return the machine in one line."""
     return (
         f"{found['cpu']}, {found['cores']} cores, {found['memory_gb']} GB, {found['kernel']}, "
         f"Python {found['python']}, {found['kafka']}, {found['redis']}"

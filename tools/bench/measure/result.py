@@ -1,4 +1,4 @@
-"""What one measurement saw."""
+"""The result of one measurement."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,7 +9,7 @@ from tools.bench.cases import Case
 
 @dataclass(frozen=True)
 class Load:
-    """What the load generator saw, be it wrk or a floor."""
+    """What a load generator, wrk or a floor, measured."""
 
     requests: int
     duration_s: float
@@ -19,7 +19,7 @@ class Load:
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> "Load":
-        """Return what the JSON of wrk.lua or of a floor says."""
+        """Return the load from the JSON of wrk.lua or of a floor."""
         pairs = [(float(percent), float(s)) for percent, s in found["percentiles_s"]]
         return cls(**{**found, "percentiles_s": pairs})
 
@@ -35,7 +35,7 @@ class Result:
     cpu_s: dict[str, float]
     redis_calls: dict[str, int]
     replies_processes: int = 1
-    rss_bytes: dict[str, int] = field(default_factory=dict)  # of web: idle, then loaded
+    rss_bytes: dict[str, int] = field(default_factory=dict)  # of web: "idle" and "loaded"
 
     @property
     def per_s(self) -> float:
@@ -46,8 +46,8 @@ class Result:
         return sum(self.redis_calls.values())
 
     @property
-    def memory_per_waiting_bytes(self) -> float | None:
-        """What the memory of web grew by from idle to loaded, for each connection."""
+    def memory_per_waiter_bytes(self) -> float | None:
+        """Growth of web's memory from idle to loaded, for each connection."""
         if not self.rss_bytes:
             return None
         return (self.rss_bytes["loaded"] - self.rss_bytes["idle"]) / self.case.connections
@@ -57,11 +57,11 @@ class Result:
         return dict(self.load.percentiles_s)[percent]
 
     def per_request(self, total: float) -> float:
-        """Return the share of one request in *total*."""
+        """Return *total* divided by the number of requests."""
         return total / self.load.requests if self.load.requests else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it, with what follows from it."""
+        """Return all fields and the figures derived from them."""
         return asdict(self) | {
             "per_s": self.per_s,
             "p50_s": self.latency_s(50),
@@ -72,11 +72,11 @@ class Result:
                 for kind, used_s in self.cpu_s.items()
             },
             "redis_commands_per_request": self.per_request(self.redis_commands),
-            "memory_per_waiting_bytes": self.memory_per_waiting_bytes,
+            "memory_per_waiter_bytes": self.memory_per_waiter_bytes,
         }
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Result":
-        """Return what as_json() was called on."""
+        """Return the result that as_json() made *found* of."""
         given = {name: found[name] for name in cls.__dataclass_fields__ if name in found}
         return cls(**given | {"case": Case(**found["case"]), "load": Load.of(found["load"])})

@@ -1,9 +1,9 @@
 """
-The floor of the replies process: a plain consumer that reads the same records and only counts.
+Lower bound of the replies process: a plain consumer that counts the same records.
 
     python -m tools.bench.programs.counting_consumer BROKER TOPIC GROUP COUNT
 
-It says RESULT with the records after the first poll and the seconds they took, as JSON.
+It prints RESULT and, as JSON, the records after the first poll and the seconds they took.
 """
 
 import json
@@ -16,7 +16,7 @@ LIMIT_S = 120.0
 
 
 def main() -> None:
-    """Count until all are there or the time is over."""
+    """Count until COUNT records or LIMIT_S."""
     broker, topic, group, count = sys.argv[1:]
     consumer = KafkaConsumer(
         topic,

@@ -1,11 +1,11 @@
 """
-The responder of all subjects: a plain loop that echoes, cheap and the same for everyone.
+The echo responder: a loop that echoes at low cost, the same for all subjects.
 
-Its consumer is driven as ours are, so that as little as possible of what is measured is its cost.
+Its consumer runs like ours, so that it adds little to the measured cost.
 
     python -m tools.bench.programs.echo_responder BROKER TOPIC GROUP
 
-Nothing is waited for: no acknowledgement, no commit. A body may ask for a delay (bench.bodies).
+No acknowledgements, no commits. A body may ask for a delay (load/bodies.py).
 """
 
 import heapq
@@ -19,12 +19,12 @@ from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_threa
 from tools.bench.load.bodies import delay_of
 
 POLL_MS = 200.0
-#: While replies are due they go out so late at most.
-LEAST_POLL_MS = 1.0
+#: Shortest poll while replies are due.
+MIN_POLL_MS = 1.0
 
 
-class Due:
-    """Replies that wait for their moment. Times are in seconds, by any one clock."""
+class DelayedReplies:
+    """Replies ordered by due time, in seconds of any one clock."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Any]] = []
@@ -32,32 +32,32 @@ class Due:
 
     def add(self, due_s: float, reply: Any) -> None:
         """Keep *reply* until *due_s*."""
-        self._count += 1  # replies themselves cannot be compared
+        self._count += 1  # breaks ties, because replies cannot be compared
         heapq.heappush(self._heap, (due_s, self._count, reply))
 
     def take(self, now_s: float) -> list[Any]:
-        """Return those that are due, the earliest first."""
+        """Remove and return the replies that are due, earliest first."""
         found = []
         while self._heap and self._heap[0][0] <= now_s:
             found.append(heapq.heappop(self._heap)[2])
         return found
 
     def poll_ms(self, now_s: float) -> float:
-        """Return how long one may look for requests before the next reply is due."""
+        """Return the longest poll for requests before the next reply is due."""
         if not self._heap:
             return POLL_MS
-        return min(max((self._heap[0][0] - now_s) * 1e3, LEAST_POLL_MS), POLL_MS)
+        return min(max((self._heap[0][0] - now_s) * 1e3, MIN_POLL_MS), POLL_MS)
 
 
 def main() -> None:
-    """Answer until killed."""
+    """Reply until killed."""
     broker, topic, group = sys.argv[1:]
     consumer = poll_in_caller_thread(
         KafkaConsumer(
             topic,
             bootstrap_servers=broker,
             group_id=group,
-            auto_offset_reset="earliest",  # those that came before us wait for their replies
+            auto_offset_reset="earliest",  # requests published before the start need replies too
             fetch_max_wait_ms=100,
             metrics_enabled=False,
         )
@@ -65,18 +65,18 @@ def main() -> None:
     producer = KafkaProducer(
         bootstrap_servers=broker, acks=1, enable_idempotence=False, metrics_enabled=False
     )
-    due = Due()
+    delayed = DelayedReplies()
     while True:
-        batch = consumer.poll(timeout_ms=due.poll_ms(time.monotonic()))
+        batch = consumer.poll(timeout_ms=delayed.poll_ms(time.monotonic()))
         now_s = time.monotonic()
         for records in batch.values():
             for record in records:
                 delay_s = delay_of(record.value)
                 if delay_s:
-                    due.add(now_s + delay_s, record)
+                    delayed.add(now_s + delay_s, record)
                 else:
                     _reply(producer, record)
-        for record in due.take(time.monotonic()):
+        for record in delayed.take(time.monotonic()):
             _reply(producer, record)
 
 

@@ -1,8 +1,7 @@
 """
-The textbook version, as a baseline: each request sleep-polls its own key.
+A naive gateway as baseline: each request polls its own key, with sleeps.
 
-Not crippled: pooled connections, a producer per worker, an acknowledged id, sensible backoff.
-It has none of our guarantees beyond the happy path.
+It has pooled connections, a producer per worker and backoff, and no guarantees when anything fails.
 """
 
 import os
@@ -22,13 +21,13 @@ app = Flask(__name__)
 redis = Redis(
     connection_pool=BlockingConnectionPool.from_url(os.environ["REDIS_URL"], max_connections=100)
 )
-# Built in the worker: gunicorn imports this module after the fork.
+# Created in the worker, because gunicorn imports this module after the fork.
 producer = KafkaProducer(bootstrap_servers=BROKERS)
 
 
 @app.post("/echo")
 def echo() -> Response:
-    """Publish the body, then look for its reply until it is there."""
+    """Publish the body, then poll for its reply."""
     correlation_id = uuid.uuid4().hex
     deadline_s = time.monotonic() + TIMEOUT_S
     headers = [

@@ -1,4 +1,4 @@
-"""The textbook's way back: one SET for each reply."""
+"""The replies process of the naive gateway: one SET per reply."""
 
 import os
 
@@ -19,8 +19,8 @@ def main() -> None:
         fetch_max_wait_ms=20,
     )
     while True:
-        # Short: kafka-python may overlook a fetch, and the baseline shall not suffer from that.
-        # Not before it has its partitions: cut off so soon, it never finds its coordinator.
+        # Short, because kafka-python may overlook a fetch, which is not the baseline's fault. Long
+        # until partitions are assigned: with short polls it never finds its coordinator.
         timeout_ms = 4 if consumer.assignment() else 500
         for records in consumer.poll(timeout_ms=timeout_ms).values():
             for record in records:

@@ -1,4 +1,4 @@
-"""The comparison as pictures, from its results."""
+"""Plots of the comparison."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,12 @@ from matplotlib.ticker import LogLocator
 
 from tools.bench.cases import BASE, CASES
 from tools.bench.load.latencies import PERCENTILES
-from tools.bench.measure.machine import described
+from tools.bench.measure.machine import one_line
 from tools.bench.measure.result import Result
 from tools.bench.report.summary import Spread
 
 matplotlib.use("Agg")
-# Text stays text, and the same results give the same file.
+# Keep text as text, and produce the same file for the same results.
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench"})
 
 COLOURS = {
@@ -36,7 +36,7 @@ KINDS = {
     "redis": "tab:red",
     "wrk": "tab:brown",
 }
-#: Those of several numbers of connections that have no delay.
+#: Cases without delay, by number of connections.
 BY_CONNECTIONS = ("c1", "c16", BASE, "c256")
 DELAYED = ("50ms", "1s")
 SHOWN_PERCENTILES = (50, 90, 95, 99, 99.5, 99.9)
@@ -45,7 +45,7 @@ Results = Sequence[Result]
 
 
 def plot_all(results: Results, machine: Mapping[str, str], folder: Path) -> list[Path]:
-    """Draw into *folder* what *results* have the cases for; return the files (SVG)."""
+    """Draw the plots that *results* have cases for into *folder*; return the SVG files."""
     folder.mkdir(parents=True, exist_ok=True)
     drawings: dict[str, Callable[[Results, Figure], bool]] = {
         "bench-latency": _latency,
@@ -59,7 +59,7 @@ def plot_all(results: Results, machine: Mapping[str, str], folder: Path) -> list
         if not draw(results, figure):
             continue
         figure.supxlabel(
-            f"{described(dict(machine))}\n{_rounds(results)}", fontsize=6, color="dimgrey"
+            f"{one_line(dict(machine))}\n{_rounds(results)}", fontsize=6, color="dimgrey"
         )
         file = folder / f"{name}.svg"
         figure.savefig(file, metadata={"Date": None})
@@ -67,15 +67,15 @@ def plot_all(results: Results, machine: Mapping[str, str], folder: Path) -> list
     return files
 
 
-def tail_place(percent: float) -> float:
-    """Return where *percent* stands on an axis that gives each further nine the same room."""
+def tail_position(percent: float) -> float:
+    """Return the position of *percent* on an axis with equal room for each further nine."""
     return -math.log10(1 - percent / 100)
 
 
 def over_rounds(
     results: Results, subject: str, case: str, figure: Callable[[Result], float]
 ) -> Spread | None:
-    """Return *figure* of *subject* under *case* over the rounds, or None where there are none."""
+    """Return the spread of *figure* of *subject* under *case*, or None without results."""
     found = [figure(r) for r in results if (r.subject, r.case.name) == (subject, case)]
     return Spread.of(found) if found else None
 
@@ -85,17 +85,17 @@ def _latency(results: Results, figure: Figure) -> bool:
     axes = figure.subplots()
     percents = [percent for percent in PERCENTILES if percent <= SHOWN_PERCENTILES[-1]]
     for subject in _subjects(here):
-        mine = [r for r in here if r.subject == subject]
-        figures = [median(1e3 * r.latency_s(percent) for r in mine) for percent in percents]
-        places = [tail_place(percent) for percent in percents]
+        own = [r for r in here if r.subject == subject]
+        figures = [median(1e3 * r.latency_s(percent) for r in own) for percent in percents]
+        places = [tail_position(percent) for percent in percents]
         axes.plot(places, figures, label=subject, color=COLOURS[subject])
     axes.set_xticks(
-        [tail_place(percent) for percent in SHOWN_PERCENTILES],
+        [tail_position(percent) for percent in SHOWN_PERCENTILES],
         [f"{percent:g} %" for percent in SHOWN_PERCENTILES],
     )
     axes.set_yscale("log")
     _plain_ticks(axes.yaxis)
-    axes.set_xlabel("share of the requests that were answered within")
+    axes.set_xlabel("share of the requests answered within this latency")
     axes.set_ylabel("latency, ms")
     _finish(axes, "Latency at 64 connections, 200 B, 2 workers: lower is better")
     return bool(here)
@@ -107,7 +107,7 @@ def _throughput(results: Results, figure: Figure) -> bool:
     for subject in _subjects(here):
         _curve(axes, here, subject, lambda r: r.per_s)
     _connections(axes)
-    axes.set_xlabel("connections (requests under way)")
+    axes.set_xlabel("connections (pending requests)")
     axes.set_ylabel("requests per second")
     _finish(axes, "Throughput against connections, 200 B, 2 workers: higher is better")
     return bool(here)
@@ -129,7 +129,7 @@ def _cpu(results: Results, figure: Figure) -> bool:
             continue
         label = "wrk (the load)" if kind == "wrk" else kind
         bars = axes.bar(subjects, heights, 0.6, bottom=base, color=colour, label=label)
-        # Where the number has room.
+        # Label only bars that are tall enough.
         tall = 0.04 * max(
             median(1e6 * r.per_request(sum(r.cpu_s.values())) for r in here if r.subject == s)
             for s in subjects
@@ -137,7 +137,7 @@ def _cpu(results: Results, figure: Figure) -> bool:
         labels = [f"{height:.0f}" if height > tall else "" for height in heights]
         axes.bar_label(bars, labels, label_type="center", fontsize=8, color="white")
         base = [below + height for below, height in zip(base, heights, strict=True)]
-    axes.set_ylabel("CPU of a request, us")
+    axes.set_ylabel("CPU time per request, us")
     _finish(axes, "Where the CPU goes at 64 connections, 200 B, 2 workers")
     return bool(here)
 
@@ -145,31 +145,31 @@ def _cpu(results: Results, figure: Figure) -> bool:
 def _redis(results: Results, figure: Figure) -> bool:
     shown = (*BY_CONNECTIONS, *DELAYED)
     here = [r for r in results if "web" in r.cpu_s and r.case.name in shown]
-    flowing, waiting = figure.subplots(1, 2, width_ratios=[3, 2], sharey=True)
+    immediate, delayed_axes = figure.subplots(1, 2, width_ratios=[3, 2], sharey=True)
     subjects = _subjects(here)
     for subject in subjects:
-        _curve(flowing, here, subject, _redis_per_s)
-    _connections(flowing)
-    flowing.set_xlabel("requests that wait, answered at once")
-    flowing.set_ylabel("Redis commands per second")
+        _curve(immediate, here, subject, _redis_per_s)
+    _connections(immediate)
+    immediate.set_xlabel("pending requests, immediate replies")
+    immediate.set_ylabel("Redis commands per second")
     delayed = [name for name in DELAYED if any(r.case.name == name for r in here)]
     for place, subject in enumerate(subjects):
         spreads = [over_rounds(here, subject, case, _redis_per_s) for case in delayed]
         heights = [spread.median if spread else 0.0 for spread in spreads]
         places = [n + 0.25 * (place - (len(subjects) - 1) / 2) for n in range(len(delayed))]
-        bars = waiting.bar(places, heights, 0.23, color=COLOURS[subject])
-        waiting.bar_label(bars, [f"{height:.0f}" for height in heights], fontsize=8)
-    waits = {case.name: case for case in CASES}
-    waiting.set_xticks(
+        bars = delayed_axes.bar(places, heights, 0.23, color=COLOURS[subject])
+        delayed_axes.bar_label(bars, [f"{height:.0f}" for height in heights], fontsize=8)
+    cases = {case.name: case for case in CASES}
+    delayed_axes.set_xticks(
         range(len(delayed)),
         [
-            f"{waits[name].connections} wait\n{waits[name].delay_s * 1e3:.0f} ms each"
+            f"{cases[name].connections} pending\n{cases[name].delay_s * 1e3:.0f} ms each"
             for name in delayed
         ],
     )
-    _finish(flowing, "Redis commands against those who wait")
-    waiting.set_title("... for a slow responder", loc="left", fontsize="medium")
-    waiting.grid(alpha=0.3)
+    _finish(immediate, "Redis commands by pending requests")
+    delayed_axes.set_title("... with a slow responder", loc="left", fontsize="medium")
+    delayed_axes.grid(alpha=0.3)
     return bool(here)
 
 
@@ -178,7 +178,7 @@ def _redis_per_s(result: Result) -> float:
 
 
 def _curve(axes: Any, results: Results, subject: str, figure: Callable[[Result], float]) -> None:
-    """Draw *figure* against the connections, with bars from the least to the most."""
+    """Draw *figure* by connections, with bars from minimum to maximum."""
     cases = [case for case in CASES if case.name in BY_CONNECTIONS]
     points = [
         (case.connections, spread)
@@ -189,8 +189,8 @@ def _curve(axes: Any, results: Results, subject: str, figure: Callable[[Result],
         [connections for connections, _ in points],
         [spread.median for _, spread in points],
         yerr=[
-            [spread.median - spread.least for _, spread in points],
-            [spread.most - spread.median for _, spread in points],
+            [spread.median - spread.minimum for _, spread in points],
+            [spread.maximum - spread.median for _, spread in points],
         ],
         fmt="o-",
         markersize=4,
@@ -221,10 +221,10 @@ def _finish(axes: Any, title: str) -> None:
 
 
 def _subjects(results: Results) -> list[str]:
-    there = {result.subject for result in results}
-    return [subject for subject in COLOURS if subject in there]
+    present = {result.subject for result in results}
+    return [subject for subject in COLOURS if subject in present]
 
 
 def _rounds(results: Results) -> str:
     rounds = len({result.round for result in results})
-    return f"medians over the rounds, of which there were {rounds}; whiskers: least to most"
+    return f"medians over {rounds} rounds; whiskers: minimum to maximum"

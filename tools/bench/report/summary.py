@@ -1,4 +1,4 @@
-"""What several rounds say together: medians, their spread, and ratios round by round."""
+"""Statistics over rounds: medians, spreads, and ratios within rounds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from tools.bench.measure.result import Result
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of a figure over the rounds, and how far the rounds lie apart."""
+    """Median, minimum and maximum of a figure over the rounds."""
 
     median: float
-    least: float
-    most: float
+    minimum: float
+    maximum: float
 
     @classmethod
     def of(cls, figures: Sequence[float]) -> "Spread":
-        """Return the spread of *figures*; there is at least one."""
+        """Return the spread of *figures*, which are not empty."""
         return cls(median(figures), min(figures), max(figures))
 
     def __format__(self, spec: str) -> str:
-        """Format each of the three by *spec*."""
-        return f"{self.median:{spec}} ({self.least:{spec}}..{self.most:{spec}})"
+        """Format each of the three figures by *spec*."""
+        return f"{self.median:{spec}} ({self.minimum:{spec}}..{self.maximum:{spec}})"
 
 
 Figure = Callable[[Result], float]
 
 
 def per_s(result: Result) -> float:
-    """Return the throughput."""
+    """Return the requests per second."""
     return result.per_s
 
 
@@ -40,21 +40,21 @@ def p50_s(result: Result) -> float:
 
 
 def p99_s(result: Result) -> float:
-    """Return the latency at 99 %."""
+    """Return the 99th percentile of the latency."""
     return result.latency_s(99)
 
 
 def gateway_us(result: Result) -> float:
-    """Return the CPU of web and replies for one request, in us."""
+    """Return the CPU time of web and replies per request, in us."""
     return 1e6 * result.per_request(result.cpu_s["web"] + result.cpu_s["replies"])
 
 
 def responder_us(result: Result) -> float:
-    """Return the CPU of the responder for one request, in us."""
+    """Return the CPU time of the responder per request, in us."""
     return 1e6 * result.per_request(result.cpu_s["responder"])
 
 
-#: What is told as a ratio: the other subject, the figure, and its name.
+#: Reported ratios: the other subject and the figure, by name.
 RATIOS: Mapping[str, tuple[str, Figure]] = {
     "rate/naive": ("naive", per_s),
     "p99/naive": ("naive", p99_s),
@@ -64,24 +64,22 @@ RATIOS: Mapping[str, tuple[str, Figure]] = {
 
 
 def within_rounds(
-    mine: Sequence[Result], results: Sequence[Result], other: str, figure: Figure
+    own: Sequence[Result], results: Sequence[Result], other: str, figure: Figure
 ) -> list[float]:
     """
-    Return *figure* of *mine* over that of subject *other* in the same case and round.
+    Return the ratio of *figure* to that of subject *other* in the same case and round.
 
-    A machine whose speed drifts from round to round treats both alike in each.
+    Within a round the speed of the machine drifts little.
     """
-    theirs = {(r.case, r.round): figure(r) for r in results if r.subject == other}
-    return [
-        figure(r) / theirs[r.case, r.round] for r in mine if theirs.get((r.case, r.round), 0) > 0
-    ]
+    base = {(r.case, r.round): figure(r) for r in results if r.subject == other}
+    return [figure(r) / base[r.case, r.round] for r in own if base.get((r.case, r.round), 0) > 0]
 
 
 def ratios(
-    mine: Sequence[Result], results: Sequence[Result], other: str, figure: Figure
+    own: Sequence[Result], results: Sequence[Result], other: str, figure: Figure
 ) -> Spread | None:
-    """Return the spread of those within_rounds(); None when there are none."""
-    found = within_rounds(mine, results, other, figure)
+    """Return the spread of the ratios within_rounds(); None when there are none."""
+    found = within_rounds(own, results, other, figure)
     return Spread.of(found) if found else None
 
 
@@ -97,20 +95,20 @@ class Summary:
     p99_ms: Spread
     cpu_us_per_request: dict[str, Spread]
     redis_per_request: Spread
-    memory_per_waiting_kb: Spread | None
+    memory_per_waiter_kb: Spread | None
     ratios: dict[str, Spread]
     not_2xx: int
     failed: int
 
     @property
     def gateway_us(self) -> float:
-        """The CPU of web and replies together for one request, in us."""
+        """CPU time of web and replies per request, in us."""
         kinds = self.cpu_us_per_request
         return sum(kinds[kind].median for kind in ("web", "replies") if kind in kinds)
 
 
 def summarise(results: Sequence[Result]) -> list[Summary]:
-    """Return what *results* say of each subject under each case, by case."""
+    """Return a summary of each subject under each case, ordered by case."""
     keys = dict.fromkeys((r.case, r.subject) for r in results)
     cases = list(dict.fromkeys(case for case, _ in keys))
     return [
@@ -119,40 +117,42 @@ def summarise(results: Sequence[Result]) -> list[Summary]:
     ]
 
 
-def _summary(mine: Sequence[Result], results: Sequence[Result]) -> Summary:
-    memory = [waiting / 1e3 for r in mine if (waiting := r.memory_per_waiting_bytes) is not None]
+def _summary(own: Sequence[Result], results: Sequence[Result]) -> Summary:
+    memory = [
+        per_waiter / 1e3 for r in own if (per_waiter := r.memory_per_waiter_bytes) is not None
+    ]
     others = {
         name: found
         for name, (other, figure) in RATIOS.items()
-        if (found := ratios(mine, results, other, figure)) is not None
+        if (found := ratios(own, results, other, figure)) is not None
     }
     return Summary(
-        subject=mine[0].subject,
-        case=mine[0].case.name,
-        per_s=Spread.of([r.per_s for r in mine]),
-        p50_ms=_latency_ms(mine, 50),
-        p90_ms=_latency_ms(mine, 90),
-        p99_ms=_latency_ms(mine, 99),
+        subject=own[0].subject,
+        case=own[0].case.name,
+        per_s=Spread.of([r.per_s for r in own]),
+        p50_ms=_latency_ms(own, 50),
+        p90_ms=_latency_ms(own, 90),
+        p99_ms=_latency_ms(own, 99),
         cpu_us_per_request={
-            kind: Spread.of([1e6 * r.per_request(r.cpu_s[kind]) for r in mine])
-            for kind in mine[0].cpu_s
+            kind: Spread.of([1e6 * r.per_request(r.cpu_s[kind]) for r in own])
+            for kind in own[0].cpu_s
         },
-        redis_per_request=Spread.of([r.per_request(r.redis_commands) for r in mine]),
-        memory_per_waiting_kb=Spread.of(memory) if memory else None,
+        redis_per_request=Spread.of([r.per_request(r.redis_commands) for r in own]),
+        memory_per_waiter_kb=Spread.of(memory) if memory else None,
         ratios=others,
-        not_2xx=sum(r.load.not_2xx for r in mine),
-        failed=sum(r.load.failed for r in mine),
+        not_2xx=sum(r.load.not_2xx for r in own),
+        failed=sum(r.load.failed for r in own),
     )
 
 
-def _latency_ms(mine: Sequence[Result], percent: float) -> Spread:
-    return Spread.of([1e3 * r.latency_s(percent) for r in mine])
+def _latency_ms(own: Sequence[Result], percent: float) -> Spread:
+    return Spread.of([1e3 * r.latency_s(percent) for r in own])
 
 
 def plain(value: Any) -> Any:
-    """Return *value* with its spreads as lists of median, least and most, for JSON."""
+    """Return *value* for JSON: spreads as lists of median, minimum and maximum."""
     if isinstance(value, Spread):
-        return [value.median, value.least, value.most]
+        return [value.median, value.minimum, value.maximum]
     if isinstance(value, Summary):
         return {name: plain(getattr(value, name)) for name in Summary.__dataclass_fields__}
     if isinstance(value, dict):

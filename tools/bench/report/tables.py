@@ -1,4 +1,4 @@
-"""Tables and JSON of the comparison."""
+"""Tables and JSON of results."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,23 +9,23 @@ from tools.bench.cases import CASES
 from tools.bench.measure.result import Result
 from tools.bench.report.summary import RATIOS, Summary, plain, summarise
 
-#: The many waiters: only there the memory of web says what waiting takes.
-WAITING = "1s"
+#: The case with many waiters, for which the memory per waiter is reported.
+MANY_WAITERS = "1s"
 
 
 def line(result: Result) -> str:
-    """Return one measurement in a line."""
-    odd = result.load.not_2xx + result.load.failed
+    """Return one measurement as a line."""
+    failed = result.load.not_2xx + result.load.failed
     return (
         f"{result.subject:16} {result.case.name:6} {result.per_s:7.0f} /s  "
         f"p50 {result.latency_s(50) * 1e3:8.2f} ms  p99 {result.latency_s(99) * 1e3:8.2f} ms"
-        + (f"  {odd} not answered well" if odd else "")
+        + (f"  {failed} failed" if failed else "")
     )
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
     """Yield the medians over the rounds, and the ratios within them, case by case."""
-    yield "medians over the rounds (least..most); ratios are medians of those within a round"
+    yield "medians over the rounds (minimum..maximum); ratios within rounds: median"
     descriptions = {case.name: str(case) for case in CASES}
     case = ""
     for one in summarise(results):
@@ -37,28 +37,27 @@ def table(results: Sequence[Result]) -> Iterator[str]:
                 f"{'p99 ms':>24}" + "".join(f" {name:>10}" for name in RATIOS)
             )
         yield _latency_line(one)
-    yield "\ncost of a request: us of CPU by kind of process, and Redis commands"
+    yield "\ncost of a request: CPU time in us by kind of process, and Redis commands"
     for one in summarise(results):
         yield _cost_line(one)
 
 
 def _latency_line(one: Summary) -> str:
     ratios = (f"{one.ratios[name].median:.2f}" if name in one.ratios else "-" for name in RATIOS)
-    odd = one.not_2xx + one.failed
     return (
         f"  {one.subject:16} {one.per_s:>.0f}".ljust(41)
         + f" {one.p50_ms.median:8.2f} {one.p90_ms.median:8.2f} "
         + f"{one.p99_ms:.1f}".rjust(24)
         + "".join(f" {ratio:>10}" for ratio in ratios)
-        + (f"  {one.not_2xx} not 2xx, {one.failed} failed" if odd else "")
+        + (f"  {one.not_2xx} not 2xx, {one.failed} failed" if one.not_2xx + one.failed else "")
     )
 
 
 def _cost_line(one: Summary) -> str:
     kinds = "  ".join(f"{kind} {us.median:.0f}" for kind, us in one.cpu_us_per_request.items())
     memory = ""
-    if one.case == WAITING and one.memory_per_waiting_kb is not None:
-        memory = f"; {one.memory_per_waiting_kb:.0f} kB of web's memory for each who waits"
+    if one.case == MANY_WAITERS and one.memory_per_waiter_kb is not None:
+        memory = f"; {one.memory_per_waiter_kb:.0f} kB of web's memory per waiter"
     both = f"web+replies {one.gateway_us:.0f}: " if one.gateway_us else ""
     return (
         f"  {one.case:6} {one.subject:16} {both}{kinds}; "
@@ -69,7 +68,7 @@ def _cost_line(one: Summary) -> str:
 def as_json(
     results: Sequence[Result], machine: Mapping[str, str], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return all of it."""
+    """Return summary and results with *machine* and *options*."""
     return {
         "machine": dict(machine),
         "options": dict(options),
@@ -79,12 +78,12 @@ def as_json(
 
 
 def write_json(value: object, file: Path) -> None:
-    """Write *value* for people to read."""
+    """Write *value* as indented JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def read_results(file: Path) -> tuple[list[Result], dict[str, str]]:
-    """Return the results and the machine that write_json() has put into *file*."""
+    """Return the results and the machine from *file*, written by write_json()."""
     found = json.loads(file.read_text(encoding="utf-8"))
     return [Result.from_json(one) for one in found["results"]], found["machine"]

@@ -1,4 +1,4 @@
-"""This tree against another: which is which, what ratios say, and where the other comes from."""
+"""Two source trees compared: order, ratios, and the checkout of the other."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.cases import BASE, chosen
+from tools.bench.cases import BASE, cases_named
 from tools.bench.experiments import comparison, revisions
 from tools.bench.experiments.revisions import (
     OTHER,
@@ -22,7 +22,7 @@ from tools.bench.measure.result import Load, Result
 from tools.bench.report.summary import per_s
 from tools.bench.subject import Setup
 
-CASE = chosen([BASE])[0]
+CASE = cases_named([BASE])[0]
 
 
 def result(name: str, number: int, requests: int) -> Result:
@@ -43,7 +43,7 @@ RESULTS = [
 ]
 
 
-def test_the_ratio_is_that_within_each_round():
+def test_ratios_are_computed_within_rounds():
     found = ratio(RESULTS, per_s)
 
     assert found.median == pytest.approx(1.2)
@@ -51,20 +51,21 @@ def test_the_ratio_is_that_within_each_round():
     assert str(found) == "x 1.200 +-0.058"
 
 
-def test_one_round_says_nothing_of_its_error():
+def test_a_single_round_has_no_standard_error():
     assert str(Ratio.of([1.5])) == "x 1.500 +-nan"
 
 
-def test_the_report_has_both_medians_and_their_ratio_for_each_case():
+def test_the_report_has_medians_ratio_and_failures_of_each_case():
     lines = list(table(RESULTS))
 
     (rate,) = [line for line in lines if "requests/s" in line]
     assert rate.split() == ["requests/s", "110.00", "100.00", "x", "1.200", "+-0.058"]
     assert any(line.startswith("\nc64: 64 connections") for line in lines)
+    assert lines[-1].split() == ["failed", "requests", "0", "0"]
 
 
 class FakeSubject:
-    """Notes what is measured, in order."""
+    """Records what is measured, in order."""
 
     measured: list[tuple[str, Path | None, int]]
 
@@ -82,7 +83,7 @@ class FakeSubject:
         return result(self._setup.name, number, 100)
 
 
-def test_who_goes_first_changes_and_only_the_other_is_elsewhere(monkeypatch: pytest.MonkeyPatch):
+def test_the_order_alternates_and_only_the_other_tree_is_elsewhere(monkeypatch: pytest.MonkeyPatch):
     FakeSubject.measured = []
     monkeypatch.setattr(comparison, "Subject", FakeSubject)
     tree = Path("elsewhere")
@@ -104,20 +105,18 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "repository"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.com"]
+    author = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.com"]
     subprocess.run(["git", "init", "-q"], check=True)
     for text in ("old", "new"):
         (folder / "file").write_text(text, encoding="utf-8")
         subprocess.run(["git", "add", "file"], check=True)
-        subprocess.run(["git", *who, "commit", "-q", "-m", text], check=True)
+        subprocess.run(["git", *author, "commit", "-q", "-m", text], check=True)
         subprocess.run(["git", "branch", f"branch-of-{text}"], check=True)
     (folder / "file").write_text("not committed", encoding="utf-8")
     return folder
 
 
-def test_the_other_tree_is_that_of_the_revision_and_ours_stays_as_it_is(
-    repository: Path, tmp_path: Path
-):
+def test_the_revision_is_checked_out_without_touching_this_tree(repository: Path, tmp_path: Path):
     for revision, text in (("branch-of-old", "old"), ("HEAD", "new")):
         unpack(revision, tmp_path / text)
         assert (tmp_path / text / "file").read_text(encoding="utf-8") == text
@@ -125,6 +124,6 @@ def test_the_other_tree_is_that_of_the_revision_and_ours_stays_as_it_is(
 
 
 @pytest.mark.usefixtures("repository")
-def test_a_revision_that_there_is_not_is_told_in_gits_words(tmp_path: Path):
+def test_an_unknown_revision_is_reported_with_the_error_of_git(tmp_path: Path):
     with pytest.raises(NoSuchRevision, match=r"git rev-parse .*v9.*: fatal"):
         unpack("v9", tmp_path / "other")

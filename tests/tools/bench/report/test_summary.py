@@ -1,16 +1,16 @@
-"""What the rounds of a benchmark say together."""
+"""Statistics over the rounds of a benchmark."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tools.bench.cases import BASE, Case, chosen
+from tools.bench.cases import BASE, Case, cases_named
 from tools.bench.load.latencies import PERCENTILES
 from tools.bench.measure.result import Load, Result
 from tools.bench.report.summary import Spread, plain, ratios, summarise
 
-CASE = chosen([BASE])[0]
+CASE = cases_named([BASE])[0]
 
 
 def result(subject="ours", number=1, *, requests=100, latency_s=0.01, case=CASE, **changes):
@@ -26,33 +26,33 @@ def rate(one):
     return one.per_s
 
 
-def test_a_spread_has_the_median_and_both_ends():
+def test_a_spread_has_median_minimum_and_maximum():
     assert Spread.of([3, 1, 10]) == Spread(3, 1, 10)
     assert f"{Spread(3.14, 1, 10):.1f}" == "3.1 (1.0..10.0)"
 
 
-def test_a_ratio_is_the_median_of_those_within_a_round():
-    # The machine was twice as slow in round 2; the rates themselves would give 150/100.
+def test_ratios_are_computed_within_rounds():
+    # The machine was twice as slow in round 2; a ratio of medians would give 150/100.
     results = [
         *(result("naive", number, requests=n) for number, n in ((1, 100), (2, 50), (3, 120))),
         *(result("ours", number, requests=n) for number, n in ((1, 200), (2, 150), (3, 120))),
     ]
-    mine = [one for one in results if one.subject == "ours"]
+    own = [one for one in results if one.subject == "ours"]
 
-    assert ratios(mine, results, "naive", rate) == Spread(2.0, 1.0, 3.0)
+    assert ratios(own, results, "naive", rate) == Spread(2.0, 1.0, 3.0)
 
 
-def test_a_ratio_compares_the_same_case_only():
+def test_ratios_compare_the_same_case_only():
     other = result("naive", case=Case("other"))
 
     assert ratios([result()], [other], "naive", rate) is None
 
 
-def test_nothing_is_divided_by_a_subject_that_answered_nothing():
+def test_there_is_no_ratio_to_a_subject_without_responses():
     assert ratios([result()], [result("naive", requests=0)], "naive", rate) is None
 
 
-def test_what_a_request_costs():
+def test_a_result_has_rates_and_costs_per_request():
     one = result()
 
     assert one.per_s == 50
@@ -61,14 +61,14 @@ def test_what_a_request_costs():
     assert result(requests=0).per_request(0.5) == 0
 
 
-def test_the_memory_of_one_who_waits():
+def test_memory_per_waiter_is_the_growth_divided_by_connections():
     one = result(rss_bytes={"idle": 10_000_000, "loaded": 16_400_000})
 
-    assert one.memory_per_waiting_bytes == 100_000
-    assert result().memory_per_waiting_bytes is None
+    assert one.memory_per_waiter_bytes == 100_000
+    assert result().memory_per_waiter_bytes is None
 
 
-def test_a_summary_has_a_line_for_each_subject_by_case():
+def test_summaries_are_ordered_by_case():
     other = Case("other")
     results = [result(case=CASE), result(case=other), result("naive"), result("naive", case=other)]
 
@@ -77,7 +77,7 @@ def test_a_summary_has_a_line_for_each_subject_by_case():
     assert found == [(BASE, "ours"), (BASE, "naive"), ("other", "ours"), ("other", "naive")]
 
 
-def test_a_summary_adds_up():
+def test_a_summary_combines_the_rounds():
     results = [
         result(number=1, latency_s=0.01),
         result(number=2, latency_s=0.03),

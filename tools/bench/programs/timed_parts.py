@@ -1,0 +1,34 @@
+"""The parts of the gateway that timed_gateway.py times."""
+
+from gunicorn.http.parser import Parser
+from kafka.producer.sender import Sender
+
+from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.requester import Requester
+from gateway.exchange.waiter import Waiter
+from gateway.server.access_log import TextAccessLogger
+from gateway.server.http_response import HttpResponse
+from gateway.server.worker import GatewayWorker
+from gateway.web.fast_path import FastPath, FastRoute
+from gateway.web.routes import RouteViews
+from rendezvous.kafka_client.patches.quick_producer import FastProducer
+from rendezvous.redis_store.replies import ReplyStore
+
+#: Name, class and method of each part; how they nest is in experiments/cpu_profile.py.
+PARTS: tuple[tuple[str, type, str], ...] = (
+    ("main loop", GatewayWorker, "wait_for_and_dispatch_events"),
+    ("request", GatewayWorker, "handle"),
+    ("parse", Parser, "__next__"),
+    ("application", FastPath, "__call__"),
+    ("fast path", FastRoute, "exchange"),
+    ("id", Requester, "issue"),
+    ("exchange", RouteViews, "_answer"),
+    ("send", FastProducer, "send"),
+    ("wait", Waiter, "wait"),
+    ("write", HttpResponse, "_send"),
+    ("access log", TextAccessLogger, "access"),
+    ("next request", GatewayWorker, "_expect_request"),
+    ("sender", Sender, "run_once"),
+    ("poller", Mailbox, "_fetch"),
+    ("query", ReplyStore, "fetch_many"),
+)
