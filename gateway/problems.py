@@ -1,145 +1,43 @@
-"""
-Every unhappy ending of a request, and what the client is told about it.
+"""The problem types: the status of each, and the texts that clients read."""
 
-Problem                    problem details (RFC 9457) with a status of our own
-├── NotSent                the request did not reach Kafka, or nobody can say
-├── ReplyTimeout           no reply in time
-├── ReplyStoreUnavailable  Redis could not be asked
-├── BadReply               a reply came that is not an HTTP response
-├── ResponderError         the responder failed without naming an HTTP status
-├── ResponderSilent        the topic's responder is taken for dead
-├── Overloaded             more requests in flight than this process takes
-├── TooManyInFlight        more of one client's requests in flight than its share
-├── RateLimited            more requests of one client than its rate
-├── Unauthorized           no API key, or none that is known
-├── Forbidden              a route that is not open to the client
-├── ShuttingDown           this process is draining
-├── BodyTooLarge           more bytes than MAX_BODY_BYTES, or the route, allows
-├── InvalidBody            a body that does not fit the schema of its route
-├── BodyUnreadable         a body that breaks off, or whose framing is broken
-├── IdempotencyKeyInvalid  an Idempotency-Key that is none
-├── IdempotencyKeyMissing  a route that takes no request without one
-├── IdempotencyKeyReused   another request has the same key
-├── ReplyExpired           the reply, or the wait for it, is over
-├── RequestCancelled       its client does not want it any more
-├── AlreadyAnswered        too late to cancel it: there is a reply
-├── UnknownReply           no gateway of this deployment issued that id
-└── HttpProblem            what HTTP itself forbids: unknown route, wrong method ...
-"""
+from typing import Any
 
-import random
-from enum import StrEnum
-from http import HTTPStatus
-from typing import Any, ClassVar
-
-
-class Sent(StrEnum):
-    """Whether the request is in Kafka, as far as anybody can know."""
-
-    YES = "yes"  # acknowledged by the broker, or answered
-    NO = "no"  # refused, or never offered
-    UNKNOWN = "unknown"  # offered and not acknowledged: it may still be appended later
-
-
-#: Statuses that speak of the moment rather than of the request.
-OF_THE_MOMENT = frozenset(
-    {
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    }
-)
-
-
-class Problem(Exception):
-    """
-    Base of the unhappy endings.
-
-    ``meaning`` says what is known, ``retry`` whether it is safe to send the request again and how.
-
-    Args:
-        detail: what happened, to which id or setting, and what to do next.
-        correlation_id: the request's, once it has one.
-        sent: whether the request is in Kafka; None where no request is at stake.
-    """
-
-    kind: ClassVar[str]
-    title: ClassVar[str]
-    status: int
-    meaning: ClassVar[str]
-    retry: ClassVar[str]
-    retry_after_s: ClassVar[int | None] = None
-
-    def __init__(
-        self, detail: str, *, correlation_id: str | None = None, sent: Sent | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.correlation_id = correlation_id
-        self.sent = sent
-        self.headers: dict[str, str] = {}
-        if self.retry_after_s is not None:
-            # Clients turned away together must not all come back together.
-            self.headers["Retry-After"] = str(self.retry_after_s + random.randint(0, 2))
-
-    @classmethod
-    def type_path(cls) -> str:
-        """Return the type of the problem details: the path of the page that explains it."""
-        return f"/problems/{cls.kind}"
-
-    @property
-    def retryable(self) -> bool:
-        """Whether it is safe, and makes sense, to send the same request again as it is."""
-        return self.sent not in (Sent.YES, Sent.UNKNOWN) and self.status in OF_THE_MOMENT
-
-    def body(self) -> dict[str, Any]:
-        """Return the members of the problem details."""
-        members: dict[str, Any] = {
-            "type": self.type_path(),
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "retryable": self.retryable,
-        }
-        if self.sent is not None:
-            members["sent"] = self.sent
-        if self.correlation_id is not None:
-            members["correlation_id"] = self.correlation_id
-        if "Location" in self.headers:
-            members["status_url"] = self.headers["Location"]
-        return members
+from gateway.problem_details import TEMPORARY_STATUSES as TEMPORARY_STATUSES
+from gateway.problem_details import HttpProblem as HttpProblem
+from gateway.problem_details import Problem as Problem
+from gateway.problem_details import Sent as Sent
 
 
 class NotSent(Problem):
-    """Raised when the request could not be published, or may not have been."""
+    """The request could not be published, or may not have been."""
 
     kind = "not-sent"
     title = "Request Not Sent"
     status = 503
     retry_after_s = 1
     meaning = (
-        'Kafka did not take the request. With "sent": "no" it was refused. With "sent": "unknown" '
-        "it may still be appended, and carried out."
+        'Kafka refused the request ("sent": "no"), or did not acknowledge it ("sent": "unknown"). '
+        "In the second case it may still be appended and carried out."
     )
     retry = (
-        'With "sent": "no" it is safe to send the request again. With "sent": "unknown" ask the '
-        "URL in Location first, and send it again only with the Idempotency-Key that it had, or if "
-        "running it twice does no harm."
+        'With "sent": "no" retrying is safe. With "sent": "unknown" fetch the URL in Location '
+        "first, and retry only with the same Idempotency-Key, or if running the request twice does "
+        "no harm."
     )
 
 
 class ReplyTimeout(Problem):
-    """Raised when no reply came before the deadline."""
+    """No reply arrived before the deadline."""
 
     kind = "reply-timeout"
     title = "Gateway Timeout"
     status = 503
     retry_after_s = 1
-    meaning = "No reply came in time. The request may have been or may still be carried out."
+    meaning = "No reply arrived in time. The request may have been, or may still be, carried out."
     retry = (
-        "The URL in Location answers with the reply should it come late: ask there first. Send the "
-        "request again only with the Idempotency-Key that it had, which gets the reply to the "
-        "first, or if running it twice does no harm."
+        "Fetch the URL in Location first: it returns a late reply. Retry only with the same "
+        "Idempotency-Key, which returns the reply to the first request, or if running the request "
+        "twice does no harm."
     )
 
     def __init__(self, detail: str, *, status: int, correlation_id: str, sent: Sent) -> None:
@@ -148,158 +46,153 @@ class ReplyTimeout(Problem):
 
 
 class ReplyStoreUnavailable(Problem):
-    """Raised when Redis, where the reply would arrive, cannot be asked."""
+    """Redis, which stores the replies, does not respond."""
 
     kind = "reply-store-unavailable"
     title = "Reply Store Unavailable"
     status = 503
     retry_after_s = 1
     meaning = (
-        'The store in which replies arrive does not answer. With "sent": "no" the request was not '
-        'published. With "sent": "yes" or "unknown" it may be carried out.'
+        'The store of the replies does not respond. With "sent": "no" the request was not '
+        'published; with "sent": "yes" or "unknown" it may be carried out.'
     )
     retry = (
-        'With "sent": "no", or when a reply was asked for, it is safe to do the same again after '
-        'Retry-After. With "sent": "yes" or "unknown" ask the URL in Location once the store is '
-        "back."
+        'With "sent": "no", or without "sent", retrying after Retry-After is safe. With "sent": '
+        '"yes" or "unknown" fetch the URL in Location after Retry-After.'
     )
 
 
 class BadReply(Problem):
-    """Raised when the responder's reply is not an HTTP response."""
+    """The reply of the responder is not a valid HTTP response."""
 
     kind = "bad-reply"
     title = "Bad Reply"
     status = 502
-    meaning = (
-        "The responder replied with something that is not an HTTP response. The request was "
-        "carried out."
-    )
+    meaning = "The responder carried out the request, and its reply is not a valid HTTP response."
     retry = (
-        "Do not: the request would be carried out again and would get the same reply. Mend the "
-        "responder."
+        "Do not retry; fix the responder. A retry would carry out the request again and get the "
+        "same reply."
     )
 
 
 class ResponderError(Problem):
-    """Raised when the responder signalled a failure without an HTTP status."""
+    """The responder reported a failure without an HTTP status."""
 
     kind = "responder-error"
     title = "Responder Failed"
     status = 502
-    meaning = "The responder reported a failure without saying which HTTP status it means."
-    retry = "Whether that helps, or does harm, depends on the failure, which is in the detail."
+    meaning = "The responder reported a failure without an HTTP status."
+    retry = "Whether a retry helps or does harm depends on the failure; read the detail."
 
 
 class ResponderSilent(Problem):
-    """Raised when a topic's responder is taken for dead, and enough requests probe it already."""
+    """The circuit breaker of the topic is open, or half-open with all probes in flight."""
 
     kind = "responder-silent"
     title = "Responder Silent"
     status = 503
     retry_after_s = 1
     meaning = (
-        "The service behind this route has not replied for a while, so that waiting for it would "
-        "be in vain. Nothing was published. The first reply opens the route again."
+        "The service behind this route has stopped replying, so its circuit breaker is open. "
+        "Nothing was published; the first reply to a probe closes the breaker."
     )
-    retry = "It is safe to send the request again after Retry-After."
+    retry = "Retrying after Retry-After is safe."
 
 
 class Overloaded(Problem):
-    """Raised when this process already waits for as many replies as it may."""
+    """The process has reached its in-flight limit."""
 
     kind = "overloaded"
     title = "Too Many Requests In Flight"
     status = 503
     retry_after_s = 1
-    meaning = "This gateway process waits for as many replies as it may. Nothing was published."
-    retry = "It is safe to send the request again after Retry-After."
+    meaning = "This gateway process has reached its in-flight limit. Nothing was published."
+    retry = "Retrying after Retry-After is safe."
 
 
 class TooManyInFlight(Problem):
-    """Raised when one client's requests take all the places that are meant for it."""
+    """The client has reached its share of the in-flight limit."""
 
     kind = "too-many-in-flight"
     title = "Too Many of Your Requests In Flight"
     status = 429
     retry_after_s = 1
-    meaning = "Your requests in flight take all of your share already. Nothing was published."
-    retry = "It is safe to send the request again once some of them have been answered."
+    meaning = "Your requests in flight have reached your in-flight limit. Nothing was published."
+    retry = "Retrying is safe as soon as one of them has been answered."
 
 
 class RateLimited(Problem):
-    """Raised when one client has sent as many requests as its rate allows."""
+    """The client has reached its rate limit."""
 
     kind = "rate-limited"
     title = "Rate Limit Reached"
     status = 429
     meaning = (
-        "You have sent as many requests as you may for now; RateLimit-Policy says how many (q) in "
-        "how many seconds (w). Nothing was published."
+        "You have reached your rate limit; RateLimit-Policy has it as requests (q) per seconds "
+        "(w). Nothing was published."
     )
-    retry = "It is safe to send the request again after Retry-After."
+    retry = "Retrying after Retry-After is safe."
 
 
 class Unauthorized(Problem):
-    """Raised when a request comes without an API key, or with one that is not known."""
+    """The request has no API key, or an unknown one."""
 
     kind = "unauthorized"
     title = "Unauthorized"
     status = 401
     meaning = (
-        'The request needs an API key that is known here, as "Authorization: Bearer <key>". '
+        'The request needs a valid API key, sent as "Authorization: Bearer <key>". '
         "Nothing was published."
     )
-    retry = "Send it with a key, which whoever runs this gateway can give you."
+    retry = "Send the request with an API key; the operator of this gateway issues them."
 
     def __init__(self, detail: str, *, key_given: bool, sent: Sent | None = None) -> None:
         super().__init__(detail, sent=sent)
-        # RFC 6750: whoever has sent nothing is not told of an error.
+        # RFC 6750: a request without credentials gets no error code.
         error = ', error="invalid_token"' if key_given else ""
         self.headers["WWW-Authenticate"] = f'Bearer realm="rendezvous"{error}'
 
 
 class Forbidden(Problem):
-    """Raised when a client asks for a route that is not open to it."""
+    """The client is not allowed to use the route."""
 
     kind = "forbidden"
     title = "Forbidden"
     status = 403
-    meaning = "The API key is known, and this route is not open to it. Nothing was published."
-    retry = "It would be refused again, until whoever runs this gateway opens the route to you."
+    meaning = "The API key is valid but does not allow this route. Nothing was published."
+    retry = "Do not retry; ask the operator of this gateway to allow the route for your key."
 
 
 class ShuttingDown(Problem):
-    """Raised when this process is finishing and takes no new requests."""
+    """The process is shutting down and accepts no new requests."""
 
     kind = "shutting-down"
     title = "Shutting Down"
     status = 503
     retry_after_s = 1
-    meaning = "This gateway process is about to end. Nothing was published."
-    retry = "It is safe to send the request again, on a new connection."
+    meaning = "This gateway process is shutting down. Nothing was published."
+    retry = "Retrying on a new connection is safe."
 
 
 class BodyTooLarge(Problem):
-    """Raised when a body has more bytes than the gateway forwards."""
+    """The body exceeds MAX_BODY_BYTES or the limit of the route."""
 
     kind = "too-large"
     title = "Content Too Large"
     status = 413
-    meaning = "The body exceeds the gateway's limit. Nothing was published."
-    retry = "It would be refused again: send less."
+    meaning = "The body exceeds the limit of the gateway or of the route. Nothing was published."
+    retry = "Do not retry as it is; send a smaller body."
 
 
 class InvalidBody(Problem):
-    """Raised when a body is not what its route's schema expects; *faults* say where and why."""
+    """The body does not fit the schema of the route; *faults* has the errors."""
 
     kind = "invalid-body"
     title = "Invalid Body"
     status = 400
     meaning = (
-        "The body does not fit the JSON Schema of its route, or is not JSON. Nothing was "
-        'published. "faults" names up to 20 places, each with the JSON pointer of its "path" and '
-        'what is wrong there, the "fault".'
+        "The body is not JSON or does not fit the JSON Schema of the route; nothing was published. "
+        '"faults" lists up to 20 errors, each with a JSON pointer ("path") and a text ("fault").'
     )
     retry = "Correct the body first."
 
@@ -308,155 +201,105 @@ class InvalidBody(Problem):
         self._faults = faults
 
     def body(self) -> dict[str, Any]:
-        """Return the members of the problem details, the faults among them."""
+        """Return the members of the problem details, with the faults."""
         return super().body() | {"faults": self._faults}
 
 
 class BodyUnreadable(Problem):
-    """Raised when the body of a request breaks off or is not framed as HTTP says."""
+    """The body is incomplete, or its framing is broken."""
 
     kind = "unreadable-body"
     title = "Unreadable Body"
     status = 400
-    meaning = "The body could not be read to its end. Nothing was published."
-    retry = "It is safe to send the request again, with its body whole and framed as HTTP says."
+    meaning = "The body was incomplete or its HTTP framing was invalid. Nothing was published."
+    retry = "Retrying with a complete and correctly framed body is safe."
 
 
 class IdempotencyKeyInvalid(Problem):
-    """Raised when the Idempotency-Key of a request is not one."""
+    """The Idempotency-Key is malformed, or there are several."""
 
     kind = "idempotency-key-invalid"
     title = "Invalid Idempotency-Key"
     status = 400
     meaning = (
-        "An Idempotency-Key has 1 to 255 visible ASCII characters, within double quotes or bare, "
-        "and a request has one of them. Nothing was published."
+        "The Idempotency-Key is malformed, or the request has several; nothing was published. "
+        "A key has 1 to 255 visible ASCII characters, in double quotes or bare."
     )
-    retry = "Send a key that is one, or none where the route allows that."
+    retry = "Send one valid key, or none if the route does not require it."
 
 
 class IdempotencyKeyMissing(Problem):
-    """Raised when a request has no Idempotency-Key and its route asks for one."""
+    """The request has no Idempotency-Key and its route requires one."""
 
     kind = "idempotency-key-missing"
     title = "Idempotency-Key Missing"
     status = 400
-    meaning = "This route takes requests with an Idempotency-Key only. Nothing was published."
+    meaning = "This route requires an Idempotency-Key. Nothing was published."
     retry = (
-        "Make a random key for each request, a UUID for example, and send the same one when you "
-        "repeat that request."
+        "Generate a random key for each request, such as a UUID. Send the same key with every "
+        "retry of that request."
     )
 
 
 class IdempotencyKeyReused(Problem):
-    """Raised when a request has the Idempotency-Key of another one."""
+    """A different request has used this Idempotency-Key."""
 
     kind = "idempotency-key-reused"
     title = "Idempotency-Key Reused"
     status = 422
     meaning = (
-        "A request with this Idempotency-Key was different: in its method, path, query, content "
-        "type or body. A key stands for one request, and repeats must be equal to it. Nothing was "
-        "published."
+        "An earlier request with this Idempotency-Key had another method, path, query, content "
+        "type or body. Nothing was published."
     )
-    retry = "Send a new key with a new request."
+    retry = "Send a new key with a new request, and the same request with the same key."
 
 
 class ReplyExpired(Problem):
-    """Raised when a reply is asked for after its time."""
+    """The reply is no longer stored."""
 
     kind = "reply-expired"
     title = "Reply Expired"
     status = 410
-    meaning = "The time to fetch this reply is over. Whether one came is no longer known here."
-    retry = "There is nothing to be had here any more."
+    meaning = "The reply has expired. The gateway no longer knows whether there was one."
+    retry = "Do not retry; this URL will not return a reply any more."
 
 
 class RequestCancelled(Problem):
-    """What is answered to a request that its client has cancelled."""
+    """The client cancelled the request."""
 
     kind = "request-cancelled"
     title = "Request Cancelled"
     status = 410
     meaning = (
-        "The request was cancelled (DELETE on its status URL) before there was a reply. It may "
-        "have been carried out all the same: one that has begun is not stopped. Its reply, should "
-        "one come, is not kept."
+        "The request was cancelled (DELETE on its status URL) before a reply arrived. A responder "
+        "that had begun it carries it out, and its reply is discarded."
     )
-    retry = "Only if running it twice does no harm."
+    retry = "Send the request again only if running it twice does no harm."
 
 
 class AlreadyAnswered(Problem):
-    """Raised when a request is cancelled to which there is a reply."""
+    """The request cannot be cancelled, because its reply has arrived."""
 
     kind = "already-answered"
     title = "Already Answered"
     status = 409
-    meaning = "The request cannot be cancelled any more: it has been answered."
-    retry = "That would change nothing. The URL in Location answers with the reply."
+    meaning = "The request cannot be cancelled, because its reply has arrived."
+    retry = "Do not retry; fetch the reply from the URL in Location."
 
 
 class UnknownReply(Problem):
-    """Raised for an id that no gateway of this deployment issued."""
+    """The correlation id was not issued by this deployment, or not to this client."""
 
     kind = "unknown-reply"
     title = "Unknown Correlation Id"
     status = 404
-    meaning = "The id was not issued here, or was altered on the way."
-    retry = "Ask for the id exactly as it was given."
-
-
-class HttpProblem(Problem):
-    """Raised for what HTTP forbids; title and status are those of the standard."""
-
-    kind = "http"
-    title = "HTTP Error"
-    meaning = "The title and status of the response say what is wrong, as RFC 9110 defines them."
-    retry = "Correct what the detail names."
-
-    def __init__(
-        self,
-        status: int,
-        title: str,
-        detail: str,
-        headers: dict[str, str],
-        sent: Sent | None = None,
-    ) -> None:
-        super().__init__(detail, sent=sent)
-        self.status = status
-        self._title = title
-        self.headers |= headers
-
-    def body(self) -> dict[str, Any]:
-        """Return the members of the problem details; the type is HTTP's own meaning."""
-        return super().body() | {"type": "about:blank", "title": self._title}
-
-
-#: The kinds that have a page of their own at /problems/<kind>.
-DOCUMENTED: dict[str, type[Problem]] = {
-    problem.kind: problem
-    for problem in (
-        NotSent,
-        ReplyTimeout,
-        ReplyStoreUnavailable,
-        BadReply,
-        ResponderError,
-        ResponderSilent,
-        Overloaded,
-        TooManyInFlight,
-        RateLimited,
-        Unauthorized,
-        Forbidden,
-        ShuttingDown,
-        BodyTooLarge,
-        InvalidBody,
-        BodyUnreadable,
-        IdempotencyKeyInvalid,
-        IdempotencyKeyMissing,
-        IdempotencyKeyReused,
-        ReplyExpired,
-        RequestCancelled,
-        AlreadyAnswered,
-        UnknownReply,
+    meaning = (
+        "The correlation id was not issued by this gateway, not issued to this client, or altered."
     )
+    retry = "Send the correlation id exactly as it was issued."
+
+
+#: The types that have a page at /problems/<kind>.
+DOCUMENTED: dict[str, type[Problem]] = {
+    kind.kind: kind for kind in Problem.__subclasses__() if kind is not HttpProblem
 }

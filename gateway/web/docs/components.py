@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.problems import DOCUMENTED, OF_THE_MOMENT, Problem, ReplyTimeout, Sent
+from gateway.problems import DOCUMENTED, TEMPORARY_STATUSES, Problem, ReplyTimeout, Sent
 
 DESCRIPTION = (
     "Errors are problem details (RFC 9457); who prefers `text/html` gets a page. `type` is a page "
@@ -30,7 +30,7 @@ def problem_example(kind: type[Problem], status: int) -> dict[str, Any]:
         "title": kind.title,
         "status": status,
         "detail": "what happened, and what to do next",
-        "retryable": status in OF_THE_MOMENT and kind is not ReplyTimeout,
+        "retryable": status in TEMPORARY_STATUSES and kind is not ReplyTimeout,
     }
     return {"summary": kind.title, "value": value}
 
