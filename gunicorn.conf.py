@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from gateway import config as configuration
+from gateway import lifecycle as lifecycles
 from gateway.server.access_log import ACCESS_LOG_FORMAT
 from gateway.server.cpu_affinity import free_core, pin_to
 from gateway.server.fork_signals import block_signals_across_fork
@@ -105,7 +106,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Connect to Kafka and Redis before the first request, and tell the app when we stop."""
-    lifecycle = worker.app.callable.extensions["rendezvous"]
+    lifecycle = lifecycles.registered()
     lifecycle.stopping = worker.ending.draining.is_set
     lifecycle.finishing = lambda: not worker.alive
     lifecycle.ensure_started()

@@ -5,19 +5,13 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from gateway.bootstrap import build
 from gateway.clients.api_keys_file import ApiKeysError
 from gateway.config import api_keys_of, routes_of
-from gateway.exchange.mailbox import Mailbox
-from gateway.exchange.publisher import RequestPublisher
 from gateway.health import diagnostics as findings
 from gateway.health.diagnostics import Finding
-from gateway.health.reply_path import ReplyPathHealth
 from gateway.routing.table import Route, RoutesError, reply_timeouts_by_topic
-from rendezvous.kafka_client.connect import kafka_problem
 from rendezvous.process.startup import exit_now
-from rendezvous.redis_store.client import open_redis
-from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
-from rendezvous.redis_store.replies import ReplyStore
 from settings import Settings, SettingsError
 
 #: For Kafka and Redis together; what hangs is told then.
@@ -83,28 +77,16 @@ def _keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
 
 
 def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
-    waits_s = reply_timeouts_by_topic(routes, settings.reply_timeout_s)
-    reply_topic = settings.prefixed(settings.reply_topic)
-    publisher = RequestPublisher(
-        settings.kafka_connection(),
-        settings.reply_timeout_s,
-        settings.max_body_bytes,
-        find_problem=lambda: kafka_problem(settings),
-    )
-    redis = open_redis(settings.redis_url, tls_verify=settings.redis_tls_verify)
-    reply_path_health = ReplyPathHealth(
-        Mailbox(ReplyStore(redis, settings.reply_retention_s)),
-        ReplyPathHeartbeats(redis, reply_topic),
-        max(waits_s.values(), default=settings.reply_timeout_s),
-        settings.reply_retention_s,
-    )
+    gateway = build(settings, routes, None)  # never started
+    reply_topic = gateway.reply_path_health.topic
+    request_topics = list(reply_timeouts_by_topic(routes, settings.reply_timeout_s))
     return findings.ask_all(
         {
             "Kafka": lambda: findings.of_kafka(
-                publisher, settings.kafka_url, list(waits_s), reply_topic
+                gateway.publisher, settings.kafka_url, request_topics, reply_topic
             ),
             "Redis": lambda: findings.of_redis(
-                redis, settings.masked_redis_url(), reply_path_health
+                gateway.redis, settings.masked_redis_url(), gateway.reply_path_health
             ),
         },
         LIMIT_S,

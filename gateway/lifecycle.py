@@ -1,5 +1,6 @@
-"""What a gateway process starts once, after any fork, and stops at its end."""
+"""Starts and closes the parts of a gateway process that have threads or connections."""
 
+import atexit
 import os
 import threading
 from collections.abc import Callable
@@ -18,26 +19,26 @@ class Part(Protocol):
 
 class Lifecycle:
     """
-    Starts the parts of a gateway in the process that serves, whoever forked it and when.
+    Starts the parts once per process, after any fork, and closes them in reverse order.
 
-    Threads and Kafka clients do not survive a fork: what was started before it hangs for ever.
+    Threads and Kafka clients do not survive a fork: started before it, they hang in the child.
     """
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
         self._pid = 0
         self._lock = threading.Lock()
-        #: Says whether the whole server stops; the server puts in what it knows.
+        #: Returns whether the whole server is draining; set by the server.
         self.stopping: Callable[[], bool] = lambda: False
-        #: Says whether this process answers who is there and then ends; likewise.
+        #: Returns whether this process serves its open connections only; set by the server.
         self.finishing: Callable[[], bool] = lambda: False
 
     def add(self, *parts: Part) -> None:
-        """Take *parts* in: they start in this order and are closed the other way round."""
+        """Add *parts*: they start in this order and close in reverse."""
         self._parts.extend(parts)
 
     def draining(self) -> bool:
-        """Say whether nobody comes after this process, so that clients should turn elsewhere."""
+        """Return whether clients should go to another replica: no process replaces this one."""
         return self.stopping()
 
     def ensure_started(self) -> None:
@@ -51,8 +52,31 @@ class Lifecycle:
                 self._pid = os.getpid()
 
     def close(self) -> None:
-        """Close what this process has started."""
+        """Close the parts if this process has started them."""
         if self._pid == os.getpid():
             self._pid = 0
             for part in reversed(self._parts):
                 part.close()
+
+
+#: The lifecycle of the gateway that this process serves.
+_registered: Lifecycle | None = None
+
+
+def register(lifecycle: Lifecycle) -> None:
+    """Make *lifecycle* the one that the server starts, and close it when the process exits."""
+    global _registered
+    _registered = lifecycle
+    atexit.register(lifecycle.close)
+
+
+def registered() -> Lifecycle:
+    """
+    Return the lifecycle of this process, whatever wraps the WSGI application.
+
+    Raises:
+        LookupError: when the WSGI module has registered none.
+    """
+    if _registered is None:
+        raise LookupError("no gateway is registered: call gateway.lifecycle.register() in wsgi.py")
+    return _registered

@@ -112,7 +112,6 @@ def create_app(
     app.register_error_handler(Exception, _our_fault)
     fast_path = FastPath(app, lifecycle, exchange, routes, max_body_bytes)
     app.wsgi_app = fast_path  # type: ignore[method-assign]
-    app.extensions["rendezvous"] = lifecycle
     return app
 
 

@@ -45,12 +45,14 @@ class StandIn:
 
 
 @contextmanager
-def standin(folder: Path, options: str = "", **env: str) -> Iterator[StandIn]:
-    """Run gunicorn with more command line *options* and settings from *env*."""
+def standin(
+    folder: Path, options: str = "", *, module: str = "tests.integration.standin_app", **env: str
+) -> Iterator[StandIn]:
+    """Run gunicorn for the ``app`` of *module*, with command line *options* and settings *env*."""
     port = free_port()
     log = folder / f"gunicorn-{port}.log"
     environment: Mapping[str, str] = ENVIRONMENT | {"PORT": str(port)} | env
-    child = start_process(f"gunicorn {options} tests.integration.standin_app:app", environment, log)
+    child = start_process(f"gunicorn {options} {module}:app", environment, log)
     server = StandIn(child, port, log)
     try:
         assert wait_until(lambda: _answers(server), START_LIMIT_S), server.logged()

@@ -1,60 +1,65 @@
-"""The real application, as wsgi.py makes it, with an echo where Kafka and Redis would be."""
+"""The application as wsgi.py makes it, with an echo in the process for Kafka and Redis."""
 
-import os
-import time
+import threading
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
 from fakeredis import FakeRedis
 
 from gateway import config as configuration
-from gateway.clients.admission import Admission
-from gateway.clients.rates import RateLimiter
-from gateway.exchange.breaker import Breakers
-from gateway.exchange.idempotency import Idempotency
-from gateway.exchange.requester import Deadline, Terms, Ticket
+from gateway.bootstrap import Gateway, build
+from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.publisher import Publication
 from gateway.health.readiness import Readiness
-from gateway.lifecycle import Lifecycle
-from gateway.web.app import create_app
+from gateway.lifecycle import register
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds
+from rendezvous.kafka_client.producer import PublishRefused
+from rendezvous.process.logs import configure_logs
+from rendezvous.redis_store.replies import ReplyStore
 
 
-class EchoRequester:
-    """Replies with the body, after the ``delay_s`` of the query."""
+class EchoPublisher:
+    """Stores the request's body as its reply, after the ``delay_s`` of the query."""
 
-    node = f"worker {os.getpid()}"
-    reply_timeout_status = 503
+    def __init__(self, store: ReplyStore, ids: CorrelationIds) -> None:
+        self._store = store
+        self._ids = ids
 
-    def issue(self, terms: Terms) -> Ticket:
-        end = Deadline.after(terms.wait_s)
-        return Ticket("the-id", 0, end, end, terms)
+    def await_broker(self, timeout_s: float) -> None:
+        """Return at once."""
 
-    def exchange(self, ticket: Ticket, request: Request) -> Reply:
-        time.sleep(float(parse_qs(request.query).get("delay_s", ["0"])[0]))
-        return Reply.to(request, request.body)
+    def publish(
+        self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
+    ) -> Publication:
+        publication = Publication()
+        publication.settle(acknowledged=True)
+        replies = [(self._ids.read(request.correlation_id), Reply.to(request, request.body))]
+        delay_s = float(parse_qs(request.query).get("delay_s", ["0"])[0])
+        if delay_s:
+            threading.Timer(delay_s, self._store.put_many, [replies]).start()
+        else:
+            self._store.put_many(replies)
+        return publication
 
 
 configured = configuration.current()
 settings = configured.settings
-lifecycle = Lifecycle()
-ids = CorrelationIds(settings.secret_key)
-nothing: Any = None
-requester: Any = EchoRequester()
-app = create_app(
-    routes=configured.routes,
-    requester=requester,
-    idempotency=Idempotency(nothing, requester, ttl_s=60),
-    admission=Admission(settings.max_in_flight),
-    breakers=Breakers({route.topic: settings.reply_timeout_s for route in configured.routes}),
-    store=nothing,
-    cancellations=nothing,
-    ids=ids,
-    readiness=Readiness((), lifecycle.draining),
-    lifecycle=lifecycle,
-    reply_topic="replies",
-    reply_timeout_s=settings.reply_timeout_s,
-    max_body_bytes=settings.max_body_bytes,
-    rates=RateLimiter(FakeRedis(), ids.deployment),
-    keyring=configured.keyring,
+configure_logs(settings.log_format)
+redis = FakeRedis()
+store = ReplyStore(redis, settings.reply_retention_s)
+mailbox = Mailbox(store)
+publisher: Any = EchoPublisher(store, CorrelationIds(settings.secret_key))
+gateway: Gateway = build(
+    settings,
+    configured.routes,
+    configured.keyring,
+    redis=redis,
+    publisher=publisher,
+    mailbox=mailbox,
+    readiness=Readiness((), lambda: gateway.lifecycle.draining()),
 )
+gateway.lifecycle.add(mailbox)
+register(gateway.lifecycle)
+app = gateway.app

@@ -1,58 +1,53 @@
-"""The application as the unit tests build it."""
+"""The gateway as the unit tests build it: by the composition root, without Kafka and servers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flask import Flask
 
-from gateway.clients.admission import Admission
-from gateway.clients.rates import RateLimiter
-from gateway.exchange.breaker import Breakers
-from gateway.exchange.claims import Claims
-from gateway.exchange.idempotency import Idempotency
+from gateway.bootstrap import build
+from gateway.clients.api_keys import ApiKeys
 from gateway.exchange.mailbox import Mailbox
-from gateway.exchange.publisher import Publisher
-from gateway.exchange.requester import Requester
 from gateway.health.readiness import Readiness
-from gateway.lifecycle import Lifecycle
 from gateway.routing.table import Route
-from gateway.web.app import create_app
-from rendezvous.correlation import CorrelationIds
-from rendezvous.redis_store.cancellations import Cancellations
-from rendezvous.redis_store.replies import ReplyStore
+from settings import RESERVED_THREADS, Settings
+
+SECRET_KEY = "a secret of the unit tests"
+SETTINGS = Settings.from_env(
+    {"KAFKA_URL": "127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1", "SECRET_KEY": SECRET_KEY}
+)
 
 
 def new_app(
     routes: Sequence[Route],
-    ids: CorrelationIds,
     mailbox: Mailbox,
-    publisher: Publisher,
-    store: ReplyStore,
+    publisher: Any,
     redis: Any,
     *,
-    reply_timeout_s: float = 10.0,
-    reply_timeout_status: int = 503,
-    max_in_flight: int = 8,
-    max_body_bytes: int = 1_000,
+    api_keys: ApiKeys | None = None,
     draining: Callable[[], bool] = lambda: False,
-    **others: Any,
+    max_in_flight: int = 8,
+    settings: Settings = SETTINGS,
+    parts: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Flask:
-    """Return a gateway over these parts; *others* are arguments of create_app()."""
-    requester = Requester(ids, mailbox, publisher, reply_timeout_status)
-    parts: dict[str, Any] = {
-        "routes": routes,
-        "requester": requester,
-        "idempotency": Idempotency(Claims(redis, ids.deployment), requester, ttl_s=60),
-        "admission": Admission(max_in_flight),
-        "breakers": Breakers({route.topic: reply_timeout_s for route in routes}),
-        "store": store,
-        "cancellations": Cancellations(redis),
-        "ids": ids,
-        "readiness": Readiness((), draining),
-        "lifecycle": Lifecycle(),
-        "reply_topic": "replies",
-        "reply_timeout_s": reply_timeout_s,
-        "max_body_bytes": max_body_bytes,
-        "rates": RateLimiter(redis, ids.deployment),
-    }
-    return create_app(**parts | others)
+    """
+    Return a gateway whose mailbox, publisher and Redis are the test's.
+
+    Args:
+        parts: further arguments of build().
+        changes: settings that differ from those of the other tests.
+    """
+    defaults = {"reply_timeout_s": 10.0, "max_body_bytes": 1_000, "idempotency_ttl_s": 60}
+    threads = max_in_flight + RESERVED_THREADS
+    return build(
+        replace(settings, **defaults | {"threads": threads} | changes),
+        routes,
+        api_keys,
+        redis=redis,
+        publisher=publisher,
+        mailbox=mailbox,
+        readiness=Readiness((), draining),
+        **parts or {},
+    ).app

@@ -13,14 +13,13 @@ from rendezvous.redis_store.replies import ReplyStore
 from tests.fakes import FakePublisher
 from tests.unit import apps
 
-SECRET_KEY = "a secret of the unit tests"
 NODE = "0a1b2c3d"
 ECHO = (Route("/echo", "echo"),)
 
 
 @pytest.fixture
 def ids() -> CorrelationIds:
-    return CorrelationIds(SECRET_KEY)
+    return CorrelationIds(apps.SECRET_KEY)
 
 
 @pytest.fixture
@@ -70,10 +69,10 @@ def publisher(store: ReplyStore, ids: CorrelationIds) -> FakePublisher:
 
 
 @pytest.fixture
-def new_app(ids, mailbox, publisher, store, redis):
+def new_app(mailbox, publisher, redis):
     """Build the application of a gateway whose responder returns what it got."""
 
     def build(routes=ECHO, **options):
-        return apps.new_app(routes, ids, mailbox, publisher, store, redis, **options)
+        return apps.new_app(routes, mailbox, publisher, redis, **options)
 
     return build

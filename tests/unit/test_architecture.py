@@ -32,6 +32,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"flask", "werkzeug"},
     ),
     "gateway/server": ({"problems", "clients"}, {"gunicorn"}),
+    "gateway/bootstrap.py": ({"gateway/*", "rendezvous/*"}, {"flask", "redis"}),
     "gateway": ({"gateway/*", "rendezvous/*", "settings"}, {"flask"}),
 }
 #: May import settings and read the environment besides those that RULES names.

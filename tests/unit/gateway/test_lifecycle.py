@@ -1,12 +1,14 @@
 """Parts start once per process, after any fork, and are closed the other way round."""
 
+import atexit
 import os
 import threading
 import time
 
 import pytest
 
-from gateway.lifecycle import Lifecycle
+from gateway import lifecycle as lifecycles
+from gateway.lifecycle import Lifecycle, register, registered
 from tests.fakes import FakePart
 
 
@@ -83,3 +85,21 @@ def test_the_server_says_when_the_process_is_finishing(lifecycle):
     lifecycle.stopping = lambda: True
 
     assert (before, lifecycle.draining()) == (False, True)
+
+
+def test_the_server_finds_the_registered_lifecycle(lifecycle, monkeypatch):
+    at_exit: list[object] = []
+    monkeypatch.setattr(lifecycles, "_registered", None)
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+
+    register(lifecycle)
+
+    assert registered() is lifecycle
+    assert at_exit == [lifecycle.close]
+
+
+def test_a_wsgi_module_that_registers_no_gateway_is_an_error(monkeypatch):
+    monkeypatch.setattr(lifecycles, "_registered", None)
+
+    with pytest.raises(LookupError, match=r"call gateway\.lifecycle\.register\(\) in wsgi\.py"):
+        registered()

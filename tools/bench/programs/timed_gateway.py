@@ -62,5 +62,5 @@ class Timers:
 timers = Timers()
 for part in PARTS:
     timers.wrap(*part)
-wsgi.lifecycle.add(timers)
+wsgi.gateway.lifecycle.add(timers)
 app = wsgi.app

@@ -18,7 +18,6 @@ from gateway.problems import DOCUMENTED, TooManyInFlight
 from gateway.routing.table import Route
 from gateway.web.reply_resource import LongPolls
 from rendezvous.contract import Reply
-from rendezvous.correlation import CorrelationIds
 from tests.fakes import FakeClock, altered, eventually
 from tests.unit.apps import new_app
 
@@ -49,19 +48,17 @@ class Gateway:
 
 
 @pytest.fixture
-def new_gateway(ids, mailbox, publisher, store, redis):
-    def build(keyring=KEYRING, max_in_flight=4):
+def new_gateway(ids, mailbox, publisher, redis):
+    def build(api_keys=KEYRING, max_in_flight=4):
         clock = FakeClock(1_000_020.0)
         app = new_app(
             ROUTES,
-            ids,
             mailbox,
             publisher,
-            store,
             redis,
             max_in_flight=max_in_flight,
-            rates=RateLimiter(redis, ids.deployment, clock),
-            keyring=keyring,
+            api_keys=api_keys,
+            parts={"rates": RateLimiter(redis, ids.deployment, clock)},
         )
         return Gateway(app, publisher, clock)
 
@@ -143,9 +140,7 @@ def test_whatever_is_no_known_key_is_refused_and_not_repeated(gateway, value):
 @given(st.binary(max_size=80).map(lambda b: b.decode("latin-1")))
 def test_no_bytes_in_place_of_a_key_are_an_error_of_ours(value):
     nothing: Any = None
-    app = new_app(
-        ROUTES, CorrelationIds("a" * 16), nothing, nothing, nothing, nothing, keyring=KEYRING
-    )
+    app = new_app(ROUTES, nothing, nothing, nothing, api_keys=KEYRING)
     for given_value in (value, f"Bearer {value}"):
         response = app.test_client().post(
             "/echo", environ_overrides={"HTTP_AUTHORIZATION": given_value}
@@ -203,7 +198,7 @@ def test_no_view_is_open_that_was_not_meant_to_be(gateway):
 
 
 def test_without_a_keyring_nobody_is_asked(new_gateway):
-    gateway = new_gateway(keyring=None)
+    gateway = new_gateway(api_keys=None)
 
     assert gateway.request(data=b"x").status_code == 200
     assert gateway.request(key="whatever", data=b"x").status_code == 200

@@ -17,12 +17,12 @@ ROUTES = (
 
 @pytest.fixture
 def client(new_app):
-    return new_app(ROUTES, cors_origins=[OURS, "http://localhost:3000"]).test_client()
+    return new_app(ROUTES, cors_origins=f"{OURS},http://localhost:3000").test_client()
 
 
 @pytest.fixture
 def open_client(new_app):
-    return new_app(ROUTES, cors_origins=["*"]).test_client()
+    return new_app(ROUTES, cors_origins="*").test_client()
 
 
 def cors_headers(response):
@@ -158,7 +158,7 @@ def test_options_without_a_preflight_are_as_ever(client):
 
 def test_a_preflight_needs_no_key_and_who_lacks_one_may_read_that(new_app):
     keyring = ApiKeys([(hash_of(new_key()), Client("shop"))])
-    client = new_app(ROUTES, cors_origins=[OURS], keyring=keyring).test_client()
+    client = new_app(ROUTES, cors_origins=OURS, api_keys=keyring).test_client()
 
     asked = preflight(client)
     refused = client.post("/echo", headers={"Origin": OURS})

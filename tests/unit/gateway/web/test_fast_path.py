@@ -246,7 +246,7 @@ def test_so_do_those_who_subscribe_to_a_signal(app, signal):
 
 
 @pytest.mark.parametrize(
-    "options", [{"cors_origins": (ANY_ORIGIN,)}, {"keyring": ApiKeys(())}], ids=["CORS", "keys"]
+    "options", [{"cors_origins": ANY_ORIGIN}, {"api_keys": ApiKeys(())}], ids=["CORS", "keys"]
 )
 def test_keys_and_other_origins_are_flasks(new_app, flask_saw, options):
     new_app(ROUTES, **options).test_client().post("/echo", data=b"x")

@@ -10,9 +10,7 @@ import pytest
 from gateway.clients.client import Client
 from gateway.exchange.breaker import MIN_ENDED, Breakers
 from gateway.exchange.claims import Claims
-from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.mailbox import Mailbox
-from gateway.exchange.requester import Requester
 from gateway.routing.table import Route
 from rendezvous.contract import Outcome, Reply
 from rendezvous.errors import StoreUnavailable
@@ -91,20 +89,17 @@ def new_gateway(ids, store, redis):
         mailbox.start()
         mailboxes.append(mailbox)
         publisher = FakePublisher(store, ids)
-        requester = Requester(ids, mailbox, publisher)
         breakers = Breakers({route.topic: route.timeout_s or PATIENT_S for route in ROUTES})
         claims = MutedClaims(redis, ids.deployment)
         app = new_app(
             ROUTES,
-            ids,
             mailbox,
             publisher,
-            store,
             redis,
             reply_timeout_s=PATIENT_S,
             max_in_flight=50,
-            idempotency=Idempotency(claims, requester, TTL_S),
-            breakers=breakers,
+            idempotency_ttl_s=TTL_S,
+            parts={"claims": claims, "breakers": breakers},
         )
         return Gateway(app, publisher, mailbox, breakers, claims)
 

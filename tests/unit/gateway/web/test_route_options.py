@@ -14,17 +14,15 @@ ORDER = {"type": "object", "properties": {"item": {"type": "string"}}, "required
 
 
 @pytest.fixture
-def client_of(ids, mailbox, publisher, store, redis):
+def client_of(mailbox, publisher, redis):
     """Return a client of a gateway with that one route, and the publisher behind it."""
 
     def build(reply_timeout_s=10.0, **options):
         route = Route("/a", "topic", **options)
         app = new_app(
             [route],
-            ids,
             mailbox,
             publisher,
-            store,
             redis,
             reply_timeout_s=reply_timeout_s,
             max_body_bytes=MAX_BODY_BYTES,

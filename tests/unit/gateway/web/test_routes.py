@@ -55,17 +55,15 @@ class Gateway:
 
 
 @pytest.fixture(params=["straight", "through Flask"])
-def new_gateway(request, ids, mailbox, publisher, store, redis):
+def new_gateway(request, mailbox, publisher, store, redis):
     """Build a gateway; each test is for both ways that a request can take."""
 
     def build(reply_timeout_s=10.0, max_in_flight=8, reply_timeout_status=503):
         draining = [False]
         app = new_app(
             ROUTES,
-            ids,
             mailbox,
             publisher,
-            store,
             redis,
             reply_timeout_s=reply_timeout_s,
             reply_timeout_status=reply_timeout_status,

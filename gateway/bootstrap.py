@@ -1,0 +1,134 @@
+"""Composition root: builds the objects of a gateway and connects them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from flask import Flask
+from redis import Redis
+
+from gateway.clients.admission import Admission
+from gateway.clients.api_keys import ApiKeys
+from gateway.clients.rates import RateLimiter
+from gateway.exchange.breaker import Breakers
+from gateway.exchange.claims import Claims
+from gateway.exchange.idempotency import Idempotency
+from gateway.exchange.mailbox import POLLER_LIMIT_S, Mailbox
+from gateway.exchange.publisher import RequestPublisher
+from gateway.exchange.requester import Requester
+from gateway.health.readiness import Readiness
+from gateway.health.reply_path import ReplyPathHealth
+from gateway.lifecycle import Lifecycle, Part
+from gateway.routing.table import Route, reply_timeouts_by_topic
+from gateway.web.app import create_app
+from rendezvous.correlation import CorrelationIds
+from rendezvous.kafka_client.connect import kafka_problem
+from rendezvous.process.startup import exit_now
+from rendezvous.process.watchdog import Watchdog
+from rendezvous.redis_store.cancellations import Cancellations
+from rendezvous.redis_store.client import open_redis
+from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from rendezvous.redis_store.notifications import Notifications
+from rendezvous.redis_store.replies import ReplyStore
+from settings import Settings
+
+#: Redis connections of a process besides one per thread: poller, checks, notifications.
+EXTRA_REDIS_CONNECTIONS = 12
+
+P = TypeVar("P", bound=Part)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway that is not started yet: nothing is connected, no thread runs."""
+
+    app: Flask
+    lifecycle: Lifecycle
+    publisher: RequestPublisher
+    redis: Redis
+    reply_path_health: ReplyPathHealth
+
+
+def build(
+    settings: Settings,
+    routes: Sequence[Route],
+    api_keys: ApiKeys | None,
+    *,
+    redis: Redis | None = None,
+    publisher: RequestPublisher | None = None,
+    mailbox: Mailbox | None = None,
+    readiness: Readiness | None = None,
+    breakers: Breakers | None = None,
+    claims: Claims | None = None,
+    rates: RateLimiter | None = None,
+) -> Gateway:
+    """
+    Return the gateway that *settings*, *routes* and *api_keys* describe.
+
+    Its lifecycle starts and closes the parts that are built here. The keyword arguments replace
+    parts, for tests; whoever built those starts and closes them.
+    """
+    lifecycle = Lifecycle()
+
+    def own(part: P) -> P:
+        lifecycle.add(part)
+        return part
+
+    ids = CorrelationIds(settings.secret_key)
+    redis = redis or open_redis(
+        settings.redis_url,
+        tls_verify=settings.redis_tls_verify,
+        max_connections=settings.threads + EXTRA_REDIS_CONNECTIONS,
+    )
+    store = ReplyStore(redis, settings.reply_retention_s)
+    mailbox = mailbox or own(
+        Mailbox(
+            store,
+            Watchdog("the reply poller", POLLER_LIMIT_S, exit_now),
+            subscribe=lambda node: Notifications(redis, node),
+        )
+    )
+    waits_s = reply_timeouts_by_topic(routes, settings.reply_timeout_s)
+    request_topics = list(waits_s)
+    publisher = publisher or own(
+        RequestPublisher(
+            settings.kafka_connection(),
+            settings.reply_timeout_s,
+            settings.max_body_bytes,
+            request_topics,
+            find_problem=lambda: kafka_problem(settings),
+            linger_ms=mailbox.linger_ms,
+        )
+    )
+    reply_topic = settings.prefixed(settings.reply_topic)
+    reply_path_health = ReplyPathHealth(
+        mailbox,
+        ReplyPathHeartbeats(redis, reply_topic),
+        # A reply later than the longest wait is too late for every route.
+        max(waits_s.values(), default=settings.reply_timeout_s),
+        settings.reply_retention_s,
+    )
+    readiness = readiness or own(
+        Readiness.of(publisher, request_topics, reply_path_health, lifecycle.draining)
+    )
+    requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
+    claims = claims or Claims(redis, ids.deployment)
+    app = create_app(
+        routes=routes,
+        requester=requester,
+        idempotency=Idempotency(claims, requester, settings.idempotency_ttl_s),
+        admission=Admission(settings.max_in_flight),
+        breakers=breakers or Breakers(waits_s, max_in_flight=settings.max_in_flight),
+        store=store,
+        cancellations=Cancellations(redis),
+        ids=ids,
+        readiness=readiness,
+        lifecycle=lifecycle,
+        reply_topic=reply_topic,
+        reply_timeout_s=settings.reply_timeout_s,
+        max_body_bytes=settings.max_body_bytes,
+        cors_origins=settings.allowed_origins(),
+        rates=rates or RateLimiter(redis, ids.deployment),
+        keyring=api_keys,
+    )
+    return Gateway(app, lifecycle, publisher, redis, reply_path_health)

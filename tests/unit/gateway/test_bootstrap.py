@@ -1,0 +1,61 @@
+"""The composition root connects the parts, starts those that it built, and nothing else."""
+
+import pytest
+
+from gateway.bootstrap import build
+from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.publisher import RequestPublisher
+from gateway.health.readiness import Readiness
+from tests.unit.apps import SETTINGS
+from tests.unit.conftest import ECHO
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The parts that were started, by class."""
+    found = []
+    for part in (Mailbox, RequestPublisher, Readiness):
+        monkeypatch.setattr(part, "start", lambda self: found.append(type(self)))
+        monkeypatch.setattr(part, "close", lambda self: None)
+    return found
+
+
+def test_building_starts_nothing(started, redis):
+    build(SETTINGS, ECHO, None, redis=redis)
+
+    assert started == []
+
+
+def test_the_lifecycle_starts_the_parts_that_were_built(started, redis):
+    build(SETTINGS, ECHO, None, redis=redis).lifecycle.ensure_started()
+
+    assert started == [Mailbox, RequestPublisher, Readiness]
+
+
+def test_a_replaced_part_is_left_to_whoever_built_it(started, redis, store, publisher):
+    readiness = Readiness((), lambda: False)
+
+    gateway = build(
+        SETTINGS, ECHO, None, redis=redis, publisher=publisher, mailbox=Mailbox(store),
+        readiness=readiness,
+    )  # fmt: skip
+    gateway.lifecycle.ensure_started()
+
+    assert started == []
+
+
+def test_a_built_gateway_exchanges_a_request_for_its_reply(redis, publisher):
+    gateway = build(
+        SETTINGS, ECHO, None, redis=redis, publisher=publisher, readiness=Readiness((), bool)
+    )
+    try:
+        response = gateway.app.test_client().post("/echo", data=b"tea")
+    finally:
+        gateway.lifecycle.close()
+
+    assert response.status_code == 200
+    assert [request.topic for request in publisher.published] == ["echo"]
+
+
+def test_without_routes_there_is_still_a_reply_path_to_check(redis):
+    assert build(SETTINGS, (), None, redis=redis).reply_path_health.topic == "replies"
