@@ -1,7 +1,7 @@
 """
 Entry point of `python -m gateway.keys`: makes an API key.
 
-The key is made here and never passed as an argument, which everybody on the machine could read.
+The key is never an argument: every user of the machine could read it there.
 """
 
 import argparse
@@ -11,35 +11,35 @@ from collections.abc import Sequence
 from gateway.clients.api_keys import hash_of, new_key
 from gateway.clients.api_keys_file import NAME_EXPECTED, is_client_name
 
-_TOLD = """\
-The key of {name}; it is shown this once and kept nowhere:
+_OUTPUT = """\
+API key of {name}; it is shown only this once and stored nowhere:
 
     {key}
 
-What belongs into the file of API_KEYS_FILE, or into API_KEYS:
+Add this to the file of API_KEYS_FILE, or to API_KEYS:
 
     [[client]]
     name = "{name}"
-    keys = ["{kept}"]
+    keys = ["{key_hash}"]
 
-Send it as "Authorization: Bearer <key>". To replace a key, list the hashes of both, send SIGHUP to
-gunicorn, hand out the new key, remove the old hash, and send SIGHUP again.
+The client sends "Authorization: Bearer <key>". To replace a key: list both hashes, send SIGHUP to
+gunicorn, give the client the new key, remove the old hash, send SIGHUP again.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a new key and the table that lets it in."""
+    """Print a new key and the [[client]] table that permits it."""
     parser = argparse.ArgumentParser(
         prog="python -m gateway.keys",
-        description="Make a random API key: print it once, with the table that lets it in.",
+        description="Make a random API key and print it with the [[client]] table that permits it.",
     )
-    parser.add_argument("name", metavar="NAME", help=f"the client it is for: {NAME_EXPECTED}")
+    parser.add_argument("name", metavar="NAME", help=f"name of the client: {NAME_EXPECTED}")
     name = parser.parse_args(arguments).name
     if not is_client_name(name):
-        # Not shown: it may be a key that somebody meant to hash.
-        parser.error(f"NAME: expected {NAME_EXPECTED}; keys are made here, not given")
+        # Not shown: it may be a key.
+        parser.error(f"NAME: expected {NAME_EXPECTED}; this command makes the key itself")
     key = new_key()
-    sys.stdout.write(_TOLD.format(name=name, key=key, kept=hash_of(key)))
+    sys.stdout.write(_OUTPUT.format(name=name, key=key, key_hash=hash_of(key)))
 
 
 if __name__ == "__main__":

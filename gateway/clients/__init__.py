@@ -1,1 +1,1 @@
-"""Who may call, and how much: API keys, in-flight limits, rate limits."""
+"""Clients of the gateway: API keys, in-flight limits and rate limits."""

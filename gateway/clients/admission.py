@@ -1,4 +1,4 @@
-"""Who is let in: at most so many requests in flight per process, and so many of each client."""
+"""In-flight limits: slots for concurrent requests, per worker and per client."""
 
 import threading
 from collections import Counter
@@ -10,13 +10,13 @@ from gateway.problems import Overloaded, Sent, TooManyInFlight
 
 class Admission:
     """
-    Turns requests away before their bodies are read.
+    Rejects requests above the in-flight limits, before their bodies are read.
 
-    gthread would queue them where nobody sees them; a thread that is kept free answers at once.
-    A process that finishes still lets in who comes over a connection that it has: there is time.
+    gthread would queue them unseen; a reserved thread rejects them at once. While it drains, a
+    worker still admits requests on connections that it has.
 
     Args:
-        max_in_flight: how many requests may wait in this process at the same time.
+        max_in_flight: maximum number of concurrent requests in this process.
     """
 
     def __init__(self, max_in_flight: int) -> None:
@@ -26,43 +26,45 @@ class Admission:
 
     def admit(self, client: Client = ANONYMOUS) -> "Slot":
         """
-        Return what holds one place for *client* while its ``with`` block runs.
+        Return a context manager that holds one slot for *client*.
 
         Entering it raises:
-            TooManyInFlight: when the client has its share of them.
-            Overloaded: when there is none to be had.
+            TooManyInFlight: when the client has taken its share of the slots.
+            Overloaded: when no slot is free.
         """
         return Slot(self, client)
 
     def take(self, client: Client) -> None:
-        """Take a place for *client*; raises as admit() tells."""
-        places = client.slots_of(self.max_in_flight)
+        """Take a slot for *client*; raises as described in admit()."""
+        slots = client.slots_of(self.max_in_flight)
         with self._lock:
-            # The client's own doing comes first: only that it can change.
-            if places < self.max_in_flight and self._taken[client.name] >= places:
+            # The client's own limit comes first: it is the one that the client can change.
+            if slots < self.max_in_flight and self._taken[client.name] >= slots:
                 raise TooManyInFlight(
-                    f"{places} of your requests are in flight in this gateway process already",
+                    f"{slots} of your requests are in flight in this gateway process already; "
+                    "send again when one of them is answered",
                     sent=Sent.NO,
                 )
             if self._taken.total() >= self.max_in_flight:
                 raise Overloaded(
-                    f"{self.max_in_flight} requests are in flight in this gateway process already",
+                    f"{self.max_in_flight} requests are in flight in this gateway process "
+                    "already; send again after Retry-After",
                     sent=Sent.NO,
                 )
             self._taken[client.name] += 1
 
     def release(self, client: Client) -> None:
-        """Give back a place that was taken for *client*."""
+        """Release a slot that was taken for *client*."""
         with self._lock:
             self._taken[client.name] -= 1
             if not self._taken[client.name]:
-                del self._taken[client.name]  # what is summed up is no longer than the places
+                del self._taken[client.name]  # keeps total() short
 
 
 class Slot:
-    """One place, held from the start to the end of the ``with`` block."""
+    """One slot, held while its ``with`` block runs."""
 
-    # By hand: what contextlib makes of a generator costs several times as much.
+    # A class: a generator with contextlib costs several times as much.
     __slots__ = ("_admission", "_client")
 
     def __init__(self, admission: Admission, client: Client) -> None:

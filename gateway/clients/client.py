@@ -1,19 +1,18 @@
-"""Who may call, and what each of them may do."""
+"""A client of the gateway: its name, permitted routes and limits."""
 
 from dataclasses import dataclass
 
-#: Where the access log finds the client's name, in the request's WSGI environment.
+#: Key of the client's name in the request's WSGI environment, for the access log.
 CLIENT_ENVIRON_KEY = "rendezvous.client"
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
     """
-    How many requests a client may send.
+    A rate limit: requests per fixed window.
 
     Args:
-        requests: so many in each window.
-        window_s: how long a window is; each begins where Unix time is a multiple of it.
+        window_s: windows begin where Unix time is a multiple of it.
     """
 
     requests: int
@@ -23,14 +22,13 @@ class Rate:
 @dataclass(frozen=True, slots=True)
 class Client:
     """
-    Somebody who calls.
+    A client, and what it may use.
 
     Args:
-        name: tells it from the others, in logs and in the ids of its requests; empty for whoever
-            calls a gateway that asks nobody for a key.
-        routes: the paths of routes.toml that it may use; None for all of them.
-        rate: how much it may send, to all replicas together; None for as much as it likes.
-        in_flight_share: the share of a worker's places that it may take, above 0 and up to 1.
+        name: identifies it in logs and in the ids of its requests; empty without API keys.
+        routes: paths of routes.toml that it may use; None for all.
+        rate: its rate limit over all replicas; None for no limit.
+        in_flight_share: share of a worker's slots that it may take, above 0 and up to 1.
     """
 
     name: str
@@ -39,12 +37,13 @@ class Client:
     in_flight_share: float = 1.0
 
     def may_use(self, path: str) -> bool:
-        """Say whether the route *path* of routes.toml is open to it."""
+        """Return whether it may use the route *path* of routes.toml."""
         return self.routes is None or path in self.routes
 
     def slots_of(self, max_in_flight: int) -> int:
-        """Return how many of *max_in_flight* places it may take: one at least."""
+        """Return its in-flight limit in a worker with *max_in_flight* slots: at least one."""
         return max(1, int(self.in_flight_share * max_in_flight))
 
 
+#: Every client of a gateway that requires no API key.
 ANONYMOUS = Client("")

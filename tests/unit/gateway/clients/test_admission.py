@@ -1,4 +1,4 @@
-"""Who is let in."""
+"""In-flight limits: slots of a process and shares of its clients."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from gateway.clients.client import Client
 from gateway.problems import Overloaded, Sent, TooManyInFlight
 
 
-def test_as_many_as_there_are_places_are_let_in_and_no_more():
+def test_requests_above_the_in_flight_limit_are_rejected():
     admission = Admission(2)
 
     with (
@@ -27,20 +27,20 @@ def test_as_many_as_there_are_places_are_let_in_and_no_more():
     assert caught.value.sent is Sent.NO
 
 
-@pytest.mark.parametrize("ending", [None, KeyError()])
-def test_a_place_is_free_again_however_the_request_ends(ending):
+@pytest.mark.parametrize("error", [None, KeyError()])
+def test_a_slot_is_released_whether_the_request_succeeds_or_raises(error):
     admission = Admission(1)
 
     for _ in range(3):
         try:
             with admission.admit():
-                if ending is not None:
-                    raise ending
+                if error is not None:
+                    raise error
         except KeyError:
             pass
 
 
-def test_being_turned_away_takes_no_place():
+def test_a_rejected_request_takes_no_slot():
     admission = Admission(1)
     with admission.admit():
         for _ in range(3):
@@ -54,7 +54,7 @@ def test_being_turned_away_takes_no_place():
 HALF = Client("half", in_flight_share=0.5)
 
 
-def test_a_client_takes_its_share_of_the_places_and_no_more():
+def test_a_client_above_its_share_is_rejected_and_others_are_admitted():
     admission = Admission(4)
 
     with admission.admit(HALF), admission.admit(HALF):
@@ -69,50 +69,50 @@ def test_a_client_takes_its_share_of_the_places_and_no_more():
         pass
 
 
-def test_a_client_has_one_place_however_small_its_share():
+def test_a_client_has_at_least_one_slot():
     with Admission(4).admit(Client("small", in_flight_share=0.01)):
         pass
 
 
-def test_a_client_with_all_places_overloads_the_gateway_as_anybody_does():
+def test_a_client_whose_share_is_all_slots_is_rejected_as_overload():
     admission = Admission(1)
 
     with admission.admit(Client("whole")), pytest.raises(Overloaded):
         admission.admit(Client("whole")).__enter__()
 
 
-def test_where_others_have_the_places_a_client_within_its_share_is_told_so():
+def test_a_client_within_its_share_is_rejected_as_overload_when_no_slot_is_free():
     admission = Admission(2)
 
     with admission.admit(), admission.admit(), pytest.raises(Overloaded):
         admission.admit(HALF).__enter__()
 
 
-def test_of_many_threads_none_gets_a_place_too_many():
+def test_concurrent_requests_never_exceed_the_limits():
     admission = Admission(8)
     most: Counter[str] = Counter()
-    now: Counter[str] = Counter()
+    current: Counter[str] = Counter()
     lock = threading.Lock()
 
-    def come(client):
+    def send(client):
         for _ in range(300):
             try:
                 with admission.admit(client):
                     with lock:
-                        now[client.name] += 1
-                        most[client.name] = max(most[client.name], now[client.name])
-                        most["all"] = max(most["all"], now.total())
+                        current[client.name] += 1
+                        most[client.name] = max(most[client.name], current[client.name])
+                        most["all"] = max(most["all"], current.total())
                     time.sleep(0)
                     with lock:
-                        now[client.name] -= 1
+                        current[client.name] -= 1
             except (Overloaded, TooManyInFlight):
                 pass
 
     with ThreadPoolExecutor(12) as pool:
-        list(pool.map(come, [HALF, Client("other")] * 6))
+        list(pool.map(send, [HALF, Client("other")] * 6))
 
     assert most["half"] <= 4
     assert most["all"] <= 8
-    with ExitStack() as places:
+    with ExitStack() as slots:
         for _ in range(8):
-            places.enter_context(admission.admit())
+            slots.enter_context(admission.admit())

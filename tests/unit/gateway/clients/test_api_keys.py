@@ -1,4 +1,4 @@
-"""API keys: made, recognised, and kept as hashes only."""
+"""API keys: made, hashed and recognized."""
 
 import hashlib
 import hmac
@@ -24,11 +24,11 @@ def test_a_key_has_a_prefix_and_256_random_bits():
         assert KEY_PATTERN.fullmatch(key)
 
 
-def test_what_is_kept_of_a_key_is_its_sha_256():
+def test_the_stored_hash_of_a_key_is_its_sha_256():
     assert hash_of("rdv_a") == "sha256:" + hashlib.sha256(b"rdv_a").hexdigest()
 
 
-def test_a_key_is_whose_it_is_and_any_other_is_nobodys():
+def test_a_key_belongs_to_its_client_and_any_other_key_to_none():
     first, second = new_key(), new_key()
     found = ApiKeys([(hash_of(first), SHOP), (hash_of(second), DEPOT)])
 
@@ -38,8 +38,8 @@ def test_a_key_is_whose_it_is_and_any_other_is_nobodys():
         assert found.client_of(other) is None
 
 
-@pytest.mark.parametrize("place", [0, 1, 2, None])
-def test_a_key_is_compared_with_all_in_constant_time_wherever_it_is(monkeypatch, place):
+@pytest.mark.parametrize("position", [0, 1, 2, None])
+def test_a_key_is_compared_with_every_hash_in_constant_time(monkeypatch, position):
     compared = []
     real = hmac.compare_digest
 
@@ -51,33 +51,33 @@ def test_a_key_is_compared_with_all_in_constant_time_wherever_it_is(monkeypatch,
     held = [new_key() for _ in range(3)]
     found = ApiKeys([(hash_of(key), SHOP) for key in held])
 
-    found.client_of(new_key() if place is None else held[place])
+    found.client_of(new_key() if position is None else held[position])
 
     assert len(compared) == 3
 
 
-def test_a_new_key_is_printed_once_with_a_table_that_lets_it_in(capsys):
+def test_a_new_key_is_printed_once_with_the_table_that_permits_it(capsys):
     keys.main(["shop"])
 
-    told = capsys.readouterr().out
-    (key,) = KEY_PATTERN.findall(told)
-    lines = [line.strip() for line in told.splitlines()]
+    output = capsys.readouterr().out
+    (key,) = KEY_PATTERN.findall(output)
+    lines = [line.strip() for line in output.splitlines()]
     table = "\n".join(line for line in lines if line.startswith(("[[", "name", "keys")))
     assert tomllib.loads(table) == {"client": [{"name": "shop", "keys": [hash_of(key)]}]}
 
 
 @pytest.mark.parametrize("arguments", [[], ["a b"], ["rdv_" + "a" * 30], ["a", "b"], [""]])
-def test_what_is_no_name_is_refused_and_not_repeated(capsys, arguments):
+def test_an_invalid_name_is_refused_and_not_shown(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         keys.main(arguments)
 
     assert caught.value.code == 2
-    told = capsys.readouterr().err
-    assert "NAME" in told or "unrecognized" in told
-    assert "rdv_a" not in told
+    output = capsys.readouterr().err
+    assert "NAME" in output or "unrecognized" in output
+    assert "rdv_a" not in output
 
 
-def test_the_command_explains_itself(capsys):
+def test_help_names_the_command(capsys):
     with pytest.raises(SystemExit) as caught:
         keys.main(["--help"])
 

@@ -1,4 +1,4 @@
-"""The clients with API keys: what their table may say, and what is said of what it may not."""
+"""The TOML file of the clients with API keys: accepted tables and error lines."""
 
 import traceback
 
@@ -26,18 +26,18 @@ def table(**keys):
 
 
 def load(text):
-    keyring = load_api_keys("", text, PATHS)
-    assert keyring is not None
-    return keyring
+    api_keys = load_api_keys("", text, PATHS)
+    assert api_keys is not None
+    return api_keys
 
 
-def told(text):
+def error_of(text):
     with pytest.raises(ApiKeysError) as caught:
         load(text)
     return str(caught.value)
 
 
-def test_without_file_and_text_nobody_is_asked_for_a_key():
+def test_without_file_and_text_no_client_needs_a_key():
     assert load_api_keys("", "", PATHS) is None
 
 
@@ -45,7 +45,7 @@ def test_a_client_needs_a_name_and_a_key_only():
     assert load(client()).client_of(KEY) == Client("shop", None, None, 1.0)
 
 
-def test_a_client_with_everything():
+def test_a_client_with_every_field():
     text = client(
         "team-1.a_b",
         routes='["/echo", "/orders/<order_id>"]',
@@ -59,33 +59,33 @@ def test_a_client_with_everything():
 
 
 @pytest.mark.parametrize(("text", "rate"), [("100/s", Rate(100, 1)), ("1/min", Rate(1, 60))])
-def test_a_rate_is_so_many_in_a_second_or_a_minute(text, rate):
+def test_a_rate_is_a_number_of_requests_per_second_or_minute(text, rate):
     assert load(client(rate=f'"{text}"')).client_of(KEY).rate == rate
 
 
-def test_each_of_several_keys_is_the_clients_so_that_keys_can_be_replaced():
-    keyring = load(client("shop", KEY, OTHER_KEY) + client("depot", THIRD_KEY))
+def test_a_client_may_have_several_keys_so_that_keys_can_be_replaced():
+    api_keys = load(client("shop", KEY, OTHER_KEY) + client("depot", THIRD_KEY))
 
-    assert keyring.client_of(KEY) == keyring.client_of(OTHER_KEY) == Client("shop")
-    assert keyring.client_of(THIRD_KEY) == Client("depot")
+    assert api_keys.client_of(KEY) == api_keys.client_of(OTHER_KEY) == Client("shop")
+    assert api_keys.client_of(THIRD_KEY) == Client("depot")
 
 
-def test_the_file_is_read_as_the_text_is(tmp_path):
+def test_a_file_is_read_like_the_text(tmp_path):
     file = tmp_path / "keys.toml"
     file.write_text(client())
 
-    keyring = load_api_keys(str(file), "", PATHS)
+    api_keys = load_api_keys(str(file), "", PATHS)
 
-    assert keyring is not None
-    assert keyring.client_of(KEY) == Client("shop")
+    assert api_keys is not None
+    assert api_keys.client_of(KEY) == Client("shop")
 
 
-def test_a_file_that_is_not_there_is_named_with_its_setting(tmp_path):
+def test_the_error_of_a_missing_file_names_its_setting(tmp_path):
     with pytest.raises(ApiKeysError, match=r"API_KEYS_FILE='.*none' cannot be read: No such file"):
         load_api_keys(str(tmp_path / "none"), "", PATHS)
 
 
-def test_faults_of_a_file_are_told_with_its_name(tmp_path):
+def test_an_error_in_a_file_names_the_file(tmp_path):
     file = tmp_path / "keys.toml"
     file.write_bytes(b"\xff")
 
@@ -98,7 +98,7 @@ HEX = hash_of(KEY).removeprefix("sha256:")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (" \n", "API_KEYS: expected one or more [[client]] tables and nothing else"),
         ("client = []", "expected one or more [[client]]"),
@@ -119,17 +119,17 @@ HEX = hash_of(KEY).removeprefix("sha256:")
         (table(name='"shop"'), "client 1 ('shop'): keys: expected a list"),
         (table(name='"shop"', keys="[]"), "keys: expected a list of one or more"),
         (table(name='"shop"', keys=GOOD[1:-1]), "keys: expected a list of one or more"),
-        (table(name='"shop"', keys="[7]"), "keys: number 1: expected"),
-        (table(name='"shop"', keys='["md5:00"]'), "keys: number 1: expected"),
-        (table(name='"shop"', keys=GOOD.upper()), "keys: number 1: expected"),
-        (table(name='"shop"', keys=f'["{KEY}"]'), "number 1 is a key itself; its hash belongs"),
-        (client(routes='["/nope"]'), "routes: number 1='/nope': expected one of /echo, /orders/<"),
-        (client(routes='["/orders/7"]'), "routes: number 1='/orders/7': expected one of /echo"),
-        (client(routes=f'["/{HEX}"]'), "routes: number 1: expected one of /echo"),
+        (table(name='"shop"', keys="[7]"), "keys: item 1: expected"),
+        (table(name='"shop"', keys='["md5:00"]'), "keys: item 1: expected"),
+        (table(name='"shop"', keys=GOOD.upper()), "keys: item 1: expected"),
+        (table(name='"shop"', keys=f'["{KEY}"]'), "item 1 is a key, not its hash: expected"),
+        (client(routes='["/nope"]'), "routes: item 1='/nope': expected one of /echo, /orders/<"),
+        (client(routes='["/orders/7"]'), "routes: item 1='/orders/7': expected one of /echo"),
+        (client(routes=f'["/{HEX}"]'), "routes: item 1: expected one of /echo"),
         (client(rate=f'"{HEX}"'), "rate: expected a number of requests"),
         (client(routes='"/echo"'), "routes: expected a list of one or more of /echo"),
         (client(routes="[]"), "routes: expected a list of one or more of /echo"),
-        (client(routes="[1]"), "routes: number 1=1: expected one of /echo"),
+        (client(routes="[1]"), "routes: item 1=1: expected one of /echo"),
         (client(rate='"100/h"'), "rate='100/h': expected a number of requests as"),
         (client(rate='"0/s"'), "rate='0/s': expected"),
         (client(rate='"-1/s"'), "rate='-1/s': expected"),
@@ -140,30 +140,33 @@ HEX = hash_of(KEY).removeprefix("sha256:")
         (client(in_flight_share="true"), "in_flight_share: expected"),
         (client(in_flight_share='"half"'), "in_flight_share='half': expected"),
         (client(in_flight_share="9" * 400), "in_flight_share: expected"),
-        (client(key='"x"'), "'key' is not known; expected one of name, keys, routes"),
-        (client() + client("shop", OTHER_KEY), "client 2 ('shop'): name: another client has it"),
-        (client("a", KEY, KEY), "client 1 ('a'): keys: number 2 is there twice"),
-        (client("a") + client("b"), "client 2 ('b'): keys: number 1 is there twice"),
+        (client(key='"x"'), "'key' is unknown; expected one of name, keys, routes"),
+        (
+            client() + client("shop", OTHER_KEY),
+            "client 2 ('shop'): name: another client has this name",
+        ),
+        (client("a", KEY, KEY), "client 1 ('a'): keys: item 2 is a duplicate"),
+        (client("a") + client("b"), "client 2 ('b'): keys: item 1 is a duplicate"),
     ],
 )
-def test_a_fault_is_told_with_place_and_expectation_and_without_secrets(text, said):
-    found = told(text)
+def test_an_error_names_client_field_and_expected_value_and_shows_no_secret(text, expected):
+    found = error_of(text)
 
-    assert said in found
+    assert expected in found
     assert KEY not in found
     assert hash_of(KEY).removeprefix("sha256:") not in found
 
 
-def test_all_faults_are_told_at_once():
+def test_all_errors_are_reported_at_once():
     text = client("a", rate='"x"', routes="[]") + client("b", OTHER_KEY, in_flight_share="2")
 
-    lines = told(text).splitlines()
+    lines = error_of(text).splitlines()
 
     assert len(lines) == 3
     assert all(line.startswith("API_KEYS: client ") for line in lines)
 
 
-# Whatever it holds
+# Generated files
 
 SECRET = "Hunter2isnotarandomkeybutlongenoughtobeoneatleast"
 secrets = st.sampled_from(
@@ -193,7 +196,7 @@ tables = st.fixed_dictionaries(
 
 
 def toml(value):
-    """Write *value*; of a text only what TOML can hold."""
+    """Return *value* as TOML."""
     if isinstance(value, str):
         return '"' + "".join(c if c.isalnum() else f"\\U{ord(c):08x}" for c in value) + '"'
     if isinstance(value, bool):
@@ -207,12 +210,12 @@ def toml(value):
 
 @given(st.lists(tables, max_size=3))
 @example([{"name": SECRET, "keys": [hash_of(KEY)]}])
-def test_any_tables_are_clients_or_told_line_by_line_without_secrets(found):
+def test_any_tables_are_accepted_or_give_error_lines_without_secrets(found):
     text = "\n".join(
         "[[client]]\n" + "\n".join(f"{toml(k)} = {toml(v)}" for k, v in one.items())
         for one in found
     )
-    assert_taken_or_told(text)
+    assert_accepted_or_reported(text)
 
 
 @given(
@@ -223,11 +226,11 @@ def test_any_tables_are_clients_or_told_line_by_line_without_secrets(found):
     | st.builds('a = {{ {0} = 1, {0} = "{1}" }}'.format, secrets, secrets)
 )
 @example("a = " + "[" * 5_000)
-def test_any_text_is_clients_or_told_line_by_line_without_secrets(text):
-    assert_taken_or_told(text)
+def test_any_text_is_accepted_or_gives_error_lines_without_secrets(text):
+    assert_accepted_or_reported(text)
 
 
-def assert_taken_or_told(text):
+def assert_accepted_or_reported(text):
     try:
         load_api_keys("", text, PATHS)
     except ApiKeysError as error:
@@ -236,7 +239,7 @@ def assert_taken_or_told(text):
         return
     lines = str(refused).split("\n")
     assert all(line.startswith("API_KEYS: ") and line.isprintable() for line in lines)
-    # With whatever it was raised from, as a log would have it.
-    told = "".join(traceback.format_exception(refused)).lower()
-    assert SECRET.lower() not in told
-    assert hash_of(KEY) not in told
+    # With the exception chain, as a log shows it.
+    trace = "".join(traceback.format_exception(refused)).lower()
+    assert SECRET.lower() not in trace
+    assert hash_of(KEY) not in trace
