@@ -1,4 +1,4 @@
-"""docs/guide.md is true: each of its commands is run, and prints what stands below it."""
+"""Each command in docs/guides/call.md prints what the guide shows."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
-GUIDE = Path("docs/guide.md")
+GUIDE = Path("docs/guides/call.md")
 LIMIT_S = 120.0
 
 

@@ -31,7 +31,7 @@ STOP_LIMIT_S = 20.0
 #: haproxy's "timeout connect": who waits that long was sent to a gateway that is going.
 CONNECT_LIMIT_S = 2.0
 SLOW_ORDER = json.dumps({"item": "tea", "quantity": 1, "delay_s": 1}).encode()
-#: As README.md has it, with a front.
+#: The example of docs/guides/deploy.md, with a frontend.
 CONFIGURATION = """
 defaults
     mode http

@@ -1,4 +1,4 @@
-"""The application, its description and the README agree."""
+"""The application, its description and docs/reference/problems.md agree."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from gateway.routing.table import Route, load_routes
 from gateway.web.docs.openapi import describe
 
 ROOT = Path(__file__).parents[5]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs/reference/problems.md").read_text(encoding="utf-8")
 ROUTES = (
     *load_routes(ROOT / "routes.toml"),
     Route("/checked", "checked", schema=BodySchema({"type": "object"})),
@@ -90,8 +90,8 @@ def test_each_kind_of_problem_is_described_where_it_can_happen():
         assert kind.retry in schema["description"]
 
 
-def test_the_readme_tells_of_each_kind_of_problem_and_of_no_other():
-    table = README.partition("## Endings\n\n")[2].partition("\n\n")[0]
+def test_the_reference_lists_each_problem_type_and_no_other():
+    table = REFERENCE.partition("## Outcomes\n\n")[2].partition("\n\n")[0]
     told = {
         kind for line in table.splitlines() for kind in re.findall("`(.*?)`", line.split("|")[3])
     }
@@ -100,8 +100,8 @@ def test_the_readme_tells_of_each_kind_of_problem_and_of_no_other():
 
 
 @pytest.mark.parametrize("kind", DOCUMENTED.values(), ids=DOCUMENTED)
-def test_the_readme_tells_its_status(kind):
-    (line,) = [line for line in README.splitlines() if re.search(rf"^\|.*`{kind.kind}`", line)]
+def test_the_reference_has_the_status_of_each_problem_type(kind):
+    (line,) = [line for line in REFERENCE.splitlines() if re.search(rf"^\|.*`{kind.kind}`", line)]
 
     assert str(kind.status) in line.split("|")[2]
 
