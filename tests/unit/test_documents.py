@@ -14,6 +14,8 @@ README_LINES = 150
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+#: Tests in the tables of docs/explanation/faults.md, without "tests/" and ".py".
+_TEST = re.compile(r"\b((?:e2e|faults|integration|unit)/[\w/]+)(?![\w/*.])")
 _CODE_PATH = re.compile(r"`((?:gateway|replies|responder|rendezvous|tools|tests)/[\w./]+)`")
 
 
@@ -49,6 +51,13 @@ def test_each_path_that_a_document_names_exists(name):
     named = _CODE_PATH.findall(text_of(ROOT / name))
 
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_each_test_that_the_table_of_faults_names_exists():
+    named = _TEST.findall(text_of(ROOT / "docs/explanation/faults.md"))
+
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / f"tests/{name}.py").exists()] == []
 
 
 def test_a_broken_link_is_found(tmp_path: Path):
