@@ -1,26 +1,23 @@
-"""
-What we say, for people: HTML pages without script.
-
-Whatever is put into them is escaped: paths, headers and ids come from clients, and details repeat
-them.
-"""
+"""HTML pages without script, for clients that prefer them to JSON; values are escaped."""
 
 import base64
 import hashlib
-from collections.abc import Iterable
-from html import escape
+from pathlib import Path
 from typing import Any
 
-from gateway.problems import Problem
+from flask import Response, request
+from jinja2 import Environment, FileSystemLoader
 
-_STYLE = (
-    ":root{color-scheme:light dark}"
-    "body{font:1rem/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem}"
-    "h1{font-size:1.5rem;line-height:1.2}"
-    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem}"
-    "dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}"
+_FOLDER = Path(__file__).parent / "templates"
+_STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(_FOLDER),
+    autoescape=True,
+    keep_trailing_newline=True,
+    trim_blocks=True,
 )
-#: Nothing is loaded and nothing runs; the style is known by its hash.
+_TEMPLATES.globals["style"] = _STYLE
+#: Allows the style by its hash, and nothing to be loaded or run.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'sha256-"
     + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -28,79 +25,25 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-def problem_page(problem: Problem) -> str:
-    """Return the page of a *problem* that has just happened."""
-    members = problem.body()
-    kind, title = members["type"], str(members["title"])
-    facts = {
-        "Status": str(members["status"]),
-        "Was the request sent?": str(members.get("sent", "")),
-        "Send it again as it is?": "that is safe" if members["retryable"] else "no",
-        "Correlation id": str(members.get("correlation_id", "")),
+def render(template: str, **values: Any) -> str:
+    """Return the page made of *template* and *values*."""
+    return _TEMPLATES.get_template(template).render(values)
+
+
+def page_response(page: str) -> Response:
+    """Return the response with a *page* for a client that prefers HTML."""
+    headers = {
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Vary": "Accept",
     }
-    lines = [f"<p>{escape(str(members['detail']))}</p>", *_faults(members), _facts(facts)]
-    if "status_url" in members:
-        lines.append(f"<p>{_link(str(members['status_url']), 'Ask for the reply')}</p>")
-    if kind != "about:blank":
-        lines.append(f"<p>{_link(kind, 'What this means')}</p>")
-    return _page(title, lines)
+    return Response(page, headers=headers, mimetype="text/html")
 
 
-def kind_page(kind: type[Problem]) -> str:
-    """Return the page that explains one *kind* of problem."""
-    return _page(
-        kind.title,
-        [
-            f"<p>{escape(kind.meaning)}</p>",
-            "<h2>Sending the request again</h2>",
-            f"<p>{escape(kind.retry)}</p>",
-            f"<p>{_link('/problems', 'All problems')}</p>",
-        ],
+def prefers_html() -> bool:
+    """Return whether the client prefers a page to JSON (RFC 9110, section 12.5.1)."""
+    accepted = request.accept_mimetypes
+    json_q = max(
+        accepted.quality(kind) for kind in ("application/problem+json", "application/json")
     )
-
-
-def kinds_page(kinds: Iterable[type[Problem]]) -> str:
-    """Return the page that lists *kinds* of problems."""
-    return _page(
-        "Problems",
-        [
-            "<dl>",
-            *(
-                f"<dt>{_link(kind.type_path(), kind.kind)}</dt><dd>{escape(kind.meaning)}</dd>"
-                for kind in kinds
-            ),
-            "</dl>",
-        ],
-    )
-
-
-def _page(title: str, lines: Iterable[str]) -> str:
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{_STYLE}</style>",
-            f"<h1>{escape(title)}</h1>",
-            *lines,
-            "</html>",
-            "",
-        ]
-    )
-
-
-def _faults(members: dict[str, Any]) -> list[str]:
-    faults = members.get("faults", [])
-    items = (f"<li>{escape(fault['path'])} {escape(fault['fault'])}</li>" for fault in faults)
-    return [f"<ul>{''.join(items)}</ul>"] if faults else []
-
-
-def _facts(facts: dict[str, str]) -> str:
-    said = (f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items() if v)
-    return f"<dl>{''.join(said)}</dl>"
-
-
-def _link(url: str, text: str) -> str:
-    return f'<a href="{escape(url)}">{escape(text)}</a>'
+    return accepted.quality("text/html") > json_q

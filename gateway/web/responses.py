@@ -1,4 +1,4 @@
-"""Replies, problems and what else we say, as HTTP responses."""
+"""HTTP responses: replies, pending replies, problems."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import HTTP_STATUS_CODES
 
 from gateway.problems import Problem, Sent
-from gateway.web.pages import CONTENT_SECURITY_POLICY, problem_page
+from gateway.web.pages import page_response, prefers_html, render
 from gateway.web.request import Environ
 from gateway.web.trace import REQUEST_ID, request_id_of
 from rendezvous.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
@@ -18,13 +18,13 @@ from rendezvous.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
 logger = logging.getLogger(__name__)
 
 CORRELATION_ID = "X-Correlation-ID"
-_OURS = CORRELATION_ID.lower()
-#: When a client should ask again for a reply that is pending, in seconds.
+_CORRELATION_ID_LOWER = CORRELATION_ID.lower()
+#: Retry-After of a pending reply, in seconds.
 PENDING_RETRY_S = "1"
 
 
 class ReplyResponse(Response):
-    """A response whose headers are complete unless HTTP or Werkzeug has rules for it."""
+    """A response that skips Werkzeug's header processing where it would change nothing."""
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """Answer as a WSGI application."""
@@ -35,8 +35,8 @@ class ReplyResponse(Response):
 
 
 def is_plain(status: int, headers: Iterable[tuple[str, str]]) -> bool:
-    """Return whether a response goes out as it is: it may have a body, and has no Location."""
-    # Werkzeug removes body headers from 204 and 304, and encodes the URL in Location.
+    """Return whether Werkzeug would send the response unchanged."""
+    # It removes body headers from 204 and 304, and encodes the URL in Location.
     return status not in (204, 304) and all(name.lower() != "location" for name, _ in headers)
 
 
@@ -47,10 +47,10 @@ def status_line(code: int) -> str:
 
 def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
     """
-    Return *reply* as the HTTP response that it is.
+    Return the HTTP response that *reply* describes.
 
     Args:
-        listed: the LISTED_REPLY_HEADERS, in lower case, that its route lets through.
+        listed: the LISTED_REPLY_HEADERS, in lower case, that the route allows.
     """
     response = ReplyResponse([reply.body], status_line(reply.status))
     # Replaced, not extended: Flask would add the type text/html to a reply without a type.
@@ -59,14 +59,16 @@ def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
 
 
 def reply_headers(reply: Reply, listed: Collection[str] = ()) -> list[tuple[str, str]]:
-    """Return the headers of the HTTP response that *reply* is; see reply_response()."""
+    """Return the headers of the HTTP response that *reply* describes; see reply_response()."""
     headers = [("Content-Length", str(len(reply.body)))]
     content_type = None
     for name, value in reply.headers:
         lower = name.lower()
         if lower == CONTENT_TYPE:
             content_type = value  # the last one counts
-        elif lower != _OURS and (lower not in LISTED_REPLY_HEADERS or lower in listed):
+        elif lower != _CORRELATION_ID_LOWER and (
+            lower not in LISTED_REPLY_HEADERS or lower in listed
+        ):
             headers.append((name, value))
     if content_type is not None:
         headers.insert(1, ("Content-Type", content_type))
@@ -75,7 +77,7 @@ def reply_headers(reply: Reply, listed: Collection[str] = ()) -> list[tuple[str,
 
 
 def pending_response(correlation_id: str) -> Response:
-    """Return the promise of a reply: where to ask for it, and when."""
+    """Return the 202 for a pending reply: where to fetch it, and when."""
     status_url = status_url_of(correlation_id)
     return json_response(
         {"correlation_id": correlation_id, "status": "pending", "status_url": status_url},
@@ -90,8 +92,8 @@ def pending_response(correlation_id: str) -> Response:
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return *problem* as problem details (RFC 9457), or as a page for who prefers that."""
-    # Without a word of it, caches may keep a 404 or a 410 for as long as they see fit.
+    """Return *problem* as problem details (RFC 9457), or as a page if the client prefers HTML."""
+    # By default caches may store a 404 or a 410.
     headers = {"Cache-Control": "no-store"} | problem.headers
     correlation_id = problem.correlation_id
     if correlation_id is not None:
@@ -108,34 +110,16 @@ def problem_response(problem: Problem) -> Response:
 
 def _page_or_json(problem: Problem) -> Response:
     if prefers_html():
-        return page_response(problem_page(problem))
+        return page_response(render("problem.html", **problem.body()))
     return Response(json.dumps(problem.body()), mimetype="application/problem+json")
-
-
-def page_response(page: str) -> Response:
-    """Return a *page* of ours; who prefers another type would have got that."""
-    headers = {
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Vary": "Accept",
-    }
-    return Response(page, headers=headers, mimetype="text/html")
-
-
-def prefers_html() -> bool:
-    """Say whether the client would rather have a page than JSON (RFC 9110, section 12.5.1)."""
-    accepted = request.accept_mimetypes
-    json_q = max(
-        accepted.quality(kind) for kind in ("application/problem+json", "application/json")
-    )
-    return accepted.quality("text/html") > json_q
 
 
 def echo_request_id(response: Response) -> Response:
     """Add the client's X-Request-ID to *response*; an after_request hook."""
-    request_id = request_id_of(request.environ)
-    if request_id is not None:
-        response.headers[REQUEST_ID] = request_id
+    headers = response.headers.to_wsgi_list()
+    with_id = with_request_id(headers, request.environ)
+    if with_id is not headers:
+        response.headers = Headers(with_id)
     return response
 
 
@@ -154,5 +138,5 @@ def json_response(value: object, status: int, headers: dict[str, str]) -> Respon
 
 
 def status_url_of(correlation_id: str) -> str:
-    """Return where the reply to *correlation_id* can be asked for."""
+    """Return the URL at which the reply to *correlation_id* can be fetched."""
     return url_for("replies.reply", correlation_id=correlation_id)

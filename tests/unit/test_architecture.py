@@ -29,7 +29,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "gateway/health": ({"problems", "clients", "routing", "exchange", "rendezvous/*"}, {"redis"}),
     "gateway/web": (
         {"problems", "clients", "routing", "exchange", "health", "lifecycle", "rendezvous/*"},
-        {"flask", "werkzeug"},
+        {"flask", "jinja2", "werkzeug"},
     ),
     "gateway/server": ({"problems", "clients"}, {"gunicorn"}),
     "gateway/bootstrap.py": ({"gateway/*", "rendezvous/*"}, {"flask", "redis"}),

@@ -1,34 +1,32 @@
-"""What the types of our problem details mean, for people."""
+"""Pages that explain the problem types."""
 
 from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
 from gateway.problems import DOCUMENTED
-from gateway.web.pages import kind_page, kinds_page
-from gateway.web.responses import page_response, prefers_html
+from gateway.web.pages import page_response, prefers_html, render
 
 
 def problem_pages() -> Blueprint:
-    """Return ``GET /problems``, which lists them, and ``GET /problems/<kind>``."""
+    """Return ``GET /problems``, the list of the types, and ``GET /problems/<kind>``."""
     blueprint = Blueprint("problems", __name__)
 
     @blueprint.get("/problems")
-    def listed() -> Response:
-        kinds = DOCUMENTED.values()
+    def list_types() -> Response:
+        types = DOCUMENTED.values()
         if prefers_html():
-            return page_response(kinds_page(kinds))
-        return _text("\n\n".join(f"{kind.type_path()}\n{kind.meaning}" for kind in kinds))
+            return page_response(render("problem_types.html", title="Problems", types=types))
+        return _text("\n\n".join(f"{kind.type_path()}\n{kind.meaning}" for kind in types))
 
     @blueprint.get("/problems/<kind>")
-    def explained(kind: str) -> Response:
+    def explain(kind: str) -> Response:
         problem = DOCUMENTED.get(kind)
         if problem is None:
-            raise NotFound(f"no such problem; there are {', '.join(DOCUMENTED)}")
+            raise NotFound(f"no such problem type; the types are {', '.join(DOCUMENTED)}")
+        texts = {"title": problem.title, "meaning": problem.meaning, "retry": problem.retry}
         if prefers_html():
-            return page_response(kind_page(problem))
-        return _text(
-            f"{problem.title}\n\n{problem.meaning}\n\nSending the request again: {problem.retry}"
-        )
+            return page_response(render("problem_type.html", **texts))
+        return _text("{title}\n\n{meaning}\n\nRetrying the request: {retry}".format(**texts))
 
     return blueprint
 

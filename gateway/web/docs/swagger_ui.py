@@ -1,4 +1,4 @@
-"""Where the gateway describes itself: ``/openapi.json``, and ``/docs`` to browse and to try it."""
+"""The API description at ``/openapi.json``, and Swagger UI for it at ``/docs``."""
 
 import hashlib
 import json
@@ -11,28 +11,24 @@ from typing import Any
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-#: The package that brings Swagger UI along. Nothing of it is run: its files are served.
-_SWAGGER_UI = "flask_swagger_ui"
-_START = """\
-window.addEventListener("load", () => {
-  window.ui = SwaggerUIBundle({
-    url: "openapi.json",
-    dom_id: "#swagger-ui",
-    deepLinking: true,
-    tryItOutEnabled: true,
-    validatorUrl: null,
-    defaultModelsExpandDepth: 0,
-  });
-});
-"""
-#: Swagger UI draws its icons from data: URLs. It asks nobody but this gateway.
+from gateway.web.pages import render
+
+#: The package that contains Swagger UI. Its code is not run; its files are served.
+_PACKAGE = "flask_swagger_ui"
+_MIMETYPES = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+_START_SCRIPT = Path(__file__).parent / "start.js"
+#: Everything comes from the gateway itself; Swagger UI has its icons in data: URLs.
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-_MODEST = "max-age=60"
-#: Their path changes with their content.
-_FOR_EVER = "public, max-age=31536000, immutable"
+_ONE_MINUTE = "max-age=60"
+#: For files whose path contains a digest of their content.
+_IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,65 +38,46 @@ class _File:
 
 
 def api_docs(description: Mapping[str, Any]) -> Blueprint:
-    """Return ``GET /openapi.json``, which is *description*, ``GET /docs`` and what it loads."""
+    """Return ``GET /openapi.json`` with *description*, ``GET /docs`` and the files it loads."""
     blueprint = Blueprint("docs", __name__)
     document = json.dumps(description).encode()
     files = _files()
     version = _digest(*(file.content for file in files.values()))
-    page = _page(version).encode()
+    page = render("docs.html", folder=f"docs/{version}").encode()
 
     @blueprint.get("/openapi.json")
     def openapi() -> Response:
-        return _cached(Response(document, mimetype="application/json"), _MODEST)
+        return _cached(Response(document, mimetype="application/json"), _ONE_MINUTE)
 
     @blueprint.get("/docs")
     def docs() -> Response:
         response = Response(page, mimetype="text/html")
         response.headers["Content-Security-Policy"] = _POLICY
-        return _cached(response, _MODEST)
+        return _cached(response, _ONE_MINUTE)
 
     @blueprint.get("/docs/<of_version>/<name>")
     def file(of_version: str, name: str) -> Response:
         found = files.get(name)
         if found is None or of_version != version:
-            raise NotFound("no such file; the page at /docs names those there are")
-        return _cached(Response(found.content, mimetype=found.mimetype), _FOR_EVER)
+            raise NotFound("no such file; use the paths that the page at /docs contains")
+        return _cached(Response(found.content, mimetype=found.mimetype), _IMMUTABLE)
 
     return blueprint
 
 
 def _files() -> dict[str, _File]:
-    spec = find_spec(_SWAGGER_UI)
+    spec = find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        raise RuntimeError(f"{_SWAGGER_UI} is not installed: pip install -r requirements.txt")
+        raise RuntimeError(f"{_PACKAGE} is not installed: pip install -r requirements.txt")
     folder = Path(spec.origin).parent / "dist"
-    types = {
-        "swagger-ui.css": "text/css",
-        "swagger-ui-bundle.js": "text/javascript",
-        "favicon-32x32.png": "image/png",
+    files = {
+        name: _File((folder / name).read_bytes(), mimetype) for name, mimetype in _MIMETYPES.items()
     }
-    files = {name: _File((folder / name).read_bytes(), kind) for name, kind in types.items()}
-    return files | {"start.js": _File(_START.encode(), "text/javascript")}
+    return files | {"start.js": _File(_START_SCRIPT.read_bytes(), "text/javascript")}
 
 
-def _page(version: str) -> str:
-    return f"""\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Rendezvous</title>
-<link rel="stylesheet" href="docs/{version}/swagger-ui.css">
-<link rel="icon" type="image/png" href="docs/{version}/favicon-32x32.png">
-<div id="swagger-ui"></div>
-<script src="docs/{version}/swagger-ui-bundle.js"></script>
-<script src="docs/{version}/start.js"></script>
-</html>
-"""
-
-
-def _cached(response: Response, how_long: str) -> Response:
-    response.headers["Cache-Control"] = how_long
+def _cached(response: Response, cache_control: str) -> Response:
+    response.headers["Cache-Control"] = cache_control
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.set_etag(_digest(response.get_data()))
     response.make_conditional(request)
