@@ -38,3 +38,15 @@ def deploy(kafka: Server, redis_server: Server, tmp_path: Path) -> Deploy:
         return Deployment(kafka, redis_server, tmp_path, **options)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def deploy_for_module(
+    kafka: Server, redis_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Deploy:
+    """As deploy, for a deployment that the tests of a module share."""
+
+    def make(**options: Any) -> Deployment:
+        return Deployment(kafka, redis_server, tmp_path_factory.mktemp("deployment"), **options)
+
+    return make

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.e2e.conftest import deploy, kafka, redis_server
+from tests.e2e.conftest import deploy, deploy_for_module, kafka, redis_server
 from tests.support.brokers import pytest_generate_tests, require_apache
 
-__all__ = ["deploy", "kafka", "pytest_generate_tests", "redis_server"]
+__all__ = ["deploy", "deploy_for_module", "kafka", "pytest_generate_tests", "redis_server"]
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from rendezvous.redis_store.client import open_redis, ping
 from rendezvous.redis_store.notifications import Notifications
 from rendezvous.redis_store.replies import Put, ReplyStore
 from tests.support.certificates import Authority, require_openssl
-from tests.support.tls_proxy import TlsFront
+from tests.support.tls_proxy import TlsProxy
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until
@@ -42,7 +42,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     require_openssl()
     authority = Authority.make(tmp_path_factory.mktemp("certificates"), "authority")
     keystore = authority.issue("redis", f"IP:{LOOPBACK}")
-    with EmbeddedRedis() as redis, TlsFront(redis.port, keystore) as front:
+    with EmbeddedRedis() as redis, TlsProxy(redis.port, keystore) as front:
         yield Secured(f"{LOOPBACK}:{front.port}", redis.address, authority.file)
 
 

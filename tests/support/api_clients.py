@@ -1,4 +1,4 @@
-"""Clients with API keys of their own, on the same gateways."""
+"""Clients with API keys, which send requests to shared gateways."""
 
 import http.client
 import json
@@ -12,20 +12,20 @@ from gateway.clients.api_keys import hash_of, new_key
 from tests.support.deployment import Gateway, Response, exchange
 from tools.devstack.ports import LOOPBACK
 
-_AN_ID = re.compile(r"[0-9a-f]{8}\.[A-Za-z0-9_.-]{40,}")
+_CORRELATION_ID = re.compile(r"[0-9a-f]{8}\.[A-Za-z0-9_.-]{40,}")
 
 
 @dataclass
-class Tenant:
+class ApiClient:
     """
-    A client with a key, and what became of its requests.
+    A client with an API key, and the outcomes of its requests.
 
-    ``endings`` counts "own", "another's" and statuses; ``ids`` are those of its answers.
+    ``outcomes`` counts "own", "another's" and statuses; ``ids`` are the correlation ids.
     """
 
     name: str
     key: str = field(default_factory=new_key)
-    endings: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     ids: list[str] = field(default_factory=list)
 
     @property
@@ -33,7 +33,7 @@ class Tenant:
         return {"Authorization": f"Bearer {self.key}"}
 
     def send(self, gateways: Sequence[Gateway], requests: int, connections: int) -> None:
-        """Send so many echoes over so many connections; others choose the same ids for theirs."""
+        """Send *requests* echoes with ids that all clients use alike."""
         with ThreadPoolExecutor(connections) as pool:
             for part in pool.map(
                 lambda number: self._send(
@@ -41,12 +41,11 @@ class Tenant:
                 ),
                 range(connections),
             ):
-                for ending, correlation_id in part:
-                    self.endings[ending] += 1
+                for outcome, correlation_id in part:
+                    self.outcomes[outcome] += 1
                     self.ids.append(correlation_id)
 
-    def get(self, gateway: Gateway, correlation_id: str) -> Response:
-        """Ask for the reply to *correlation_id*."""
+    def get_reply(self, gateway: Gateway, correlation_id: str) -> Response:
         return gateway.request("GET", f"/replies/{correlation_id}", headers=self.authorization)
 
     def _send(self, gateway: Gateway, numbers: range) -> list[tuple[str, str]]:
@@ -60,33 +59,33 @@ class Tenant:
             }
             body = f"request {n} of {self.name}".encode()
             response = exchange(connection, "POST", "/echo", body, headers)
-            found.append((_ending(response, body), response.headers["X-Correlation-ID"] or ""))
+            found.append((_outcome(response, body), response.headers["X-Correlation-ID"] or ""))
         connection.close()
         return found
 
 
-def table_of(*tenants: Tenant, **more: str) -> str:
-    """Return the table of *tenants* for API_KEYS; *more* holds lines for some, by name."""
+def keys_table(*clients: ApiClient, **more: str) -> str:
+    """Return API_KEYS for *clients*; *more* holds further lines by client name."""
     return "\n".join(
-        f'[[client]]\nname = "{tenant.name}"\nkeys = ["{hash_of(tenant.key)}"]\n'
-        + more.get(tenant.name, "")
-        for tenant in tenants
+        f'[[client]]\nname = "{client.name}"\nkeys = ["{hash_of(client.key)}"]\n'
+        + more.get(client.name, "")
+        for client in clients
     )
 
 
-def send_all(tenants: Sequence[Tenant], gateways: Sequence[Gateway], requests: int) -> None:
-    """Have each of *tenants* send so many requests, all of them at the same time."""
-    with ThreadPoolExecutor(len(tenants)) as pool:
-        list(pool.map(lambda tenant: tenant.send(gateways, requests, connections=4), tenants))
+def send_all(clients: Sequence[ApiClient], gateways: Sequence[Gateway], requests: int) -> None:
+    """Have each client send *requests* echoes, all clients at the same time."""
+    with ThreadPoolExecutor(len(clients)) as pool:
+        list(pool.map(lambda client: client.send(gateways, requests, connections=4), clients))
 
 
-def in_other_words(response: Response) -> tuple[int, str, frozenset[str]]:
-    """Return what a client can see of *answer*, with each id replaced."""
-    body = _AN_ID.sub("<id>", json.dumps(response.json, sort_keys=True))
+def without_ids(response: Response) -> tuple[int, str, frozenset[str]]:
+    """Return status, body and header names of *response*, correlation ids replaced."""
+    body = _CORRELATION_ID.sub("<id>", json.dumps(response.json, sort_keys=True))
     return response.status, body, frozenset(name.lower() for name in response.headers)
 
 
-def _ending(response: Response, body: bytes) -> str:
+def _outcome(response: Response, body: bytes) -> str:
     if response.status != 200:
         return str(response.status)
     return "own" if response.body == body else "another's"

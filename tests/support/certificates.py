@@ -1,4 +1,4 @@
-"""Certificates for the servers of the tests, made by openssl."""
+"""Certificates for test servers, issued with openssl."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ DAYS = "2"
 
 
 def require_openssl() -> None:
-    """Skip the test where there is no openssl; in CI that is a failure."""
+    """Skip the test if openssl is missing; in CI it fails instead."""
     if shutil.which("openssl") is None:
         if os.environ.get("CI") == "true":
             pytest.fail("openssl is not on PATH")
@@ -21,21 +21,21 @@ def require_openssl() -> None:
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority of our own; ``pem`` is what its clients have to trust."""
+    """A test certificate authority; ``pem`` is its certificate."""
 
     folder: Path
     name: str
 
     @classmethod
     def make(cls, folder: Path, name: str) -> "Authority":
-        """Return a new one, which keeps its files in *folder*."""
-        made = cls(folder, name)
+        """Return a new authority with its files in *folder*."""
+        authority = cls(folder, name)
         arguments = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", DAYS]
-        files = ["-keyout", str(made._key), "-out", str(made.file)]
-        # Python 3.13 asks for what RFC 5280 does.
+        files = ["-keyout", str(authority._key), "-out", str(authority.file)]
+        # Required by RFC 5280, and checked from Python 3.13 on.
         usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
         _openssl("req", *arguments, *files, *usage, "-subj", f"/CN={name}")
-        return made
+        return authority
 
     @property
     def file(self) -> Path:
@@ -47,11 +47,11 @@ class Authority:
 
     def issue(self, name: str, *alternatives: str) -> Path:
         """
-        Return a file with a new key, its certificate, and ours: a keystore, as Kafka reads it.
+        Return a PEM keystore as Kafka reads it: a new key, its certificate, the authority's.
 
         Args:
-            name: of the one it is for.
-            alternatives: what it may be called, as openssl has it: IP:127.0.0.1, DNS:localhost.
+            name: common name of the certificate.
+            alternatives: its alternative names in openssl's form: IP:127.0.0.1, DNS:localhost.
         """
         key, request, issued = (self.folder / f"{name}.{kind}" for kind in ("key", "csr", "crt"))
         subject = ["-subj", f"/CN={name}"]

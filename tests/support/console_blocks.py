@@ -1,7 +1,7 @@
 """
-The console blocks of a document, run as they stand and compared with what they say.
+Console blocks of a document: parse them, run their commands, compare the output.
 
-Within what is expected, a line ``...`` stands for any lines, and ``...`` in a line for any text.
+In the expected output a line ``...`` matches any lines, and ``...`` within a line any text.
 """
 
 import re
@@ -12,13 +12,13 @@ from itertools import takewhile
 from pathlib import Path
 
 _BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-#: Between the outputs of two commands; no command prints it.
+#: Separates the outputs of two commands; no command prints it.
 _END = "\x1e"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command and what it is to print."""
+    """A command and its expected output."""
 
     line: int
     command: str
@@ -26,7 +26,7 @@ class Step:
 
 
 def files(document: str) -> dict[str, str]:
-    """Return the blocks of *document* that are files, by the name beside their language."""
+    """Return the blocks of *document* with a file name after the language, by that name."""
     return {name: text for _, name, text in _BLOCK.findall(document) if name}
 
 
@@ -53,7 +53,7 @@ def _commands(block: str, first_line: int) -> Iterator[Step]:
 
 
 def run(commands: list[str], folder: Path, env: Mapping[str, str], limit_s: float) -> list[str]:
-    """Return what each of *commands* prints, run one after the other in one shell in *folder*."""
+    """Run *commands* in one shell in *folder*; return the output of each."""
     script = "".join(f"{command}\nprintf '{_END}'\n" for command in commands)
     shell = subprocess.run(
         ["bash", "-c", script],
@@ -70,8 +70,8 @@ def run(commands: list[str], folder: Path, env: Mapping[str, str], limit_s: floa
     return outputs[:-1]
 
 
-def agrees(expected: str, printed: str) -> bool:
-    """Say whether *printed* is what *expected* describes."""
+def matches(expected: str, printed: str) -> bool:
+    """Return whether *printed* matches *expected*."""
     pattern = ""
     for line in expected.splitlines():
         if line.strip() == "...":

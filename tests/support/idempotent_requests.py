@@ -1,4 +1,4 @@
-"""Requests with idempotency keys, several at a time with each, and the effects that they have."""
+"""Concurrent requests with idempotency keys, and a responder that counts its effects."""
 
 import http.client
 import threading
@@ -12,32 +12,29 @@ from typing import Any
 from tests.support.deployment import Deployment, Gateway, Response
 from tests.support.scripted_responder import ScriptedResponder, correlation_id
 
-#: How many clients send each key at the same time.
-SENDS = 3
-#: Of how many keys requests are under way at once.
+#: Number of clients that send the same key at the same time.
+REPEATS = 3
+#: Number of keys in flight at once.
 KEYS_AT_ONCE = 8
-#: What the repeats of an answer may differ in: when it was given, whether it is a repeat, and
-#: whether the connection is kept.
-OF_THE_MOMENT = {"date", "idempotent-replayed", "connection"}
+#: Headers in which a replay may differ from the first response.
+VARIABLE_HEADERS = {"date", "idempotent-replayed", "connection"}
 
-Answers = dict[str, list[Response]]
+Responses = dict[str, list[Response]]
 
 
-class Effects:
-    """A Service B whose every request has an effect: no two of its replies are equal."""
+class CountingResponder:
+    """A responder to /echo that counts its effects; no two replies are equal."""
 
     def __init__(self) -> None:
-        #: How many effects there were of each body.
-        self.of: Counter[str] = Counter()
+        #: Number of effects by request body.
+        self.by_body: Counter[str] = Counter()
 
-    def responder(self, deployment: Deployment) -> ScriptedResponder:
-        """Return the responder to the echo topic of *deployment* that has them."""
-        return ScriptedResponder.of(deployment, "echo", self._have)
+    def started_for(self, deployment: Deployment) -> ScriptedResponder:
+        return ScriptedResponder.of(deployment, "echo", self._handle)
 
-    def _have(self, responder: ScriptedResponder, record: Any) -> None:
-        key = record.value.decode()
-        self.of[key] += 1
-        number = sum(self.of.values())
+    def _handle(self, responder: ScriptedResponder, record: Any) -> None:
+        self.by_body[record.value.decode()] += 1
+        number = self.by_body.total()
         headers = [("correlation-id", correlation_id(record)), ("status", b"201")]
         headers.append(("x-effect", b"%d" % number))
         responder.reply(b"effect %d, of %s" % (number, record.value), headers)
@@ -47,20 +44,20 @@ def send_all(
     gateways: Sequence[Gateway],
     keys: Sequence[str],
     send: Callable[[Gateway, str], Response | None],
-) -> Answers:
+) -> Responses:
     """
-    Have *send* called SENDS times at once for each of *keys*, with alternating gateways.
+    Call *send* REPEATS times at once for each of *keys*, with alternating gateways.
 
-    Returns the answers by key, in the order in which they were sent.
+    Returns the responses by key, in the order of sending.
     """
     jobs = [
         (gateways[(number + n) % len(gateways)], key)
         for number, key in enumerate(keys)
-        for n in range(SENDS)
+        for n in range(REPEATS)
     ]
-    with ThreadPoolExecutor(SENDS * KEYS_AT_ONCE) as clients:
+    with ThreadPoolExecutor(REPEATS * KEYS_AT_ONCE) as clients:
         found = list(clients.map(lambda job: send(*job), jobs))
-    responses: Answers = {key: [] for key in keys}
+    responses: Responses = {key: [] for key in keys}
     for (_, key), response in zip(jobs, found, strict=True):
         if response is not None:
             responses[key].append(response)
@@ -68,24 +65,24 @@ def send_all(
 
 
 def send(gateway: Gateway, key: str) -> Response:
-    """Post a body that no other key has."""
+    """Post to /echo with *key* as idempotency key and as body."""
     return gateway.post("/echo", key.encode(), Idempotency_Key=key)
 
 
-def send_until(
-    until_s: float, patience_s: float, vain: set[str]
+def send_with_retries(
+    until_s: float, limit_per_key_s: float, given_up: set[str]
 ) -> Callable[[Gateway, str], Response | None]:
     """
-    Return a client that repeats what has not got a reply yet.
+    Return a function like send() that retries after 503s and broken connections.
 
     Args:
-        until_s: when it stops, by the monotonic clock.
-        patience_s: how long it tries one key.
-        vain: where it notes the keys that it has tried for so long, in vain.
+        until_s: monotonic time after which it returns None.
+        limit_per_key_s: maximum time per key.
+        given_up: receives the keys whose maximum time has passed.
     """
 
-    def persistent(gateway: Gateway, key: str) -> Response | None:
-        give_up_s = time.monotonic() + patience_s
+    def send_until_replied(gateway: Gateway, key: str) -> Response | None:
+        give_up_s = time.monotonic() + limit_per_key_s
         while time.monotonic() < min(give_up_s, until_s):
             try:
                 response = send(gateway, key)
@@ -94,35 +91,34 @@ def send_until(
             if response.status != 503:
                 return response
         if give_up_s <= until_s:
-            vain.add(key)
+            given_up.add(key)
         return None
 
-    return persistent
-
-
-def content(response: Response) -> tuple[int, bytes, list[tuple[str, str]]]:
-    """Return what must be the same in all answers to one key."""
-    headers = [(n, v) for n, v in response.headers.items() if n.lower() not in OF_THE_MOMENT]
-    return response.status, response.body, sorted(headers)
+    return send_until_replied
 
 
 def are_equal(responses: Sequence[Response]) -> bool:
-    """Say whether all of *answers* tell the same."""
-    return all(content(response) == content(responses[0]) for response in responses)
+    """Return whether all responses are equal but for VARIABLE_HEADERS."""
+    return all(_content(response) == _content(responses[0]) for response in responses)
+
+
+def _content(response: Response) -> tuple[int, bytes, list[tuple[str, str]]]:
+    headers = [(n, v) for n, v in response.headers.items() if n.lower() not in VARIABLE_HEADERS]
+    return response.status, response.body, sorted(headers)
 
 
 def replays(responses: Sequence[Response]) -> int:
-    """Return how many of *answers* say that they repeat another's reply."""
+    """Return the number of replays among *responses*."""
     return sum(response.headers["Idempotent-Replayed"] == "true" for response in responses)
 
 
 @contextmanager
-def every(pause_s: float, act: Callable[[], object]) -> Iterator[None]:
-    """Do *act* in the background every *pause_s* seconds while the block runs."""
+def every(interval_s: float, act: Callable[[], object]) -> Iterator[None]:
+    """Call *act* in the background every *interval_s* seconds while the block runs."""
     stop = threading.Event()
 
     def run() -> None:
-        while not stop.wait(pause_s):
+        while not stop.wait(interval_s):
             act()
 
     thread = threading.Thread(target=run)

@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import secrets
 import threading
 import time
 from collections import Counter
@@ -103,6 +104,7 @@ class Load:
     ) -> None:
         self.attempts: list[Attempt] = []
         self.outcomes: Counter[str] = Counter()
+        self._name = secrets.token_hex(4)
         self._pause_s = clients / rate if rate else 0.0
         self._keep_alive = keep_alive
         self._stop = threading.Event()
@@ -148,7 +150,9 @@ class Load:
         count = 0
         while not self._stop.wait(max(due_s - time.monotonic(), 0)):
             count += 1
-            attempt = _attempt(connection, b"request %d of client %d" % (count, number))
+            attempt = _attempt(
+                connection, f"{self._name}: request {count} of client {number}".encode()
+            )
             if attempt.response is None or not self._keep_alive:
                 connection.close()
             with self._lock:

@@ -1,4 +1,4 @@
-"""A Service B without our code: it sees the records as they are and replies what a test wants."""
+"""A responder that shares no code with ours; a test writes its script."""
 
 import threading
 from collections.abc import Callable
@@ -13,12 +13,12 @@ Headers = list[tuple[str, bytes]]
 
 
 def correlation_id(record: Any) -> bytes:
-    """Return the id under which *record* waits for its reply."""
+    """Return the correlation id of a request record."""
     return bytes(dict(record.headers)["correlation-id"])
 
 
 class NameNotUtf8(str):
-    """A header name that no text encoding yields: what a client in another language may send."""
+    """A header name that is encoded as invalid UTF-8."""
 
     def encode(self, *_: object) -> bytes:
         return b"\xff\xfe"
@@ -29,13 +29,13 @@ class ScriptedResponder:
     Consumes *topic* and calls *script* with itself and each record.
 
     Args:
-        connection: arguments that every kafka-python client takes.
-        reply_topic: where reply() publishes to.
+        connection: arguments of every kafka-python client.
+        reply_topic: the topic of reply().
     """
 
     @classmethod
     def of(cls, deployment: Deployment, topic: str, script: "Script") -> Self:
-        """Return one for *topic* of *deployment*, without its prefix."""
+        """Return a responder to *topic* of *deployment*, named without its prefix."""
         settings = deployment.settings
         return cls(
             settings.kafka_connection(),
@@ -77,12 +77,12 @@ class ScriptedResponder:
         self.producer.close()
 
     def reply(self, value: bytes | None, headers: Headers) -> None:
-        """Publish one reply record and wait until the broker has it."""
+        """Publish one reply record and wait for the acknowledgement."""
         future = self.producer.send(self._reply_topic, value, key=b"k", headers=headers)
         future.get(timeout=20)
 
     def seen(self, count: int) -> list[Any]:
-        """Return the records once there are *count* of them."""
+        """Return the consumed records once there are *count* of them."""
         assert wait_until(lambda: len(self.records) >= count, 20)
         return self.records
 
@@ -94,5 +94,5 @@ class ScriptedResponder:
                     self._script(self, record)
 
 
-#: What it does with itself and each record.
+#: Handles one record.
 Script = Callable[[ScriptedResponder, Any], None]

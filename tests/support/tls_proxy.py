@@ -1,4 +1,4 @@
-"""A port that speaks TLS in front of a server that does not, as the embedded Redis."""
+"""TLS proxy for a server without TLS, such as the embedded Redis."""
 
 import contextlib
 import select
@@ -11,13 +11,13 @@ from typing import Self
 from tools.devstack.ports import LOOPBACK
 
 CHUNK_BYTES = 65_536
-#: How soon it notices that it is to stop.
-ACCEPT_S = 0.1
+#: Interval at which the accepting thread checks for the stop, in seconds.
+STOP_CHECK_S = 0.1
 
 
-class TlsFront:
+class TlsProxy:
     """
-    Passes TLS connections on to *target_port* of 127.0.0.1, each in a thread of its own.
+    Forwards TLS connections to *target_port* of 127.0.0.1, one thread each.
 
     Args:
         keystore: a PEM file with the key and the certificates.
@@ -28,10 +28,10 @@ class TlsFront:
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.load_cert_chain(keystore)
         self._listener = socket.create_server((LOOPBACK, 0))
-        self._listener.settimeout(ACCEPT_S)
+        self._listener.settimeout(STOP_CHECK_S)
         self._stop = threading.Event()
         self._connections: list[tuple[socket.socket, threading.Thread]] = []
-        self._thread = threading.Thread(target=self._accept, name="tls-front")
+        self._thread = threading.Thread(target=self._accept, name="tls-proxy")
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:
@@ -42,7 +42,7 @@ class TlsFront:
         self._stop.set()
         self._thread.join()
         for client, thread in self._connections:
-            with contextlib.suppress(OSError):  # it has ended already
+            with contextlib.suppress(OSError):  # it is closed already
                 client.shutdown(socket.SHUT_RDWR)
             thread.join()
 
@@ -59,17 +59,17 @@ class TlsFront:
         with (
             client,
             contextlib.suppress(OSError),
-            # A copy: by the other one the connection can be ended while this one waits.
+            # A duplicate, so that __exit__ can shut the connection down through the original.
             self._tls.wrap_socket(client.dup(), server_side=True) as near,
             socket.create_connection(self._target) as far,
         ):
-            _pass_on(near, far)
+            _forward(near, far)
 
 
-def _pass_on(near: ssl.SSLSocket, far: socket.socket) -> None:
-    """Return when one of them has finished."""
+def _forward(near: ssl.SSLSocket, far: socket.socket) -> None:
+    """Copy in both directions until one side closes."""
     while True:
-        # What TLS has read ahead is nothing that the system knows of.
+        # select() does not see what TLS has already read.
         ready = [near] if near.pending() else select.select([near, far], [], [])[0]
         for source, sink in ((near, far), (far, near)):
             if source in ready:

@@ -1,4 +1,4 @@
-"""How a document's transcript is read and compared."""
+"""Console blocks of documents: parsing, running, comparing."""
 
 import os
 
@@ -71,4 +71,4 @@ def test_a_shell_that_ends_early_is_told(tmp_path):
     ],
 )
 def test_what_is_printed_is_compared_line_by_line(expected, printed, same):
-    assert console_blocks.agrees(expected, printed) is same
+    assert console_blocks.matches(expected, printed) is same

@@ -1,7 +1,7 @@
 """
-What no well-behaved client sends: requests as bytes, each with the status lines it may bring.
+Malformed and unusual HTTP requests as bytes, each with the expected status codes.
 
-``()`` stands for a connection that is closed without an answer.
+``()`` means that the connection is closed without a response.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
 
 @dataclass(frozen=True)
-class Shape:
+class RawRequest:
     """
-    One way to misbehave.
+    A request and its expected outcome.
 
     Args:
         sent: the bytes, in one piece.
-        answers: the statuses of the responses, in order.
-        ends: what the client does when it has sent everything: "waits" for the answer, shuts its
-            side ("half-closes") and waits, or "leaves" without waiting.
-        published: the bodies that may so reach the topic.
+        responses: status codes of the responses, in order.
+        ends: what the client does after sending: "waits" for the response, "half-closes" its side
+            and waits, or "leaves" without waiting.
+        published: bodies that may reach the topic.
     """
 
     sent: bytes
@@ -29,36 +29,36 @@ class Shape:
     published: tuple[bytes, ...] = ()
 
 
-def echo(headers: bytes, body: bytes, *responses: int, **options) -> Shape:
-    """POST /echo with *headers*, each line ended, and *body*; refused unless *answers* say so."""
-    return Shape(HEAD + headers + b"\r\n" + body, responses or (400,), **options)
+def echo(headers: bytes, body: bytes, *responses: int, **options) -> RawRequest:
+    """POST /echo with *headers*, which end in CRLF; *responses* defaults to a 400."""
+    return RawRequest(HEAD + headers + b"\r\n" + body, responses or (400,), **options)
 
 
-def chunked(body: bytes, *responses: int, **options) -> Shape:
-    """POST /echo with a chunked body of these very bytes."""
+def chunked(body: bytes, *responses: int, **options) -> RawRequest:
+    """POST /echo with *body* as the bytes of the chunked encoding."""
     return echo(b"Transfer-Encoding: chunked\r\n", body, *responses, **options)
 
 
-def length(value: bytes, *responses: int, **options) -> Shape:
+def length(value: bytes, *responses: int, **options) -> RawRequest:
     """POST /echo of "hello" with this Content-Length."""
     return echo(b"Content-Length: " + value + b"\r\n", b"hello", *responses, **options)
 
 
-def target(value: bytes, *responses: int, method: bytes = b"GET") -> Shape:
+def target(value: bytes, *responses: int, method: bytes = b"GET") -> RawRequest:
     """A request without body for this request target."""
     line = method + b" " + value + b" HTTP/1.1\r\n"
-    return Shape(line + b"Host: x\r\nConnection: close\r\n\r\n", responses)
+    return RawRequest(line + b"Host: x\r\nConnection: close\r\n\r\n", responses)
 
 
-def header(line: bytes, *responses: int) -> Shape:
+def header(line: bytes, *responses: int) -> RawRequest:
     """GET /livez with this header line."""
-    return Shape(GET + line + b"\r\nConnection: close\r\n\r\n", responses or (400,))
+    return RawRequest(GET + line + b"\r\nConnection: close\r\n\r\n", responses or (400,))
 
 
-def orders(body: bytes, *responses: int) -> Shape:
+def orders(body: bytes, *responses: int) -> RawRequest:
     """POST /orders with *body*."""
     head = b"POST /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-    return Shape(head % len(body) + body, responses, published=(body,))
+    return RawRequest(head % len(body) + body, responses, published=(body,))
 
 
 HELLO = (b"hello",)
@@ -75,7 +75,7 @@ FRAMING = {
     "length 0x5": length(b"0x5"),
     "length 5_0": length(b"5_0"),
     "length 5 6": length(b"5 6"),
-    "length of a superscript": length(b"\xb2"),
+    "length superscript two": length(b"\xb2"),
     "length empty": length(b""),
     "length with blanks": length(b"  5  ", 200, published=HELLO),
     "length 0005": length(b"0005", 200, published=HELLO),
@@ -92,7 +92,7 @@ FRAMING = {
     "chunked, identity": echo(b"Transfer-Encoding: chunked, identity\r\n", FIVE),
     "xchunked": echo(b"Transfer-Encoding: xchunked\r\n", FIVE, 501),
     "chunked with a vertical tab": echo(b"Transfer-Encoding: \x0bchunked\r\n", FIVE),
-    "chunked on HTTP/1.0": Shape(
+    "chunked on HTTP/1.0": RawRequest(
         b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" + FIVE),
     "chunk of -5": chunked(b"-5\r\nhello\r\n0\r\n\r\n"),
     "chunk of +5": chunked(b"+5\r\nhello\r\n0\r\n\r\n"),
@@ -111,25 +111,26 @@ FRAMING = {
     "trailers": chunked(b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n", 200, published=HELLO),
     "a length as trailer": chunked(b"5\r\nhello\r\n0\r\nContent-Length: 3\r\n\r\n"),
     "trailers without end": chunked(b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\n", ends="half-closes"),
-    "body broken off": length(b"50", ends="half-closes"),
-    "body broken off by leaving": length(b"500", ends="leaves"),
+    "half-closed within the body": length(b"50", ends="half-closes"),
+    "connection closed within the body": length(b"500", ends="leaves"),
     "half-closed after the request": length(b"5", 200, ends="half-closes", published=HELLO),
-    "left after the request": length(b"5", ends="leaves", published=HELLO),
-    "a body with GET": Shape(GET + b"Content-Length: 5\r\nConnection: close\r\n\r\nhello", (200,)),
-    "garbage behind a request": Shape(
+    "connection closed after the request": length(b"5", ends="leaves", published=HELLO),
+    "a body with GET": RawRequest(
+        GET + b"Content-Length: 5\r\nConnection: close\r\n\r\nhello", (200,)),
+    "garbage after a request": RawRequest(
         GET + b"\r\n" + b"\x00\xff garbage\r\n\r\n", (200, 400)),
-    "a request behind a request": Shape(
+    "a request after a request": RawRequest(
         GET + b"\r\n" + GET + b"Connection: close\r\n\r\n", (200, 200)),
-    "more body than announced": Shape(
+    "more body than announced": RawRequest(
         b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello, world\r\n\r\n",
         (200, 400), published=HELLO),
-    "an unread body behind a 404": Shape(
+    "an unread body after a 404": RawRequest(
         b"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
         + GET + b"Connection: close\r\n\r\n", (404, 200)),
 }  # fmt: skip
 
 HEADERS = {
-    "bare LF": Shape(b"GET /livez HTTP/1.1\nHost: x\n\n", ends="half-closes"),
+    "bare LF": RawRequest(b"GET /livez HTTP/1.1\nHost: x\n\n", ends="half-closes"),
     "one bare LF": header(b"X-A: 1\nX-B: 2"),
     "folded": header(b"X-A: 1\r\n 2"),
     "NUL in a name": header(b"X-\x00A: 1"),
@@ -144,16 +145,16 @@ HEADERS = {
     "100 headers": header(b"\r\n".join(b"X-%d: 1" % n for n in range(98)), 200),
     "101 headers": header(b"\r\n".join(b"X-%d: 1" % n for n in range(99)), 431),
     "a header of 9 kB": header(b"X-A: " + b"a" * 9_000, 431),
-    "headers of 900 kB": Shape(
+    "headers of 900 kB": RawRequest(
         GET + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 8_000) for n in range(110)), (431,)),
-    "no Host": Shape(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n", (200,)),
+    "no Host": RawRequest(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n", (200,)),
     "two Hosts": header(b"Host: y"),
-    "a strange Host": Shape(
+    "an invalid Host": RawRequest(
         b"POST /echo HTTP/1.1\r\nHost: [::1:a@b/\\\r\nConnection: close\r\nContent-Length: 5\r\n"
         b"\r\nhello", (200,), published=HELLO),
     "Upgrade": header(b"Upgrade: websocket\r\nSec-WebSocket-Version: 13", 200),
     "Upgrade to h2c": header(b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA", 200),
-    # The body is there already: nobody has to be told to continue.
+    # The body is there already, so that no 100 is needed.
     "Expect 100-continue": echo(b"Expect: 100-continue\r\nContent-Length: 5\r\n", b"hello",
                                 200, published=HELLO),
     "Expect something else": header(b"Expect: weird", 417),
@@ -164,32 +165,33 @@ HEADERS = {
         published=HELLO),
     "an unknown content encoding": echo(b"Content-Encoding: x\r\nContent-Length: 5\r\n", b"hello",
                                         200, published=HELLO),
-    "Connection of everything": Shape(
+    "Connection of everything": RawRequest(
         b"GET /livez HTTP/1.0\r\nHost: x\r\nConnection: host, x-a, \xff\r\n\r\n", (200,)),
     "X-Forwarded-Proto twice": header(
         b"X-Forwarded-Proto: http\r\nX-Forwarded-Protocol: ssl\r\nX-Forwarded-Ssl: on"),
 }  # fmt: skip
 
 LINES = {
-    "HTTP/0.9": Shape(b"GET /livez\r\n\r\n", ends="half-closes"),
-    "HTTP/1.0 without Host": Shape(b"GET /livez HTTP/1.0\r\n\r\n", (200,)),
-    "HTTP/1.9": Shape(b"GET /livez HTTP/1.9\r\nHost: x\r\nConnection: close\r\n\r\n", (200,)),
-    "HTTP/3.0": Shape(b"GET /livez HTTP/3.0\r\nHost: x\r\n\r\n"),
-    "HTTP/2 preface": Shape(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04"),
-    "a TLS hello": Shape(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", (), ends="half-closes"),
-    "nothing": Shape(b"", (), ends="half-closes"),
-    "empty lines": Shape(b"\r\n\r\n", ends="half-closes"),
-    "empty lines before": Shape(b"\r\n" + GET + b"Connection: close\r\n\r\n", (200,)),
-    "half a line": Shape(b"GET /li", (), ends="half-closes"),
-    "half a head": Shape(GET, (), ends="half-closes"),
+    "HTTP/0.9": RawRequest(b"GET /livez\r\n\r\n", ends="half-closes"),
+    "HTTP/1.0 without Host": RawRequest(b"GET /livez HTTP/1.0\r\n\r\n", (200,)),
+    "HTTP/1.9": RawRequest(b"GET /livez HTTP/1.9\r\nHost: x\r\nConnection: close\r\n\r\n", (200,)),
+    "HTTP/3.0": RawRequest(b"GET /livez HTTP/3.0\r\nHost: x\r\n\r\n"),
+    "HTTP/2 preface": RawRequest(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04"),
+    "a TLS hello": RawRequest(
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", (), ends="half-closes"),
+    "nothing": RawRequest(b"", (), ends="half-closes"),
+    "empty lines": RawRequest(b"\r\n\r\n", ends="half-closes"),
+    "empty lines before": RawRequest(b"\r\n" + GET + b"Connection: close\r\n\r\n", (200,)),
+    "half a request line": RawRequest(b"GET /li", (), ends="half-closes"),
+    "half a head": RawRequest(GET, (), ends="half-closes"),
     "a small method": target(b"/livez", 400, method=b"get"),
     "a method of 1000 letters": target(b"/livez", 400, method=b"A" * 1_000),
     "a method with a slash": target(b"/livez", 400, method=b"GE/T"),
     "an unknown method": target(b"/echo", 405, method=b"BREW"),
     "TRACE": target(b"/echo", 405, method=b"TRACE"),
     "CONNECT": target(b"x:443", 404, method=b"CONNECT"),
-    "tabs between": Shape(b"GET\t/livez\tHTTP/1.1\r\nHost: x\r\n\r\n"),
-    "two blanks": Shape(b"GET  /livez HTTP/1.1\r\nHost: x\r\n\r\n"),
+    "tabs between": RawRequest(b"GET\t/livez\tHTTP/1.1\r\nHost: x\r\n\r\n"),
+    "two blanks": RawRequest(b"GET  /livez HTTP/1.1\r\nHost: x\r\n\r\n"),
 }  # fmt: skip
 
 TARGETS = {
@@ -222,7 +224,7 @@ TARGETS = {
     "an id with a slash": target(b"/replies/a/b", 404),
     "a forged id": target(b"/replies/0a1b2c3d.1700000000000." + b"A" * 22 + b"." + b"A" * 43, 404),
     "an id, but DELETE": target(b"/replies/x", 404, method=b"DELETE"),
-    "a problem of nowhere": target(b"/problems/%3Cscript%3E", 404),
+    "an unknown problem type": target(b"/problems/%3Cscript%3E", 404),
 }
 
 JSON = {
@@ -246,14 +248,14 @@ JSON = {
     "a text": orders(b'"x"', 422),
 }  # fmt: skip
 
-SHAPES: dict[str, Shape] = {
-    f"{group}: {name}": shape
-    for group, shapes in {
+REQUESTS: dict[str, RawRequest] = {
+    f"{group}: {name}": request
+    for group, requests in {
         "framing": FRAMING,
         "headers": HEADERS,
         "line": LINES,
         "target": TARGETS,
         "JSON": JSON,
     }.items()
-    for name, shape in shapes.items()
+    for name, request in requests.items()
 }

@@ -1,4 +1,4 @@
-"""What arrives in Kafka is what was sent: whole, or not at all."""
+"""Request bodies: published unchanged up to the size limit, rejected above it."""
 
 import http.client
 import socket
@@ -14,21 +14,21 @@ pytestmark = pytest.mark.e2e
 LIMIT = 200_000
 
 
-@pytest.fixture
-def gateway(deploy: Deploy) -> Iterator[Gateway]:
-    with deploy(env={"MAX_BODY_BYTES": str(LIMIT)}) as deployment:
+@pytest.fixture(scope="module")
+def gateway(deploy_for_module: Deploy) -> Iterator[Gateway]:
+    with deploy_for_module(env={"MAX_BODY_BYTES": str(LIMIT)}) as deployment:
         yield deployment.gateway
 
 
-def test_a_body_is_forwarded_whole_up_to_the_limit_and_refused_beyond(gateway: Gateway):
+def test_a_body_is_published_unchanged_up_to_the_limit_and_rejected_above_it(gateway: Gateway):
     sizes = {LIMIT - 1: 200, LIMIT: 200, LIMIT + 1: 413, 2 * LIMIT: 413}
     seen = {}
     for size, status in sizes.items():
         body = bytes(i % 251 for i in range(size))
         for framing in ("content-length", "chunked"):
-            response = gateway_post(gateway, body, framing)
+            response = post_body(gateway, body, framing)
             seen[size, framing] = response.status
-            # The echo is the record's value: what Kafka got is what came back.
+            # The echo handler returns the record's value.
             assert status != 200 or response.body == body
             if status == 413:
                 assert response.json["type"] == "/problems/too-large"
@@ -37,7 +37,7 @@ def test_a_body_is_forwarded_whole_up_to_the_limit_and_refused_beyond(gateway: G
     assert seen == {(s, f): c for s, c in sizes.items() for f in ("content-length", "chunked")}
 
 
-def gateway_post(gateway: Gateway, body: bytes, framing: str):
+def post_body(gateway: Gateway, body: bytes, framing: str):
     connection = http.client.HTTPConnection(LOOPBACK, gateway.port, timeout=30)
     try:
         if framing == "content-length":
@@ -48,7 +48,7 @@ def gateway_post(gateway: Gateway, body: bytes, framing: str):
         connection.close()
 
 
-def test_a_body_with_broken_framing_is_the_clients_mistake(gateway: Gateway):
+def test_a_body_with_invalid_framing_is_a_400(gateway: Gateway):
     with socket.create_connection((LOOPBACK, gateway.port), timeout=10) as client:
         client.sendall(
             b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnot a size\r\n"

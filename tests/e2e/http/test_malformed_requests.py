@@ -1,4 +1,4 @@
-"""Requests that no well-behaved client sends: each is answered, and nothing stays behind."""
+"""Malformed and unusual requests, sent as bytes: the response and the effect of each."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from tests.e2e.http.malformed_requests import SHAPES, Shape
+from tests.e2e.http.malformed_requests import REQUESTS, RawRequest
 from tests.support.deployment import Deployment
 from tools.devstack.kafka.embedded import EmbeddedBroker
 from tools.devstack.ports import LOOPBACK
@@ -27,9 +27,9 @@ BODY = b"a good request"
 def deployment(
     redis_server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """One gateway with one worker: whatever a shape breaks, a later request finds broken."""
+    """One gateway with one worker, so that later requests see what a request breaks."""
     env = {"WEB_CONCURRENCY": "1", "THREADS": str(THREADS + 4), "REPLY_TIMEOUT_S": "10"}
-    folder: Path = tmp_path_factory.mktemp("strange-requests")
+    folder: Path = tmp_path_factory.mktemp("malformed-requests")
     with (
         EmbeddedBroker() as kafka,
         Deployment(kafka, redis_server, folder, env=env, partitions=1) as deployment,
@@ -37,47 +37,47 @@ def deployment(
         yield deployment
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_a_strange_request_is_answered_as_it_should(
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_request_gets_its_response_and_publishes_only_its_body(
     deployment: Deployment, topics: "Topics", name: str
 ):
-    shape = SHAPES[name]
+    request = REQUESTS[name]
     earlier = topics.ends()
 
-    responses = send(deployment.gateway.port, shape)
+    responses = send(deployment.gateway.port, request)
 
-    if shape.ends != "leaves":
-        assert [status for status, _ in responses] == list(shape.responses), responses
+    if request.ends != "leaves":
+        assert [status for status, _ in responses] == list(request.responses), responses
     for status, body in responses:
         assert status < 500 or status == 501, body
     deployment.gateway.post("/echo", BODY)
     published = topics.since(earlier)
     assert published.pop(published.index(BODY)) == BODY
-    if shape.ends == "leaves":
-        assert published in ([], list(shape.published))
+    if request.ends == "leaves":
+        assert published in ([], list(request.published))
     else:
-        assert published == list(shape.published)
+        assert published == list(request.published)
 
 
-def test_afterwards_every_thread_answers(deployment: Deployment):
-    def good(_: int) -> int:
+def test_every_thread_still_serves_requests_afterwards(deployment: Deployment):
+    def post(_: int) -> int:
         return deployment.gateway.post("/echo", BODY).status
 
     with ThreadPoolExecutor(THREADS) as pool:
-        assert set(pool.map(good, range(THREADS * 5))) == {200}
+        assert set(pool.map(post, range(THREADS * 5))) == {200}
     assert " 500 " not in deployment.gateway.logged()
     assert "Traceback" not in deployment.gateway.logged()
 
 
-def send(port: int, shape: Shape) -> list[tuple[int, bytes]]:
-    """Send *shape* as it is; return status and body of each response until the gateway closes."""
+def send(port: int, request: RawRequest) -> list[tuple[int, bytes]]:
+    """Send *request* as it is; return status and body of each response until the gateway closes."""
     with socket.create_connection((LOOPBACK, port), timeout=20) as client:
-        # A gateway that has seen enough may close while we still send.
+        # The gateway may close the connection before the request is complete.
         with contextlib.suppress(ConnectionError):
-            client.sendall(shape.sent)
-            if shape.ends == "leaves":
+            client.sendall(request.sent)
+            if request.ends == "leaves":
                 return []
-            if shape.ends == "half-closes":
+            if request.ends == "half-closes":
                 client.shutdown(socket.SHUT_WR)
         received = b""
         with contextlib.suppress(ConnectionError):
@@ -97,7 +97,7 @@ def parse_responses(received: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class Topics:
-    """The request topics of a deployment, read from outside."""
+    """Reads the request topics of a deployment."""
 
     def __init__(self, deployment: Deployment, consumer: Any) -> None:
         self._consumer = consumer
@@ -105,15 +105,15 @@ class Topics:
             TopicPartition(deployment.prefix + topic, 0) for topic in ("echo", "orders")
         ]
         consumer.assign(self._partitions)
-        #: What has been read. The embedded broker may tell an end that lies before it.
+        #: Offset behind the last record read. The embedded broker may report an end before it.
         self._read = dict.fromkeys(self._partitions, 0)
 
     def ends(self) -> dict[Any, int]:
-        told = self._consumer.end_offsets(self._partitions)
-        return {p: max(int(end), self._read[p]) for p, end in told.items()}
+        reported = self._consumer.end_offsets(self._partitions)
+        return {p: max(int(end), self._read[p]) for p, end in reported.items()}
 
     def since(self, offsets: dict[Any, int]) -> list[bytes]:
-        """Return the values that came after *offsets*."""
+        """Return the values behind *offsets*."""
         ends = self.ends()
         for partition in self._partitions:
             self._consumer.seek(partition, offsets[partition])

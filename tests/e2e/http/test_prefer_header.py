@@ -1,32 +1,27 @@
-"""Those who wait less, longer, later or not at all, and those who change their minds."""
+"""Prefer (wait, respond-async), late replies and cancelled requests."""
 
 import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from tests.support.deployment import Deploy, Deployment, Gateway, Process, Response
-from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
 TIMEOUT_S = 3.0
-#: One thread: a request behind a slow one waits for its turn.
+#: One responder thread: a request behind a slow one is queued.
 ENV = {"REPLY_TIMEOUT_S": str(TIMEOUT_S), "RESPONDER_THREADS": "1"}
-#: How much later than promised an answer may come on a machine that is out of breath.
+#: Tolerance for a slow machine, in seconds.
 LATE_S = 1.5
 
 
 @pytest.fixture(scope="module")
-def deployment(
-    kafka: Server, redis_server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
-    folder: Path = tmp_path_factory.mktemp("waiting")
-    with Deployment(kafka, redis_server, folder, env=ENV) as deployment:
+def deployment(deploy_for_module: Deploy) -> Iterator[Deployment]:
+    with deploy_for_module(env=ENV) as deployment:
         yield deployment
 
 
@@ -40,20 +35,20 @@ def order(gateway: Gateway, delay_s: float = 0.0, item: str = "tea", **headers: 
     return gateway.post("/orders", json.dumps(body).encode(), **headers)
 
 
-def pending(gateway: Gateway, **body: object) -> str:
-    """Send an order without waiting for its reply; return its status URL."""
-    promise = order(gateway, prefer="respond-async", **body)  # type: ignore[arg-type]
-    assert promise.status == 202
-    return promise.headers["Location"]
+def order_async(gateway: Gateway, **body: object) -> str:
+    """Send an order with respond-async; return its status URL."""
+    accepted = order(gateway, prefer="respond-async", **body)  # type: ignore[arg-type]
+    assert accepted.status == 202
+    return accepted.headers["Location"]
 
 
-def test_who_takes_a_promise_finds_the_reply_where_it_says(gateway: Gateway):
-    promise = order(gateway, delay_s=0.5, prefer="respond-async")
+def test_respond_async_returns_202_and_the_url_of_the_reply(gateway: Gateway):
+    accepted = order(gateway, delay_s=0.5, prefer="respond-async")
 
-    assert promise.status == 202
-    assert promise.headers["Preference-Applied"] == "respond-async"
-    assert promise.json["status"] == "pending"
-    location = promise.headers["Location"]
+    assert accepted.status == 202
+    assert accepted.headers["Preference-Applied"] == "respond-async"
+    assert accepted.json["status"] == "pending"
+    location = accepted.headers["Location"]
     assert wait_until(lambda: gateway.get(location).status != 202, 2 * TIMEOUT_S)
     reply = gateway.get(location)
     assert (reply.status, reply.json["item"]) == (201, "tea")
@@ -63,7 +58,7 @@ def test_who_takes_a_promise_finds_the_reply_where_it_says(gateway: Gateway):
     assert gateway.request("HEAD", location).status == 201
 
 
-def test_who_would_wait_less_is_told_so_and_gets_the_late_reply_in_one_more_call(
+def test_a_shorter_wait_is_applied_and_the_late_reply_can_be_fetched_with_a_wait(
     gateway: Gateway,
 ):
     response = order(gateway, delay_s=2.0, prefer="wait=1")
@@ -78,11 +73,10 @@ def test_who_would_wait_less_is_told_so_and_gets_the_late_reply_in_one_more_call
     assert response.elapsed_s + late.elapsed_s < 2.0 + TIMEOUT_S + LATE_S
 
 
-def test_any_process_waits_for_the_reply_to_anothers_request(deployment: Deployment):
-    """The reply is waited for beside those to requests of one's own."""
+def test_any_gateway_can_wait_for_the_reply_to_another_gateways_request(deployment: Deployment):
     other = deployment.start_gateway()
     deployment.wait_until_ready()
-    location = pending(deployment.gateway, delay_s=1.0)
+    location = order_async(deployment.gateway, delay_s=1.0)
     with ThreadPoolExecutor(2) as clients:
         waiting = clients.submit(other.request, "GET", location, None, {"Prefer": "wait=20"})
         own = clients.submit(other.post, "/echo", b"own")
@@ -90,14 +84,14 @@ def test_any_process_waits_for_the_reply_to_anothers_request(deployment: Deploym
     assert (waiting.result().status, own.result().status) == (201, 200)
 
 
-def test_who_waits_for_long_is_answered_when_the_gateway_stops(deployment: Deployment):
-    """Whoever may wait for 25 s would otherwise be cut off: a stop takes 5."""
+def test_a_long_wait_ends_early_when_the_gateway_shuts_down(deployment: Deployment):
+    """A graceful shutdown takes 5 s, less than the 25 s that a client may ask for."""
     other = deployment.start_gateway()
     deployment.wait_until_ready()
-    location = pending(deployment.gateway, delay_s=TIMEOUT_S + 5)
+    location = order_async(deployment.gateway, delay_s=TIMEOUT_S + 5)
     with ThreadPoolExecutor(1) as clients:
         waiting = clients.submit(other.request, "GET", location, None, {"Prefer": "wait=25"})
-        # The log tells of answers only; by the end of a shorter wait the longer one has begun.
+        # By the end of this shorter wait the longer one has begun.
         assert other.request("GET", location, headers={"Prefer": "wait=1"}).status == 202
         other.child.terminate()
         response = waiting.result()
@@ -107,19 +101,19 @@ def test_who_waits_for_long_is_answered_when_the_gateway_stops(deployment: Deplo
     assert response.elapsed_s < 1 + TIMEOUT_S + 2
 
 
-def test_a_cancelled_request_that_waits_its_turn_is_never_carried_out(
+def test_a_cancelled_request_in_the_responders_queue_is_never_handled(
     deploy: Deploy,
 ):
     with deploy(env=ENV) as deployment:
-        cancel_one_behind_a_slow_one(deployment.gateway, deployment.named("responder")[0])
+        cancel_behind_a_slow_request(deployment.gateway, deployment.named("responder")[0])
 
 
-def cancel_one_behind_a_slow_one(gateway: Gateway, responder: Process) -> None:
-    begun = pending(gateway, delay_s=2.5)
+def cancel_behind_a_slow_request(gateway: Gateway, responder: Process) -> None:
+    begun = order_async(gateway, delay_s=2.5)
     with ThreadPoolExecutor(1) as clients:
-        location = pending(gateway)
+        location = order_async(gateway)
         waiting = clients.submit(gateway.request, "GET", location, None, {"Prefer": "wait=25"})
-        # Time for the wait to begin; if it has not, the answer is the same.
+        # By the end of this shorter wait the longer one has begun.
         assert gateway.request("GET", location, headers={"Prefer": "wait=1"}).status == 202
         cancelled = gateway.request("DELETE", location)
         response = waiting.result()
@@ -128,10 +122,10 @@ def cancel_one_behind_a_slow_one(gateway: Gateway, responder: Process) -> None:
     assert cancelled.status == 204
     assert response.status == 410
     assert response.json["title"] == "Request Cancelled"
-    assert still_busy == 202  # the answer did not wait for the responder
+    assert still_busy == 202  # the response did not wait for the responder
     done = gateway.request("GET", begun, headers={"Prefer": "wait=20"})
     assert done.status == 201
-    assert order(gateway).status == 201  # whatever was before it has had its turn
+    assert order(gateway).status == 201  # the queue before it is handled
     assert gateway.request("DELETE", location).status == 204
     assert gateway.get(location).status == 410
     late = gateway.request("DELETE", begun)

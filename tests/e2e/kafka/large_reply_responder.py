@@ -1,4 +1,4 @@
-"""A responder with a handler whose reply is larger than Kafka takes."""
+"""A responder whose handler returns a reply above the size limit of Kafka."""
 
 from rendezvous.contract import Reply, Request
 from responder.__main__ import main
@@ -9,7 +9,7 @@ REPLY_BYTES = 2_000_000
 
 @handles("big")
 def big(request: Request) -> Reply:
-    """Return far too much, or what it got when that is something."""
+    """Return the body, or REPLY_BYTES zero bytes for an empty one."""
     return Reply.to(request, request.body or bytes(REPLY_BYTES))
 
 

@@ -1,4 +1,4 @@
-"""A reply that Kafka does not take is told at once, and holds up nobody."""
+"""Replies above the size limit of Kafka."""
 
 import pytest
 
@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.e2e, on_both_brokers]
 ROUTES = "[[route]]\npath = '/big'\ntopic = 'big'\n"
 
 
-def test_a_reply_that_is_too_large_is_a_502_and_the_next_one_is_answered(
+def test_a_reply_that_is_too_large_is_a_502_and_the_next_response_is_answered(
     deploy: Deploy,
 ):
     with deploy(responders=0, topics=("big",)) as deployment:
@@ -27,10 +27,10 @@ def test_a_reply_that_is_too_large_is_a_502_and_the_next_one_is_answered(
                 return False
 
         assert wait_until(is_answering, 30), deployment.logs()
-        refused = gateway.post("/big", b"")
-        next_one = gateway.post("/big", b"small")
+        rejected = gateway.post("/big", b"")
+        next_response = gateway.post("/big", b"small")
 
-    assert (refused.status, refused.json["title"]) == (502, "Reply too large")
-    assert refused.json["correlation_id"] == refused.correlation_id
-    assert "2000000 bytes" in refused.json["detail"]
-    assert (next_one.status, next_one.body) == (200, b"small")
+    assert (rejected.status, rejected.json["title"]) == (502, "Reply too large")
+    assert rejected.json["correlation_id"] == rejected.correlation_id
+    assert "2000000 bytes" in rejected.json["detail"]
+    assert (next_response.status, next_response.body) == (200, b"small")

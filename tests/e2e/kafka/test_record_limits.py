@@ -1,4 +1,4 @@
-"""A topic that takes less than the gateway does: one client's affair, and nobody else's."""
+"""Topics with a lower record size limit than the gateway's."""
 
 import pytest
 from kafka import KafkaAdminClient
@@ -10,7 +10,7 @@ from tests.support.deployment import Deploy
 pytestmark = [pytest.mark.e2e, on_apache_kafka]
 
 
-def test_a_record_that_its_topic_refuses_is_413_and_harms_no_other(
+def test_a_record_above_the_limit_of_its_topic_is_a_413_and_affects_no_other_request(
     deploy: Deploy,
 ):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
@@ -20,12 +20,12 @@ def test_a_record_that_its_topic_refuses_is_413_and_harms_no_other(
         admin.alter_configs([topic])
         admin.close()
 
-        refused = [deployment.gateway.post("/echo", bytes(5_000)) for _ in range(3)]
-        to_its_topic = deployment.gateway.post("/echo", b"small")
-        to_another = deployment.gateway.post("/orders", b'{"item": "a", "quantity": 1}')
+        rejected = [deployment.gateway.post("/echo", bytes(5_000)) for _ in range(3)]
+        to_same_topic = deployment.gateway.post("/echo", b"small")
+        to_other_topic = deployment.gateway.post("/orders", b'{"item": "a", "quantity": 1}')
 
-    for response in refused:
+    for response in rejected:
         assert (response.status, response.json["type"]) == (413, "/problems/too-large")
         assert response.json["sent"] == "no"
-    assert (to_its_topic.status, to_its_topic.body) == (200, b"small")
-    assert to_another.status == 201
+    assert (to_same_topic.status, to_same_topic.body) == (200, b"small")
+    assert to_other_topic.status == 201

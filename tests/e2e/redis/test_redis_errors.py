@@ -1,4 +1,4 @@
-"""A Redis that answers, but not with yes: each refusal has its words and costs no reply."""
+"""Errors that Redis returns: each is reported by cause, and none loses a reply."""
 
 import re
 import secrets
@@ -13,13 +13,13 @@ from gateway.exchange.claims import Claim, Claims
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy, Deployment
 from tests.support.reply_topic import ReplyTopic, fetched
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
-# Which Kafka it is makes no difference to what Redis says.
+# The broker makes no difference here.
 pytestmark = [
     pytest.mark.e2e,
     on_embedded_broker,
@@ -35,14 +35,14 @@ Fault = Callable[[Redis, EmbeddedRedis], AbstractContextManager[None]]
 
 @pytest.fixture(scope="module")
 def redis_server() -> Iterator[Server]:
-    """A Redis of our own: it is about to be treated badly."""
+    """A Redis for these tests alone, which misconfigure it."""
     with EmbeddedRedis() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def redis(redis_server: EmbeddedRedis) -> Iterator[Redis]:
-    """The administrator of that Redis."""
+    """A connection to that Redis as administrator."""
     with Redis.from_url(redis_server.url, socket_timeout=20) as client:
         client.execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "~*", "+@all")
         yield client
@@ -50,18 +50,14 @@ def redis(redis_server: EmbeddedRedis) -> Iterator[Redis]:
 
 @pytest.fixture(scope="module")
 def deployment(
-    kafka: Server,
-    redis_server: EmbeddedRedis,
-    redis: Redis,
-    tmp_path_factory: pytest.TempPathFactory,
+    deploy_for_module: Deploy, redis_server: EmbeddedRedis, redis: Redis
 ) -> Iterator[Deployment]:
     env = {
         "REDIS_URL": f"redis://{USER}:{PASSWORD}@{redis_server.address}/0",
         "REPLY_TIMEOUT_S": str(TIMEOUT_S),
         "WEB_CONCURRENCY": "1",
     }
-    folder = tmp_path_factory.mktemp("redis-refuses")
-    with Deployment(kafka, redis_server, folder, env=env) as deployment:
+    with deploy_for_module(env=env) as deployment:
         yield deployment
 
 
@@ -98,7 +94,7 @@ def access(bad: list[str], good: list[str]) -> Fault:
 @contextmanager
 def wrong_password(redis: Redis, server: EmbeddedRedis) -> Iterator[None]:
     redis.execute_command("ACL", "SETUSER", USER, "resetpass", ">another")
-    redis.execute_command("CLIENT", "KILL", "USER", USER)  # who is in stays in
+    redis.execute_command("CLIENT", "KILL", "USER", USER)  # open connections stay authenticated
     try:
         yield
     finally:
@@ -124,7 +120,7 @@ def replica_of_another(redis: Redis, server: EmbeddedRedis) -> Iterator[None]:
 
 @contextmanager
 def failing_disk(redis: Redis, server: EmbeddedRedis) -> Iterator[None]:
-    # A folder in the place of the file: also root cannot rename a file onto it.
+    # A folder in place of the file: not even root can rename a file onto it.
     obstacle = server.folder / "dump.rdb"
     obstacle.mkdir()
     redis.config_set("save", "3600 1000000")
@@ -153,14 +149,14 @@ def loading(redis: Redis, server: EmbeddedRedis) -> Iterator[None]:
         redis.delete(*[f"ballast:{n}" for n in range(LOADING_KEYS)])
 
 
-REFUSES_WRITES = [
+WRITES_FAIL = [
     pytest.param(setting("maxmemory", "1", "0"), "out of memory", id="OOM"),
     pytest.param(replica_of_another, "read-only replica", id="READONLY"),
     pytest.param(setting("min-replicas-to-write", "1", "0"), "fewer replicas", id="NOREPLICAS"),
     pytest.param(failing_disk, "cannot write to its disk", id="MISCONF"),
     pytest.param(access(["-set"], ["+set"]), "denies this user a command", id="command denied"),
 ]
-REFUSES_ALL = [
+ALL_COMMANDS_FAIL = [
     pytest.param(
         access(["resetkeys", "~other:*"], ["resetkeys", "~*"]),
         "denies this user a command or key",
@@ -172,61 +168,61 @@ REFUSES_ALL = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "words"), REFUSES_WRITES)
-def test_replies_wait_while_redis_takes_none_and_can_be_fetched_afterwards(
+@pytest.mark.parametrize(("fault", "cause"), WRITES_FAIL)
+def test_replies_are_stored_once_redis_accepts_writes_again(
     deployment: Deployment,
     topic: ReplyTopic,
     redis: Redis,
     redis_server: EmbeddedRedis,
     fault: Fault,
-    words: str,
+    cause: str,
 ):
-    committed, said = topic.wait_until_committed(), len(log_of_replies(deployment))
+    committed, logged = topic.wait_until_committed(), len(log_of_replies(deployment))
     with fault(redis, redis_server):
         replies = topic.put_many(20)
-        assert wait_until(lambda: words in log_of_replies(deployment)[said:], LIMIT_S)
-        late = deployment.gateway.post("/echo", b"asked meanwhile")
-        replies[late.correlation_id] = b"asked meanwhile"
-        assert stays(topic, committed)
+        assert wait_until(lambda: cause in log_of_replies(deployment)[logged:], LIMIT_S)
+        late = deployment.gateway.post("/echo", b"sent meanwhile")
+        replies[late.correlation_id] = b"sent meanwhile"
+        assert stays_at(topic, committed)
 
     assert (late.status, late.json["type"]) == (503, "/problems/reply-timeout")
     assert late.json["sent"] == "yes"
-    nothing_is_lost(deployment, topic, replies)
+    assert_nothing_is_lost(deployment, topic, replies)
 
 
-@pytest.mark.parametrize(("fault", "words"), REFUSES_ALL)
-def test_clients_are_told_what_keeps_redis_from_answering_and_nothing_is_lost(
+@pytest.mark.parametrize(("fault", "cause"), ALL_COMMANDS_FAIL)
+def test_responses_name_the_cause_and_no_reply_is_lost(
     deployment: Deployment,
     topic: ReplyTopic,
     redis: Redis,
     redis_server: EmbeddedRedis,
     fault: Fault,
-    words: str,
+    cause: str,
 ):
-    committed, said = topic.wait_until_committed(), len(log_of_replies(deployment))
+    committed, logged = topic.wait_until_committed(), len(log_of_replies(deployment))
     with fault(redis, redis_server):
         replies = topic.put_many(20)
-        assert wait_until(lambda: words in log_of_replies(deployment)[said:], LIMIT_S)
-        late = deployment.gateway.post("/echo", b"asked meanwhile")
-        if late.json["sent"] == "yes":  # the gateway had not noticed yet
-            replies[late.correlation_id] = b"asked meanwhile"
-        refused = deployment.gateway.post("/echo", b"not even asked")
-        assert stays(topic, committed)
-        assert wait_until(lambda: words in deployment.gateway.get("/readyz").body.decode(), LIMIT_S)
+        assert wait_until(lambda: cause in log_of_replies(deployment)[logged:], LIMIT_S)
+        late = deployment.gateway.post("/echo", b"sent meanwhile")
+        if late.json["sent"] == "yes":  # the gateway had not detected the fault yet
+            replies[late.correlation_id] = b"sent meanwhile"
+        rejected = deployment.gateway.post("/echo", b"not published")
+        assert stays_at(topic, committed)
+        assert wait_until(lambda: cause in deployment.gateway.get("/readyz").body.decode(), LIMIT_S)
 
-    for response in (late, refused):
+    for response in (late, rejected):
         assert (response.status, response.json["type"]) == (
             503,
             "/problems/reply-store-unavailable",
         )
-        assert words in response.json["detail"]
+        assert cause in response.json["detail"]
     assert late.json["sent"] in ("yes", "no")
-    assert refused.json["sent"] == "no"
-    assert refused.elapsed_s < TIMEOUT_S
-    nothing_is_lost(deployment, topic, replies)
+    assert rejected.json["sent"] == "no"
+    assert rejected.elapsed_s < TIMEOUT_S
+    assert_nothing_is_lost(deployment, topic, replies)
 
 
-def test_a_policy_that_may_drop_replies_is_warned_of_at_the_start(
+def test_an_evicting_memory_policy_is_logged_at_the_start(
     deployment: Deployment, redis: Redis, redis_server: EmbeddedRedis
 ):
     with setting("maxmemory-policy", "allkeys-lru", "noeviction")(redis, redis_server):
@@ -241,7 +237,7 @@ def test_a_policy_that_may_drop_replies_is_warned_of_at_the_start(
             deployment.processes.remove(started)
 
 
-def test_what_it_advises_a_user_to_be_allowed_is_enough(
+def test_the_permissions_that_the_advice_lists_are_sufficient(
     deployment: Deployment, redis: Redis, redis_server: EmbeddedRedis
 ):
     gateway = deployment.gateway
@@ -256,15 +252,15 @@ def test_what_it_advises_a_user_to_be_allowed_is_enough(
         first, again = (gateway.post("/echo", b"x", Idempotency_Key="acl") for _ in range(2))
         assert (first.status, again.status) == (200, 200)
         assert again.headers["Idempotent-Replayed"] == "true"
-        # And to give a key back, which it does for what Kafka refuses.
+        # Sufficient for releasing a claim too, after Kafka has rejected a record.
         url = deployment.environment["REDIS_URL"]
-        with closing(open_redis(url)) as its_own:
-            claims, claim = Claims(its_own, "d"), Claim("fingerprint", "id")
+        with closing(open_redis(url)) as connection:
+            claims, claim = Claims(connection, "d"), Claim("fingerprint", "id")
             claims.take("name", claim)
             claims.free("name", claim)
             assert claims.holder("name") is None
-            # And to tell responders what was cancelled.
-            cancellations = Cancellations(its_own)
+            # And for marking a request as cancelled.
+            cancellations = Cancellations(connection)
             cancellations.mark_cancelled("id")
             assert "id" in cancellations.cancelled_since("")[0]
 
@@ -273,13 +269,15 @@ def log_of_replies(deployment: Deployment) -> str:
     return deployment.named("replies")[0].logged()
 
 
-def stays(topic: ReplyTopic, committed: int) -> bool:
-    """Say whether nothing is committed for five times the pause between two commits."""
+def stays_at(topic: ReplyTopic, committed: int) -> bool:
+    """Return whether nothing is committed for five times the commit interval."""
     return not wait_until(lambda: topic.committed() != committed, 0.5)
 
 
-def nothing_is_lost(deployment: Deployment, topic: ReplyTopic, replies: dict[str, bytes]) -> None:
+def assert_nothing_is_lost(
+    deployment: Deployment, topic: ReplyTopic, replies: dict[str, bytes]
+) -> None:
     assert wait_until(lambda: fetched(deployment.gateway, replies) == replies, LIMIT_S)
     topic.wait_until_committed()
-    assert deployment.gateway.post("/echo", b"as before").body == b"as before"
+    assert deployment.gateway.post("/echo", b"afterwards").body == b"afterwards"
     assert [process.child.returncode for process in deployment.processes] == [None, None, None]

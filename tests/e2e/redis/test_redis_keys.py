@@ -1,4 +1,4 @@
-"""What is in Redis: nothing without an end, nothing that nobody asked for."""
+"""Keys in Redis: every reply expires, and no unsolicited reply is stored."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
-STRANGERS = 100_000
+UNSOLICITED = 30_000
 
 
 def reply_keys(redis: Redis, node: str) -> list[bytes]:
@@ -26,7 +26,7 @@ def redis_of(deployment: Deployment) -> Iterator[Redis]:
         yield redis
 
 
-def test_every_reply_is_gone_when_its_time_is_over(deploy: Deploy):
+def test_a_reply_expires_after_deadline_and_retention(deploy: Deploy):
     timeout_s, retention_s = 2.0, 3.0
     env = {"REPLY_TIMEOUT_S": str(timeout_s), "REPLY_RETENTION_S": str(retention_s)}
     with deploy(env=env) as deployment, redis_of(deployment) as redis:
@@ -37,7 +37,7 @@ def test_every_reply_is_gone_when_its_time_is_over(deploy: Deploy):
             for key in reply_keys(redis, node):
                 left_ms, deadline_ms = redis.pttl(key), int(key.decode().split(".")[1])
                 assert left_ms > 0
-                # Some slack: the time to live was set, and is read, a moment apart.
+                # The time to live is set and read at different times.
                 assert abs(epoch_ms() + left_ms - deadline_ms - retention_s * 1000) < 500
         assert wait_until(
             lambda: not any(reply_keys(redis, node) for node in nodes),
@@ -62,15 +62,15 @@ def test_without_retention_a_reply_is_evicted_at_the_timeout(deploy: Deploy):
         assert gone.status == 410
 
 
-def test_replies_to_strangers_store_nothing(deploy: Deploy):
+def test_foreign_and_expired_replies_are_not_stored(deploy: Deploy):
     with deploy(env={"REPLY_TIMEOUT_S": "10"}) as deployment, redis_of(deployment) as redis:
-        forger = CorrelationIds("another secret key, but as long")
-        ours = CorrelationIds(deployment.secret_key)
-        long_ago_ms = epoch_ms() - 3_600_000
+        foreign = CorrelationIds("another secret key, but as long")
+        own = CorrelationIds(deployment.secret_key)
+        an_hour_ago_ms = epoch_ms() - 3_600_000
         kinds = [
-            forger.issue("0badcafe", epoch_ms() + 60_000).encode(),
+            foreign.issue("0badcafe", epoch_ms() + 60_000).encode(),
             b"0f8fad5b-d9cb-469f-a165-70867728950e",
-            ours.issue("0badcafe", long_ago_ms).encode(),
+            own.issue("0badcafe", an_hour_ago_ms).encode(),
         ]
         deployment.gateway.post("/echo", b"warm")
         before = redis.info("memory")["used_memory"]
@@ -80,14 +80,14 @@ def test_replies_to_strangers_store_nothing(deploy: Deploy):
             **deployment.settings.kafka_connection(), linger_ms=20, batch_size=200_000
         )
         statuses = []
-        for n in range(STRANGERS):
+        for n in range(UNSOLICITED):
             header = [("correlation-id", kinds[n % len(kinds)])]
-            producer.send(deployment.prefix + "replies", b"stranger", b"%d" % n, header)
-            if n % (STRANGERS // 10) == 0:
+            producer.send(deployment.prefix + "replies", b"unsolicited", b"%d" % n, header)
+            if n % (UNSOLICITED // 10) == 0:
                 statuses.append(deployment.gateway.post("/echo", b"good").status)
         producer.flush(60)
         producer.close()
-        # Answered behind the strangers in each partition, so they have all been read.
+        # Their replies come after the unsolicited ones in each partition.
         for _ in range(20):
             statuses.append(deployment.gateway.post("/echo", b"good").status)
         after = redis.info("memory")["used_memory"]
@@ -98,8 +98,8 @@ def test_replies_to_strangers_store_nothing(deploy: Deploy):
         assert redis.dbsize() - keys_before <= len(statuses)
         assert after - before < 1_000_000
         counts = listener.logged().rpartition("replies so far: ")[2]
-        assert f"foreign {count(STRANGERS, 0) + count(STRANGERS, 1)}" in counts
-        assert f"expired {count(STRANGERS, 2)}" in counts
+        assert f"foreign {count(UNSOLICITED, 0) + count(UNSOLICITED, 1)}" in counts
+        assert f"expired {count(UNSOLICITED, 2)}" in counts
 
 
 def count(total: int, kind: int) -> int:

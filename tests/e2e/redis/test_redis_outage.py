@@ -1,16 +1,15 @@
-"""A Redis that hangs or is gone: who comes is told at once, and who waits loses nothing to it."""
+"""Redis hangs or is killed: new requests get a 503 at once, pending ones lose no reply."""
 
 import json
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deployment, Response
+from tests.support.deployment import Deploy, Deployment, Response
 from tests.support.records import records_of
 from tests.support.reply_topic import ReplyTopic, fetched
 from tools.devstack.embedded_redis import EmbeddedRedis
@@ -30,22 +29,19 @@ CLIENTS = 8
 
 @pytest.fixture(scope="module")
 def redis_server() -> Iterator[Server]:
-    """A Redis of our own: it is about to be killed."""
+    """A Redis for these tests alone, which kill it."""
     with EmbeddedRedis() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def deployment(
-    kafka: Server, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
+def deployment(deploy_for_module: Deploy) -> Iterator[Deployment]:
     env = {"REPLY_TIMEOUT_S": str(TIMEOUT_S), "WEB_CONCURRENCY": "1"}
-    folder: Path = tmp_path_factory.mktemp("redis-outage")
-    with Deployment(kafka, redis_server, folder, env=env) as deployment:
+    with deploy_for_module(env=env) as deployment:
         yield deployment
 
 
-def test_a_short_hang_fails_nobody_who_waits(deployment: Deployment):
+def test_a_short_hang_fails_no_pending_request(deployment: Deployment):
     order = json.dumps({"item": "tea", "quantity": 1, "delay_s": 0.5}).encode()
     with ThreadPoolExecutor(CLIENTS) as clients:
         waiting = [
@@ -61,28 +57,28 @@ def test_a_short_hang_fails_nobody_who_waits(deployment: Deployment):
     assert min(response.elapsed_s for response in responses) > SHORT_HANG_S
 
 
-def test_a_hang_is_told_at_once_to_who_comes_and_at_the_deadline_to_who_waits(
+def test_a_hang_rejects_new_requests_at_once_and_pending_ones_at_their_deadline(
     deployment: Deployment,
 ):
-    hangs(deployment, lasting_s=TIMEOUT_S + 0.5)
+    check_hang(deployment, lasting_s=TIMEOUT_S + 0.5)
 
 
-def hangs(deployment: Deployment, lasting_s: float) -> None:
-    """Let Redis hang for *lasting_s* and see what clients, probes and the log are told."""
+def check_hang(deployment: Deployment, lasting_s: float) -> None:
+    """Suspend Redis for *lasting_s*; check responses, probes and the log."""
     gateway = deployment.gateway
     assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
-    said = len(gateway.logged())
+    logged = len(gateway.logged())
     with ThreadPoolExecutor(1) as clients:
         deployment.redis.pause()
         paused_s = time.monotonic()
         try:
-            waiting = clients.submit(gateway.post, "/echo", b"waits")
-            # Who comes before the first look has failed waits as well.
-            assert wait_until(lambda: "requests wait" in gateway.logged()[said:], 1)
+            waiting = clients.submit(gateway.post, "/echo", b"pending")
+            # Requests before the first failed poll are pending as well.
+            assert wait_until(lambda: "requests wait" in gateway.logged()[logged:], 1)
             assert wait_until(lambda: gateway.get("/readyz").status == 503, 2)
-            refused: list[Response] = []
+            rejected: list[Response] = []
             while time.monotonic() < paused_s + lasting_s:
-                refused.append(gateway.post("/echo", b"comes"))
+                rejected.append(gateway.post("/echo", b"new"))
                 assert gateway.get("/livez").status == 200
                 ready = gateway.get("/readyz")
                 assert ready.status == 503
@@ -95,8 +91,8 @@ def hangs(deployment: Deployment, lasting_s: float) -> None:
     assert wait_until(lambda: gateway.post("/echo", b"back").status == 200, 1)
     assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
 
-    assert len(refused) > 1
-    for response in refused:
+    assert len(rejected) > 1
+    for response in rejected:
         assert (response.status, response.json["type"]) == (
             503,
             "/problems/reply-store-unavailable",
@@ -106,11 +102,11 @@ def hangs(deployment: Deployment, lasting_s: float) -> None:
     assert (late.status, late.json["type"]) == (503, "/problems/reply-store-unavailable")
     assert late.json["sent"] == "yes"
     assert late.elapsed_s < TIMEOUT_S + 1
-    # It was carried out, and its reply is there now that somebody can look.
-    assert wait_until(lambda: gateway.get(late.json["status_url"]).body == b"waits", LIMIT_S)
+    # It was handled, and its reply can be fetched now.
+    assert wait_until(lambda: gateway.get(late.json["status_url"]).body == b"pending", LIMIT_S)
 
 
-def test_a_redis_that_is_killed_and_comes_back_empty_costs_503s_and_no_reply(
+def test_a_redis_that_is_killed_and_restarted_empty_causes_503s_and_loses_no_reply(
     deployment: Deployment,
 ):
     gateway = deployment.gateway
@@ -118,43 +114,43 @@ def test_a_redis_that_is_killed_and_comes_back_empty_costs_503s_and_no_reply(
         committed = topic.wait_until_committed()
         deployment.redis.kill()
         replies = topic.put_many(50)
-        first = gateway.post("/echo", b"asked when it was gone")
-        refused = gateway.post("/echo", b"refused")
+        first = gateway.post("/echo", b"sent during the outage")
+        rejected = gateway.post("/echo", b"rejected")
         assert wait_until(lambda: "cannot be reached" in gateway.get("/readyz").body.decode(), 2)
         assert topic.committed() == committed
         deployment.redis.start()
 
         assert wait_until(lambda: gateway.post("/echo", b"back").status == 200, 1)
-        replies[first.correlation_id] = b"asked when it was gone"
+        replies[first.correlation_id] = b"sent during the outage"
         assert wait_until(lambda: fetched(gateway, replies) == replies, LIMIT_S)
         topic.wait_until_committed()
 
-    for response, sent in ((first, "yes"), (refused, "no")):
+    for response, sent in ((first, "yes"), (rejected, "no")):
         assert (response.status, response.json["type"]) == (
             503,
             "/problems/reply-store-unavailable",
         )
         assert "cannot be reached: start it" in response.json["detail"]
         assert response.json["sent"] == sent
-    assert refused.elapsed_s < 1
+    assert rejected.elapsed_s < 1
     assert [process.child.returncode for process in deployment.processes] == [None, None, None]
 
 
-def test_without_redis_nothing_is_published_under_an_idempotency_key(deployment: Deployment):
+def test_requests_with_an_idempotency_key_are_not_published_without_redis(deployment: Deployment):
     gateway = deployment.gateway
     assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
     before = len(records_of(deployment, "echo"))
     deployment.redis.kill()
-    refused = [gateway.post("/echo", b"once", Idempotency_Key="k") for _ in range(3)]
+    rejected = [gateway.post("/echo", b"once", Idempotency_Key="k") for _ in range(3)]
     published = len(records_of(deployment, "echo")) - before
     deployment.redis.start()
 
-    # The same key again is what a client sends that was told "no".
+    # After `sent: no` a client repeats its request with the same key.
     assert wait_until(
         lambda: gateway.post("/echo", b"once", Idempotency_Key="k").body == b"once", LIMIT_S
     )
     assert published == 0
-    for response in refused:
+    for response in rejected:
         assert (response.status, response.json["type"]) == (
             503,
             "/problems/reply-store-unavailable",
@@ -164,19 +160,19 @@ def test_without_redis_nothing_is_published_under_an_idempotency_key(deployment:
     assert len(records_of(deployment, "echo")) - before == 1
 
 
-def test_a_redis_that_hangs_for_a_moment_does_not_keep_the_keys_of_what_was_not_published(
+def test_a_short_hang_leaves_no_claim_for_a_request_that_was_not_published(
     deployment: Deployment,
 ):
     gateway = deployment.gateway
     assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
     deployment.redis.pause()
     try:
-        refused = gateway.post("/echo", b"again", Idempotency_Key="hangs")
+        rejected = gateway.post("/echo", b"again", Idempotency_Key="hangs")
     finally:
         deployment.redis.resume()
 
-    assert refused.json["sent"] == "no"
-    # Redis finds the claim in its socket and takes it; it must not last.
+    assert rejected.json["sent"] == "no"
+    # Redis reads the claim from its socket afterwards; it must be released.
     assert wait_until(
         lambda: gateway.post("/echo", b"again", Idempotency_Key="hangs").status == 200, LIMIT_S
     )
