@@ -18,7 +18,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
 from gateway.exchange.publisher import Publication
-from gateway.exchange.requester import Requester, Terms
+from gateway.exchange.requester import PendingRequest, Requester, WaitOptions
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds
 from rendezvous.kafka_client.producer import PublishRefused
@@ -41,23 +41,22 @@ def altered(correlation_id: str) -> str:
 
 
 class PatientClient:
-    """A client of a requester that always waits for so long."""
+    """A client that waits *timeout_s* for each reply."""
 
     def __init__(self, requester: Requester, timeout_s: float) -> None:
         self._requester = requester
-        self._terms = Terms.waiting(timeout_s)
+        self._options = WaitOptions(timeout_s, timeout_s)
 
     def send_and_receive(self, new_request: Callable[[str, int], Request]) -> Reply:
-        """Exchange what *new_request* makes of an id and a deadline (Unix time in ms)."""
-        ticket = self._requester.issue(self._terms)
-        request = new_request(ticket.correlation_id, ticket.deadline_ms)
-        reply = self._requester.exchange(ticket, request)
-        assert reply is not None, "a promise was made to a client that waits"
+        """Exchange the request that *new_request* returns for an id and a deadline in Unix ms."""
+        request = new_request(*self._requester.issue_id(self._options))
+        reply = self._requester.exchange(PendingRequest.start(request, self._options))
+        assert reply is not None, "a client that did not ask for a 202 got one"
         return reply
 
 
 class FakeClock:
-    """A clock that the test moves: ``now_s`` is what it says."""
+    """A clock that the test sets: ``now_s`` is its time."""
 
     def __init__(self, now_s: float) -> None:
         self.now_s = now_s
@@ -389,29 +388,30 @@ class FakeConsumer:
 
 class FakePublisher:
     """
-    A Publisher behind which the test plays broker, responder and replies.
+    A Publisher with a broker, a responder and a replies process in one.
 
     Args:
-        store, ids: where and for which ids the answers are put.
+        store: receives the replies.
+        ids: reads the ids of the replies.
     """
 
     def __init__(self, store: ReplyStore, ids: CorrelationIds) -> None:
         self._store = store
         self._ids = ids
         self.published: list[Request] = []
-        #: The responder: what it replies, or None for silence.
+        #: The responder: returns the reply, or None for no reply.
         self.answer: Callable[[Request], Reply | None] = lambda request: Reply.to(request)
         #: Raised by publish().
         self.refused_at_once: PublishRefused | None = None
         #: Called by await_broker().
         self.connect: Callable[[], object] = lambda: None
-        #: Reported while the request waits.
+        #: Passed to on_refused after publish().
         self.refused_later: PublishRefused | None = None
         self.acknowledges = True
         self.trouble: str | None = None
-        #: What became of them; without acknowledgement or trouble the test settles them.
+        #: Without acknowledgement or trouble, the test settles them.
         self.publications: list[Publication] = []
-        #: Called when a request has been published.
+        #: Called at the end of publish().
         self.then: Callable[[], object] = lambda: None
 
     def await_broker(self, timeout_s: float) -> None:

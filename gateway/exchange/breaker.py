@@ -1,10 +1,10 @@
 """
-Who is sent on to a topic whose responder is dead: a few, to see whether it is back.
+Circuit breakers: reject requests to a topic whose responder does not reply.
 
-Everybody who waits for a dead responder holds a place until the deadline, and soon all places are
-held: the healthy topics starve with it. Here the others are turned away at once, and the few that
-are let through find out when it answers again. There is no pause to be waited for, so a responder
-that comes back is in service with its first reply.
+Each request to such a topic would hold its slot until its deadline, and soon all slots would be
+held: the other topics would get none. A closed breaker lets every request pass. When replies stop
+it opens and rejects, except for PROBES requests at a time that it lets through (half-open). There
+is no pause before probing: the first reply closes the breaker.
 """
 
 import logging
@@ -27,24 +27,26 @@ from gateway.problems import (
 
 logger = logging.getLogger(__name__)
 
-#: A topic is given up when so many of its requests have ended within the window, ...
-MIN_ENDED = 20
+#: Minimum number of finished requests in the window before a breaker opens.
+MIN_FINISHED = 20
+#: Length of the window, in seconds.
 WINDOW_S = 10.0
-#: ... so many of them without a reply, and the last reply is older than a client waits.
-SILENT_SHARE = 0.5
-#: How many requests may be in flight to a topic that was given up.
+#: Minimum share of finished requests without a reply before a breaker opens. The last reply must
+#: also be older than a client waits.
+NO_REPLY_SHARE = 0.5
+#: Requests in flight that an open breaker lets through.
 PROBES = 3
 
 
 class TopicBreaker:
     """
-    What is known of one topic's responder, in this process.
+    The breaker of one topic in this process.
 
     Args:
         topic: for messages.
         reply_timeout_s: how long a client waits.
         clock: monotonic, in seconds.
-        min_ended: how many endings tell something.
+        min_finished: minimum number of finished requests before the breaker opens.
     """
 
     def __init__(
@@ -52,26 +54,26 @@ class TopicBreaker:
         topic: str,
         reply_timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
-        min_ended: int = MIN_ENDED,
+        min_finished: int = MIN_FINISHED,
     ) -> None:
-        self._min_ended = min_ended
+        self._min_finished = min_finished
         self._topic = topic
         self._reply_timeout_s = reply_timeout_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._endings: deque[tuple[float, bool]] = deque()  # when, and whether without a reply
-        self._silent = 0  # how many of the endings were without a reply
-        self._replied_s = clock()
+        self._finished: deque[tuple[float, bool]] = deque()  # when, and whether with a reply
+        self._without_reply = 0  # of the finished requests
+        self._replied_s = clock()  # time of the last reply
         self._in_flight = 0
         #: Whether only probes are let through.
         self.is_open = False
 
-    def enter(self) -> None:
+    def acquire(self) -> None:
         """
-        Take a request in.
+        Let one request pass.
 
         Raises:
-            ResponderSilent: when the responder is given up and enough requests probe it.
+            ResponderSilent: when the breaker is open and PROBES requests are in flight.
         """
         with self._lock:
             if not self.is_open or self._in_flight < PROBES:
@@ -79,75 +81,75 @@ class TopicBreaker:
                 return
             silent_s = self._clock() - self._replied_s
         raise ResponderSilent(
-            f"nothing has come back from topic {self._topic!r} for {silent_s:.0f} s: "
-            "see to its responder",
+            f"the circuit breaker of topic {self._topic!r} is open, since no reply has come for "
+            f"{silent_s:.0f} s; retry after Retry-After, or check the responder",
             sent=Sent.NO,
         )
 
-    def left(self, replied: bool | None) -> None:
-        """Note how a request ended: with a reply, in vain, or (None) for reasons of its own."""
+    def release(self, replied: bool | None) -> None:
+        """Record whether a request got a reply; None when its outcome shows nothing."""
         with self._lock:
             self._in_flight -= 1
             if replied is None:
                 return
             now_s = self._clock()
-            self._note(now_s, silent=not replied)
+            self._record(now_s, replied)
             if replied:
                 self._replied_s = now_s
                 self._close()
-            elif not self.is_open and self._is_dead(now_s):
+            elif not self.is_open and self._is_silent(now_s):
                 self.is_open = True
                 logger.error(
-                    "topic %s: %d of %d requests had no reply in time, none came for %.1f s; "
-                    "only %d at a time are let through until one does",
+                    "circuit breaker of topic %s opened: %d of %d requests had no reply in time, "
+                    "last reply %.1f s ago; letting %d at a time through until the first reply",
                     self._topic,
-                    self._silent,
-                    len(self._endings),
+                    self._without_reply,
+                    len(self._finished),
                     now_s - self._replied_s,
                     PROBES,
                 )
 
-    def _note(self, now_s: float, silent: bool) -> None:
-        self._endings.append((now_s, silent))
-        self._silent += silent
-        while self._endings[0][0] < now_s - WINDOW_S:
-            self._silent -= self._endings.popleft()[1]
+    def _record(self, now_s: float, replied: bool) -> None:
+        self._finished.append((now_s, replied))
+        self._without_reply += not replied
+        while self._finished[0][0] < now_s - WINDOW_S:
+            self._without_reply -= not self._finished.popleft()[1]
 
-    def _is_dead(self, now_s: float) -> bool:
-        ended = len(self._endings)
+    def _is_silent(self, now_s: float) -> bool:
+        finished = len(self._finished)
         return (
-            ended >= self._min_ended
-            and self._silent >= ended * SILENT_SHARE
+            finished >= self._min_finished
+            and self._without_reply >= finished * NO_REPLY_SHARE
             and now_s - self._replied_s > self._reply_timeout_s
         )
 
     def _close(self) -> None:
         if self.is_open:
             self.is_open = False
-            self._endings.clear()
-            self._silent = 0
-            logger.warning("topic %s: replies come again", self._topic)
+            self._finished.clear()
+            self._without_reply = 0
+            logger.warning("circuit breaker of topic %s closed: a reply has come", self._topic)
 
 
 class Permit:
     """
-    One request on its way, from the start to the end of the ``with`` block, and what its end can
-    tell of the responder.
+    The passage of one request through a breaker, for the length of the ``with`` block.
 
     Attributes:
-        hurried: its client waits less than the route would, so that a timeout tells nothing.
-        pending: it has ended for its client before the responder has replied.
+        is_short_wait: the client waits less than the route does by default, so that a timeout
+            shows nothing about the responder.
+        is_pending: the client got its response before the responder replied.
     """
 
-    __slots__ = ("_breaker", "hurried", "pending")
+    __slots__ = ("_breaker", "is_pending", "is_short_wait")
 
     def __init__(self, breaker: TopicBreaker) -> None:
         self._breaker = breaker
-        self.hurried = False
-        self.pending = False
+        self.is_short_wait = False
+        self.is_pending = False
 
     def __enter__(self) -> Self:
-        self._breaker.enter()
+        self._breaker.acquire()
         return self
 
     def __exit__(
@@ -158,49 +160,50 @@ class Permit:
     ) -> None:
         replied: bool | None = None
         if error is None:
-            replied = None if self.pending else True
+            replied = None if self.is_pending else True
         elif isinstance(error, Problem):
-            replied = _replied(error, self)
-        self._breaker.left(replied)
+            replied = self._replied(error)
+        self._breaker.release(replied)
+
+    def _replied(self, problem: Problem) -> bool | None:
+        if isinstance(problem, (BadReply, ResponderError)):
+            return True
+        if isinstance(problem, ReplyTimeout) and self.is_short_wait:
+            return None
+        if isinstance(problem, (ReplyTimeout, NotSent)):
+            # A request that was refused at once held its slot for no time.
+            return None if problem.sent is Sent.NO else False
+        return None
 
 
 class Breakers:
     """
-    A breaker for each topic.
+    One breaker per topic.
 
     Args:
-        timeouts_s: how long clients wait for replies from each topic that is published to.
+        timeouts_s: how long clients wait for replies, by topic; every topic in use.
         clock: monotonic, in seconds.
-        max_in_flight: how many places this process has; when they have all been held in vain,
-            that tells enough.
+        max_in_flight: slots of this process; once each of them was held until a timeout, the
+            breaker may open, even before MIN_FINISHED requests.
     """
 
     def __init__(
         self,
         timeouts_s: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
-        max_in_flight: int = MIN_ENDED,
+        max_in_flight: int = MIN_FINISHED,
     ) -> None:
-        enough = min(MIN_ENDED, max_in_flight)
+        min_finished = min(MIN_FINISHED, max_in_flight)
         self._by_topic = {
-            topic: TopicBreaker(topic, timeout_s, clock, enough)
+            topic: TopicBreaker(topic, timeout_s, clock, min_finished)
             for topic, timeout_s in timeouts_s.items()
         }
 
-    def admit(self, topic: str) -> Permit:
+    def permit(self, topic: str) -> Permit:
         """
-        Return the passage of one request over *topic*; its ``with`` block learns from how it ends.
+        Return a permit for one request to *topic*, to be entered with ``with``.
 
-        Entering it raises:
-            ResponderSilent: when the topic's responder is given up.
+        Entering raises:
+            ResponderSilent: when the breaker rejects the request.
         """
         return Permit(self._by_topic[topic])
-
-
-def _replied(problem: Problem, passage: Permit) -> bool | None:
-    if isinstance(problem, ReplyTimeout) and passage.hurried:
-        return None
-    if isinstance(problem, (ReplyTimeout, NotSent)):
-        # What was refused at once held nobody's place.
-        return None if problem.sent is Sent.NO else False
-    return True if isinstance(problem, (BadReply, ResponderError)) else None

@@ -1,7 +1,7 @@
 """
-What a request is answered that its client does not want any more.
+The reply to a cancelled request.
 
-It is stored like a reply, and competes with that of the responder: the first one wins.
+It is stored like the reply of a responder and competes with it: the first one stored wins.
 """
 
 import json
@@ -20,5 +20,5 @@ def cancellation(correlation_id: str) -> Reply:
 
 
 def is_cancellation(reply: Reply) -> bool:
-    """Say whether *reply* is that of a cancelled request, and no responder's."""
+    """Return whether *reply* is that of a cancelled request, not a responder's."""
     return reply.status == RequestCancelled.status and reply == cancellation(reply.correlation_id)

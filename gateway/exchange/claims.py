@@ -1,39 +1,73 @@
 """
-Who has claimed an idempotency key: one small key each in the Redis that all replicas share.
+Claims on idempotency keys: one small Redis key each, shared by all replicas.
 
-A claim is made in two steps. Taken, it lasts for a moment only, so that neither a process that dies
-nor a Redis whose answer is lost blocks the key. Confirmed, it lasts as long as the reply is kept;
-only then is anything published.
+A claim is made in two steps. take() claims the key for TAKEN_MS, so that neither a process that
+dies nor a lost answer of Redis blocks it for long. confirm() makes it last as long as the reply is
+kept; only then is the request published.
 """
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
+from rendezvous.contract import Request
 from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.client import execute, store_unavailable
 
-#: How long a claim that is not confirmed lasts. The two steps are a millisecond apart; a claim that
-#: is lost in between is taken again.
+#: Time to live of a claim that is not confirmed. Usually both steps take a millisecond; a claim
+#: that expires in between is taken again.
 TAKEN_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """
-    The request that a key stands for.
+    The request that holds an idempotency key.
 
     Args:
-        fingerprint: tells it from other requests that are sent with the same key.
-        correlation_id: its id, under which its reply arrives. No two claims share one: so it also
-            tells whose claim it is.
+        fingerprint: equal for a retry, different for any other request with the same key.
+        correlation_id: its id, under which its reply arrives; no two claims share one.
     """
 
     fingerprint: str
     correlation_id: str
+
+    @classmethod
+    def of(cls, request: Request) -> "Claim":
+        """Return the claim of *request*."""
+        return cls(fingerprint_of(request), request.correlation_id)
+
+
+def claim_name(client_name: str, key: str) -> str:
+    """Return the name under which *key* is claimed; different for each client."""
+    return sha256(f"{client_name}\0{key}".encode()).hexdigest()
+
+
+def fingerprint_of(request: Request) -> str:
+    """
+    Return a hash of the parts that a retry has in common with the first request.
+
+    Forwarded headers do not count, since a retry may have another request id; the record key does,
+    even when a header sets it.
+    """
+    parts = (
+        request.method.encode(),
+        request.path.encode(),
+        request.query.encode(),
+        request.content_type,
+        request.body,
+        request.key,
+    )
+    digest = sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        # With its length, so that moving bytes from one part to the next changes the hash.
+        digest.update(b"-" if data is None else b"%d:" % len(data) + data)
+    return digest.hexdigest()
 
 
 class Claims:
@@ -42,7 +76,7 @@ class Claims:
 
     Args:
         redis: a client that returns bytes.
-        deployment: keeps the claims of deployments apart that use the same Redis.
+        deployment: separates the claims of deployments that share one Redis.
     """
 
     def __init__(self, redis: Redis, deployment: str) -> None:
@@ -51,38 +85,39 @@ class Claims:
 
     def take(self, name: str, claim: Claim) -> Claim | None:
         """
-        Claim *name* for a moment unless it is claimed; return the claim that holds now.
+        Claim *name* for TAKEN_MS unless it is claimed; return the current claim.
 
-        None when the one that stood in the way has just gone: then take it again.
+        Returns None if a competing claim expired meanwhile; retry.
 
         Raises:
-            StoreUnavailable: when it may not be claimed; it is free again soon.
+            StoreUnavailable: when it is unknown whether *name* is claimed; it is free again soon.
         """
         key = self._key(name)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(key, _to_bytes(claim), nx=True, px=TAKEN_MS)
-        # Read back whatever SET says: of one that was repeated, the first may have been ours.
+        # Read back, whatever SET returns: redis-py may have retried it, and the first try may have
+        # claimed the key.
         pipeline.get(key)
-        return self._holder_after(pipeline)
+        return self._current_after(pipeline)
 
     def confirm(self, name: str, claim: Claim, ttl_ms: int) -> Claim | None:
         """
-        Make the claim on *name* last for *ttl_ms*; return the one that holds now.
+        Make the claim on *name* last for *ttl_ms*; return the current claim.
 
-        That is *claim*, unless so much time has passed since it was taken that it is lost.
+        That is *claim*, unless it has expired since it was taken.
 
         Raises:
-            StoreUnavailable: when nobody knows how long it lasts now.
+            StoreUnavailable: when it is unknown how long the claim lasts.
         """
         key = self._key(name)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.pexpire(key, ttl_ms)
         pipeline.get(key)
-        return self._holder_after(pipeline)
+        return self._current_after(pipeline)
 
-    def holder(self, name: str) -> Claim | None:
+    def current(self, name: str) -> Claim | None:
         """
-        Return the claim on *name* that holds now, or None.
+        Return the current claim on *name*, or None.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
@@ -92,30 +127,30 @@ class Claims:
         except RedisError as error:
             raise store_unavailable(error) from error
 
-    def free(self, name: str, claim: Claim) -> None:
+    def release(self, name: str, claim: Claim) -> None:
         """
-        Give up *claim* on *name*; another's stays.
+        Delete *claim* on *name*; the claim of another request stays.
 
         Raises:
-            StoreUnavailable: when it may not be given up.
+            StoreUnavailable: when it is unknown whether it is deleted.
         """
         key = self._key(name)
 
-        def delete_if_ours(pipeline: Pipeline) -> None:
-            is_ours = pipeline.get(key) == _to_bytes(claim)
+        def delete_if_current(pipeline: Pipeline) -> None:
+            is_current = pipeline.get(key) == _to_bytes(claim)
             pipeline.multi()
-            if is_ours:
+            if is_current:
                 pipeline.delete(key)
 
         try:
-            self._redis.transaction(delete_if_ours, key)
+            self._redis.transaction(delete_if_current, key)
         except RedisError as error:
             raise store_unavailable(error) from error
 
     def _key(self, name: str) -> str:
         return f"once:{self._deployment}:{name}"
 
-    def _holder_after(self, pipeline: Pipeline) -> Claim | None:
+    def _current_after(self, pipeline: Pipeline) -> Claim | None:
         return _from_bytes(execute(pipeline)[-1])
 
 
@@ -131,5 +166,5 @@ def _from_bytes(value: object) -> Claim | None:
         return Claim(str(fingerprint), str(correlation_id))
     except (RecursionError, TypeError, ValueError) as error:
         raise StoreUnavailable(
-            "what Redis holds under once: is no claim: see who writes it"
+            "a Redis key under once: holds a malformed claim; find out what else writes it"
         ) from error

@@ -1,15 +1,26 @@
-"""Who of those that send one idempotency key is published, and how the others get its reply."""
+"""
+Idempotency keys: one published request per key (draft-ietf-httpapi-idempotency-key-header-07).
+
+A client that repeats a request under the same key, on any replica, gets the reply to the first one,
+whether that has arrived yet or not.
+"""
 
 import logging
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
-from gateway.exchange.claims import Claim, Claims
-from gateway.exchange.idempotency_key import KEY_HEADER, REPLAYED_HEADER, fingerprint_of
-from gateway.exchange.requester import Abandoned, Requester, Ticket
+from gateway.exchange.claims import Claim, Claims, claim_name
+from gateway.exchange.requester import (
+    EarlierRequestNotSent,
+    ExchangeResult,
+    PendingRequest,
+    Requester,
+)
 from gateway.problems import (
     BadReply,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyMissing,
     IdempotencyKeyReused,
     NotSent,
     Problem,
@@ -17,43 +28,70 @@ from gateway.problems import (
     ResponderError,
     Sent,
 )
-from rendezvous.contract import Reply, Request
 from rendezvous.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: Who has waited in vain for another's request publishes its own as long as this share of its time
-#: is left; later no responder would have the time to answer.
-SHARE_LEFT = 0.25
+KEY_HEADER = "Idempotency-Key"
+#: "true" on a response that is the reply to an earlier request with the same key.
+REPLAYED_HEADER = "Idempotent-Replayed"
+MAX_KEY_LENGTH = 255
+#: Share of its time that a request must have left to be published after an earlier one was not;
+#: with less, no responder would have the time to reply.
+MIN_SHARE_LEFT = 0.25
+
+#: A string as the draft defines it, and a bare token as most clients send it. A comma outside
+#: quotes may separate two headers that were joined.
+_QUOTED = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])*)"', re.ASCII)
+_BARE = re.compile(r"[!#-+\--~]*", re.ASCII)
+_ESCAPED = re.compile(r'\\(["\\])')
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+def key_of(lines: Sequence[str], *, required: bool) -> str | None:
     """
-    What a request has led to.
+    Return the key in the Idempotency-Key header *lines* of one request; None without a header.
 
-    Args:
-        correlation_id: the id of the request that was published, by this one or an earlier.
-        reply: its reply; None when there is none yet and the client takes the promise.
-        is_replayed: whether it is the reply to an earlier request with the same key.
+    Raises:
+        IdempotencyKeyInvalid: when it is not 1 to 255 visible ASCII characters, quoted or bare.
+        IdempotencyKeyMissing: when there is no header and the key is *required*.
     """
+    if not lines:
+        if required:
+            raise IdempotencyKeyMissing(
+                f"this route requires an {KEY_HEADER}; send a random one, and the same one with "
+                "each retry",
+                sent=Sent.NO,
+            )
+        return None
+    key = _parse(lines[0].strip()) if len(lines) == 1 else ""
+    if not 1 <= len(key) <= MAX_KEY_LENGTH:
+        raise IdempotencyKeyInvalid(
+            f"malformed {KEY_HEADER}; send one header of 1 to {MAX_KEY_LENGTH} visible ASCII "
+            'characters, in double quotes if it contains a comma or a "',
+            sent=Sent.NO,
+        )
+    return key
 
-    correlation_id: str
-    reply: Reply | None
-    is_replayed: bool = False
+
+def _parse(value: str) -> str:
+    """Return the key in a header *value*; empty when it is malformed."""
+    quoted = _QUOTED.fullmatch(value)
+    if quoted is not None:
+        return _ESCAPED.sub(r"\1", quoted[1])
+    return value if _BARE.fullmatch(value) else ""
 
 
 class Idempotency:
     """
-    Has one request published for each key; the others, on any replica, get its reply.
+    Lets one request be published per key; the others, on any replica, get its result.
 
-    Only what is certain not to be in Kafka frees the key for the next. Otherwise the key stays
-    taken until the reply, if one comes, is kept no longer.
+    A key becomes free again only if its request is certainly not in Kafka. Otherwise it stays
+    claimed for as long as the reply is kept.
 
     Args:
-        claims: who has claimed which key.
-        requester: waits for the replies.
-        ttl_s: how long keys and their replies are remembered after the request's deadline.
+        claims: the claims on keys, which all replicas share.
+        requester: waits for the replies to earlier requests.
+        ttl_s: how long keys and their replies are kept after the deadline of the request.
     """
 
     def __init__(self, claims: Claims, requester: Requester, ttl_s: int) -> None:
@@ -61,93 +99,96 @@ class Idempotency:
         self._requester = requester
         self.ttl_s = ttl_s
 
-    def answer(
-        self, name: str, ticket: Ticket, request: Request, publish: Callable[[], Reply | None]
-    ) -> Answer:
+    def claim(self, key: str, pending: PendingRequest) -> ExchangeResult | None:
         """
-        Publish *request* unless one was under the same key, and return its reply or the other's.
+        Claim *key*, or wait for the result of the earlier request that holds it.
 
-        Args:
-            name: the key with whose it is; see gateway.exchange.idempotency_key.claim_name().
-            ticket: the request's; issued with ``keep_s`` of at least ``ttl_s``.
-            publish: publishes *request* and returns its reply; see Requester.exchange().
+        Returns None when the key is claimed: *pending* is to be published now, and release() to be
+        called if it was not sent.
 
         Raises:
-            Problem: the unhappy ending, of this request or of the earlier one.
+            Problem: when the key cannot be claimed, or the earlier request has no usable reply.
         """
-        mine = Claim(fingerprint_of(request), ticket.correlation_id)
+        name, own = _named_claim(key, pending)
         while True:
-            holder = self._take(name, mine)
-            if holder == mine:
-                with self._freed_if_not_sent(name, mine):
-                    # Not later: who dies while it waits for a broker must not keep the key.
-                    self._requester.await_broker(ticket)
-                    holder = self._confirm(name, mine, ticket)
-                    if holder == mine:
-                        return Answer(mine.correlation_id, publish())
-            if holder is not None:
-                if holder.fingerprint != mine.fingerprint:
+            with _redis_problems():
+                current = self._claims.take(name, own)
+            if current == own:
+                current = self._confirm(name, own, pending)
+                if current == own:
+                    return None
+            if current is not None:  # the key of another request
+                if current.fingerprint != own.fingerprint:
                     raise IdempotencyKeyReused(
-                        f"another request was sent with this {KEY_HEADER}: send a new one with "
+                        f"another request was sent with this {KEY_HEADER}; send a new key with "
                         "each new request",
                         sent=Sent.NO,
                     )
-                with suppress(Abandoned):  # then the key is free again, or soon is
-                    return self._join(name, holder, ticket)
-            if ticket.deadline.remaining_s() < SHARE_LEFT * ticket.terms.deadline_s:
+                with suppress(EarlierRequestNotSent):  # the key is free again, or soon will be
+                    return self._result_of_earlier(name, current, pending)
+            if pending.deadline.remaining_s() < MIN_SHARE_LEFT * pending.options.deadline_s:
                 raise NotSent(
-                    f"the earlier request with this {KEY_HEADER} could not be published, and it is "
-                    "too late for this one: send it again",
-                    correlation_id=ticket.correlation_id,
+                    f"the earlier request with this {KEY_HEADER} was not published, and too little "
+                    "time is left for this one; send it again",
+                    correlation_id=own.correlation_id,
                     sent=Sent.NO,
                 )
 
-    def _take(self, name: str, mine: Claim) -> Claim | None:
-        """Return the claim that holds now: *mine*, another's, or None when that has just gone."""
-        try:
-            return self._claims.take(name, mine)
-        except StoreUnavailable as error:
-            raise ReplyStoreUnavailable(error.advice, sent=Sent.NO) from error
+    def release(self, key: str, pending: PendingRequest) -> None:
+        """Free *key*, which was claimed for *pending*; log it when Redis cannot be reached."""
+        self._release(*_named_claim(key, pending))
 
-    def _confirm(self, name: str, mine: Claim, ticket: Ticket) -> Claim | None:
-        # It ends together with the reply, which the id says how long to keep.
-        ttl_ms = round((ticket.deadline.remaining_s() + self.ttl_s) * 1000)
+    def _confirm(self, name: str, own: Claim, pending: PendingRequest) -> Claim | None:
+        """Make the claim last as long as the reply is kept; return the current claim."""
         try:
-            return self._claims.confirm(name, mine, ttl_ms)
-        except StoreUnavailable as error:
-            raise ReplyStoreUnavailable(error.advice, sent=Sent.NO) from error
-
-    @contextmanager
-    def _freed_if_not_sent(self, name: str, mine: Claim) -> Iterator[None]:
-        try:
-            yield
-        except Problem as problem:
-            if problem.sent is Sent.NO:
-                self._free(name, mine)
+            # Before the claim lasts: a process that dies while no broker is connected must not
+            # keep the key.
+            self._requester.await_broker(pending)
+            ttl_ms = round((pending.deadline.remaining_s() + self.ttl_s) * 1000)
+            with _redis_problems():
+                return self._claims.confirm(name, own, ttl_ms)
+        except Problem:
+            self._release(name, own)
             raise
 
-    def _join(self, name: str, holder: Claim, ticket: Ticket) -> Answer:
-        first = holder.correlation_id
+    def _result_of_earlier(
+        self, name: str, earlier: Claim, pending: PendingRequest
+    ) -> ExchangeResult:
+        correlation_id = earlier.correlation_id
         try:
-            reply = self._requester.join(first, ticket, lambda: self._is_held(name, holder))
+            reply = self._requester.wait_for_earlier(
+                correlation_id, pending, lambda: self._is_claimed(name, earlier)
+            )
         except (BadReply, ResponderError) as problem:
             problem.headers[REPLAYED_HEADER] = "true"
             raise
-        return Answer(first, reply, is_replayed=reply is not None)
+        return ExchangeResult(correlation_id, reply, is_replayed=reply is not None)
 
-    def _is_held(self, name: str, claim: Claim) -> bool:
+    def _is_claimed(self, name: str, claim: Claim) -> bool:
         try:
-            return self._claims.holder(name) == claim
+            return self._claims.current(name) == claim
         except StoreUnavailable:
-            return True  # as far as anybody knows
+            return True  # until Redis says otherwise
 
-    def _free(self, name: str, mine: Claim) -> None:
+    def _release(self, name: str, own: Claim) -> None:
         try:
-            self._claims.free(name, mine)
+            self._claims.release(name, own)
         except StoreUnavailable as error:
             logger.error(
-                "%s was not published, and its idempotency key stays taken for up to %d s: %s",
-                mine.correlation_id,
+                "%s was not published, and its idempotency key stays claimed for up to %d s: %s",
+                own.correlation_id,
                 self.ttl_s,
                 error,
             )
+
+
+def _named_claim(key: str, pending: PendingRequest) -> tuple[str, Claim]:
+    return claim_name(pending.options.owner, key), Claim.of(pending.request)
+
+
+@contextmanager
+def _redis_problems() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise ReplyStoreUnavailable(error.advice, sent=Sent.NO) from error

@@ -94,7 +94,7 @@ class Mailbox:
         if self._thread is not None:
             self._thread.join(timeout=2)
 
-    def expecting(self, correlation_id: str, kind: str = "") -> "Expectation":
+    def waiting_for(self, correlation_id: str, kind: str = "") -> "Expectation":
         """
         Return a ``with`` block that waits for the ending of *correlation_id*.
 
@@ -148,7 +148,7 @@ class Mailbox:
         if waiter is not None:
             waiter.settle(ending)
 
-    def look(self, correlation_id: str) -> Reply | None:
+    def poll(self, correlation_id: str) -> Reply | None:
         """
         Return the reply to *correlation_id* if it has arrived.
 

@@ -1,4 +1,4 @@
-"""One request, from its publication to its reply: register, publish, wait, under one deadline."""
+"""One request to its reply: register, publish, wait, poll once more; one deadline for all of it."""
 
 import time
 from collections.abc import Callable
@@ -21,21 +21,21 @@ from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
 
-#: The share of the deadline that the first connection to Kafka may take.
+#: Largest share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5
-#: How often whoever waits for a request of somebody else looks whether it still makes sense.
-LOOK_PAUSE_S = 0.5
+#: Interval of checking whether it still makes sense to wait for another request's reply.
+CHECK_INTERVAL_S = 0.5
 
 
-class Abandoned(Exception):
-    """Raised when the request that was joined is not in Kafka and never will be."""
+class EarlierRequestNotSent(Exception):
+    """Raised when an earlier request is not in Kafka, and never will be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The end of one exchange: one reading of the monotonic clock counts for all of it."""
+    """A point in time on the monotonic clock."""
 
-    at_s: float  # monotonic clock
+    at_s: float
 
     @classmethod
     def after(cls, timeout_s: float) -> "Deadline":
@@ -48,50 +48,66 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class WaitOptions:
     """
-    What was agreed with the client.
+    How to wait for the reply to one request.
 
     Args:
-        wait_s: how long it waits for the reply.
-        deadline_s: how long the responder may take to begin; at least as long.
-        respond_async: whether it takes the promise of a reply when there is none yet.
-        owner: who alone may ask for the reply later; empty for whoever knows the id.
-        keep_s: how long the reply is kept at least after the deadline.
+        wait_s: how long the client waits.
+        deadline_s: time after which the responder need not begin any more; at least *wait_s*.
+        respond_async: whether the client accepts a 202 when there is no reply yet.
+        owner: client that alone may fetch the reply later; empty for any client.
+        is_short: whether the client waits less than the route does by default.
     """
 
     wait_s: float
     deadline_s: float
     respond_async: bool = False
     owner: str = ""
-    keep_s: int = 0
-
-    @classmethod
-    def waiting(cls, timeout_s: float) -> "Terms":
-        """Return the terms of a client that waits for *timeout_s* and no longer."""
-        return cls(timeout_s, timeout_s)
+    is_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """An exchange that has an id and is not published yet."""
+class PendingRequest:
+    """A request that has no reply yet, and the time that is left for it."""
+
+    request: Request
+    options: WaitOptions
+    wait: Deadline  # of the client
+    deadline: Deadline  # of the responder
+
+    @classmethod
+    def start(cls, request: Request, options: WaitOptions) -> "PendingRequest":
+        """Return *request* with its time running from now."""
+        wait, deadline = Deadline.after(options.wait_s), Deadline.after(options.deadline_s)
+        return cls(request, options, wait, deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeResult:
+    """
+    The result of a request.
+
+    Args:
+        correlation_id: the id of the request that was published: this one or an earlier one.
+        reply: its reply; None when there is none yet and the client accepts a 202.
+        is_replayed: whether it is the reply to an earlier request with the same key.
+    """
 
     correlation_id: str
-    deadline_ms: int  # Unix time, for the responder
-    wait: Deadline
-    deadline: Deadline
-    terms: Terms
+    reply: Reply | None
+    is_replayed: bool = False
 
 
 class Requester:
     """
-    Sends requests and waits for their replies.
+    Publishes requests and waits for their replies.
 
     Args:
         ids: issues the correlation ids.
-        mailbox: where this process waits.
-        publisher: how requests reach Kafka.
-        reply_timeout_status: the HTTP status of a reply that did not come in time.
+        mailbox: holds the waiters of this process.
+        publisher: publishes to Kafka.
+        reply_timeout_status: HTTP status of a reply that did not arrive in time.
     """
 
     def __init__(
@@ -111,137 +127,143 @@ class Requester:
         """The name of this process in the ids it issues."""
         return self._mailbox.node
 
-    def issue(self, terms: Terms) -> Ticket:
+    def issue_id(self, options: WaitOptions, keep_s: int = 0) -> tuple[str, int]:
         """
-        Return the ticket of a new exchange; its time runs from now.
+        Return the correlation id of a new request, and its deadline as Unix time in ms.
+
+        Args:
+            keep_s: minimum time to keep the reply after the deadline.
 
         Raises:
-            ReplyStoreUnavailable: when the reply could not be awaited anyway.
+            ReplyStoreUnavailable: when Redis, where the reply arrives, cannot be reached.
         """
         if self._mailbox.trouble is not None:
             raise ReplyStoreUnavailable(self._mailbox.trouble, sent=Sent.NO)
-        deadline_ms = epoch_ms() + round(terms.deadline_s * 1000)
-        correlation_id = self._ids.issue(
-            self.node, deadline_ms, owner=terms.owner, keep_s=terms.keep_s
-        )
-        wait, deadline = Deadline.after(terms.wait_s), Deadline.after(terms.deadline_s)
-        return Ticket(correlation_id, deadline_ms, wait, deadline, terms)
+        deadline_ms = epoch_ms() + round(options.deadline_s * 1000)
+        correlation_id = self._ids.issue(self.node, deadline_ms, owner=options.owner, keep_s=keep_s)
+        return correlation_id, deadline_ms
 
-    def await_broker(self, ticket: Ticket) -> None:
+    def exchange(self, pending: PendingRequest) -> Reply | None:
         """
-        Return when a request could be published, in a part of the time that *ticket* leaves.
+        Publish a request and return its reply, which is an HTTP response.
+
+        Returns None when there is no reply yet, the broker has the request and the client accepts
+        a 202.
 
         Raises:
-            NotSent: when no broker has been reached by then.
+            Problem: any other outcome; its ``sent`` is true to what happened.
         """
-        try:
-            self._publisher.await_broker(ticket.deadline.remaining_s() * CONNECT_SHARE)
-        except PublishRefused as error:
-            raise NotSent(str(error), correlation_id=ticket.correlation_id, sent=Sent.NO) from error
-
-    def exchange(self, ticket: Ticket, request: Request) -> Reply | None:
-        """
-        Publish *request* and return its reply, which is an HTTP response.
-
-        None when there is none yet, the broker has the request, and the terms allow for that.
-
-        Raises:
-            Problem: the unhappy ending, whose ``sent`` is true to what happened.
-        """
-        correlation_id = ticket.correlation_id
-        # Registered first: a reply may be there before publish() returns.
-        with self._mailbox.expecting(correlation_id, request.topic) as waiter:
+        correlation_id, options = pending.request.correlation_id, pending.options
+        # Registered first: the reply may arrive before publish() returns.
+        with self._mailbox.waiting_for(correlation_id, pending.request.topic) as waiter:
             try:
-                publication = self._publish(request, ticket.deadline)
-                reply = waiter.wait(ticket.wait.remaining_s())
-                if reply is None and ticket.terms.respond_async:
-                    publication.wait(ticket.deadline.remaining_s())
+                publication = self._publish(pending)
+                reply = waiter.wait(pending.wait.remaining_s())
+                if reply is None and options.respond_async:
+                    publication.wait(pending.deadline.remaining_s())
                     reply = waiter.wait(0)
-                acknowledged = publication.acknowledged  # read once: it may still come
+                acknowledged = publication.acknowledged  # read once: it may still change
             except PublishTooLarge as error:
                 raise BodyTooLarge(
                     str(error), correlation_id=correlation_id, sent=Sent.NO
                 ) from error
             except PublishRefused as error:
-                raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
-        if reply is None and ticket.terms.respond_async and acknowledged:
+                raise _not_sent(error, correlation_id) from error
+        if reply is None and options.respond_async and acknowledged:
             return None
-        return usable(reply or self._last_look(ticket, publication, acknowledged))
+        return usable(reply or self._last_poll(pending, publication, acknowledged))
+
+    def await_broker(self, pending: PendingRequest) -> None:
+        """
+        Return once a broker is connected, within a share of the time that is left.
+
+        Raises:
+            NotSent: when none is connected by then.
+        """
+        try:
+            self._publisher.await_broker(pending.deadline.remaining_s() * CONNECT_SHARE)
+        except PublishRefused as error:
+            raise _not_sent(error, pending.request.correlation_id) from error
 
     def wait_again(
         self, correlation_id: str, timeout_s: float, gives_up: Callable[[], bool]
     ) -> Reply | None:
         """
-        Return the reply to a request of any gateway process when it comes within *timeout_s*.
+        Return the reply to a request of any gateway process if it arrives within *timeout_s*.
 
         Args:
-            gives_up: asked now and then whether to wait no longer.
+            gives_up: returns whether to stop waiting; called every CHECK_INTERVAL_S.
 
         Raises:
-            NotSent: when the request turns out to be refused.
+            NotSent: when the request is refused meanwhile.
         """
-        with self._mailbox.expecting(correlation_id) as waiter:
+        with self._mailbox.waiting_for(correlation_id) as waiter:
             try:
                 return _wait_while(waiter, Deadline.after(timeout_s), lambda: not gives_up())
             except PublishRefused as error:
-                raise NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO) from error
+                raise _not_sent(error, correlation_id) from error
 
-    def join(
-        self, correlation_id: str, ticket: Ticket, is_held: Callable[[], bool]
+    def wait_for_earlier(
+        self, correlation_id: str, pending: PendingRequest, is_claimed: Callable[[], bool]
     ) -> Reply | None:
         """
-        Return the reply to *correlation_id*, which somebody else has published or is about to.
+        Return the reply to an earlier request, which was published or is about to be.
 
-        None when there is none yet and the terms of *ticket* allow for that.
+        Returns None when there is no reply yet and the client of *pending* accepts a 202.
 
         Args:
-            ticket: of whoever joins; its time counts.
-            is_held: says, now and then, whether the other still stands by it.
+            correlation_id: the id of the earlier request.
+            pending: the request that is not published; its time limits the wait.
+            is_claimed: returns whether the earlier request still holds the idempotency key; called
+                every CHECK_INTERVAL_S.
 
         Raises:
-            Abandoned: when the other does not.
-            Problem: the unhappy ending; what became of the publication is not known here.
+            EarlierRequestNotSent: when it does not.
+            Problem: any other outcome; whether the earlier request was sent is not known here.
         """
-        with self._mailbox.expecting(correlation_id) as waiter:
+        with self._mailbox.waiting_for(correlation_id) as waiter:
             try:
-                reply = _wait_while(waiter, ticket.wait, is_held)
+                reply = _wait_while(waiter, pending.wait, is_claimed)
             except PublishRefused as error:
-                raise Abandoned(str(error)) from error
-            if reply is None and not is_held():
-                raise Abandoned(correlation_id)
-        reply = reply or self._look(correlation_id, Sent.UNKNOWN)
+                raise EarlierRequestNotSent(str(error)) from error
+            if reply is None and not is_claimed():
+                raise EarlierRequestNotSent(correlation_id)
+        reply = reply or self._poll(correlation_id, Sent.UNKNOWN)
         if reply is not None:
             return usable(reply)
-        if ticket.terms.respond_async:
+        if pending.options.respond_async:
             return None
-        raise self._timeout(correlation_id, ticket.terms.wait_s, Sent.UNKNOWN)
+        raise self._timeout(correlation_id, pending.options.wait_s, Sent.UNKNOWN)
 
-    def _publish(self, request: Request, deadline: Deadline) -> Publication:
+    def _publish(self, pending: PendingRequest) -> Publication:
+        request = pending.request
         return self._publisher.publish(
             request,
-            deadline.remaining_s() * CONNECT_SHARE,
-            lambda refused: self._mailbox.settle(request.correlation_id, refused),
+            pending.deadline.remaining_s() * CONNECT_SHARE,
+            lambda refusal: self._mailbox.settle(request.correlation_id, refusal),
         )
 
-    def _last_look(self, ticket: Ticket, publication: Publication, acknowledged: bool) -> Reply:
-        """Return the reply that came at the last moment, or raise the right ending."""
-        correlation_id = ticket.correlation_id
+    def _last_poll(
+        self, pending: PendingRequest, publication: Publication, acknowledged: bool
+    ) -> Reply:
+        """Return the reply if it is in Redis by now, or raise the problem of the exchange."""
+        correlation_id, options = pending.request.correlation_id, pending.options
         sent = Sent.YES if acknowledged else Sent.UNKNOWN
-        reply = self._look(correlation_id, sent)
+        reply = self._poll(correlation_id, sent)
         if reply is not None:
             return reply
         trouble = publication.trouble
-        if trouble is None and ticket.terms.respond_async:
-            trouble = f"the broker did not acknowledge it within {ticket.terms.deadline_s:g} s"
+        if trouble is None and options.respond_async:
+            trouble = f"the broker did not acknowledge it within {options.deadline_s:g} s"
         if trouble is not None:
             raise NotSent(trouble, correlation_id=correlation_id, sent=sent)
-        raise self._timeout(correlation_id, ticket.terms.wait_s, sent)
+        raise self._timeout(correlation_id, options.wait_s, sent)
 
-    def _look(self, correlation_id: str, sent: Sent) -> Reply | None:
+    def _poll(self, correlation_id: str, sent: Sent) -> Reply | None:
         trouble = self._mailbox.trouble
         if trouble is None:
             try:
-                return self._mailbox.look(correlation_id)
+                return self._mailbox.poll(correlation_id)
             except StoreUnavailable as error:
                 trouble = error.advice
         raise ReplyStoreUnavailable(trouble, correlation_id=correlation_id, sent=sent)
@@ -255,22 +277,12 @@ class Requester:
         )
 
 
-def _wait_while(
-    waiter: Waiter, deadline: Deadline, makes_sense: Callable[[], bool]
-) -> Reply | None:
-    while (left_s := deadline.remaining_s()) > 0 and makes_sense():
-        reply = waiter.wait(min(left_s, LOOK_PAUSE_S))
-        if reply is not None:
-            return reply
-    return None
-
-
 def usable(reply: Reply) -> Reply:
     """
     Return *reply* when it is an HTTP response.
 
     Raises:
-        BadReply: when no response can be made of it.
+        BadReply: when no HTTP response can be made of it.
         ResponderError: when it reports a failure without an HTTP status.
     """
     if reply.outcome is Outcome.UNUSABLE:
@@ -278,3 +290,17 @@ def usable(reply: Reply) -> Reply:
     if reply.outcome is Outcome.FAILED:
         raise ResponderError(reply.detail, correlation_id=reply.correlation_id, sent=Sent.YES)
     return reply
+
+
+def _wait_while(
+    waiter: Waiter, deadline: Deadline, makes_sense: Callable[[], bool]
+) -> Reply | None:
+    while (left_s := deadline.remaining_s()) > 0 and makes_sense():
+        reply = waiter.wait(min(left_s, CHECK_INTERVAL_S))
+        if reply is not None:
+            return reply
+    return None
+
+
+def _not_sent(error: PublishRefused, correlation_id: str) -> NotSent:
+    return NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO)

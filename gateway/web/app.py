@@ -10,6 +10,7 @@ from gateway.clients.admission import Admission
 from gateway.clients.api_keys import ApiKeys
 from gateway.clients.rates import RateLimiter
 from gateway.exchange.breaker import Breakers
+from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.requester import Requester
 from gateway.health.readiness import Readiness
@@ -87,14 +88,13 @@ def create_app(
     Cors(cors_origins, routes).install(app)
     callers = ClientAccess(keyring, admission, rates)
     callers.register(app)
-    exchange = RouteViews(
-        requester, idempotency, callers, breakers, reply_topic, reply_timeout_s, max_body_bytes
-    )
+    exchange = Exchange(requester, idempotency, breakers)
+    views = RouteViews(exchange, callers, reply_topic, reply_timeout_s, max_body_bytes)
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(
             route.path,
             endpoint=f"route-{number}",
-            view_func=exchange.view(route),
+            view_func=views.view(route),
             methods=list(route.methods),
         )
     polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
@@ -110,7 +110,7 @@ def create_app(
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(Exception, _our_fault)
-    fast_path = FastPath(app, lifecycle, exchange, routes, max_body_bytes)
+    fast_path = FastPath(app, lifecycle, views, routes, max_body_bytes)
     app.wsgi_app = fast_path  # type: ignore[method-assign]
     return app
 

@@ -27,7 +27,7 @@ from gateway.web.responses import (
     status_line,
     with_request_id,
 )
-from gateway.web.routes import OUTCOME, ExchangeResult, RouteViews
+from gateway.web.routes import OUTCOME, RouteResult, RouteViews
 
 #: Hosts that need no validation by Werkzeug; others go through Flask.
 _PLAIN_HOST = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63})*(?::[0-9]{1,5})?", re.ASCII)
@@ -126,7 +126,7 @@ class FastRoute:
             _PLAIN_HOST.fullmatch(environ.get("HTTP_HOST", ""))
         )
 
-    def exchange(self, environ: Environ) -> ExchangeResult:
+    def exchange(self, environ: Environ) -> RouteResult:
         """
         Exchange the request for its reply.
 
@@ -135,9 +135,9 @@ class FastRoute:
         """
         return self._handle(environ, self._path, ANONYMOUS, {})
 
-    def plain_response(self, result: ExchangeResult, environ: Environ) -> PlainResponse | None:
+    def plain_response(self, result: RouteResult, environ: Environ) -> PlainResponse | None:
         """Return the response to a request; None if Flask has to render it."""
-        reply = result.answer.reply
+        reply = result.reply
         if reply is None:
             return None
         headers = [*reply_headers(reply, self._response_headers), *result.headers]

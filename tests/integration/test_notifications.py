@@ -190,7 +190,7 @@ def test_who_waits_is_found_by_the_hint_with_one_look(
         (answer,) = replies(mailbox.node)
         # Usual is what hints say, and nothing that a look has had to guess.
         mailbox._looks.times._usual_s["slow"] = 40.0
-        with mailbox.expecting(answer[0].text, "slow") as waiter:
+        with mailbox.waiting_for(answer[0].text, "slow") as waiter:
             threading.Timer(0.05, store.put_many, [[answer]]).start()
             assert waiter.wait(LONG_S) == answer[1]
         assert len(looked) == number + 1
@@ -214,8 +214,8 @@ def test_a_hint_that_comes_during_a_look_for_others_counts_for_whom_it_is(
 
     monkeypatch.setattr(store, "fetch_many", second_comes_meanwhile)
     with (
-        mailbox.expecting(first[0].text) as one,  # of its kind nothing is learnt
-        mailbox.expecting(second[0].text, "slow") as other,
+        mailbox.waiting_for(first[0].text) as one,  # of its kind nothing is learnt
+        mailbox.waiting_for(second[0].text, "slow") as other,
     ):
         store.put_many([first])
         assert one.wait(LONG_S) == first[1]
@@ -234,7 +234,7 @@ def test_a_lost_hint_makes_a_reply_late_and_nothing_worse(
     monkeypatch.setattr(notifications_module, "MAX_NOTIFIED", 0)
     (answer,) = replies(mailbox.node)
 
-    with mailbox.expecting(answer[0].text, "fast") as waiter:
+    with mailbox.waiting_for(answer[0].text, "fast") as waiter:
         store.put_many([answer])
         assert waiter.wait(LONG_S) == answer[1]
     # The next one is looked for as if there were none.
@@ -250,7 +250,7 @@ def test_who_counts_on_a_hint_does_not_call_the_poller_before(
     mailbox._looks.times._usual_s["fast"] = 0.1
     (answer,) = replies(mailbox.node)
 
-    with mailbox.expecting(answer[0].text, "fast") as waiter:
+    with mailbox.waiting_for(answer[0].text, "fast") as waiter:
         assert not called
         assert waiter.wait(0.3) is None
         assert called == [waiter]
@@ -272,6 +272,6 @@ def test_after_a_new_start_of_redis_there_are_hints_again(
     assert wait_until(lambda: listens(mailbox), 5)
 
     (answer,) = replies(mailbox.node)
-    with mailbox.expecting(answer[0].text, "slow") as waiter:
+    with mailbox.waiting_for(answer[0].text, "slow") as waiter:
         store.put_many([answer])
         assert waiter.wait(LONG_S) == answer[1]

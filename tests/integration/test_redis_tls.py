@@ -76,7 +76,7 @@ def test_notifications_over_tls_wake_the_poller(secured: Secured, new_id):
         for body in (b"one", b"after the other", b"and the last"):
             mailbox._looks.times._usual_s["slow"] = 40.0
             cid = new_id(mailbox.node)
-            with mailbox.expecting(cid.text, "slow") as waiter:
+            with mailbox.waiting_for(cid.text, "slow") as waiter:
                 store.put_many([(cid, Reply(cid.text, body))])
                 assert waiter.wait(LONG_S) == Reply(cid.text, body)
         mailbox.close()

@@ -165,7 +165,9 @@ def test_a_look_for_hundreds_who_wait_is_one_command(
     mailbox.start()
     with ExitStack() as everybody:
         for _ in range(waiting):
-            everybody.enter_context(mailbox.expecting(ids.issue(mailbox.node, epoch_ms() + 30_000)))
+            everybody.enter_context(
+                mailbox.waiting_for(ids.issue(mailbox.node, epoch_ms() + 30_000))
+            )
         assert wait_until(lambda: looks.count(waiting) >= 5, 20)
         mailbox.close()
         used = commands(redis)[LOOK]

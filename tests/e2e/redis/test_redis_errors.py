@@ -257,8 +257,8 @@ def test_the_permissions_that_the_advice_lists_are_sufficient(
         with closing(open_redis(url)) as connection:
             claims, claim = Claims(connection, "d"), Claim("fingerprint", "id")
             claims.take("name", claim)
-            claims.free("name", claim)
-            assert claims.holder("name") is None
+            claims.release("name", claim)
+            assert claims.current("name") is None
             # And for marking a request as cancelled.
             cancellations = Cancellations(connection)
             cancellations.mark_cancelled("id")

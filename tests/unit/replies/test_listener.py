@@ -292,7 +292,7 @@ def test_a_stored_reply_reaches_the_one_who_waits(running, kafka, store, ids):
     mailbox = Mailbox(store)
     mailbox.start()
     cid = ids.read(ids.issue(mailbox.node, epoch_ms() + 10_000))
-    with mailbox.expecting(cid.text) as waiter:
+    with mailbox.waiting_for(cid.text) as waiter:
         kafka.feed(record(cid, 0, b"answer"))
         reply = waiter.wait(10)
     mailbox.close()

@@ -1,10 +1,10 @@
-"""A dead responder costs its own topic, not the others; it is in service again at once."""
+"""Circuit breakers: one per topic; they open without replies and close with the first one."""
 
 import contextlib
 
 import pytest
 
-from gateway.exchange.breaker import MIN_ENDED, PROBES, WINDOW_S, Breakers
+from gateway.exchange.breaker import MIN_FINISHED, PROBES, WINDOW_S, Breakers
 from gateway.problems import (
     BadReply,
     BodyTooLarge,
@@ -26,45 +26,45 @@ def clock():
 
 @pytest.fixture
 def breakers(clock):
-    return Breakers({"dead": TIMEOUT_S, "healthy": TIMEOUT_S}, clock)
+    return Breakers({"orders": TIMEOUT_S, "other": TIMEOUT_S}, clock)
 
 
-def exchange(breakers, topic="dead", problem=None):
-    with breakers.admit(topic):
+def exchange(breakers, problem=None, *, topic="orders", is_short_wait=False, is_pending=False):
+    with breakers.permit(topic) as permit:
+        permit.is_short_wait, permit.is_pending = is_short_wait, is_pending
         if problem is not None:
             raise problem
 
 
-def timeout(sent=Sent.YES):
-    return ReplyTimeout("no reply", status=503, correlation_id="id", sent=sent)
+def timeout():
+    return ReplyTimeout("no reply", status=503, correlation_id="id", sent=Sent.YES)
 
 
-def time_out(breakers, clock, times=MIN_ENDED, topic="dead"):
+def time_out(breakers, clock, times=MIN_FINISHED, **options):
     for _ in range(times):
-        clock.now_s += 4.0 / MIN_ENDED
+        clock.now_s += 4.0 / MIN_FINISHED
         with pytest.raises(ReplyTimeout):
-            exchange(breakers, topic, timeout())
+            exchange(breakers, timeout(), **options)
 
 
-def is_open(breakers, topic="dead"):
-    """Say whether a request is turned away while PROBES others are in flight."""
+def is_open(breakers, topic="orders"):
+    """Return whether a request is rejected while PROBES others are in flight."""
     breaker = breakers._by_topic[topic]
-    entered = 0
+    passed = 0
     try:
         for _ in range(PROBES + 1):
-            breaker.enter()
-            entered += 1
+            breaker.acquire()
+            passed += 1
     except ResponderSilent:
         return True
     finally:
-        for _ in range(entered):
-            # Not with a reply: asking must not change the answer.
-            breaker.left(None)
+        for _ in range(passed):
+            breaker.release(None)  # without effect on the state
     return False
 
 
-def test_a_topic_without_replies_is_given_up(breakers, clock):
-    time_out(breakers, clock, MIN_ENDED - 1)
+def test_a_breaker_opens_after_enough_requests_without_a_reply(breakers, clock):
+    time_out(breakers, clock, MIN_FINISHED - 1)
     before = is_open(breakers)
     time_out(breakers, clock, 1)
 
@@ -72,70 +72,65 @@ def test_a_topic_without_replies_is_given_up(breakers, clock):
     assert is_open(breakers)
 
 
-def test_the_other_topics_are_not(breakers, clock):
-    time_out(breakers, clock, topic="healthy")
+def test_the_breakers_of_other_topics_stay_closed(breakers, clock):
+    time_out(breakers, clock, topic="other")
 
-    assert is_open(breakers, "healthy")
-    assert not is_open(breakers, "dead")
+    assert is_open(breakers, "other")
+    assert not is_open(breakers, "orders")
 
 
-def test_who_is_turned_away_is_told_so_and_nothing_was_sent(breakers, clock):
+def test_a_rejected_request_gets_503_with_retry_after_and_was_not_sent(breakers, clock):
     time_out(breakers, clock)
     for _ in range(PROBES):
-        breakers._by_topic["dead"].enter()
+        breakers._by_topic["orders"].acquire()
 
-    with pytest.raises(ResponderSilent, match=r"from topic 'dead' for 4 s") as e:
+    with pytest.raises(ResponderSilent, match=r"topic 'orders' is open.* for 4 s") as caught:
         exchange(breakers)
-    assert e.value.sent is Sent.NO
-    assert e.value.status == 503
-    assert "Retry-After" in e.value.headers
+    assert caught.value.sent is Sent.NO
+    assert caught.value.status == 503
+    assert "Retry-After" in caught.value.headers
 
 
-def test_a_few_probe_it_all_the_time(breakers, clock):
+def test_a_probe_without_a_reply_makes_room_for_the_next_probe(breakers, clock):
     time_out(breakers, clock)
-    breaker = breakers._by_topic["dead"]
+    breaker = breakers._by_topic["orders"]
     for _ in range(PROBES):
-        breaker.enter()
+        breaker.acquire()
     with pytest.raises(ResponderSilent):
-        breaker.enter()
-    breaker.left(False)  # a probe that had no reply makes room for the next
+        breaker.acquire()
+    breaker.release(False)
 
-    breaker.enter()
+    breaker.acquire()
 
 
-def test_the_first_reply_puts_it_back_in_service(breakers, clock):
+@pytest.mark.parametrize("is_short_wait", [False, True])
+@pytest.mark.parametrize("problem", [None, BadReply("status 42")])
+def test_the_first_reply_closes_the_breaker(breakers, clock, problem, is_short_wait):
     time_out(breakers, clock)
-    exchange(breakers)
+    with contextlib.suppress(BadReply):
+        exchange(breakers, problem, is_short_wait=is_short_wait)
 
     assert not is_open(breakers)
 
 
-def test_an_error_from_the_responder_is_a_reply_too(breakers, clock):
-    time_out(breakers, clock)
-    with pytest.raises(BadReply):
-        exchange(breakers, problem=BadReply("status 42"))
-
-    assert not is_open(breakers)
-
-
-def test_once_back_it_takes_as_much_again_to_be_given_up(breakers, clock):
+def test_a_closed_breaker_counts_from_zero(breakers, clock):
     time_out(breakers, clock)
     exchange(breakers)
     clock.now_s += TIMEOUT_S + 1
-    time_out(breakers, clock, MIN_ENDED - 2)
+    time_out(breakers, clock, MIN_FINISHED - 2)
 
     assert not is_open(breakers)
 
 
-def test_a_responder_that_still_replies_is_slow_not_dead(breakers, clock):
+def test_occasional_replies_keep_the_breaker_closed(breakers, clock):
     for _ in range(5):
-        time_out(breakers, clock, MIN_ENDED // 2)
+        time_out(breakers, clock, MIN_FINISHED // 2)
         assert not is_open(breakers)
         exchange(breakers)
 
 
-def test_few_timeouts_among_many_replies_are_no_death(breakers, clock):
-    for _ in range(3 * MIN_ENDED):
+def test_few_timeouts_among_many_replies_keep_the_breaker_closed(breakers, clock):
+    for _ in range(3 * MIN_FINISHED):
         exchange(breakers)
     clock.now_s += TIMEOUT_S + 1
     time_out(breakers, clock)
@@ -143,8 +138,8 @@ def test_few_timeouts_among_many_replies_are_no_death(breakers, clock):
     assert not is_open(breakers)
 
 
-def test_what_was_long_ago_does_not_count(breakers, clock):
-    time_out(breakers, clock, MIN_ENDED - 1)
+def test_requests_before_the_window_do_not_count(breakers, clock):
+    time_out(breakers, clock, MIN_FINISHED - 1)
     clock.now_s += WINDOW_S + 1
     time_out(breakers, clock, 1)
 
@@ -160,34 +155,34 @@ def test_what_was_long_ago_does_not_count(breakers, clock):
     ],
     ids=lambda problem: problem.kind,
 )
-def test_what_is_not_the_responders_fault_does_not_count(breakers, clock, problem):
-    for _ in range(2 * MIN_ENDED):
+def test_problems_that_the_responder_did_not_cause_do_not_count(breakers, clock, problem):
+    for _ in range(2 * MIN_FINISHED):
         clock.now_s += 0.2
         with pytest.raises(type(problem)):
-            exchange(breakers, problem=problem)
+            exchange(breakers, problem)
 
     assert not is_open(breakers)
 
 
-def test_a_request_that_may_have_been_sent_and_had_no_reply_counts(breakers, clock):
-    for _ in range(MIN_ENDED):
+def test_a_request_that_may_have_been_sent_and_got_no_reply_counts(breakers, clock):
+    for _ in range(MIN_FINISHED):
         clock.now_s += 0.2
         with pytest.raises(NotSent):
-            exchange(breakers, problem=NotSent("no acknowledgement", sent=Sent.UNKNOWN))
+            exchange(breakers, NotSent("no acknowledgement", sent=Sent.UNKNOWN))
 
     assert is_open(breakers)
 
 
-def test_every_request_leaves_its_place_however_it_ends(breakers):
-    for problem in (None, timeout(), RuntimeError("a bug"), BadReply("bad")) * MIN_ENDED:
+def test_no_request_stays_in_flight_after_its_outcome(breakers):
+    for problem in (None, timeout(), RuntimeError("a bug"), BadReply("bad")) * MIN_FINISHED:
         with contextlib.suppress(ReplyTimeout, RuntimeError, BadReply):
-            exchange(breakers, problem=problem)
+            exchange(breakers, problem)
 
-    assert breakers._by_topic["dead"]._in_flight == 0
+    assert breakers._by_topic["orders"]._in_flight == 0
 
 
-def test_a_process_with_few_places_needs_fewer_endings(clock):
-    breakers = Breakers({"dead": TIMEOUT_S}, clock, max_in_flight=5)
+def test_a_process_with_few_slots_opens_the_breaker_after_fewer_requests(clock):
+    breakers = Breakers({"orders": TIMEOUT_S}, clock, max_in_flight=5)
     time_out(breakers, clock, 4)
     clock.now_s += TIMEOUT_S
     before = is_open(breakers)
@@ -197,43 +192,19 @@ def test_a_process_with_few_places_needs_fewer_endings(clock):
     assert is_open(breakers)
 
 
-def hurried_timeout(breakers, topic="dead"):
-    with contextlib.suppress(ReplyTimeout), breakers.admit(topic) as passage:
-        passage.hurried = True
-        raise timeout()
-
-
-def pending(breakers, topic="dead"):
-    with breakers.admit(topic) as passage:
-        passage.pending = True
-
-
-def test_those_who_wait_less_than_usual_say_nothing_of_the_responder(breakers, clock):
-    for _ in range(3 * MIN_ENDED):
-        clock.now_s += 0.2
-        hurried_timeout(breakers)
+def test_timeouts_of_clients_that_wait_less_than_the_default_do_not_count(breakers, clock):
+    time_out(breakers, clock, 3 * MIN_FINISHED, is_short_wait=True)
 
     assert not is_open(breakers)
 
 
-@pytest.mark.parametrize("problem", [None, BadReply("bad")])
-def test_the_replies_of_those_who_wait_less_than_usual_count_as_any(breakers, clock, problem):
-    time_out(breakers, clock)
-    with contextlib.suppress(BadReply), breakers.admit("dead") as passage:
-        passage.hurried = True
-        if problem is not None:
-            raise problem
-
-    assert not is_open(breakers)
-
-
-def test_a_promise_says_nothing_of_the_responder(breakers, clock):
-    for _ in range(3 * MIN_ENDED):
+def test_a_pending_reply_neither_opens_nor_closes_the_breaker(breakers, clock):
+    for _ in range(3 * MIN_FINISHED):
         clock.now_s += 0.2
-        pending(breakers)
+        exchange(breakers, is_pending=True)
     before = is_open(breakers)
     time_out(breakers, clock)
-    pending(breakers)
+    exchange(breakers, is_pending=True)
 
     assert not before
     assert is_open(breakers)

@@ -1,11 +1,15 @@
-"""Claims in Redis: one at a time, for a moment or for long, and free again only by its owner."""
+"""Claims in Redis: one per key, short until confirmed, released only by their request."""
+
+from dataclasses import replace
 
 import pytest
 
-from gateway.exchange.claims import TAKEN_MS, Claim, Claims
+from gateway.exchange.claims import TAKEN_MS, Claim, Claims, claim_name, fingerprint_of
+from rendezvous.contract import Request
 from rendezvous.errors import StoreUnavailable
 
-OURS, THEIRS = Claim("f1", "id-1"), Claim("f2", "id-2")
+OWN, OTHER = Claim("f1", "id-1"), Claim("f2", "id-2")
+REQUEST = Request("an id", "orders", "replies", 1, b"body", "text/plain", "POST", "/a", "b=c")
 
 
 @pytest.fixture
@@ -13,108 +17,147 @@ def claims(redis):
     return Claims(redis, "d")
 
 
-def test_who_takes_a_name_first_holds_it(claims):
-    assert claims.take("n", OURS) == OURS
-    assert claims.take("n", THEIRS) == OURS
-    assert claims.holder("n") == OURS
-    assert claims.take("another", THEIRS) == THEIRS
+def test_the_first_claim_on_a_name_is_current(claims):
+    assert claims.take("n", OWN) == OWN
+    assert claims.take("n", OTHER) == OWN
+    assert claims.current("n") == OWN
+    assert claims.take("another", OTHER) == OTHER
 
 
-def test_a_claim_that_is_repeated_because_its_answer_was_lost_is_still_ours(claims):
-    claims.take("n", OURS)
+def test_taking_a_claim_again_returns_it(claims):
+    claims.take("n", OWN)
 
-    assert claims.take("n", OURS) == OURS
+    assert claims.take("n", OWN) == OWN
 
 
-def test_a_claim_that_is_not_confirmed_is_soon_gone(claims, redis):
-    claims.take("n", OURS)
+def test_an_unconfirmed_claim_expires_soon(claims, redis):
+    claims.take("n", OWN)
 
     assert 0 < redis.pttl("once:d:n") <= TAKEN_MS
 
 
-def test_a_claim_that_is_confirmed_lasts(claims, redis):
-    claims.take("n", OURS)
+def test_a_confirmed_claim_lasts(claims, redis):
+    claims.take("n", OWN)
 
-    assert claims.confirm("n", OURS, 60_000) == OURS
+    assert claims.confirm("n", OWN, 60_000) == OWN
     assert 50_000 < redis.pttl("once:d:n") <= 60_000
 
 
-def test_a_claim_that_is_lost_before_it_is_confirmed_is_seen_to_be(claims, redis):
-    claims.take("n", OURS)
+def test_confirming_returns_the_current_claim_when_the_own_one_expired(claims, redis):
+    claims.take("n", OWN)
     redis.delete("once:d:n")
-    assert claims.confirm("n", OURS, 60_000) is None
+    assert claims.confirm("n", OWN, 60_000) is None
 
-    claims.take("n", THEIRS)
-    assert claims.confirm("n", OURS, 60_000) == THEIRS
-
-
-def test_a_claim_is_freed_for_the_next(claims):
-    claims.take("n", OURS)
-    claims.free("n", OURS)
-
-    assert claims.holder("n") is None
-    assert claims.take("n", THEIRS) == THEIRS
+    claims.take("n", OTHER)
+    assert claims.confirm("n", OWN, 60_000) == OTHER
 
 
-def test_another_s_claim_stays(claims):
-    claims.take("n", THEIRS)
-    claims.free("n", OURS)
-    claims.free("nobody's", OURS)
+def test_a_released_name_can_be_claimed(claims):
+    claims.take("n", OWN)
+    claims.release("n", OWN)
 
-    assert claims.holder("n") == THEIRS
+    assert claims.current("n") is None
+    assert claims.take("n", OTHER) == OTHER
 
 
-def test_a_claim_that_passes_to_another_while_it_is_freed_stays(claims, redis, monkeypatch):
-    claims.take("n", OURS)
+def test_releasing_does_not_delete_the_claim_of_another_request(claims):
+    claims.take("n", OTHER)
+    claims.release("n", OWN)
+    claims.release("unclaimed", OWN)
+
+    assert claims.current("n") == OTHER
+
+
+def test_releasing_does_not_delete_a_claim_that_is_made_meanwhile(claims, redis, monkeypatch):
+    claims.take("n", OWN)
     transaction = redis.transaction
 
     def interrupted(func, *watches):
         def late(pipeline):
-            if claims.holder("n") == OURS:
+            if claims.current("n") == OWN:
                 func(pipeline)
                 redis.delete("once:d:n")
-                claims.take("n", THEIRS)
+                claims.take("n", OTHER)
             else:
                 func(pipeline)
 
         return transaction(late, *watches)
 
     monkeypatch.setattr(redis, "transaction", interrupted)
-    claims.free("n", OURS)
+    claims.release("n", OWN)
 
-    assert claims.holder("n") == THEIRS
+    assert claims.current("n") == OTHER
 
 
 @pytest.mark.parametrize(
     "value", [b"", b"{", b"[1]", b'["a", "b", "c"]', b"7", b"\xff", b"[" * 9999]
 )
-def test_what_is_no_claim_is_told(claims, redis, value):
+def test_a_malformed_claim_is_reported(claims, redis, value):
     redis.set("once:d:n", value)
 
-    with pytest.raises(StoreUnavailable, match="no claim"):
-        claims.take("n", OURS)
+    with pytest.raises(StoreUnavailable, match="malformed claim"):
+        claims.take("n", OWN)
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "call",
     [
-        lambda claims: claims.take("n", OURS),
-        lambda claims: claims.confirm("n", OURS, 1_000),
-        lambda claims: claims.holder("n"),
-        lambda claims: claims.free("n", OURS),
+        lambda claims: claims.take("n", OWN),
+        lambda claims: claims.confirm("n", OWN, 1_000),
+        lambda claims: claims.current("n"),
+        lambda claims: claims.release("n", OWN),
     ],
-    ids=["take", "confirm", "holder", "free"],
+    ids=["take", "confirm", "current", "release"],
 )
-def test_without_redis_nothing_is_known(claims, redis_server, ask):
+def test_without_redis_claims_are_unavailable(claims, redis_server, call):
     redis_server.connected = False
 
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
-        ask(claims)
+        call(claims)
 
 
 def test_deployments_that_share_a_redis_do_not_share_claims(redis):
-    ours, theirs = Claims(redis, "d"), Claims(redis, "e")
-    ours.take("n", Claim("f", "ours"))
+    first, second = Claims(redis, "d"), Claims(redis, "e")
+    first.take("n", OWN)
 
-    assert theirs.take("n", Claim("f", "theirs")) == Claim("f", "theirs")
-    assert ours.holder("n") == Claim("f", "ours")
+    assert second.take("n", OTHER) == OTHER
+    assert first.current("n") == OWN
+
+
+def test_two_clients_never_claim_the_same_name():
+    clients_and_keys = [("", "ab"), ("a", "b"), ("ab", ""), ("b", "a")]
+
+    assert len({claim_name(client, key) for client, key in clients_and_keys}) == 4
+
+
+def test_a_retry_has_the_same_fingerprint():
+    retry = replace(
+        REQUEST, correlation_id="another", deadline_ms=2, headers=(("x-request-id", "2"),)
+    )
+
+    assert fingerprint_of(retry) == fingerprint_of(REQUEST)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "PUT"},
+        {"path": "/b"},
+        {"query": "b=d"},
+        {"content_type": "text/html"},
+        {"content_type": None},
+        {"body": b"other"},
+        {"key": b"another record key"},
+        # Bytes move from one part to the next.
+        {"path": "/ab=c", "query": ""},
+        {"content_type": "text/plainbody", "body": b""},
+    ],
+)
+def test_another_request_has_another_fingerprint(change):
+    assert fingerprint_of(replace(REQUEST, **change)) != fingerprint_of(REQUEST)
+
+
+def test_no_content_type_and_an_empty_one_have_different_fingerprints():
+    without, empty = replace(REQUEST, content_type=None), replace(REQUEST, content_type="")
+
+    assert fingerprint_of(without) != fingerprint_of(empty)

@@ -42,7 +42,7 @@ def watch(store, monkeypatch):
 def test_a_reply_wakes_the_one_who_waits_for_it(mailbox, store, new_id):
     cid = new_id()
 
-    with mailbox.expecting(cid.text) as waiter:
+    with mailbox.waiting_for(cid.text) as waiter:
         store.put_many([(cid, Reply(cid.text, b"here"))])
         reply = waiter.wait(10)
 
@@ -53,7 +53,7 @@ def test_a_reply_that_is_there_before_the_wait_is_found(mailbox, store, new_id):
     cid = new_id()
     store.put_many([(cid, Reply(cid.text))])
 
-    with mailbox.expecting(cid.text) as waiter:
+    with mailbox.waiting_for(cid.text) as waiter:
         assert waiter.wait(10) == Reply(cid.text)
 
 
@@ -62,7 +62,7 @@ def test_everyone_gets_his_own_reply(mailbox, store, new_id):
     got = {}
 
     def ask(cid):
-        with mailbox.expecting(cid.text) as waiter:
+        with mailbox.waiting_for(cid.text) as waiter:
             got[cid.text] = waiter.wait(10)
 
     threads = [threading.Thread(target=ask, args=(cid,)) for cid in cids]
@@ -77,7 +77,7 @@ def test_everyone_gets_his_own_reply(mailbox, store, new_id):
 
 
 def test_a_wait_without_ending_ends_in_none(mailbox, new_id):
-    with mailbox.expecting(new_id().text) as waiter:
+    with mailbox.waiting_for(new_id().text) as waiter:
         assert waiter.wait(0.01) is None
         assert waiter.wait(0) is None
         assert waiter.wait(-1) is None
@@ -86,7 +86,7 @@ def test_a_wait_without_ending_ends_in_none(mailbox, new_id):
 def test_a_failed_publication_wakes_the_one_who_waits(mailbox, new_id):
     cid = new_id()
 
-    with mailbox.expecting(cid.text) as waiter:
+    with mailbox.waiting_for(cid.text) as waiter:
         mailbox.settle(cid.text, RuntimeError("refused"))
         with pytest.raises(RuntimeError, match="refused"):
             waiter.wait(10)
@@ -96,7 +96,7 @@ def test_the_first_ending_counts(store, new_id):
     mailbox = Mailbox(store)  # not started: nobody else settles
     cid = new_id()
 
-    with mailbox.expecting(cid.text) as waiter:
+    with mailbox.waiting_for(cid.text) as waiter:
         mailbox.settle(cid.text, Reply(cid.text, b"first"))
         mailbox.settle(cid.text, RuntimeError("second"))
         assert waiter.wait(1) == Reply(cid.text, b"first")
@@ -104,7 +104,7 @@ def test_the_first_ending_counts(store, new_id):
 
 def test_an_ending_for_someone_who_has_left_goes_nowhere(mailbox, new_id):
     cid = new_id()
-    with mailbox.expecting(cid.text):
+    with mailbox.waiting_for(cid.text):
         pass
 
     mailbox.settle(cid.text, Reply(cid.text))
@@ -112,7 +112,7 @@ def test_an_ending_for_someone_who_has_left_goes_nowhere(mailbox, new_id):
 
 def test_nobody_is_left_in_the_mailbox_when_the_wait_is_over(store, new_id):
     mailbox = Mailbox(store)
-    with pytest.raises(KeyError), mailbox.expecting(new_id().text):
+    with pytest.raises(KeyError), mailbox.waiting_for(new_id().text):
         raise KeyError
 
     assert list(mailbox._waiters) == []
@@ -122,7 +122,7 @@ def test_redis_is_asked_once_for_all_who_wait(mailbox, store, new_id, monkeypatc
     asked = watch(store, monkeypatch)
     cids = [new_id().text for _ in range(3)]
 
-    with mailbox.expecting(cids[0]), mailbox.expecting(cids[1]), mailbox.expecting(cids[2]):
+    with mailbox.waiting_for(cids[0]), mailbox.waiting_for(cids[1]), mailbox.waiting_for(cids[2]):
         eventually(lambda: cids in asked)
 
 
@@ -130,14 +130,14 @@ def test_redis_is_not_asked_while_nobody_waits(store, new_id, monkeypatch):
     asked = watch(store, monkeypatch)
     mailbox = Mailbox(store)
     mailbox.start()
-    with mailbox.expecting(new_id().text):
+    with mailbox.waiting_for(new_id().text):
         eventually(lambda: asked)
     # One more look may be under way; after it the poller sleeps until somebody comes.
     eventually(lambda: sleeps_for_good(mailbox) and mailbox._next_look_s() is None)
     before = len(asked)
     threading.Event().wait(4 * MAX_PAUSE_S)
     after = len(asked)
-    with mailbox.expecting(new_id().text):
+    with mailbox.waiting_for(new_id().text):
         eventually(lambda: len(asked) > after)
     mailbox.close()
 
@@ -159,14 +159,14 @@ def test_the_pause_grows_with_the_age_of_a_request(store, new_id):
     mailbox = resting(store)
 
     assert mailbox._next_look_s() is None
-    with mailbox.expecting(new_id().text) as old:
+    with mailbox.waiting_for(new_id().text) as old:
         looked_s = looked_just_now(mailbox)
         assert mailbox._next_look_s() - looked_s == pytest.approx(MIN_PAUSE_S)
         old.since_s = looked_s - 0.4
         assert mailbox._next_look_s() - looked_s == pytest.approx(0.4 * PAUSE_PER_AGE)
         old.since_s = looked_s - 100
         assert mailbox._next_look_s() - looked_s == pytest.approx(MAX_PAUSE_S)
-        with mailbox.expecting(new_id().text) as young:
+        with mailbox.waiting_for(new_id().text) as young:
             young.since_s = looked_s
             assert mailbox._next_look_s() - looked_s == pytest.approx(MIN_PAUSE_S)
 
@@ -175,7 +175,7 @@ def test_nobody_is_looked_for_before_the_reply_is_due(store, new_id):
     mailbox = resting(store)
     for _ in range(3):
         mailbox._looks.times.note("echo", 0.025)
-    with mailbox.expecting(new_id().text, "echo") as waiter:
+    with mailbox.waiting_for(new_id().text, "echo") as waiter:
         due_s = waiter.since_s + 0.025 * MARGIN
         mailbox._looks.looked_s = waiter.since_s
         assert mailbox._next_look_s() == pytest.approx(due_s)
@@ -187,9 +187,9 @@ def test_who_is_due_is_looked_for_whoever_has_come_since(store, new_id):
     mailbox = resting(store)
     mailbox._looks.times.note("slow", 0.2)
     with ExitStack() as stack:
-        old = stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+        old = stack.enter_context(mailbox.waiting_for(new_id().text, "slow"))
         for _ in range(3):
-            stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+            stack.enter_context(mailbox.waiting_for(new_id().text, "slow"))
         looked_s = looked_just_now(mailbox)
         assert mailbox._next_look_s() - looked_s == pytest.approx(MAX_PAUSE_S)
         old.since_s = looked_s - 0.2 * MARGIN + 0.01
@@ -200,11 +200,11 @@ def test_who_waits_alone_is_looked_for_once_before_the_reply_is_due(store, new_i
     mailbox = resting(store)
     mailbox._looks.times.note("slow", 0.2)
     mailbox._looks.looked_s = time.monotonic()
-    with mailbox.expecting(new_id().text, "slow") as waiter:
+    with mailbox.waiting_for(new_id().text, "slow") as waiter:
         assert mailbox._next_look_s() == pytest.approx(waiter.since_s + TRIAL_S)
         mailbox._looks.looked_s = waiter.since_s + TRIAL_S
         assert mailbox._next_look_s() == pytest.approx(mailbox._looks.looked_s + MAX_PAUSE_S)
-        with mailbox.expecting(new_id().text, "slow"):
+        with mailbox.waiting_for(new_id().text, "slow"):
             mailbox._looks.looked_s = waiter.since_s - 1
             assert mailbox._next_look_s() > waiter.since_s + TRIAL_S
 
@@ -214,17 +214,17 @@ def test_among_many_there_are_looks_before_anybody_is_due(store, new_id):
     mailbox._looks.times.note("slow", 0.2)
     with ExitStack() as stack:
         for _ in range(MANY_WAITERS - 1):
-            stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+            stack.enter_context(mailbox.waiting_for(new_id().text, "slow"))
         looked_s = looked_just_now(mailbox)
         assert mailbox._next_look_s() - looked_s == pytest.approx(MAX_PAUSE_S)
-        stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+        stack.enter_context(mailbox.waiting_for(new_id().text, "slow"))
         looked_s = looked_just_now(mailbox)
         assert mailbox._next_look_s() - looked_s == pytest.approx(0.2 * PAUSE_OF_MANY)
 
 
 def test_how_long_replies_take_is_learnt_from_those_that_come(mailbox, store, new_id):
     cid = new_id(30_000)
-    with mailbox.expecting(cid.text, "echo") as waiter:
+    with mailbox.waiting_for(cid.text, "echo") as waiter:
         waiter.since_s -= 1.0
         eventually(lambda: mailbox._looks.looked_s > waiter.since_s)
         store.put_many([(cid, Reply(cid.text))])
@@ -241,15 +241,15 @@ def test_a_newcomer_that_is_not_due_lets_the_poller_sleep(store, new_id, monkeyp
     mailbox = Mailbox(store)
     mailbox._looks.times.note("slow", 20.0)
     mailbox.start()
-    with mailbox.expecting(new_id().text, "slow"):
+    with mailbox.waiting_for(new_id().text, "slow"):
         eventually(lambda: 0 < mailbox._sleeps_until_s < math.inf)
         sleeps_until_s = mailbox._sleeps_until_s
-        with mailbox.expecting(new_id().text, "slow"):
+        with mailbox.waiting_for(new_id().text, "slow"):
             threading.Event().wait(0.05)
             assert mailbox._sleeps_until_s == sleeps_until_s
             assert not asked
         # Another one may be replied to at any time.
-        with mailbox.expecting(new_id().text, "unknown"):
+        with mailbox.waiting_for(new_id().text, "unknown"):
             eventually(lambda: asked)
     mailbox.close()
 
@@ -261,12 +261,12 @@ def test_records_are_gathered_by_the_fastest_replies_that_are_waited_for(store, 
     mailbox._looks.times.note("unused", 0.001)
     with ExitStack() as stack:
         for _ in range(30):
-            stack.enter_context(mailbox.expecting(new_id().text, "slow"))
+            stack.enter_context(mailbox.waiting_for(new_id().text, "slow"))
         # Asked for again by its id: nobody knows how long such a one waits.
-        stack.enter_context(mailbox.expecting(new_id().text))
+        stack.enter_context(mailbox.waiting_for(new_id().text))
         mailbox._next_look_s()
         assert mailbox.linger_ms() == pytest.approx(20 * MAX_SHARE)
-        stack.enter_context(mailbox.expecting(new_id().text, "fast"))
+        stack.enter_context(mailbox.waiting_for(new_id().text, "fast"))
         mailbox._next_look_s()
         assert mailbox.linger_ms() == pytest.approx(10 * MAX_SHARE)
     assert mailbox.linger_ms() == 0
@@ -276,7 +276,7 @@ def test_nothing_is_gathered_for_those_of_whom_nothing_is_known(store, new_id):
     mailbox = resting(store)
     with ExitStack() as stack:
         for _ in range(30):
-            stack.enter_context(mailbox.expecting(new_id().text))
+            stack.enter_context(mailbox.waiting_for(new_id().text))
         mailbox._next_look_s()
         assert mailbox.linger_ms() == 0
 
@@ -291,7 +291,7 @@ def test_a_newcomer_wakes_a_poller_that_sleeps_long(mailbox, store, new_id, monk
     cid = new_id(30_000)
     store.put_many([(cid, Reply(cid.text))])
 
-    with mailbox.expecting(cid.text) as waiter:
+    with mailbox.waiting_for(cid.text) as waiter:
         assert waiter.wait(10) is not None
 
 
@@ -300,7 +300,7 @@ def test_redis_trouble_is_noticed_told_once_and_over_by_itself(
 ):
     cid = new_id(30_000)
     redis_server.connected = False
-    with mailbox.expecting(cid.text) as waiter:
+    with mailbox.waiting_for(cid.text) as waiter:
         eventually(lambda: mailbox.trouble is not None)
         redis_server.connected = True
         store.put_many([(cid, Reply(cid.text))])
@@ -328,7 +328,7 @@ def test_one_failure_is_no_trouble(store, new_id, monkeypatch):
     mailbox.start()
     cid = new_id(30_000)
     store.put_many([(cid, Reply(cid.text))])
-    with mailbox.expecting(cid.text) as waiter:
+    with mailbox.waiting_for(cid.text) as waiter:
         reply = waiter.wait(10)
     mailbox.close()
 
@@ -350,7 +350,7 @@ def test_failures_that_are_not_in_a_row_are_none_either(store, new_id, monkeypat
     monkeypatch.setattr("gateway.exchange.mailbox.TROUBLE_PAUSE_S", 0.001)
     mailbox = Mailbox(store)
     mailbox.start()
-    with mailbox.expecting(new_id(30_000).text):
+    with mailbox.waiting_for(new_id(30_000).text):
         eventually(lambda: len(looks) > 8)
     mailbox.close()
 
@@ -359,7 +359,7 @@ def test_failures_that_are_not_in_a_row_are_none_either(store, new_id, monkeypat
 
 def test_trouble_ends_although_nobody_waits(mailbox, redis_server, new_id):
     redis_server.connected = False
-    with mailbox.expecting(new_id().text):
+    with mailbox.waiting_for(new_id().text):
         eventually(lambda: mailbox.trouble is not None)
     redis_server.connected = True
 
@@ -369,13 +369,13 @@ def test_trouble_ends_although_nobody_waits(mailbox, redis_server, new_id):
 def test_looking_asks_the_store_itself(store, redis_server, new_id):
     mailbox = Mailbox(store)
     cid = new_id()
-    assert mailbox.look(cid.text) is None
+    assert mailbox.poll(cid.text) is None
     store.put_many([(cid, Reply(cid.text))])
-    assert mailbox.look(cid.text) == Reply(cid.text)
+    assert mailbox.poll(cid.text) == Reply(cid.text)
     redis_server.connected = False
 
     with pytest.raises(StoreUnavailable):
-        mailbox.look(cid.text)
+        mailbox.poll(cid.text)
 
 
 def test_each_start_has_a_name_of_its_own(store):
@@ -454,7 +454,7 @@ def test_the_poller_survives_what_nobody_expected(store, new_id, monkeypatch):
     mailbox.start()
     cid = new_id(30_000)
     store.put_many([(cid, Reply(cid.text))])
-    with mailbox.expecting(cid.text) as waiter:
+    with mailbox.waiting_for(cid.text) as waiter:
         reply = waiter.wait(1)
     mailbox.close()
 
@@ -500,7 +500,7 @@ def test_a_poller_that_hangs_ends_the_process(store, new_id, monkeypatch):
     monkeypatch.setattr(store, "fetch_many", lambda ids: hangs.wait(30) and {})
     mailbox = Mailbox(store, Watchdog("the poller of the test", 0.05, ended.append))
     mailbox.start()
-    with mailbox.expecting(new_id().text):
+    with mailbox.waiting_for(new_id().text):
         eventually(lambda: ended)
     hangs.set()
     mailbox.close()
@@ -525,7 +525,7 @@ def test_all_who_wait_for_one_reply_get_it(mailbox, store, new_id):
     cid, got = new_id(30_000), []
 
     def ask():
-        with mailbox.expecting(cid.text) as waiter:
+        with mailbox.waiting_for(cid.text) as waiter:
             got.append(waiter.wait(60))
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
@@ -545,8 +545,8 @@ def test_who_leaves_early_takes_nothing_from_who_stays(store, new_id):
     mailbox = Mailbox(store)  # not started: nobody else settles
     cid = new_id()
 
-    with mailbox.expecting(cid.text) as stays:
-        with mailbox.expecting(cid.text):
+    with mailbox.waiting_for(cid.text) as stays:
+        with mailbox.waiting_for(cid.text):
             pass
         mailbox.settle(cid.text, Reply(cid.text))
         assert stays.wait(1) == Reply(cid.text)
@@ -559,9 +559,9 @@ def test_who_comes_after_the_ending_waits_for_himself(store, new_id):
     cid = new_id()
 
     with ExitStack() as latecomer:
-        with mailbox.expecting(cid.text) as first:
+        with mailbox.waiting_for(cid.text) as first:
             mailbox.settle(cid.text, RuntimeError("refused"))
-            second = latecomer.enter_context(mailbox.expecting(cid.text))
+            second = latecomer.enter_context(mailbox.waiting_for(cid.text))
         mailbox.settle(cid.text, Reply(cid.text))
 
         assert second is not first
@@ -580,7 +580,7 @@ def test_an_ending_in_the_moment_of_leaving_harms_nobody(store, new_id):
         def get(self, key, default=None):
             return super().pop(key, default)
 
-    with mailbox.expecting(cid.text):
+    with mailbox.waiting_for(cid.text):
         mailbox._waiters = Meanwhile(mailbox._waiters)
 
     assert dict(mailbox._waiters) == {}

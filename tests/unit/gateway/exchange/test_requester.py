@@ -1,4 +1,4 @@
-"""The requester: register, publish, wait, and tell the truth about how it ended."""
+"""Requester: register, publish, wait, and report truthfully whether the request was sent."""
 
 import threading
 import time
@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gateway import problems as errors
+from gateway import problems
 from gateway.exchange.mailbox import Mailbox
-from gateway.exchange.requester import Deadline, Requester, Terms, usable
+from gateway.exchange.requester import Deadline, PendingRequest, Requester, WaitOptions, usable
 from gateway.problems import Sent
 from rendezvous.contract import Outcome, Reply, Request
 from rendezvous.correlation import epoch_ms
@@ -18,33 +18,41 @@ from tests.fakes import PatientClient, eventually
 
 @pytest.fixture
 def requester(ids, mailbox, publisher):
-    return PatientClient(Requester(ids, mailbox, publisher), 10)
+    return Requester(ids, mailbox, publisher)
 
 
 @pytest.fixture
-def hasty(ids, mailbox, publisher):
-    """A requester that does not wait long."""
-    return PatientClient(Requester(ids, mailbox, publisher), 0.1)
+def client(requester):
+    return PatientClient(requester, 10)
+
+
+@pytest.fixture
+def hasty(requester):
+    """A client that waits 0.1 s."""
+    return PatientClient(requester, 0.1)
+
+
+@pytest.fixture
+def no_reply(publisher):
+    publisher.answer = lambda request: None
 
 
 def new_request(correlation_id, deadline_ms):
     return Request(correlation_id, "orders", "replies", deadline_ms, b"body")
 
 
-def test_the_reply_to_a_request_is_returned(requester, publisher):
+def test_the_reply_to_a_request_is_returned(client, publisher):
     publisher.answer = lambda request: Reply.to(request, b"answer", status=201)
 
-    reply = requester.send_and_receive(new_request)
+    reply = client.send_and_receive(new_request)
 
     (request,) = publisher.published
     assert reply == Reply.to(request, b"answer", status=201)
 
 
-def test_the_id_names_this_process_and_the_deadline_of_the_request(
-    requester, publisher, ids, mailbox
-):
+def test_the_id_names_this_process_and_the_deadline_of_the_request(client, publisher, ids, mailbox):
     before_ms = epoch_ms()
-    requester.send_and_receive(new_request)
+    client.send_and_receive(new_request)
 
     (request,) = publisher.published
     known = ids.read(request.correlation_id)
@@ -53,39 +61,45 @@ def test_the_id_names_this_process_and_the_deadline_of_the_request(
     assert before_ms + 10_000 <= request.deadline_ms <= epoch_ms() + 10_000
 
 
-def test_a_request_is_registered_before_it_is_published(ids, mailbox, publisher, monkeypatch):
+def test_the_id_contains_the_owner_and_the_time_to_keep_the_reply(requester, ids):
+    correlation_id, deadline_ms = requester.issue_id(WaitOptions(1, 2, owner="blue"), keep_s=600)
+
+    known = ids.read_for("blue", correlation_id)
+    assert known.keep_ms == 600_000
+    assert known.deadline_ms == deadline_ms
+
+
+def test_a_request_is_registered_before_it_is_published(hasty, mailbox, publisher, no_reply):
     registered = []
     publisher.then = lambda: registered.append(
         publisher.published[-1].correlation_id in mailbox._waiters
     )
-    publisher.answer = lambda request: None
 
-    with pytest.raises(errors.ReplyTimeout):
-        PatientClient(Requester(ids, mailbox, publisher), 0.05).send_and_receive(new_request)
+    with pytest.raises(problems.ReplyTimeout):
+        hasty.send_and_receive(new_request)
 
     assert registered == [True]
 
 
-def test_nobody_waits_any_more_when_the_exchange_is_over(requester, hasty, publisher, mailbox):
-    requester.send_and_receive(new_request)
+def test_no_waiter_is_left_after_the_exchange(client, hasty, publisher, mailbox):
+    client.send_and_receive(new_request)
     publisher.answer = lambda request: None
-    with pytest.raises(errors.ReplyTimeout):
+    with pytest.raises(problems.ReplyTimeout):
         hasty.send_and_receive(new_request)
     publisher.refused_at_once = PublishRefused("no")
-    with pytest.raises(errors.NotSent):
+    with pytest.raises(problems.NotSent):
         hasty.send_and_receive(new_request)
 
     assert not mailbox._waiters
 
 
 @pytest.mark.parametrize(("acknowledged", "sent"), [(True, Sent.YES), (False, Sent.UNKNOWN)])
-def test_silence_is_a_timeout_that_knows_whether_the_request_was_taken(
-    hasty, publisher, acknowledged, sent
+def test_a_timeout_reports_whether_the_request_was_sent(
+    hasty, publisher, no_reply, acknowledged, sent
 ):
-    publisher.answer = lambda request: None
     publisher.acknowledges = acknowledged
 
-    with pytest.raises(errors.ReplyTimeout) as caught:
+    with pytest.raises(problems.ReplyTimeout) as caught:
         hasty.send_and_receive(new_request)
 
     assert caught.value.sent is sent
@@ -95,26 +109,23 @@ def test_silence_is_a_timeout_that_knows_whether_the_request_was_taken(
     assert "0.1 s" in caught.value.detail
 
 
-def test_the_status_of_a_timeout_is_a_setting(ids, mailbox, publisher):
-    publisher.answer = lambda request: None
-
-    with pytest.raises(errors.ReplyTimeout) as caught:
+def test_the_status_of_a_timeout_is_configurable(ids, mailbox, publisher, no_reply):
+    with pytest.raises(problems.ReplyTimeout) as caught:
         PatientClient(Requester(ids, mailbox, publisher, 504), 0.05).send_and_receive(new_request)
 
     assert caught.value.status == 504
 
 
-def test_a_timeout_keeps_to_its_deadline(ids, mailbox, publisher):
-    publisher.answer = lambda request: None
+def test_a_timeout_is_raised_at_the_deadline(requester, no_reply):
     began_s = time.monotonic()
 
-    with pytest.raises(errors.ReplyTimeout):
-        PatientClient(Requester(ids, mailbox, publisher), 0.3).send_and_receive(new_request)
+    with pytest.raises(problems.ReplyTimeout):
+        PatientClient(requester, 0.3).send_and_receive(new_request)
 
     assert 0.3 <= time.monotonic() - began_s < 5
 
 
-def test_a_reply_that_only_the_last_look_finds_is_returned(ids, store, publisher):
+def test_a_reply_that_only_the_last_poll_finds_is_returned(ids, store, publisher):
     idle = Mailbox(store)  # never started: its poller finds nothing
 
     reply = PatientClient(Requester(ids, idle, publisher), 0.05).send_and_receive(new_request)
@@ -122,141 +133,120 @@ def test_a_reply_that_only_the_last_look_finds_is_returned(ids, store, publisher
     assert reply.correlation_id == publisher.published[0].correlation_id
 
 
-def test_a_refusal_at_once_was_not_sent(requester, publisher):
-    publisher.refused_at_once = PublishRefused("topic 'orders' is not there")
-
-    with pytest.raises(errors.NotSent, match="not there") as caught:
-        requester.send_and_receive(new_request)
-
-    assert caught.value.sent is Sent.NO
-    assert caught.value.correlation_id is not None
-
-
-def test_a_later_refusal_is_answered_at_once_and_not_as_a_timeout(ids, mailbox, publisher):
-    publisher.answer = lambda request: None
-    publisher.refused_later = PublishRefused("denied")
+@pytest.mark.parametrize("when", ["refused_at_once", "refused_later"])
+@pytest.mark.parametrize(
+    ("refusal", "problem", "status"),
+    [
+        (PublishRefused("denied"), problems.NotSent, 503),
+        (PublishTooLarge("denied"), problems.BodyTooLarge, 413),
+    ],
+)
+def test_a_refused_request_was_not_sent_and_does_not_wait_for_the_deadline(
+    client, publisher, no_reply, when, refusal, problem, status
+):
+    setattr(publisher, when, refusal)
     began_s = time.monotonic()
 
-    with pytest.raises(errors.NotSent, match="denied") as caught:
-        PatientClient(Requester(ids, mailbox, publisher), 20).send_and_receive(new_request)
+    with pytest.raises(problem, match="denied") as caught:
+        client.send_and_receive(new_request)
 
-    assert caught.value.sent is Sent.NO
-    assert time.monotonic() - began_s < 10
+    assert (caught.value.sent, caught.value.status) == (Sent.NO, status)
+    assert caught.value.correlation_id is not None
+    assert time.monotonic() - began_s < 8
 
 
-def test_a_send_that_failed_but_may_be_appended_is_unknown(hasty, publisher):
-    publisher.answer = lambda request: None
+def test_a_failed_send_that_may_still_be_appended_is_unknown(hasty, publisher, no_reply):
     publisher.acknowledges = False
     publisher.trouble = "the broker did not acknowledge it"
 
-    with pytest.raises(errors.NotSent, match="did not acknowledge") as caught:
+    with pytest.raises(problems.NotSent, match="did not acknowledge") as caught:
         hasty.send_and_receive(new_request)
 
     assert caught.value.sent is Sent.UNKNOWN
 
 
-def test_a_send_that_seemed_to_fail_is_answered_all_the_same(requester, publisher):
+def test_a_failed_send_that_was_appended_still_gets_its_reply(client, publisher):
     publisher.acknowledges = False
     publisher.trouble = "the broker did not acknowledge it"
 
-    assert requester.send_and_receive(new_request).status == 200
+    assert client.send_and_receive(new_request).status == 200
 
 
-@pytest.mark.parametrize("when", ["refused_at_once", "refused_later"])
-def test_a_record_that_is_too_large_is_said_to_be(requester, publisher, when):
-    publisher.answer = lambda request: None
-    setattr(publisher, when, PublishTooLarge("too large for topic 'orders'"))
-
-    with pytest.raises(errors.BodyTooLarge, match="too large") as caught:
-        requester.send_and_receive(new_request)
-
-    assert caught.value.status == 413
-
-
-def test_a_record_that_is_too_large_was_not_sent(requester, publisher):
-    publisher.refused_at_once = PublishTooLarge("too large")
-
-    with pytest.raises(errors.BodyTooLarge) as caught:
-        requester.send_and_receive(new_request)
-
-    assert caught.value.sent is Sent.NO
-
-
-def test_nothing_is_published_while_redis_cannot_be_asked(
-    requester, publisher, mailbox, redis_server, new_id
+def test_nothing_is_published_while_redis_cannot_be_reached(
+    client, publisher, mailbox, redis_server, new_id
 ):
     redis_server.connected = False
-    with mailbox.expecting(new_id().text):
+    with mailbox.waiting_for(new_id().text):
         eventually(lambda: mailbox.trouble)
 
-    with pytest.raises(errors.ReplyStoreUnavailable, match="cannot be reached") as caught:
-        requester.send_and_receive(new_request)
+    with pytest.raises(problems.ReplyStoreUnavailable, match="cannot be reached") as caught:
+        client.send_and_receive(new_request)
 
     assert caught.value.sent is Sent.NO
     assert publisher.published == []
 
 
 @pytest.mark.parametrize(("acknowledged", "sent"), [(True, Sent.YES), (False, Sent.UNKNOWN)])
-def test_redis_going_away_during_the_wait_is_told_with_what_is_known(
-    ids, mailbox, publisher, redis_server, acknowledged, sent
+def test_a_redis_failure_during_the_wait_reports_whether_the_request_was_sent(
+    requester, publisher, redis_server, no_reply, acknowledged, sent
 ):
-    publisher.answer = lambda request: None
     publisher.acknowledges = acknowledged
     publisher.then = lambda: setattr(redis_server, "connected", False)
 
-    with pytest.raises(errors.ReplyStoreUnavailable) as caught:
-        PatientClient(Requester(ids, mailbox, publisher), 0.3).send_and_receive(new_request)
+    with pytest.raises(problems.ReplyStoreUnavailable) as caught:
+        PatientClient(requester, 0.3).send_and_receive(new_request)
 
     assert caught.value.sent is sent
     assert caught.value.correlation_id is not None
 
 
-def test_redis_going_away_unnoticed_is_seen_by_the_last_look(ids, store, publisher, redis_server):
-    publisher.answer = lambda request: None
+def test_the_last_poll_finds_a_redis_failure_that_the_poller_has_not_seen(
+    ids, store, publisher, redis_server, no_reply
+):
     publisher.then = lambda: setattr(redis_server, "connected", False)
 
-    with pytest.raises(errors.ReplyStoreUnavailable) as caught:
+    with pytest.raises(problems.ReplyStoreUnavailable) as caught:
         PatientClient(Requester(ids, Mailbox(store), publisher), 0.05).send_and_receive(new_request)
 
     assert caught.value.sent is Sent.YES
 
 
 @pytest.mark.parametrize(
-    ("outcome", "ending"),
-    [(Outcome.UNUSABLE, errors.BadReply), (Outcome.FAILED, errors.ResponderError)],
+    ("outcome", "problem"),
+    [(Outcome.UNUSABLE, problems.BadReply), (Outcome.FAILED, problems.ResponderError)],
 )
-def test_a_reply_that_is_no_response_is_a_bad_gateway(requester, publisher, outcome, ending):
+def test_a_reply_that_is_no_http_response_is_a_bad_gateway(client, publisher, outcome, problem):
     publisher.answer = lambda request: Reply(
         request.correlation_id, status=502, outcome=outcome, detail="because"
     )
 
-    with pytest.raises(ending, match="because") as caught:
-        requester.send_and_receive(new_request)
+    with pytest.raises(problem, match="because") as caught:
+        client.send_and_receive(new_request)
 
     assert (caught.value.status, caught.value.sent) == (502, Sent.YES)
 
 
-def test_an_error_status_is_an_answer_like_any_other():
+def test_a_reply_with_an_error_status_is_usable():
     reply = Reply("i", b"oh", 500)
 
     assert usable(reply) is reply
 
 
-def test_the_publisher_may_use_a_part_of_the_deadline_only(ids, mailbox, publisher):
-    given = []
+def test_the_publisher_gets_only_a_share_of_the_deadline(client, publisher):
+    timeouts_s = []
     publish = publisher.publish
 
-    def noted(request, timeout_s, on_refused):
-        given.append(timeout_s)
+    def recording(request, timeout_s, on_refused):
+        timeouts_s.append(timeout_s)
         return publish(request, timeout_s, on_refused)
 
-    publisher.publish = noted
-    PatientClient(Requester(ids, mailbox, publisher), 10).send_and_receive(new_request)
+    publisher.publish = recording
+    client.send_and_receive(new_request)
 
-    assert 3 < given[0] <= 5
+    assert 3 < timeouts_s[0] <= 5
 
 
-def test_a_deadline_counts_down_from_one_reading_of_the_clock():
+def test_a_deadline_counts_down():
     deadline = Deadline.after(100)
     first = deadline.remaining_s()
 
@@ -264,177 +254,163 @@ def test_a_deadline_counts_down_from_one_reading_of_the_clock():
     assert Deadline.after(-1).remaining_s() < 0
 
 
-# Those who take a promise
+def test_a_pending_request_has_one_deadline_for_the_client_and_one_for_the_responder():
+    pending = PendingRequest.start(new_request("i", 0), WaitOptions(1, 2))
+
+    assert 0 < pending.wait.remaining_s() <= 1 < pending.deadline.remaining_s() <= 2
 
 
-class AskingClient:
-    """A client that waits for so long and then takes the promise of a reply."""
+# Clients that accept a 202
+
+
+class AsyncClient:
+    """A client that waits *wait_s* and then accepts a 202."""
 
     def __init__(self, requester, wait_s, deadline_s=10.0):
         self._requester = requester
-        self._terms = Terms(wait_s, deadline_s, respond_async=True)
+        self._options = WaitOptions(wait_s, deadline_s, respond_async=True)
 
-    def ask(self):
-        ticket = self._requester.issue(self._terms)
-        return self._requester.exchange(
-            ticket, new_request(ticket.correlation_id, ticket.deadline_ms)
-        )
+    def send(self):
+        """Return the reply, or None for a 202."""
+        request = new_request(*self._requester.issue_id(self._options))
+        return self._requester.exchange(PendingRequest.start(request, self._options))
 
 
 @pytest.fixture
-def asking(ids, mailbox, publisher):
-    """A client that does not wait for the reply at all."""
-    publisher.answer = lambda request: None
-    return AskingClient(Requester(ids, mailbox, publisher), 0)
+def async_client(requester, no_reply):
+    return AsyncClient(requester, 0)
 
 
-def in_the_background(ask):
-    """Begin to *ask*; return a function that waits for the end and returns or raises it."""
-    return ThreadPoolExecutor(1).submit(ask).result
+def in_the_background(call):
+    """Start *call* in a thread; return a function that waits for its result."""
+    return ThreadPoolExecutor(1).submit(call).result
 
 
-def test_a_promise_is_made_when_the_broker_has_the_request_and_not_before(asking, publisher):
+def test_a_202_is_sent_once_the_broker_has_acknowledged_the_request(async_client, publisher):
     publisher.acknowledges = False
-    end = in_the_background(asking.ask)
+    result = in_the_background(async_client.send)
     eventually(lambda: publisher.publications)
     with pytest.raises(TimeoutError):
-        end(0.1)
+        result(0.1)
     publisher.publications[0].settle(acknowledged=True)
 
-    assert end(10) is None
+    assert result(10) is None
 
 
-def test_nothing_is_promised_for_a_request_that_is_refused_at_once(asking, publisher):
+def test_no_202_is_sent_for_a_request_that_is_refused_at_once(async_client, publisher):
     publisher.refused_at_once = PublishRefused("denied")
 
-    with pytest.raises(errors.NotSent, match="denied") as caught:
-        asking.ask()
+    with pytest.raises(problems.NotSent, match="denied") as caught:
+        async_client.send()
 
     assert caught.value.sent is Sent.NO
 
 
-def test_nothing_is_promised_for_a_request_that_is_refused_later(asking, publisher, mailbox):
+def test_no_202_is_sent_for_a_request_that_is_refused_later(async_client, publisher, mailbox):
     publisher.acknowledges = False
-    end = in_the_background(asking.ask)
+    result = in_the_background(async_client.send)
     eventually(lambda: publisher.publications)
-    # In the order in which the publisher tells it.
+    # In the order of the publisher.
     mailbox.settle(publisher.published[0].correlation_id, PublishRefused("denied"))
     publisher.publications[0].settle()
 
-    with pytest.raises(errors.NotSent, match="denied") as caught:
-        end(10)
+    with pytest.raises(problems.NotSent, match="denied") as caught:
+        result(10)
 
     assert caught.value.sent is Sent.NO
 
 
-def test_nothing_is_promised_when_the_broker_may_or_may_not_have_the_request(asking, publisher):
+def test_no_202_is_sent_for_a_request_that_may_not_be_in_kafka(async_client, publisher):
     publisher.acknowledges = False
     publisher.trouble = "the broker did not acknowledge it"
 
-    with pytest.raises(errors.NotSent, match="did not acknowledge") as caught:
-        asking.ask()
+    with pytest.raises(problems.NotSent, match="did not acknowledge") as caught:
+        async_client.send()
 
     assert caught.value.sent is Sent.UNKNOWN
 
 
-def test_a_broker_that_says_nothing_until_the_deadline_is_unknown(ids, mailbox, publisher):
-    publisher.answer = lambda request: None
+def test_no_202_is_sent_when_the_broker_does_not_acknowledge_before_the_deadline(
+    requester, publisher, no_reply
+):
     publisher.acknowledges = False
 
-    with pytest.raises(errors.NotSent, match="did not acknowledge it within") as caught:
-        AskingClient(Requester(ids, mailbox, publisher), 0, deadline_s=0.1).ask()
+    with pytest.raises(problems.NotSent, match="did not acknowledge it within") as caught:
+        AsyncClient(requester, 0, deadline_s=0.1).send()
 
     assert caught.value.sent is Sent.UNKNOWN
 
 
-def test_who_waits_first_gets_the_reply_if_it_comes(ids, mailbox, publisher):
+def test_a_client_that_waits_before_the_202_gets_a_reply_that_arrives(requester, publisher):
     publisher.acknowledges = False
 
-    reply = AskingClient(Requester(ids, mailbox, publisher), 10).ask()
-
-    assert reply == Reply(publisher.published[0].correlation_id)
+    assert AsyncClient(requester, 10).send() == Reply(publisher.published[0].correlation_id)
 
 
-def test_who_waits_first_gets_a_promise_if_it_does_not(ids, mailbox, publisher):
-    publisher.answer = lambda request: None
+def test_a_client_that_waits_before_the_202_gets_it_after_the_wait(requester, no_reply):
     began_s = time.monotonic()
 
-    assert AskingClient(Requester(ids, mailbox, publisher), 0.1).ask() is None
+    assert AsyncClient(requester, 0.1).send() is None
     assert 0.1 <= time.monotonic() - began_s < 5
 
 
-def test_a_reply_that_comes_before_the_acknowledgement_is_better_than_a_promise(
-    asking, publisher, mailbox
+def test_a_reply_that_arrives_before_the_acknowledgement_replaces_the_202(
+    async_client, publisher, mailbox
 ):
     publisher.acknowledges = False
-    end = in_the_background(asking.ask)
+    result = in_the_background(async_client.send)
     eventually(lambda: publisher.publications)
     mailbox.settle(publisher.published[0].correlation_id, Reply("the reply"))
     publisher.publications[0].settle(acknowledged=True)
 
-    assert end(10) == Reply("the reply")
+    assert result(10) == Reply("the reply")
 
 
-def test_who_takes_a_promise_leaves_the_responder_more_time_than_it_waits(asking, publisher):
+def test_the_deadline_of_the_responder_may_be_later_than_the_wait(async_client, publisher):
     before_ms = epoch_ms()
-    asking.ask()
+    async_client.send()
 
     assert publisher.published[0].deadline_ms >= before_ms + 10_000
-
-
-def test_the_terms_are_in_the_id(ids, mailbox, publisher):
-    requester = Requester(ids, mailbox, publisher)
-    ticket = requester.issue(Terms(1, 2, owner="blue", keep_s=600))
-    known = ids.read_for("blue", ticket.correlation_id)
-
-    assert known.keep_ms == 600_000
-    assert ticket.deadline_ms == known.deadline_ms
-    assert 0 < ticket.wait.remaining_s() <= 1 < ticket.deadline.remaining_s() <= 2
 
 
 # Waiting again
 
 
-def test_who_waits_again_gets_the_reply_when_it_comes(ids, mailbox, publisher, store, new_id):
+def test_waiting_again_returns_a_reply_that_arrives(requester, mailbox, store, new_id):
     cid = new_id(30_000)  # of another process
-    end = in_the_background(
-        lambda: Requester(ids, mailbox, publisher).wait_again(cid.text, 20, lambda: False)
-    )
+    result = in_the_background(lambda: requester.wait_again(cid.text, 20, lambda: False))
     eventually(lambda: mailbox._waiters)
     store.put_many([(cid, Reply(cid.text, b"late"))])
 
-    assert end(10) == Reply(cid.text, b"late")
+    assert result(10) == Reply(cid.text, b"late")
     assert not mailbox._waiters
 
 
-def test_who_waits_again_does_so_for_as_long_as_was_said(ids, mailbox, publisher, new_id):
+def test_waiting_again_ends_at_its_timeout(requester, mailbox, new_id):
     began_s = time.monotonic()
-    found = Requester(ids, mailbox, publisher).wait_again(new_id().text, 0.7, lambda: False)
 
-    assert found is None
+    assert requester.wait_again(new_id().text, 0.7, lambda: False) is None
     assert 0.7 <= time.monotonic() - began_s < 5
     assert not mailbox._waiters
 
 
-def test_who_waits_again_stops_when_the_process_does(ids, mailbox, publisher, new_id):
-    finishing = threading.Event()
-    end = in_the_background(
-        lambda: Requester(ids, mailbox, publisher).wait_again(new_id().text, 60, finishing.is_set)
-    )
+def test_waiting_again_ends_when_the_process_stops(requester, mailbox, new_id):
+    stopping = threading.Event()
+    result = in_the_background(lambda: requester.wait_again(new_id().text, 60, stopping.is_set))
     eventually(lambda: mailbox._waiters)
-    finishing.set()
+    stopping.set()
 
-    assert end(10) is None
+    assert result(10) is None
 
 
-def test_who_waits_again_is_told_of_a_refusal_as_such(ids, mailbox, publisher, new_id):
+def test_waiting_again_for_a_request_that_is_refused_reports_that_it_was_not_sent(
+    requester, mailbox, new_id
+):
     cid = new_id().text
-    end = in_the_background(
-        lambda: Requester(ids, mailbox, publisher).wait_again(cid, 20, lambda: False)
-    )
+    result = in_the_background(lambda: requester.wait_again(cid, 20, lambda: False))
     eventually(lambda: mailbox._waiters)
     mailbox.settle(cid, PublishRefused("denied"))
 
-    with pytest.raises(errors.NotSent, match="denied") as caught:
-        end(10)
+    with pytest.raises(problems.NotSent, match="denied") as caught:
+        result(10)
     assert caught.value.sent is Sent.NO

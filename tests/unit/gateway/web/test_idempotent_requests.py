@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.clients.client import Client
-from gateway.exchange.breaker import MIN_ENDED, Breakers
+from gateway.exchange.breaker import MIN_FINISHED, PROBES, Breakers
 from gateway.exchange.claims import Claims
 from gateway.exchange.mailbox import Mailbox
 from gateway.routing.table import Route
@@ -28,43 +28,41 @@ ROUTES = (
 )
 
 
-class MutedClaims(Claims):
-    """Claims of which some questions are not answered."""
+class FailingClaims(Claims):
+    """Claims whose methods in *failing* raise: release() before Redis acts, the others after it."""
 
     def __init__(self, redis: Any, deployment: str) -> None:
         super().__init__(redis, deployment)
-        self.unanswered: set[str] = set()
+        self.failing: set[str] = set()
 
     def take(self, *args: Any) -> Any:
-        return self._answer("take", super().take(*args))
+        return self._result("take", super().take(*args))
 
     def confirm(self, *args: Any) -> Any:
-        return self._answer("confirm", super().confirm(*args))
+        return self._result("confirm", super().confirm(*args))
 
-    def holder(self, *args: Any) -> Any:
-        return self._answer("holder", super().holder(*args))
+    def current(self, *args: Any) -> Any:
+        return self._result("current", super().current(*args))
 
-    def free(self, *args: Any) -> None:
-        if "free" in self.unanswered:
+    def release(self, *args: Any) -> None:
+        self._result("release", None)
+        super().release(*args)
+
+    def _result(self, method: str, result: Any) -> Any:
+        if method in self.failing:
             raise StoreUnavailable("Redis does not answer")
-        super().free(*args)
-
-    def _answer(self, question: str, answer: Any) -> Any:
-        """Done, but nobody hears of it."""
-        if question in self.unanswered:
-            raise StoreUnavailable("Redis does not answer")
-        return answer
+        return result
 
 
 @dataclass
 class Gateway:
-    """One gateway process, with a broker of its own that the test plays."""
+    """One gateway process with its own fake broker."""
 
     app: Any
     publisher: FakePublisher
     mailbox: Mailbox
     breakers: Breakers
-    claims: MutedClaims
+    claims: FailingClaims
 
     def post(self, key: str | None = "k", path: str = "/orders", data: bytes = b"tea", **headers):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -90,7 +88,7 @@ def new_gateway(ids, store, redis):
         mailboxes.append(mailbox)
         publisher = FakePublisher(store, ids)
         breakers = Breakers({route.topic: route.timeout_s or PATIENT_S for route in ROUTES})
-        claims = MutedClaims(redis, ids.deployment)
+        claims = FailingClaims(redis, ids.deployment)
         app = new_app(
             ROUTES,
             mailbox,
@@ -127,13 +125,13 @@ def pool():
 
 @pytest.fixture
 def reply_to(store, ids):
-    """Have the reply to a request arrive."""
+    """Store the reply to a request."""
 
-    def arrive(request, body=b"done", status=201):
+    def store_reply(request, body=b"done", status=201):
         reply = Reply.to(request, body, status=status, content_type="text/plain")
         store.put_many([(ids.read(request.correlation_id), reply)])
 
-    return arrive
+    return store_reply
 
 
 def silent(request):
@@ -141,10 +139,10 @@ def silent(request):
 
 
 def assert_same(first, again):
-    """The second answer is the first one, and says that it is."""
+    """The second response equals the first one and is marked as a replay."""
     assert (again.status_code, again.data) == (first.status_code, first.data)
-    ours = {"Idempotent-Replayed"}
-    assert [h for h in again.headers if h[0] not in ours] == list(first.headers)
+    others = [header for header in again.headers if header[0] != "Idempotent-Replayed"]
+    assert others == list(first.headers)
     assert "Idempotent-Replayed" not in first.headers
     assert again.headers["Idempotent-Replayed"] == "true"
 
@@ -156,21 +154,21 @@ def assert_problem(response, status, kind, sent):
     return problem
 
 
-# After the first has been answered
+# After the reply to the first request
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 400, 409, 422, 500, 503])
-def test_a_repeated_request_gets_the_reply_to_the_first_errors_included(gateway, other, status):
+def test_a_retry_gets_the_reply_to_the_first_request_whatever_its_status(gateway, other, status):
     gateway.publisher.answer = lambda request: Reply.to(
         request, b"\x00first", status=status, content_type="a/b", headers=[("location", "/o/7")]
     )
 
     first = gateway.post()
-    again = [replica.post() for replica in (gateway, other)]
+    retries = [replica.post() for replica in (gateway, other)]
 
     assert first.status_code == status
-    for answer in again:
-        assert_same(first, answer)
+    for retry in retries:
+        assert_same(first, retry)
     assert (len(gateway.published), other.published) == (1, [])
 
 
@@ -178,7 +176,9 @@ def test_a_repeated_request_gets_the_reply_to_the_first_errors_included(gateway,
     ("outcome", "kind"),
     [(Outcome.UNUSABLE, "bad-reply"), (Outcome.FAILED, "responder-error")],
 )
-def test_a_reply_that_is_no_response_is_replayed_as_such(gateway, other, outcome, kind):
+def test_a_reply_that_is_no_http_response_is_replayed_as_the_same_problem(
+    gateway, other, outcome, kind
+):
     gateway.publisher.answer = lambda request: Reply(
         request.correlation_id, status=502, outcome=outcome, detail="because"
     )
@@ -189,7 +189,7 @@ def test_a_reply_that_is_no_response_is_replayed_as_such(gateway, other, outcome
     assert_same(first, again)
 
 
-def test_a_key_in_quotes_is_the_same_bare(gateway):
+def test_a_key_is_the_same_in_quotes_and_bare(gateway):
     assert_same(gateway.post("k-1"), gateway.post('"k-1"'))
 
 
@@ -201,71 +201,73 @@ def test_another_key_is_another_request(gateway):
     assert "Idempotent-Replayed" not in second.headers
 
 
-def test_without_a_key_each_request_is_one_of_its_own(gateway):
+def test_requests_without_a_key_are_independent(gateway):
     assert "Idempotent-Replayed" not in gateway.post(None).headers
     assert "Idempotent-Replayed" not in gateway.post(None).headers
     assert len(gateway.published) == 2
 
 
-def test_the_keys_of_two_clients_are_two_keys(gateway, monkeypatch):
-    caller = [Client("anna")]
-    monkeypatch.setattr("gateway.web.routes.current_client", lambda: caller[0])
-    # Somebody who looks at requests: so it is with keys.
+def test_the_same_key_of_two_clients_is_two_keys(gateway, monkeypatch):
+    client = [Client("anna")]
+    monkeypatch.setattr("gateway.web.routes.current_client", lambda: client[0])
+    # A hook, as API-key authentication has one: no fast path.
     gateway.app.before_request_funcs[None] = [lambda: None]
     first = gateway.post()
-    caller[0] = Client("bert")
+    client[0] = Client("bert")
     second = gateway.post(data=b"something else")
 
     assert first.status_code == second.status_code == 200
     assert len(gateway.published) == 2
-    caller[0] = Client("anna")
+    client[0] = Client("anna")
     assert_same(first, gateway.post())
 
 
-def test_a_replay_needs_no_kafka_and_passes_an_open_breaker(gateway, other):
+def test_a_replay_needs_neither_kafka_nor_a_closed_breaker(gateway, other):
     first = gateway.post()
     other.publisher.refused_at_once = PublishRefused("no broker")
     breaker = other.breakers._by_topic["orders"]
-    breaker.is_open = True
-    breaker._in_flight = 3  # its probes are taken
+    breaker.is_open, breaker._in_flight = True, PROBES
 
     assert_problem(other.post("new"), 503, "responder-silent", "no")
     assert_same(first, other.post())
 
 
-def test_replays_tell_nothing_about_a_responder(gateway, pool):
+def test_replays_do_not_count_for_the_breaker(gateway, pool):
     gateway.publisher.answer = silent
     first = gateway.post(path="/hasty")
-    again = list(pool.map(lambda _: gateway.post(path="/hasty"), range(MIN_ENDED + 2)))
+    retries = list(pool.map(lambda _: gateway.post(path="/hasty"), range(MIN_FINISHED + 2)))
 
     assert_problem(first, 503, "reply-timeout", "yes")
-    for answer in again:
-        assert_problem(answer, 503, "reply-timeout", "unknown")
+    for retry in retries:
+        assert_problem(retry, 503, "reply-timeout", "unknown")
     assert len(gateway.published) == 1
-    assert len(gateway.breakers._by_topic["hasty"]._endings) == 1
+    assert len(gateway.breakers._by_topic["hasty"]._finished) == 1
 
 
-# While the first is in flight
+# While the first request is pending
 
 
-def test_of_those_that_come_together_one_is_published_and_all_get_its_reply(
+def test_one_of_several_concurrent_requests_is_published_and_all_get_its_reply(
     gateway, pool, reply_to
 ):
     gateway.publisher.answer = silent
     waiting = [pool.submit(gateway.post) for _ in range(3)]
-    # Who is published waits a moment earlier.
     eventually(lambda: gateway.published and gateway.waiters() == 3)
 
     (request,) = gateway.published
     reply_to(request)
-    answers = [answer.result() for answer in waiting]
+    responses = [future.result() for future in waiting]
 
-    assert {(a.status_code, a.data) for a in answers} == {(201, b"done")}
-    assert {a.headers["X-Correlation-ID"] for a in answers} == {request.correlation_id}
-    assert sorted(a.headers.get("Idempotent-Replayed", "") for a in answers) == ["", "true", "true"]
+    assert {(a.status_code, a.data) for a in responses} == {(201, b"done")}
+    assert {a.headers["X-Correlation-ID"] for a in responses} == {request.correlation_id}
+    assert sorted(a.headers.get("Idempotent-Replayed", "") for a in responses) == [
+        "",
+        "true",
+        "true",
+    ]
 
 
-def test_who_comes_to_another_replica_joins_as_well(gateway, other, pool, reply_to):
+def test_a_retry_at_another_replica_gets_the_same_reply(gateway, other, pool, reply_to):
     gateway.publisher.answer = silent
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
@@ -287,30 +289,30 @@ def test_many_keys_from_many_clients_are_published_once_each(gateway, other, poo
 
     gateway.publisher.answer = other.publisher.answer = lambda r: Reply.to(r, b"re: " + r.body)
     jobs = [(replica, key) for key in keys for replica in (gateway, other, gateway)]
-    answers = list(pool.map(send, jobs))
+    responses = list(pool.map(send, jobs))
 
     bodies = [request.body.decode() for request in gateway.published + other.published]
     assert sorted(bodies) == sorted(keys)
-    assert all(answer.data == f"re: {key}".encode() for key, answer in answers)
+    assert all(response.data == f"re: {key}".encode() for key, response in responses)
 
 
-def test_who_joins_waits_on_its_own_terms(gateway, other, pool, reply_to):
+def test_a_retry_waits_as_it_asks_for_itself(gateway, other, pool, reply_to):
     gateway.publisher.answer = silent
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
     request = gateway.published[0]
 
-    at_once = other.post(Prefer="respond-async")
-    assert at_once.status_code == 202
-    assert at_once.headers["Location"] == f"/replies/{request.correlation_id}"
-    assert at_once.headers["X-Correlation-ID"] == request.correlation_id
-    assert "Idempotent-Replayed" not in at_once.headers
+    accepted = other.post(Prefer="respond-async")
+    assert accepted.status_code == 202
+    assert accepted.headers["Location"] == f"/replies/{request.correlation_id}"
+    assert accepted.headers["X-Correlation-ID"] == request.correlation_id
+    assert "Idempotent-Replayed" not in accepted.headers
 
     reply_to(request)
     assert_same(first.result(), other.post(Prefer="respond-async"))
 
 
-def test_who_joins_in_vain_is_told_of_the_first_request(gateway, reply_to):
+def test_a_retry_that_times_out_reports_the_id_of_the_first_request(gateway, reply_to):
     gateway.publisher.answer = silent
     first = assert_problem(gateway.post(path="/hasty"), 503, "reply-timeout", "yes")
 
@@ -328,7 +330,7 @@ def test_who_joins_in_vain_is_told_of_the_first_request(gateway, reply_to):
     assert len(gateway.published) == 1
 
 
-def test_a_request_that_is_cancelled_stays_cancelled_for_its_key(gateway, other, pool):
+def test_a_cancelled_request_stays_cancelled_for_its_key(gateway, other, pool):
     gateway.publisher.answer = silent
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
@@ -347,45 +349,45 @@ def test_a_request_that_is_cancelled_stays_cancelled_for_its_key(gateway, other,
 # Another request with the same key
 
 
-@pytest.mark.parametrize("is_answered", [True, False])
-def test_another_request_with_the_same_key_is_refused(gateway, other, pool, reply_to, is_answered):
+@pytest.mark.parametrize("has_reply", [True, False])
+def test_another_request_with_the_same_key_is_rejected(gateway, other, pool, reply_to, has_reply):
     gateway.publisher.answer = silent
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
-    if is_answered:
+    if has_reply:
         reply_to(gateway.published[0])
         first.result()
 
     assert_problem(other.post(data=b"coffee"), 422, "idempotency-key-reused", "no")
     assert other.published == []
 
-    if not is_answered:
+    if not has_reply:
         reply_to(gateway.published[0])
     assert first.result().status_code == 201
 
 
-def test_the_record_key_counts(gateway):
+def test_a_request_with_another_record_key_is_another_request(gateway):
     gateway.post(path="/keyed", X_Key="one")
 
     assert gateway.post(path="/keyed", X_Key="two").status_code == 422
     assert gateway.post(path="/keyed", X_Key="one").status_code == 200
 
 
-# What is no key
+# Missing and malformed keys
 
 
-def test_a_key_that_is_none_is_told_and_nothing_is_published(gateway):
+def test_a_request_with_a_malformed_key_is_not_published(gateway):
     assert_problem(gateway.post("not a key"), 400, "idempotency-key-invalid", "no")
     assert gateway.published == []
 
 
-def test_a_route_may_ask_for_a_key(gateway):
+def test_a_route_may_require_a_key(gateway):
     assert_problem(gateway.post(None, "/strict"), 400, "idempotency-key-missing", "no")
     assert gateway.published == []
     assert gateway.post("k", "/strict").status_code == 200
 
 
-# What frees a key, and what does not
+# What releases a key, and what does not
 
 
 @pytest.mark.parametrize("when", ["refused_at_once", "refused_later"])
@@ -393,26 +395,26 @@ def test_a_route_may_ask_for_a_key(gateway):
     ("refusal", "status", "kind"),
     [(PublishRefused("no"), 503, "not-sent"), (PublishTooLarge("no"), 413, "too-large")],
 )
-def test_what_was_refused_frees_the_key(gateway, other, when, refusal, status, kind):
+def test_a_refused_request_releases_its_key(gateway, other, when, refusal, status, kind):
     gateway.publisher.answer = silent
     setattr(gateway.publisher, when, refusal)
     assert_problem(gateway.post(), status, kind, "no")
 
-    again = other.post(data=b"even another request")
+    response = other.post(data=b"another request")
 
-    assert again.status_code == 200
-    assert "Idempotent-Replayed" not in again.headers
+    assert response.status_code == 200
+    assert "Idempotent-Replayed" not in response.headers
 
 
-def test_a_breaker_that_refuses_frees_the_key(gateway, other):
+def test_an_open_breaker_releases_the_key(gateway, other):
     breaker = gateway.breakers._by_topic["orders"]
-    breaker.is_open, breaker._in_flight = True, 3
+    breaker.is_open, breaker._in_flight = True, PROBES
     assert_problem(gateway.post(), 503, "responder-silent", "no")
 
     assert other.post().status_code == 200
 
 
-def test_what_may_be_in_kafka_does_not_free_the_key(gateway, other, pool, reply_to):
+def test_a_request_that_may_be_in_kafka_keeps_its_key(gateway, other, pool, reply_to):
     gateway.publisher.answer = silent
     gateway.publisher.acknowledges = False
     gateway.publisher.trouble = "the broker did not acknowledge it"
@@ -425,7 +427,7 @@ def test_what_may_be_in_kafka_does_not_free_the_key(gateway, other, pool, reply_
     assert other.post(path="/hasty").status_code == 201
 
 
-def test_a_failure_of_our_own_after_publishing_does_not_free_the_key(gateway, other):
+def test_an_internal_error_after_publishing_keeps_the_key(gateway, other):
     gateway.publisher.answer = silent
 
     def fails():
@@ -437,31 +439,34 @@ def test_a_failure_of_our_own_after_publishing_does_not_free_the_key(gateway, ot
     assert_problem(other.post(path="/hasty"), 503, "reply-timeout", "unknown")
 
 
-def test_when_the_first_is_refused_one_of_those_who_wait_goes_instead(gateway, other, pool):
-    entered: list[bool] = []
+def test_a_waiting_retry_is_published_when_the_first_request_is_refused(gateway, other, pool):
+    publishing: list[bool] = []
     refuse: list[bool] = []
 
     def refused_after_a_while():
-        entered.append(True)
+        publishing.append(True)
         eventually(lambda: refuse)
         raise PublishRefused("no broker")
 
     gateway.publisher.answer = silent
     gateway.publisher.then = refused_after_a_while
     first = pool.submit(gateway.post)
-    eventually(lambda: entered)
+    eventually(lambda: publishing)
     waiting = [pool.submit(other.post) for _ in range(2)]
     eventually(lambda: other.waiters() == 2)
     refuse.append(True)
 
     assert_problem(first.result(), 503, "not-sent", "no")
-    answers = [answer.result() for answer in waiting]
-    assert [answer.status_code for answer in answers] == [200, 200]
-    assert sorted("Idempotent-Replayed" in answer.headers for answer in answers) == [False, True]
+    responses = [future.result() for future in waiting]
+    assert [response.status_code for response in responses] == [200, 200]
+    assert sorted("Idempotent-Replayed" in response.headers for response in responses) == [
+        False,
+        True,
+    ]
     assert len(other.published) == 1
 
 
-def test_who_waits_in_the_same_process_goes_instead_too(gateway, pool):
+def test_a_retry_in_the_same_process_is_published_too_when_the_first_is_refused(gateway, pool):
     refuse: list[bool] = []
 
     def refused_later():
@@ -483,47 +488,47 @@ def test_who_waits_in_the_same_process_goes_instead_too(gateway, pool):
     assert len(gateway.published) == 2
 
 
-def test_whatever_is_refused_and_whoever_waits_no_key_is_taken_by_kafka_twice(gateway, other, pool):
+def test_random_refusals_never_publish_a_key_twice(gateway, other, pool):
     chance = random.Random(1)
-    taken: list[bytes] = []
+    accepted: list[bytes] = []
 
-    def refuses_every_other(request):
+    def refuse_half(request):
         if chance.random() < 0.5:
             raise PublishRefused("no")
-        taken.append(request.body)
-        return Reply.to(request, b"%d" % len(taken))
+        accepted.append(request.body)
+        return Reply.to(request, b"%d" % len(accepted))
 
-    gateway.publisher.answer = other.publisher.answer = refuses_every_other
+    gateway.publisher.answer = other.publisher.answer = refuse_half
     keys = [f"key-{n}" for n in range(50)]
     jobs = [(replica, key) for key in keys for replica in (gateway, other) * 2]
-    answers = list(pool.map(lambda job: job[0].post(job[1], data=job[1].encode()), jobs))
+    responses = list(pool.map(lambda job: job[0].post(job[1], data=job[1].encode()), jobs))
 
-    assert len(taken) == len(set(taken)) > 25
-    assert len(gateway.published + other.published) > len(taken) + 10
+    assert len(accepted) == len(set(accepted)) > 25
+    assert len(gateway.published + other.published) > len(accepted) + 10
     for key in keys:
-        of_key = [a for (_, k), a in zip(jobs, answers, strict=True) if k == key]
+        of_key = [a for (_, k), a in zip(jobs, responses, strict=True) if k == key]
         replied = {a.data for a in of_key if a.status_code == 200}
-        assert len(replied) == (key.encode() in taken)
+        assert len(replied) == (key.encode() in accepted)
         for refused in (a for a in of_key if a.status_code != 200):
             assert_problem(refused, 503, "not-sent", "no")
 
 
-def test_who_waited_too_long_for_a_request_that_was_refused_is_told_to_send_it_again(
+def test_a_retry_with_too_little_time_left_to_be_published_is_to_be_sent_again(
     gateway, other, pool, redis
 ):
     gateway.publisher.answer = silent
     first = pool.submit(gateway.post, path="/hasty")
     eventually(lambda: gateway.published)
     found: list[object] = []
-    holder = other.claims.holder
+    current = other.claims.current
 
-    def noted(name):
-        found.append(holder(name))
+    def recording(name):
+        found.append(current(name))
         return found[-1]
 
-    other.claims.holder = noted
+    other.claims.current = recording
     second = pool.submit(other.post, path="/hasty")
-    eventually(lambda: found)  # it has seen that the claim holds, and waits
+    eventually(lambda: found)  # it has found the claim, and waits
     redis.delete(*redis.keys("once:*"))
 
     assert_problem(second.result(), 503, "not-sent", "no")
@@ -531,46 +536,42 @@ def test_who_waited_too_long_for_a_request_that_was_refused_is_told_to_send_it_a
     first.result()
 
 
-def test_a_key_whose_process_died_before_it_published_is_soon_free(gateway, other, pool):
-    died = []
-
-    def dies(*_):
-        died.append(True)
+def test_the_key_of_a_process_that_died_before_publishing_is_soon_free(gateway, other, pool):
+    def die(*_):
         raise SystemExit
 
-    gateway.claims.confirm = dies
+    gateway.claims.confirm = die
     with pytest.raises(SystemExit):
         gateway.post()
-    assert died
 
     assert other.post().status_code == 200  # within its own deadline
 
 
-def test_who_finds_no_broker_frees_the_key(gateway, other):
+def test_a_request_without_a_broker_releases_its_key(gateway, other):
     def not_connected():
         raise PublishRefused("no broker")
 
     gateway.publisher.connect = not_connected
     assert_problem(gateway.post(), 503, "not-sent", "no")
 
-    assert other.post(data=b"even another request").status_code == 200
+    assert other.post(data=b"another request").status_code == 200
 
 
-def test_who_waits_for_a_broker_holds_no_claim_for_long(gateway, other, pool):
+def test_a_request_that_waits_for_a_broker_does_not_keep_its_key(gateway, other, pool):
     waits: list[bool] = []
-    released: list[bool] = []
+    connected: list[bool] = []
 
     def connects_late():
         waits.append(True)
-        eventually(lambda: released)
+        eventually(lambda: connected)
 
     gateway.publisher.connect = connects_late
     first = pool.submit(gateway.post)
     eventually(lambda: waits)
 
-    # A replica that has a broker goes first as soon as the claim of the other one is gone.
+    # A replica with a broker publishes as soon as the claim of the first one expires.
     second = other.post()
-    released.append(True)
+    connected.append(True)
 
     assert_same(second, first.result())
     assert (gateway.published, len(other.published)) == ([], 1)
@@ -579,56 +580,56 @@ def test_who_waits_for_a_broker_holds_no_claim_for_long(gateway, other, pool):
 # Redis
 
 
-@pytest.mark.parametrize("question", ["take", "confirm"])
-def test_when_redis_is_silent_nothing_is_published_and_the_key_is_free_again(
-    gateway, other, question
+@pytest.mark.parametrize("method", ["take", "confirm"])
+def test_when_redis_does_not_answer_nothing_is_published_and_the_key_is_free_again(
+    gateway, other, method
 ):
-    gateway.claims.unanswered = {question}
+    gateway.claims.failing = {method}
     assert_problem(gateway.post(), 503, "reply-store-unavailable", "no")
     assert gateway.published == []
 
     assert other.post().status_code == 200
 
 
-def test_when_redis_is_gone_nothing_is_published(gateway, redis_server):
+def test_without_redis_nothing_is_published(gateway, redis_server):
     redis_server.connected = False
 
     assert_problem(gateway.post(), 503, "reply-store-unavailable", "no")
     assert gateway.published == []
 
 
-def test_a_key_that_cannot_be_freed_stays_and_the_log_says_so(gateway, other, caplog):
+def test_a_key_that_cannot_be_released_stays_claimed_and_is_logged(gateway, other, caplog):
     gateway.publisher.refused_at_once = PublishRefused("no")
-    gateway.claims.unanswered = {"free"}
+    gateway.claims.failing = {"release"}
     assert_problem(gateway.post(path="/hasty"), 503, "not-sent", "no")
 
-    assert "its idempotency key stays taken for up to 600 s" in caplog.text
+    assert "its idempotency key stays claimed for up to 600 s" in caplog.text
     assert_problem(other.post(path="/hasty"), 503, "reply-timeout", "unknown")
 
 
-def test_who_cannot_see_the_claim_goes_on_waiting(gateway, other, pool, reply_to):
+def test_a_retry_that_cannot_read_the_claim_goes_on_waiting(gateway, other, pool, reply_to):
     gateway.publisher.answer = silent
-    other.claims.unanswered = {"holder"}
+    other.claims.failing = {"current"}
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
     second = pool.submit(other.post)
     eventually(lambda: other.waiters() == 1)
     waiter = next(iter(other.mailbox._waiters.values()))
-    asked: list[str] = []
-    other.claims._answer = _noting(other.claims._answer, asked)
-    eventually(lambda: asked)  # for the claim, in vain
+    reads: list[str] = []
+    other.claims._result = _recording(other.claims._result, reads)
+    eventually(lambda: reads)
     assert waiter.holders == 1
 
     reply_to(gateway.published[0])
     assert_same(first.result(), second.result())
 
 
-def _noting(answer, asked):
-    def noted(question, found):
-        asked.append(question)
-        return answer(question, found)
+def _recording(result, methods):
+    def recording(method, found):
+        methods.append(method)
+        return result(method, found)
 
-    return noted
+    return recording
 
 
 # Time
@@ -645,14 +646,14 @@ def test_claim_and_reply_are_kept_equally_long(gateway, redis):
     assert response.headers["X-Correlation-ID"].split(".")[1].endswith(f"-{TTL_S}")
 
 
-def test_a_reply_to_a_request_without_key_is_kept_no_longer_than_before(gateway, redis):
+def test_the_reply_to_a_request_without_a_key_is_kept_for_the_usual_time(gateway, redis):
     gateway.post(None)
 
     assert redis.pttl(redis.keys("reply:*")[0]) <= (PATIENT_S + 60) * 1000
     assert redis.keys("once:*") == []
 
 
-def test_once_it_is_forgotten_a_key_is_a_new_one(gateway, redis):
+def test_an_expired_key_is_a_new_one(gateway, redis):
     gateway.post()
     redis.pexpire(redis.keys("once:*")[0], 1)
     eventually(lambda: not redis.keys("once:*"))
@@ -661,7 +662,7 @@ def test_once_it_is_forgotten_a_key_is_a_new_one(gateway, redis):
     assert len(gateway.published) == 2
 
 
-def test_the_key_does_not_stand_in_redis(gateway, redis):
+def test_redis_does_not_contain_the_key_itself(gateway, redis):
     gateway.post("a-secret-of-the-client")
 
     assert all(b"secret" not in key for key in redis.keys("*"))

@@ -4,7 +4,6 @@ import io
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -307,24 +306,22 @@ def test_a_promise_gives_its_place_back(new_gateway, prefer):
     assert [response.status_code for response in answers] == [202, 202]
 
 
-def passage_after(gateway, monkeypatch, **arguments):
-    """Return what the end of one request can tell of its responder."""
-    passages, admit = [], Breakers.admit
+def permit_of(gateway, monkeypatch, **arguments):
+    """Return the breaker's permit of one request, after its response."""
+    permits, permit = [], Breakers.permit
 
-    @contextmanager
-    def noted(self, topic):
-        with admit(self, topic) as passage:
-            passages.append(passage)
-            yield passage
+    def recording(self, topic):
+        permits.append(permit(self, topic))
+        return permits[-1]
 
-    monkeypatch.setattr(Breakers, "admit", noted)
+    monkeypatch.setattr(Breakers, "permit", recording)
     gateway.request(**arguments)
-    (passage,) = passages
-    return passage
+    (found,) = permits
+    return found
 
 
 @pytest.mark.parametrize(
-    ("path", "prefer", "hurried"),
+    ("path", "prefer", "is_short_wait"),
     [
         ("/echo", "", False),
         ("/echo", "wait=9", True),
@@ -335,20 +332,20 @@ def passage_after(gateway, monkeypatch, **arguments):
         ("/patient", "wait=15", False),
     ],
 )
-def test_those_who_wait_less_than_their_route_would_are_in_a_hurry(
-    gateway, monkeypatch, path, prefer, hurried
+def test_the_breaker_gets_to_know_whether_a_client_waits_less_than_the_default(
+    gateway, monkeypatch, path, prefer, is_short_wait
 ):
-    passage = passage_after(gateway, monkeypatch, path=path, headers={"Prefer": prefer})
+    permit = permit_of(gateway, monkeypatch, path=path, headers={"Prefer": prefer})
 
-    assert passage.hurried is hurried
-    assert passage.pending is False
+    assert permit.is_short_wait is is_short_wait
+    assert permit.is_pending is False
 
 
-def test_a_promise_is_no_evidence(gateway, monkeypatch):
+def test_a_202_does_not_count_for_the_breaker(gateway, monkeypatch):
     gateway.publisher.answer = lambda request: None
     headers = {"Prefer": "respond-async"}
 
-    assert passage_after(gateway, monkeypatch, headers=headers).pending is True
+    assert permit_of(gateway, monkeypatch, headers=headers).is_pending is True
 
 
 def test_whoever_waits_for_a_cancelled_request_is_answered_at_once(gateway):
@@ -366,10 +363,10 @@ def test_whoever_waits_for_a_cancelled_request_is_answered_at_once(gateway):
     assert time.monotonic() - began_s < 8  # it would have waited for 10
 
 
-def test_a_cancelled_request_is_no_evidence(gateway, monkeypatch):
+def test_a_cancelled_request_does_not_count_for_the_breaker(gateway, monkeypatch):
     gateway.publisher.answer = lambda request: cancellation(request.correlation_id)
 
-    assert passage_after(gateway, monkeypatch).pending is True
+    assert permit_of(gateway, monkeypatch).is_pending is True
 
 
 # The request record
@@ -605,7 +602,7 @@ def test_a_request_that_nobody_acknowledged_may_be_sent(hasty):
 
 def test_nothing_is_sent_while_redis_is_away(gateway, redis_server, new_id):
     redis_server.connected = False
-    with gateway.mailbox.expecting(new_id().text):
+    with gateway.mailbox.waiting_for(new_id().text):
         eventually(lambda: gateway.mailbox.trouble)
 
     response = gateway.request(data=b"x")
