@@ -1,0 +1,151 @@
+"""The parts of one operation in the OpenAPI description: parameters, responses, body schema."""
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from gateway.problems import (
+    IdempotencyKeyInvalid,
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
+    InvalidBody,
+    Problem,
+)
+from gateway.routing.table import Route
+
+#: A part of the description.
+Json = dict[str, Any]
+
+#: A parameter in the path of a route: converter and name.
+PARAMETER = re.compile(r"<(?:([a-z]+):)?([A-Za-z_][A-Za-z0-9_]*)>")
+#: The values that each converter accepts, as a JSON Schema.
+_CONVERTERS: Mapping[str, Json] = {
+    "string": {"type": "string", "minLength": 1},
+    "path": {"type": "string", "minLength": 1, "description": "May contain slashes."},
+    "int": {"type": "integer", "minimum": 0},
+    "float": {"type": "number", "minimum": 0},
+    "uuid": {"type": "string", "format": "uuid"},
+}
+#: Header parameters that OpenAPI ignores, since it has other places for them.
+_NOT_PARAMETERS = frozenset({"accept", "authorization", "content-type"})
+
+
+def own_operation(summary: str, operation_id: str, responses: Json) -> Json:
+    """Return an operation that the gateway answers itself."""
+    return {
+        "operationId": operation_id,
+        "tags": ["gateway"],
+        "summary": summary,
+        "responses": responses,
+    }
+
+
+def ok_json(schema: str) -> Json:
+    """Return a 200 response with the component *schema*."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"200": {"description": "OK", "content": content}}
+
+
+def ok_text(description: str, *mimetypes: str) -> Json:
+    """Return a 200 response with text of these *mimetypes*."""
+    content = {mimetype: {"schema": {"type": "string"}} for mimetype in mimetypes}
+    return {"200": {"description": description, "content": content}}
+
+
+def problems_of_input(route: Route) -> tuple[type[Problem], ...]:
+    """Return the problems of requests that *route* does not accept."""
+    return (
+        *((InvalidBody,) if route.schema is not None else ()),
+        IdempotencyKeyInvalid,
+        *((IdempotencyKeyMissing,) if route.idempotency == "required" else ()),
+        IdempotencyKeyReused,
+    )
+
+
+def path_parameters(route: Route, template: str) -> list[Json]:
+    """Return the parameters in the path of *route*, named as in *template*."""
+    names = re.findall(r"{(.*?)}", template)
+    converters = [converter or "string" for converter, _ in PARAMETER.findall(route.path)]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": _CONVERTERS[converter]}
+        for name, converter in zip(names, converters, strict=True)
+    ]
+
+
+def header_parameters(route: Route) -> list[Json]:
+    """Return the request headers of *route*."""
+    shared = {
+        "prefer": "prefer",
+        "idempotency-key": f"idempotency-key-{route.idempotency}",
+        "x-request-id": "request-id",
+    }
+    parameters: list[Json] = [
+        {"$ref": f"#/components/parameters/{name}"} for name in shared.values()
+    ]
+    for header in dict.fromkeys(name.lower() for name in route.request_headers):
+        if header not in _NOT_PARAMETERS | set(shared):
+            parameters.append({"name": header, "in": "header", "schema": {"type": "string"}})
+    return parameters
+
+
+def problem_response(
+    status: int, names: Sequence[str], *, is_exchange: bool, may_be_reply: bool
+) -> Json:
+    """
+    Return the response of the problems with one *status*.
+
+    Args:
+        names: the component schemas of the problems.
+        is_exchange: whether they can belong to a request with a correlation id.
+        may_be_reply: whether a responder's reply can have the status as well.
+    """
+    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in dict.fromkeys(names)]
+    examples = {name: {"$ref": f"#/components/examples/{name}"} for name in names}
+    examples.pop("about-blank", None)
+    content: Json = {
+        "application/problem+json": {"schema": {"anyOf": schemas}}
+        | ({"examples": examples} if examples else {})
+    }
+    description = ", ".join(examples) or HTTPStatus(status).phrase
+    if may_be_reply:
+        schemas.append({"description": "The responder's own reply."})
+        content["*/*"] = {"schema": {}}
+        description += "; or the responder's own reply"
+    headers = ["X-Correlation-ID", "Location"] if is_exchange else []
+    headers += ["Retry-After"] if status in (429, 503, 504) else []
+    headers += ["WWW-Authenticate"] if status == 401 else []
+    headers += ["RateLimit", "RateLimit-Policy"] if status == 429 else []
+    return {
+        "description": description,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
+        "content": content,
+    }
+
+
+def embedded_schema(schema: Any, place: str) -> Any:
+    """
+    Return *schema* with its references to itself rewritten for its *place* in the description.
+
+    Its own ``$id`` is removed, since few readers of descriptions resolve it.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    own_id = str(schema.get("$id", ""))
+
+    def rewritten(part: Any) -> Any:
+        if isinstance(part, list):
+            return [rewritten(item) for item in part]
+        if isinstance(part, dict):
+            return {name: rewritten_member(name, value) for name, value in part.items()}
+        return part
+
+    def rewritten_member(name: str, value: Any) -> Any:
+        if name in ("const", "default", "enum", "examples"):
+            return value
+        if name != "$ref" or not isinstance(value, str):
+            return rewritten(value)
+        fragment = value.removeprefix(own_id)
+        return place + fragment[1:] if re.match("$|#(/|$)", fragment) else value
+
+    return rewritten({name: value for name, value in schema.items() if name != "$id"})
