@@ -1,10 +1,9 @@
 """
-Correlation ids: who waits, until when, and that it was us who promised.
+Correlation ids: signed, and readable without a look-up.
 
-An id reads ``<node>.<deadline>.<random>.<mac>``. Because it says all of this itself and is signed,
-whoever holds SECRET_KEY can tell a pending id from an expired, a forged or a foreign one without
-looking anything up. Behind the deadline it may say besides how long the reply is kept, and behind
-the random part whose id it is, in a way that only the holder of the key can read.
+An id is ``<node>.<deadline>.<random>.<mac>``. With SECRET_KEY a pending id can be told from an
+expired, a forged or a foreign one without a query. After the deadline an id can contain how long
+the reply is kept, and after the random part a tag of its owner, which only the key can verify.
 """
 
 import hmac
@@ -22,19 +21,19 @@ from itsdangerous import Signer
 from rendezvous.errors import ForeignCorrelationId
 
 MAX_ID_LENGTH = 128
-#: As many digits as an id has room for.
+#: Maximum retention in an id, in seconds: seven digits.
 MAX_KEEP_S = 9_999_999
-_SHAPE = re.compile(
+_FORMAT = re.compile(
     r"[0-9a-f]{8}\.[0-9]{13}(?:-[0-9]{1,7})?\.[A-Za-z0-9_-]{22}(?:[A-Za-z0-9_-]{11})?"
     r"\.[A-Za-z0-9_-]{43}",
     re.ASCII,
 )
-#: How much of an id's third part is random, in characters; the rest tells the owner.
+#: Length of the random text in the third part of an id; the rest is the tag of the owner.
 _NONCE_LENGTH = 22
-#: 64 bits: nobody can try them out, since the whole is signed.
+#: Size of the tag of an owner: 64 bits are enough, since the signature covers the tag.
 _OWNER_BYTES = 8
+#: Size of the random part, and how many of them are drawn at once.
 NONCE_BYTES = 16
-#: How many are drawn at once.
 NONCES_DRAWN = 64
 
 
@@ -44,7 +43,7 @@ def epoch_ms() -> int:
 
 
 def new_node() -> str:
-    """Return a name for one waiting process: eight random hexadecimal digits."""
+    """Return a name for one gateway process: eight random hexadecimal digits."""
     return secrets.token_hex(4)
 
 
@@ -54,21 +53,21 @@ class CorrelationId:
 
     text: str
     node: str
-    deadline_ms: int  # Unix time in milliseconds, by the clock of the node that issued it
-    keep_ms: int = 0  # how long after the deadline the reply is kept at least
+    deadline_ms: int  # Unix time in ms, by the clock of the node
+    keep_ms: int = 0  # minimum retention of the reply after the deadline
 
     def remaining_ms(self, retention_ms: int = 0) -> int:
         """
-        Return the milliseconds until nobody can want its reply; negative once past.
+        Return the ms until its reply expires; negative afterwards.
 
-        That is the deadline plus *retention_ms*, or plus what the id itself asks for if it is more.
+        It expires *retention_ms* after the deadline, or later if the id asks for more.
         """
         return self.deadline_ms + max(retention_ms, self.keep_ms) - epoch_ms()
 
 
 class CorrelationIds:
     """
-    Issues and recognises correlation ids under one secret key.
+    Issues and reads correlation ids under one secret key. Safe to use from several threads.
 
     Args:
         secret_key: shared by every gateway and replies process of one deployment.
@@ -79,10 +78,10 @@ class CorrelationIds:
         key = Signer(secret_key, salt, key_derivation="hmac", digest_method=sha256).derive_key()
         self._inner, self._outer = _hmac_states(key)
         self._nonces: list[str] = []
-        # Of a process that forks, the child must not issue what the parent will.
+        # After a fork the child must not issue the same ids as the parent.
         os.register_at_fork(after_in_child=self._nonces.clear)
         self._owner_key = hmac.digest(key, b"rendezvous.owner", "sha256")
-        #: Tells this deployment from others that use the same Redis, without telling its key.
+        #: Distinguishes deployments that share a Redis, without disclosing the key.
         self.deployment = hmac.digest(key, b"rendezvous.deployment", "sha256")[:8].hex()
 
     def issue(self, node: str, deadline_ms: int, *, owner: str = "", keep_s: int = 0) -> str:
@@ -90,12 +89,12 @@ class CorrelationIds:
         Return a new id for a request that *node* waits for until *deadline_ms* (Unix time).
 
         Args:
-            owner: who alone may ask for its reply; nobody in particular if empty.
-            keep_s: how long after the deadline the reply is kept, in seconds; with 0, or less
-                than REPLY_RETENTION_S, it is that long.
+            owner: the only client that can fetch its reply; empty for clients without a name.
+            keep_s: minimum retention of the reply after the deadline, in seconds; REPLY_RETENTION_S
+                applies if it is longer.
 
         Raises:
-            ValueError: when no id can say *keep_s*.
+            ValueError: when *keep_s* is out of range.
         """
         if not 0 <= keep_s <= MAX_KEEP_S:
             raise ValueError(f"keep_s={keep_s} is not from 0 to {MAX_KEEP_S}")
@@ -105,33 +104,33 @@ class CorrelationIds:
 
     def read(self, text: str) -> CorrelationId:
         """
-        Return the meaning of *text*.
+        Return the id in *text*, with its signature checked.
 
         Raises:
-            ForeignCorrelationId: when it was not issued under this secret key, or was altered.
+            ForeignCorrelationId: when it was not issued under this key, or was altered.
         """
-        _check_shape(text)
+        _check_format(text)
         if not self._is_signed(text):
             raise ForeignCorrelationId("its signature does not match SECRET_KEY")
-        return _meaning(text)
+        return _parsed(text)
 
     def read_for(self, owner: str, text: str) -> CorrelationId:
         """
-        Return the meaning of *text*, which *owner* asks for.
+        Return the id in *text*, requested by the client *owner*.
 
         Raises:
-            ForeignCorrelationId: when it was not issued, or not for *owner*. Which of the two
-                shows neither in the error nor in the work done.
+            ForeignCorrelationId: when it was not issued, or not for *owner*. Neither the error
+                nor the work done discloses which.
         """
-        _check_shape(text)
+        _check_format(text)
         is_signed, is_tagged = self._is_signed(text), self._is_tagged(text, owner)
         if not (is_signed and is_tagged):
             raise ForeignCorrelationId("it was not issued, or not for this client")
-        return _meaning(text)
+        return _parsed(text)
 
     def _is_signed(self, text: str) -> bool:
-        # Compared as text: base64 has several spellings of the same bytes, and only the one
-        # that was issued is a key in Redis.
+        # Compared as text: several base64 texts decode to the same bytes, and only the issued one
+        # is a key in Redis.
         return hmac.compare_digest(self._sign(text.rpartition(".")[0]), text)
 
     def _is_tagged(self, text: str, owner: str) -> bool:
@@ -150,13 +149,13 @@ class CorrelationIds:
         try:
             return self._nonces.pop()
         except IndexError:
-            # Many at once: asking the system lets other threads in, and takes longer than all else.
+            # Many at once: the system call releases the GIL, and takes longer than all else here.
             drawn = secrets.token_bytes(NONCE_BYTES * NONCES_DRAWN)
-            found = [
+            nonces = [
                 _base64(drawn[at : at + NONCE_BYTES]) for at in range(0, len(drawn), NONCE_BYTES)
             ]
-            nonce = found.pop()
-            self._nonces.extend(found)
+            nonce = nonces.pop()
+            self._nonces.extend(nonces)
             return nonce
 
     def _sign(self, signed: str) -> str:
@@ -170,8 +169,8 @@ def _hmac_states(key: bytes) -> tuple[Any, Any]:
     """
     Return the states of HMAC-SHA256 (RFC 2104) under *key* of 32 bytes before any message.
 
-    The id is then signed by two short hashes. The library's own hmac, each time, sets up as much
-    again and lets other threads in, for which a request waits longer than for its signature.
+    From these states, two short hashes sign an id. The hmac module repeats the set-up for each
+    signature and releases the GIL; waiting for it takes longer than the signature.
     """
     padded = key.ljust(sha256().block_size, b"\0")
     return sha256(bytes(b ^ 0x36 for b in padded)), sha256(bytes(b ^ 0x5C for b in padded))
@@ -181,13 +180,13 @@ def _base64(data: bytes) -> str:
     return urlsafe_b64encode(data).decode("ascii").rstrip("=")
 
 
-def _check_shape(text: str) -> None:
-    # Before all else: it bounds what is hashed, whatever a stranger sends.
-    if len(text) > MAX_ID_LENGTH or not _SHAPE.fullmatch(text):
-        raise ForeignCorrelationId("not the shape of a correlation id")
+def _check_format(text: str) -> None:
+    # First of all: it limits the size of what is hashed.
+    if len(text) > MAX_ID_LENGTH or not _FORMAT.fullmatch(text):
+        raise ForeignCorrelationId("it does not have the format of a correlation id")
 
 
-def _meaning(text: str) -> CorrelationId:
+def _parsed(text: str) -> CorrelationId:
     node, deadline, _, _ = text.split(".")
     deadline_ms, _, keep_s = deadline.partition("-")
     return CorrelationId(text, node, int(deadline_ms), int(keep_s or 0) * 1000)

@@ -1,7 +1,7 @@
 """
-A reply at rest: the bytes under which it lies in Redis or in a database.
+Encoding of a stored reply, in Redis or in a database.
 
-Standard library only, so that a responder can save replies without Redis.
+Standard library only, so that a responder can store replies without Redis.
 """
 
 import json
@@ -19,19 +19,19 @@ def to_bytes(reply: Reply) -> bytes:
 
 def from_bytes(correlation_id: str, value: bytes) -> Reply:
     """
-    Return the reply to *correlation_id* that *value* holds.
+    Return the reply to *correlation_id* that *value* encodes.
 
-    When it holds none, or another's, an unusable reply comes back, which says so.
+    If it encodes none, or the reply to another id, return an unusable reply with the reason.
     """
     head, _, body = value.partition(b"\n")
     try:
         stored_id, status, outcome, detail, headers = json.loads(head)
         reply = Reply(stored_id, body, int(status), _pairs(headers), Outcome(outcome), str(detail))
     except (ArithmeticError, RecursionError, TypeError, ValueError):
-        return Reply.unusable(UnusableReply(correlation_id, "what is stored for it is not a reply"))
+        return Reply.unusable(UnusableReply(correlation_id, "the stored value is not a reply"))
     if stored_id != correlation_id:
         return Reply.unusable(
-            UnusableReply(correlation_id, "what is stored for it answers another id")
+            UnusableReply(correlation_id, "the stored value is the reply to another id")
         )
     return reply
 

@@ -1,16 +1,16 @@
 """
-What can go wrong on the way back.
+Errors of the wire contract, the correlation ids and the reply store.
 
 RendezvousError
-├── MalformedRecord          a record that is not part of the wire contract
-├── UnusableReply            it names its request, but no HTTP response can be made of it
-├── ForeignCorrelationId     an id that no gateway with our key has issued
-└── StoreUnavailable         Redis did not do what it was asked, and may later
+├── MalformedRecord          a record does not follow the wire contract
+├── UnusableReply            a reply names its request, but is not an HTTP response
+├── ForeignCorrelationId     an id was not issued under our SECRET_KEY
+└── StoreUnavailable         Redis refused or did not answer
 """
 
 
 class RendezvousError(Exception):
-    """Base of every error that this software raises on purpose."""
+    """Base of the errors in this module."""
 
 
 class MalformedRecord(RendezvousError):
@@ -21,7 +21,7 @@ class UnusableReply(RendezvousError):
     """
     Raised when a reply names its request but cannot become an HTTP response.
 
-    It carries the correlation id, so that the client can be told instead of left waiting.
+    It carries the correlation id, so that the client gets an error instead of a timeout.
     """
 
     def __init__(self, correlation_id: str, reason: str) -> None:
@@ -31,15 +31,15 @@ class UnusableReply(RendezvousError):
 
 
 class ForeignCorrelationId(RendezvousError):
-    """Raised when an id was not issued with our SECRET_KEY, or was altered since."""
+    """Raised when an id was not issued under our SECRET_KEY, or was altered since."""
 
 
 class StoreUnavailable(RendezvousError):
     """
-    Raised when Redis refuses or does not answer.
+    Raised when Redis refuses or does not answer; a later attempt can succeed.
 
-    ``advice`` says what is the matter and what to do, and names no address; the message adds the
-    cause as Redis or the network told it.
+    ``advice`` is for clients and operators: the fault, what to do, and no address. The message
+    adds *cause*, the error of Redis or of the network.
     """
 
     def __init__(self, advice: str, cause: object = None) -> None:

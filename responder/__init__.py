@@ -1,1 +1,1 @@
-"""The answering service ("Service B"): a worked example, and the folder a user replaces."""
+"""The responder ("Service B"): an example, and the folder that users replace."""

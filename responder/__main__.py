@@ -1,4 +1,4 @@
-"""Entry point of `responder`: settings, then clients, then answer requests until told to stop."""
+"""Entry point of `responder`: builds the clients and runs the worker until it is stopped."""
 
 import logging
 from collections.abc import Container
@@ -8,7 +8,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
-import responder.handlers  # noqa: F401  # its functions register themselves
+import responder.handlers  # noqa: F401  # registers the handlers
 from rendezvous.kafka_client.connect import wait_until
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
@@ -18,8 +18,11 @@ from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
 from responder.cancelled import CancelledRequests
+from responder.counts import OutcomeCounts
 from responder.dedup.redis_journal import RedisJournal
 from responder.registry import registered
+from responder.reply_publisher import ReplyPublisher
+from responder.request_processor import RequestProcessor
 from responder.worker import ResponderWorker
 from settings import Settings
 
@@ -42,16 +45,10 @@ def main() -> None:
         closing.callback(producer.close, timeout=5)
         closing.callback(watchdog.stop)
         journal, cancelled = _journal_and_cancelled(settings, closing)
-        ResponderWorker(
-            consumer,
-            producer,
-            handlers,
-            settings.responder_threads,
-            watchdog,
-            settings.reply_retention_s,
-            journal,
-            cancelled,
-        ).run(stop)
+        counts = OutcomeCounts()
+        publisher = ReplyPublisher(producer, settings.reply_retention_s, counts)
+        processor = RequestProcessor(handlers, publisher, counts, journal, cancelled)
+        ResponderWorker(consumer, processor, counts, settings.responder_threads, watchdog).run(stop)
     logger.info("stopped")
 
 
@@ -93,8 +90,8 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
         producer = KafkaProducer(
             **connection,
             client_id="rendezvous-responder",
-            # An idempotent one is lost for good when a broker forgets it or refuses one record.
-            # A reply that comes twice does no harm: the first one wins.
+            # An idempotent producer is unusable after a broker lost its state or refused a record.
+            # A duplicate reply is harmless: the first one wins.
             enable_idempotence=False,
             bootstrap_timeout_ms=5_000,
             request_timeout_ms=5_000,

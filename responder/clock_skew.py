@@ -1,10 +1,10 @@
 """
-Whether requests come late, or the clocks differ.
+Clock skew: tells a clock that is ahead of the gateways' from requests that come late.
 
-A deadline is told by the gateway's clock and compared with ours. When ours is ahead, every request
-seems to be too late, and dropping all of them without a word would look like a dead responder. But
-a request that was appended a moment ago, while we were reading at the end of its partition, cannot
-have waited long. When all of these are late, and for a while, it is the clocks.
+Deadlines are by the gateway's clock and compared with ours. When ours is ahead, every request seems
+late, and dropping them all in silence would look like a dead responder. A request that was
+published a moment ago, while its partition was read to the end, cannot have waited long: if all of
+these are late for a while, the clocks differ.
 """
 
 import logging
@@ -14,23 +14,21 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-#: A request may seem late by so much because clocks are never quite the same.
+#: Difference of two clocks that is tolerated, in ms.
 CLOCK_TOLERANCE_MS = 2_000
-#: No gateway waits for a reply this long; a deadline further away is by another clock.
+#: Longest time that a gateway waits for a reply, in ms; a later deadline is by another clock.
 MAX_WAIT_MS = 60_000
-#: So many fresh requests in a row, over so long, have to be late: a broker that hung hands out a
-#: few that have really waited, all at once.
+#: Minimum number of consecutive late requests, and minimum time over which they came, that count as
+#: skew: a broker that hung delivers a few late ones at once.
 MIN_LATE = 5
 MIN_LATE_S = 3.0
-#: What was found holds so long without a new sign.
+#: Maximum age of the last late request while the clocks count as different, in seconds.
 HOLDS_S = 30.0
 
 
 class ClockSkew:
     """
-    Learns from fresh requests how far our clock is from that of the gateways.
-
-    Safe to use from several threads.
+    Learns from fresh requests how far our clock is ahead. Safe to use from several threads.
 
     Args:
         clock: monotonic, in seconds.
@@ -39,45 +37,45 @@ class ClockSkew:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._late = 0  # fresh requests in a row
-        self._since_s = self._last_s = 0.0
-        self._least_ms = 0
+        self._late = 0  # consecutive late requests
+        self._first_s = self._last_s = 0.0  # when the first and the last of them came
+        self._least_late_ms = 0
         self._reported = False
 
     def note(self, late_ms: int) -> None:
-        """Note that a request which has just been appended is *late_ms* past its deadline."""
+        """Note that a request that was just published is *late_ms* past its deadline."""
         with self._lock:
             now_s = self._clock()
             if late_ms <= CLOCK_TOLERANCE_MS:
                 self._late = 0
-                self._end_report()
+                self._report_end()
                 return
             if self._late == 0 or now_s - self._last_s > HOLDS_S:
-                self._late, self._since_s, self._least_ms = 0, now_s, late_ms
+                self._late, self._first_s, self._least_late_ms = 0, now_s, late_ms
             self._late += 1
             self._last_s = now_s
-            self._least_ms = min(self._least_ms, late_ms)
+            self._least_late_ms = min(self._least_late_ms, late_ms)
             if self._is_ahead(now_s) and not self._reported:
                 self._reported = True
                 logger.error(
                     "this clock is %.0f s or more ahead of the gateways': requests that have just "
                     "been published are past their deadlines and are refused; set it (NTP)",
-                    self._least_ms / 1000,
+                    self._least_late_ms / 1000,
                 )
 
     def ahead_s(self) -> float | None:
-        """Return by how much our clock is ahead, at least, in seconds; None when it is not."""
+        """Return by how many seconds our clock is ahead at least; None when it is not."""
         with self._lock:
-            return self._least_ms / 1000 if self._is_ahead(self._clock()) else None
+            return self._least_late_ms / 1000 if self._is_ahead(self._clock()) else None
 
     def _is_ahead(self, now_s: float) -> bool:
         return (
             self._late >= MIN_LATE
-            and self._last_s - self._since_s >= MIN_LATE_S
+            and self._last_s - self._first_s >= MIN_LATE_S
             and now_s - self._last_s <= HOLDS_S
         )
 
-    def _end_report(self) -> None:
+    def _report_end(self) -> None:
         if self._reported:
             self._reported = False
-            logger.warning("requests come before their deadlines again")
+            logger.warning("requests arrive before their deadlines again")

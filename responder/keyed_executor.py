@@ -1,4 +1,4 @@
-"""Runs tasks side by side, but those with the same key one after the other."""
+"""KeyedExecutor: runs tasks concurrently, and tasks with the same key in order."""
 
 import threading
 from collections import deque
@@ -13,42 +13,42 @@ class KeyedExecutor:
     A thread pool that keeps the order of tasks with the same key.
 
     Args:
-        threads: how many tasks run at once.
+        threads: maximum number of tasks that run at once.
     """
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="handler")
-        self._lanes: dict[object, deque[Task]] = {}
+        self._queues: dict[object, deque[Task]] = {}  # the first task of each is running or next
         self._lock = threading.Lock()
 
     def submit(self, key: object, task: Task) -> None:
-        """Run *task*, which must not raise, after those submitted before under *key*."""
+        """Run *task*, which must not raise, after the earlier tasks with the same *key*."""
         with self._lock:
-            lane = self._lanes.get(key)
-            if lane is not None:
-                lane.append(task)
+            queue = self._queues.get(key)
+            if queue is not None:
+                queue.append(task)
                 return
-            self._lanes[key] = deque([task])
+            self._queues[key] = deque([task])
         self._pool.submit(self._run, key)
 
     def close(self) -> None:
-        """Take no more tasks, drop those that have not begun, and wait for the others."""
+        """Drop the tasks that have not begun, and wait for the others."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, key: object) -> None:
-        lane = self._lanes[key]
+        queue = self._queues[key]
         try:
-            lane[0]()
+            queue[0]()
         finally:
             with self._lock:
-                lane.popleft()
-                empty = not lane
+                queue.popleft()
+                empty = not queue
                 if empty:
-                    del self._lanes[key]
+                    del self._queues[key]
         if empty:
             return
-        # Back to the end of the pool's queue: a busy key must not keep the others from a thread.
+        # At the end of the pool's queue: a busy key must not keep the others from a thread.
         try:
             self._pool.submit(self._run, key)
         except RuntimeError:
-            return  # closed meanwhile; what is left in the lane has not begun
+            return  # the pool was closed meanwhile

@@ -1,4 +1,4 @@
-"""Which function answers which topic."""
+"""Registry of the handlers: which function handles the requests of which topic."""
 
 from collections.abc import Callable
 
@@ -9,11 +9,11 @@ Handler = Callable[[Request], Reply]
 
 class HandlerError(Exception):
     """
-    Raised by a handler to answer with an error status.
+    Raised by a handler to reply with an error status.
 
     Args:
         status: the HTTP status of the response, 400-599.
-        detail: what the client should know and do.
+        detail: what happened and what to do, for the client.
     """
 
     def __init__(self, status: int, detail: str) -> None:
@@ -22,7 +22,7 @@ class HandlerError(Exception):
         self.detail = detail
 
     def reply_to(self, request: Request) -> Reply:
-        """Return the reply that tells the client of *request*."""
+        """Return the error reply to *request*, as problem details (RFC 9457)."""
         return Reply.problem(request, self.status, "Request refused", self.detail)
 
 
@@ -34,26 +34,26 @@ class Handlers:
 
     def handles(self, topic: str) -> Callable[[Handler], Handler]:
         """
-        Return a decorator that lets a function answer the requests of *topic*.
+        Return a decorator that registers a function for the requests of *topic*.
 
         Raises:
-            ValueError: when another function does already.
+            ValueError: when the topic already has a handler.
         """
 
         def register(handler: Handler) -> Handler:
             if topic in self._by_topic:
-                raise ValueError(f"topic {topic!r} has a handler already: {self._by_topic[topic]}")
+                raise ValueError(f"topic {topic!r} already has a handler: {self._by_topic[topic]}")
             self._by_topic[topic] = handler
             return handler
 
         return register
 
     def by_topic(self, prefix: str = "") -> dict[str, Handler]:
-        """Return the handlers by topic, *prefix* in front."""
+        """Return the handlers by topic, each topic with *prefix*."""
         return {prefix + topic: handler for topic, handler in self._by_topic.items()}
 
 
 _handlers = Handlers()
-#: ``@handles("topic")``: the function below answers the requests of that topic.
+#: ``@handles("topic")`` registers a function for the requests of a topic.
 handles = _handlers.handles
 registered = _handlers.by_topic

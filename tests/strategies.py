@@ -1,4 +1,4 @@
-"""What strangers may send, for the properties: arbitrary, and nearly right."""
+"""Hypothesis strategies for untrusted input: arbitrary, and almost valid."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from rendezvous.contract import (
     METHOD,
     PATH,
     QUERY,
-    REPLY_HTTP_HEADERS,
     REPLY_TOPIC_HEADERS,
     STATUS,
 )
+from rendezvous.reply_headers import REPLY_HTTP_HEADERS
 
-#: Text that UTF-8 can carry: everything but lone surrogates.
+#: Text that UTF-8 can encode: without lone surrogates.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-#: Text of any kind, lone surrogates included.
+#: Any text, with lone surrogates.
 wild_texts = st.text(st.characters(), max_size=60)
-#: What has a meaning somewhere in URLs, headers, PEM and TOML.
+#: Characters with a meaning in URLs, headers, PEM or TOML.
 pointed_texts = st.text("/:?#[]@!$&'()*+,;=%<>|\\\"\n\r\t\0 ._-aA0é²", max_size=30)
 
 FAILURE_HEADERS = (
@@ -65,9 +65,9 @@ header_values = st.one_of(
     pointed_texts.map(str.encode),
     st.builds("http://{}".format, pointed_texts).map(str.encode),
 )
-#: The headers of a Kafka record that anybody may have written.
+#: The headers of a Kafka record from any writer.
 record_headers = st.lists(st.tuples(header_names, header_values), max_size=12)
-#: The same, of a record that names one request, as most do.
+#: The headers of a record that names exactly one request.
 reply_headers = record_headers.map(
     lambda headers: (
         [("correlation-id", b"the-id")]
@@ -76,7 +76,7 @@ reply_headers = record_headers.map(
 )
 record_values = st.one_of(st.none(), st.binary(max_size=100))
 
-#: Any JSON document, and what Python's parser takes for JSON besides.
+#: Any JSON document, and what else Python's parser accepts.
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),

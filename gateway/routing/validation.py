@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from rendezvous.contract import LISTED_REPLY_HEADERS, RESERVED_HEADERS, needs_no_listing
+from rendezvous.contract import RESERVED_HEADERS
+from rendezvous.reply_headers import LISTED_REPLY_HEADERS, needs_no_listing
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 IDEMPOTENCY = ("optional", "required")

@@ -13,7 +13,8 @@ from gateway.problems import Problem, Sent
 from gateway.web.pages import page_response, prefers_html, render
 from gateway.web.request import Environ
 from gateway.web.trace import REQUEST_ID, request_id_of
-from rendezvous.contract import CONTENT_TYPE, LISTED_REPLY_HEADERS, Reply
+from rendezvous.contract import CONTENT_TYPE, Reply
+from rendezvous.reply_headers import LISTED_REPLY_HEADERS
 
 logger = logging.getLogger(__name__)
 

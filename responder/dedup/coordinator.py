@@ -1,7 +1,7 @@
 """
-Lets each request be handled once, as far as its journal reaches.
+Deduplicator: handles each request once, as far as its journal remembers.
 
-A journal in trouble fails closed: what cannot be looked up is not handled.
+It fails closed: while the journal does not answer, no request is handled.
 """
 
 import logging
@@ -11,53 +11,51 @@ from collections.abc import Callable
 from rendezvous.contract import Reply, Request
 from rendezvous.errors import StoreUnavailable
 from rendezvous.process.throttled_log import ThrottledLog
+from responder.counts import OutcomeCounts
 from responder.dedup.journal import InProgress, Journal
 
 logger = logging.getLogger(__name__)
 
-#: The pause before the journal is asked again.
+#: The pause before the journal is queried again, in seconds.
 JOURNAL_PAUSE_S = 0.1
 
 
 class Deduplicator:
     """
-    Stands between a worker and its handlers. Safe to use from several threads.
+    Wraps handlers with a journal. Safe to use from several threads.
 
     Args:
-        journal: what has been handled before.
-        is_wanted: says whether it is still worth the wait to handle a request.
-        count: is told "repeated" for each reply that came out of the journal.
+        journal: the requests that have been handled before.
+        may_begin: whether a request may still be handled, here or when it is redelivered.
+        counts: where each reply from the journal is counted as "repeated".
     """
 
     def __init__(
-        self,
-        journal: Journal,
-        is_wanted: Callable[[Request], bool],
-        count: Callable[[str], None],
+        self, journal: Journal, may_begin: Callable[[Request], bool], counts: OutcomeCounts
     ) -> None:
         self._journal = journal
-        self._is_wanted = is_wanted
-        self._count = count
+        self._may_begin = may_begin
+        self._counts = counts
         self._log = ThrottledLog(logger)
 
     def answer(self, request: Request, handle: Callable[[Request], Reply]) -> Reply | None:
         """
-        Return the saved reply to *request*, or what *handle* returns, which is saved then.
+        Return the saved reply to *request*, or what *handle* returns, which is saved.
 
-        None when the request stopped being wanted before it could begin; *handle* has not run.
+        None when the request may not begin any more; *handle* has not run.
         """
         cid = request.correlation_id
-        while self._is_wanted(request):
+        while self._may_begin(request):
             try:
                 saved = self._journal.begin(cid)
             except InProgress:
                 self._log.info("%s: another delivery of it is being handled; waiting", cid)
             except StoreUnavailable as error:
-                self._log.warning("%s: not handled, the journal cannot be asked (%s)", cid, error)
+                self._log.warning("%s: not handled, the journal does not answer (%s)", cid, error)
             else:
                 if saved is None:
                     return self._handle(request, handle)
-                self._count("repeated")
+                self._counts.add("repeated")
                 return saved
             time.sleep(JOURNAL_PAUSE_S)
         return None
@@ -69,7 +67,7 @@ class Deduplicator:
             self._journal.end(request.correlation_id)
 
     def _save(self, request: Request, reply: Reply) -> Reply:
-        """Save *reply* before anybody hears of it; give up when no delivery would run any more."""
+        """Save *reply* before it is published; give up once no redelivery would be handled."""
         while True:
             try:
                 return self._journal.save(request.correlation_id, reply)
@@ -77,6 +75,6 @@ class Deduplicator:
                 self._log.warning(
                     "%s: handled, but its reply is not saved (%s)", request.correlation_id, error
                 )
-            if not self._is_wanted(request):
+            if not self._may_begin(request):
                 return reply
             time.sleep(JOURNAL_PAUSE_S)

@@ -1,8 +1,9 @@
 """
-A journal in Redis, for handlers that have no database of their own.
+RedisJournal: a journal in Redis, for handlers without a database.
 
-Two keys for each request: who handles it, for a few seconds, and the saved reply. It keeps a second
-delivery from running; it cannot tell whether a process died before or after its effect.
+Two keys per request: a claim that expires after a few seconds, and the saved reply. It prevents a
+second delivery from being handled; it cannot tell whether a process died before or after its
+effect.
 """
 
 import logging
@@ -10,30 +11,30 @@ import secrets
 import threading
 
 from redis import Redis
-from redis.exceptions import RedisError
 
-from rendezvous import encoding as saved
+from rendezvous import encoding
 from rendezvous.contract import Reply
+from rendezvous.errors import StoreUnavailable
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.redis_store.client import execute
 from responder.dedup.journal import InProgress
 
 logger = logging.getLogger(__name__)
 
-#: How long a claim outlives the process that made it. Below the session timeout of the consumer
-#: group: when the requests of a dead process come again, nobody waits for it any more.
+#: Time to live of a claim, in ms. Below the session timeout of the consumer group: when the
+#: requests of a dead process are redelivered, its claims have expired.
 CLAIM_MS = 5_000
 RENEW_PAUSE_S = 1.5
 
 
 class RedisJournal:
     """
-    A responder.dedup.journal.Journal in Redis; start() before use.
+    A responder.dedup.journal.Journal in Redis; call start() before use.
 
     Args:
         redis: a client that returns bytes.
-        group: the consumer group whose journal it is. Groups that read the same requests have
-            effects of their own.
+        group: the consumer group that the journal is for. Groups that read the same requests have
+            independent journals.
         ttl_s: how long a reply is remembered, in seconds.
     """
 
@@ -42,14 +43,14 @@ class RedisJournal:
         self._group = group
         self._ttl_ms = round(ttl_s * 1000)
         self._owner = secrets.token_hex(8)
-        self._claims: dict[str, str] = {}  # the requests being handled, and who handles them
+        self._claims: dict[str, str] = {}  # owner by the id of a request that is being handled
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._renewer = threading.Thread(target=self._renew_all, name="claims", daemon=True)
-        self._warn = ThrottledLog(logger)
+        self._log = ThrottledLog(logger)
 
     def start(self) -> None:
-        """Begin to renew the claims of handlers that take long."""
+        """Start the thread that renews the claims of slow handlers."""
         self._renewer.start()
 
     def close(self) -> None:
@@ -58,18 +59,18 @@ class RedisJournal:
         self._renewer.join()
 
     def begin(self, correlation_id: str) -> Reply | None:
-        """Return the saved reply, or None when it is ours to handle; see Journal."""
-        owner = self._thread()
+        """Return the saved reply, or None when this thread must handle it; see Journal."""
+        owner = self._thread_owner()
         claim_key = self._key("handling", correlation_id)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(claim_key, owner, nx=True, px=CLAIM_MS)
-        # Read back, for the answer to an earlier SET of ours may have been lost on its way.
+        # Read back: the answer to an earlier SET of this thread may have been lost.
         pipeline.get(claim_key)
-        # After the claim: whoever held it before has saved by now, or never will.
+        # After the claim: its previous owner has saved by now, or never will.
         pipeline.get(self._key("answered", correlation_id))
         _, claimed_by, value = execute(pipeline)
         if value is not None:
-            return saved.from_bytes(correlation_id, value)
+            return encoding.from_bytes(correlation_id, value)
         if claimed_by != owner.encode():
             raise InProgress(correlation_id)
         with self._lock:
@@ -77,16 +78,16 @@ class RedisJournal:
         return None
 
     def save(self, correlation_id: str, reply: Reply) -> Reply:
-        """Save *reply* unless one is saved already; return the one that is."""
+        """Save *reply* unless one is saved already; return the saved one."""
         key = self._key("answered", correlation_id)
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(key, saved.to_bytes(reply), nx=True, px=self._ttl_ms)
+        pipeline.set(key, encoding.to_bytes(reply), nx=True, px=self._ttl_ms)
         pipeline.get(key)
         _, value = execute(pipeline)
-        return reply if value is None else saved.from_bytes(correlation_id, value)
+        return reply if value is None else encoding.from_bytes(correlation_id, value)
 
     def end(self, correlation_id: str) -> None:
-        """Renew the claim no more. It is left to expire: once a reply is saved it means nothing."""
+        """Stop renewing the claim. It is left to expire: a saved reply takes precedence."""
         with self._lock:
             self._claims.pop(correlation_id, None)
 
@@ -96,15 +97,15 @@ class RedisJournal:
                 claims = dict(self._claims)
             pipeline = self._redis.pipeline(transaction=False)
             for correlation_id, owner in claims.items():
-                # Also when it has expired: it is true, the request is being handled here.
+                # An expired one too: the request is still being handled here.
                 pipeline.set(self._key("handling", correlation_id), owner, px=CLAIM_MS)
             try:
-                pipeline.execute()
-            except RedisError as error:
-                self._warn.warning("the claims on running requests are not renewed (%s)", error)
+                execute(pipeline)
+            except StoreUnavailable as error:
+                self._log.warning("the claims on running requests are not renewed (%s)", error)
 
-    def _thread(self) -> str:
-        # A thread handles one request at a time: what it has claimed, nobody else is running.
+    def _thread_owner(self) -> str:
+        # A thread handles one request at a time, so its own claims are never in progress.
         return f"{self._owner}.{threading.get_ident()}"
 
     def _key(self, kind: str, correlation_id: str) -> str:

@@ -1,18 +1,18 @@
 """
-One effect and one reply per request, in one transaction of the handler's own database.
+SqlJournal: effect and reply of a request in one transaction of the handler's database.
 
-Standard library only. Works with connections as PEP 249 describes them: sqlite3, psycopg, others.
+Standard library only. Works with PEP 249 connections: sqlite3, psycopg and others.
 """
 
 import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from rendezvous import encoding as saved
+from rendezvous import encoding
 from rendezvous.contract import Reply, Request
 from responder.registry import HandlerError
 
-#: To be run once, before the first request.
+#: Execute one of the two once, before the first request.
 CREATE_TABLE_SQLITE = """
 CREATE TABLE IF NOT EXISTS answered_requests (
     correlation_id VARCHAR(200) PRIMARY KEY,
@@ -27,17 +27,19 @@ _NO_REPLY = b""
 
 class SqlJournal:
     """
-    Remembers answered requests in the table ``answered_requests``.
+    Stores the replies to requests in the table ``answered_requests``.
 
     Args:
-        connection: of the database in which the effect happens; of one thread at a time, without
-            autocommit, and without a transaction of yours open.
-        placeholder: how the driver marks a parameter: "?" for sqlite3, "%s" for psycopg.
+        connection: of the database that the effect changes; used by one thread at a time, without
+            autocommit, and without an open transaction.
+        placeholder: the parameter marker of the driver: "?" for sqlite3, "%s" for psycopg.
     """
 
     def __init__(self, connection: Any, placeholder: str = "?") -> None:
-        if _commits_by_itself(connection):
-            raise ValueError("with autocommit, effect and reply cannot share a transaction")
+        if _has_autocommit(connection):
+            raise ValueError(
+                "with autocommit, effect and reply cannot share a transaction; turn it off"
+            )
         self._connection = connection
         self._placeholder = placeholder
 
@@ -45,11 +47,10 @@ class SqlJournal:
         """
         Return the saved reply to *request*; the first time, run *effect* and save its reply.
 
-        What *effect* does on the connection is committed together with its reply, or not at all; it
-        must not commit. A second delivery at the same time waits for the first one's end. When
-        *effect* raises HandlerError, what it did is undone, and the refusal is saved and returned.
-        Whatever else it raises undoes everything, is raised, and leaves the request as if never
-        seen.
+        The changes of *effect* are committed together with its reply, or not at all; it must not
+        commit. A concurrent delivery waits until the first one ends. When *effect* raises
+        HandlerError, its changes are rolled back, and the error reply is saved and returned. After
+        any other exception everything is rolled back, and the request counts as not handled.
         """
         try:
             while not self._begin(request):
@@ -70,8 +71,8 @@ class SqlJournal:
         self._connection.commit()
 
     def _begin(self, request: Request) -> bool:
-        """Open the transaction with the row that no other one can have; False when one has."""
-        # Not SELECT first: two deliveries at once would both find nothing.
+        """Insert the row of *request*, in a new transaction; False if another one has it."""
+        # No SELECT first: two concurrent deliveries would both find nothing.
         try:
             self._execute(
                 "INSERT INTO answered_requests (correlation_id, deadline_ms, reply) "
@@ -91,16 +92,16 @@ class SqlJournal:
         row = self._execute(
             "SELECT reply FROM answered_requests WHERE correlation_id = {}", request.correlation_id
         ).fetchone()
-        # Reading opens a transaction too, with some drivers.
+        # Some drivers open a transaction to read.
         self._connection.rollback()
         if row is None:
-            return None  # forgotten meanwhile
+            return None  # deleted meanwhile, by forget()
         if bytes(row[0]) == _NO_REPLY:
             raise RuntimeError(
-                f"{request.correlation_id} was begun and its reply never saved: its effect has "
-                "committed by itself"
+                f"{request.correlation_id} was begun and its reply never saved: the effect "
+                "committed the transaction, which it must not"
             )
-        return saved.from_bytes(request.correlation_id, bytes(row[0]))
+        return encoding.from_bytes(request.correlation_id, bytes(row[0]))
 
     def _run(self, request: Request, effect: Callable[[], Reply]) -> Reply:
         self._execute("SAVEPOINT before_effect")
@@ -108,13 +109,13 @@ class SqlJournal:
             return effect()
         except HandlerError as error:
             self._execute("ROLLBACK TO SAVEPOINT before_effect")
-            # Saved too: a later delivery could be accepted, when the client knows of a refusal.
+            # Saved too: the client has this error, so a later delivery must not succeed.
             return error.reply_to(request)
 
     def _save(self, request: Request, reply: Reply) -> None:
         self._execute(
             "UPDATE answered_requests SET reply = {} WHERE correlation_id = {}",
-            saved.to_bytes(reply),
+            encoding.to_bytes(reply),
             request.correlation_id,
         )
 
@@ -125,11 +126,11 @@ class SqlJournal:
 
 
 def _is_integrity_error(error: Exception) -> bool:
-    # By its name, which PEP 249 fixes, so that no driver has to be imported.
+    # By the name that PEP 249 defines, so that no driver has to be imported.
     return any(kind.__name__ == "IntegrityError" for kind in type(error).__mro__)
 
 
-def _commits_by_itself(connection: Any) -> bool:
+def _has_autocommit(connection: Any) -> bool:
     if isinstance(connection, sqlite3.Connection) and connection.isolation_level is None:
         return getattr(connection, "autocommit", True) is not False
     return getattr(connection, "autocommit", False) is True

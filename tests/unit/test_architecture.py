@@ -51,6 +51,7 @@ STANDARD_LIBRARY_ONLY = (
     "rendezvous/contract.py",
     "rendezvous/encoding.py",
     "rendezvous/errors.py",
+    "rendezvous/reply_headers.py",
     "responder/registry.py",
     "responder/dedup/sql_journal.py",
 )

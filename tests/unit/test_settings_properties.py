@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.routing.table import RoutesError, load_routes
 from gateway.routing.validation import METHODS
-from rendezvous.contract import LISTED_REPLY_HEADERS
+from rendezvous.reply_headers import LISTED_REPLY_HEADERS
 from settings import Settings, SettingsError, masked_url
 from tests.strategies import pointed_texts, wild_texts
 

@@ -1,4 +1,4 @@
-"""The wire contract: what goes into records, and what is made of records that others write."""
+"""The wire contract: how requests and replies are encoded, and how foreign records are decoded."""
 
 import json
 
@@ -6,16 +6,18 @@ import pytest
 
 from rendezvous.contract import (
     ID_HEADERS,
-    LISTED_REPLY_HEADERS,
-    MAX_HEADER_BYTES,
-    MAX_HEADERS_BYTES,
-    REPLY_HTTP_HEADERS,
     REPLY_TOPIC_HEADERS,
     Outcome,
     Reply,
     Request,
 )
 from rendezvous.errors import MalformedRecord, UnusableReply
+from rendezvous.reply_headers import (
+    LISTED_REPLY_HEADERS,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS_BYTES,
+    REPLY_HTTP_HEADERS,
+)
 
 ID = [("correlation-id", b"the-id")]
 REQUEST = Request("the-id", "orders", "replies", 1_700_000_000_000)
@@ -28,7 +30,7 @@ def decoded_request(headers, value=b"body", key=b"key"):
 # Requests
 
 
-def test_a_request_comes_out_as_it_went_in():
+def test_a_request_is_decoded_as_it_was_encoded():
     request = Request(
         correlation_id="the-id",
         topic="orders",
@@ -46,7 +48,7 @@ def test_a_request_comes_out_as_it_went_in():
     assert Request.decode("orders", *request.encode()) == request
 
 
-def test_every_header_of_a_request_is_text_and_none_is_null():
+def test_every_header_of_a_request_is_text():
     _, _, headers = Request("i", "t", "r", 1, headers=(("x-a", "é"),)).encode()
 
     assert all(isinstance(value, bytes) and value.decode("utf-8") for _, value in headers[:-2])
@@ -74,13 +76,13 @@ def test_the_deadline_travels_as_unix_milliseconds_in_text():
     assert ("deadline", b"1700000000000") in headers
 
 
-def test_the_record_key_is_the_correlation_id_unless_the_request_names_one():
+def test_the_record_key_defaults_to_the_correlation_id():
     assert REQUEST.encode()[0] == b"the-id"
-    assert Request("i", "t", "r", 1, key=b"mine").encode()[0] == b"mine"
+    assert Request("i", "t", "r", 1, key=b"own").encode()[0] == b"own"
     assert Request("i", "t", "r", 1, key=b"").encode()[0] == b""
 
 
-def test_a_request_without_content_type_carries_none():
+def test_a_request_without_content_type_has_no_such_header():
     _, _, headers = REQUEST.encode()
 
     assert "content-type" not in dict(headers)
@@ -106,21 +108,21 @@ def test_a_request_without_content_type_carries_none():
         [("correlation-id", None), ("reply-topic", b"r"), ("deadline", b"1")],
     ],
 )
-def test_a_record_that_is_not_one_request_is_malformed(headers):
+def test_a_record_that_is_not_exactly_one_request_is_malformed(headers):
     with pytest.raises(MalformedRecord):
         decoded_request(headers)
 
 
 @pytest.mark.parametrize("id_name", ID_HEADERS)
 @pytest.mark.parametrize("topic_name", REPLY_TOPIC_HEADERS)
-def test_a_request_is_understood_under_any_frameworks_names(id_name, topic_name):
+def test_a_request_is_decoded_with_the_names_of_any_framework(id_name, topic_name):
     request = decoded_request([(id_name, b"i"), (topic_name, b"r"), ("deadline", b"1")])
 
     assert (request.correlation_id, request.reply_topic) == ("i", "r")
     assert (request.method, request.path, request.query) == ("POST", "/", "")
 
 
-def test_what_the_contract_reserves_is_not_among_the_headers_of_a_request():
+def test_the_headers_of_a_request_exclude_reserved_ones():
     request = Request.decode("orders", *Request("i", "t", "r", 1, headers=(("x-a", "1"),)).encode())
 
     assert request.headers == (("x-a", "1"),)
@@ -132,7 +134,7 @@ def test_a_request_without_value_has_an_empty_body():
     assert decoded_request(headers, value=None).body == b""
 
 
-def test_a_header_of_a_request_is_found_whatever_its_case():
+def test_a_header_of_a_request_is_found_in_any_case():
     request = Request("i", "t", "r", 1, headers=(("x-tenant", "a"), ("x-tenant", "b")))
 
     assert request.header("X-Tenant") == "a"
@@ -140,7 +142,7 @@ def test_a_header_of_a_request_is_found_whatever_its_case():
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"\xff", b"[" * 200_000, b"1" * 5_000])
-def test_what_is_not_json_raises_value_error(body):
+def test_a_body_that_is_not_json_raises_value_error(body):
     with pytest.raises(ValueError, match=r".*"):
         Request("i", "t", "r", 1, body=body).json()
 
@@ -152,7 +154,7 @@ def test_a_json_body_is_parsed():
 # Replies
 
 
-def test_a_reply_comes_out_as_it_went_in():
+def test_a_reply_is_decoded_as_it_was_encoded():
     reply = Reply.to(
         REQUEST, b"\x00\xff", status=418, content_type="text/tea", headers=[("x-pot", "blue")]
     )
@@ -160,7 +162,7 @@ def test_a_reply_comes_out_as_it_went_in():
     assert Reply.decode(*reply.encode()) == reply
 
 
-def test_a_json_reply_says_so():
+def test_a_json_reply_has_the_content_type_of_json():
     reply = Reply.json(REQUEST, {"a": 1}, status=201)
 
     assert json.loads(reply.body) == {"a": 1}
@@ -182,11 +184,11 @@ def test_a_problem_reply_is_problem_details_of_its_request():
 
 
 @pytest.mark.parametrize("name", ID_HEADERS)
-def test_the_id_of_a_reply_is_found_under_any_frameworks_name(name):
+def test_the_id_of_a_reply_is_found_with_the_name_of_any_framework(name):
     assert Reply.decode(b"", [(name, b"the-id")]).correlation_id == "the-id"
 
 
-def test_one_id_under_several_names_is_one_id():
+def test_the_same_id_under_several_names_is_accepted():
     reply = Reply.decode(b"", [(name, b"the-id") for name in (*ID_HEADERS, *ID_HEADERS)])
 
     assert reply.correlation_id == "the-id"
@@ -208,7 +210,7 @@ def test_a_reply_that_does_not_name_one_request_is_malformed(headers):
         Reply.decode(b"", headers)
 
 
-def test_the_status_of_a_reply_is_200_unless_it_says_otherwise():
+def test_the_status_of_a_reply_defaults_to_200():
     assert Reply.decode(b"x", ID).status == 200
     assert Reply.decode(b"", ID).status == 200
 
@@ -222,7 +224,7 @@ def test_a_reply_without_value_is_204():
 
 @pytest.mark.parametrize("status", [200, 204, 299, 304, 404, 500, 599])
 @pytest.mark.parametrize("name", ["status", ":status", "rig-response-code"])
-def test_a_status_is_read_under_any_of_its_names(name, status):
+def test_a_status_is_decoded_from_any_of_its_names(name, status):
     assert Reply.decode(b"", [*ID, (name, b"%d" % status)]).status == status
 
 
@@ -235,7 +237,7 @@ def test_a_status_is_read_under_any_of_its_names(name, status):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["status", ":status", "rig-response-code"])
-def test_a_status_that_http_does_not_know_makes_a_reply_unusable(name, status):
+def test_an_invalid_status_makes_a_reply_unusable(name, status):
     with pytest.raises(UnusableReply, match="not an HTTP status") as caught:
         Reply.decode(b"", [*ID, (name, status)])
 
@@ -256,13 +258,13 @@ def test_a_status_that_http_does_not_know_makes_a_reply_unusable(name, status):
     ],
 )
 @pytest.mark.parametrize("name", ["content-type", "x-trace", "location"])
-def test_a_header_value_that_http_does_not_allow_makes_a_reply_unusable(name, value):
+def test_an_invalid_header_value_makes_a_reply_unusable(name, value):
     with pytest.raises(UnusableReply, match="characters"):
         Reply.decode(b"", [*ID, (name, value)])
 
 
 @pytest.mark.parametrize("name", ["x-a b", "x-a:b", "x-é", "x-a\r\nb", "x-(", "x-\x00"])
-def test_a_header_name_that_http_does_not_allow_makes_a_reply_unusable(name):
+def test_an_invalid_header_name_makes_a_reply_unusable(name):
     with pytest.raises(UnusableReply, match="characters"):
         Reply.decode(b"", [*ID, (name, b"1")])
 
@@ -270,8 +272,8 @@ def test_a_header_name_that_http_does_not_allow_makes_a_reply_unusable(name):
 @pytest.mark.parametrize(
     "location", ["http://[", "//host:port", "//host:99999", "//.example", "//" + "a" * 64]
 )
-def test_a_location_that_is_no_uri_makes_a_reply_unusable(location):
-    with pytest.raises(UnusableReply, match="no URI"):
+def test_a_location_that_is_not_a_uri_makes_a_reply_unusable(location):
+    with pytest.raises(UnusableReply, match="not a URI"):
         Reply.decode(b"", [*ID, ("Location", location.encode())])
 
 
@@ -282,7 +284,7 @@ def test_any_uri_reference_is_a_location(location):
     assert reply.headers == (("location", location),)
 
 
-def test_a_tab_is_allowed_within_a_header_value_and_blanks_around_it_are_dropped():
+def test_a_tab_in_a_header_value_is_kept_and_blanks_around_it_are_dropped():
     assert Reply.decode(b"", [*ID, ("x-a", b" a\tb ")]).headers == (("x-a", "a\tb"),)
 
 
@@ -301,7 +303,7 @@ def test_too_many_headers_make_a_reply_unusable():
         Reply.decode(b"", [*ID, *many])
 
 
-def test_only_listed_headers_reach_the_response():
+def test_only_allowed_headers_are_decoded():
     headers = [
         *ID,
         ("Content-Type", b"text/plain"),
@@ -320,12 +322,12 @@ def test_only_listed_headers_reach_the_response():
         ("content-type", "text/plain"),
         ("etag", '"1"'),
         ("x-any", "1"),
-        ("set-cookie", "a=b"),  # which the gateway drops, unless the route lists it
+        ("set-cookie", "a=b"),  # the gateway drops it unless the route lists it
     )
 
 
 @pytest.mark.parametrize("name", sorted(REPLY_HTTP_HEADERS | LISTED_REPLY_HEADERS))
-def test_no_header_that_is_between_two_hops_or_ours_can_reach_the_response(name):
+def test_no_hop_by_hop_header_or_header_of_the_gateway_is_allowed(name):
     assert name not in {
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization",
         "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
@@ -334,12 +336,12 @@ def test_no_header_that_is_between_two_hops_or_ours_can_reach_the_response(name)
     assert not name.startswith("access-control-")
 
 
-def test_a_null_header_is_as_good_as_none():
+def test_a_null_header_is_ignored():
     assert Reply.decode(b"", [*ID, ("x-a", None), ("status", None)]).headers == ()
 
 
 @pytest.mark.parametrize(
-    ("value", "headers", "told"),
+    ("value", "headers", "detail"),
     [
         pytest.param(
             None, [("kafka_nest-err", b'{"status":"error","message":"no stock"}')], "no stock",
@@ -361,11 +363,11 @@ def test_a_null_header_is_as_good_as_none():
         ),
     ],
 )  # fmt: skip
-def test_the_failures_of_other_frameworks_are_failures_without_http_status(value, headers, told):
+def test_failures_of_other_frameworks_have_no_http_status(value, headers, detail):
     reply = Reply.decode(value, [*ID, *headers])
 
     assert (reply.outcome, reply.status, reply.body) == (Outcome.FAILED, 502, b"")
-    assert told in reply.detail
+    assert detail in reply.detail
 
 
 def test_a_watermill_reply_without_error_is_an_answer():
@@ -374,7 +376,7 @@ def test_a_watermill_reply_without_error_is_an_answer():
     assert (reply.outcome, reply.status, reply.body) == (Outcome.ANSWERED, 200, b"{}")
 
 
-def test_a_failure_that_names_a_status_is_an_http_answer():
+def test_a_failure_with_a_status_is_an_http_response():
     reply = Reply.decode(b"gone", [*ID, ("Error", b"no stock"), ("status", b"410")])
 
     assert (reply.outcome, reply.status, reply.body) == (Outcome.ANSWERED, 410, b"gone")
@@ -403,5 +405,5 @@ def test_an_unusable_reply_keeps_its_id_and_its_reason():
         (200, (("content-length", "7"),), False),
     ],
 )
-def test_a_reply_tells_whether_it_is_an_http_response(status, headers, fits):
+def test_fits_http_checks_status_and_headers(status, headers, fits):
     assert Reply("the-id", b"", status, headers).fits_http() == fits

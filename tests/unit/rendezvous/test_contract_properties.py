@@ -1,4 +1,4 @@
-"""Whatever a record holds, it is read, or refused in the words of the contract."""
+"""Any record is decoded, or refused with an error of the contract."""
 
 import contextlib
 
@@ -10,8 +10,9 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from gateway.web.responses import reply_response
 from gateway.web.trace import trace_headers
-from rendezvous.contract import MAX_HEADERS_BYTES, RESERVED_HEADERS, Outcome, Reply, Request
+from rendezvous.contract import RESERVED_HEADERS, Outcome, Reply, Request
 from rendezvous.errors import MalformedRecord, UnusableReply
+from rendezvous.reply_headers import MAX_HEADERS_BYTES
 from tests.strategies import (
     header_names,
     json_values,
@@ -25,7 +26,7 @@ from tests.strategies import (
 
 tokens = st.from_regex(r"[!-~]{1,200}", fullmatch=True)
 topics = st.from_regex(r"[A-Za-z0-9._-]{1,249}", fullmatch=True)
-#: Header names as a route lets them through: each once, in lower case.
+#: Headers that a route forwards: each once, in lower case.
 route_headers = st.lists(
     st.tuples(
         st.from_regex(r"[a-z0-9-]+", fullmatch=True).filter(lambda n: n not in RESERVED_HEADERS),
@@ -56,7 +57,7 @@ http_headers = st.lists(
 
 
 @given(requests)
-def test_a_request_is_read_as_it_was_written(request):
+def test_any_request_is_decoded_as_it_was_encoded(request):
     key, value, headers = request.encode()
     read = Request.decode(request.topic, key, value, headers)
 
@@ -74,7 +75,7 @@ def test_any_record_is_a_request_or_malformed(headers, value, key):
         request = Request.decode("orders", key, value, headers)
     except MalformedRecord:
         return
-    # What a worker does with it: none of this may fail.
+    # The calls of a worker must not fail.
     assert request.encode()
     assert 0 <= request.deadline_ms / 1000 < 10**12
     assert Reply.json(request, {}).encode()
@@ -83,14 +84,14 @@ def test_any_record_is_a_request_or_malformed(headers, value, key):
 @given(
     tokens, st.binary(max_size=100), st.integers(200, 599), http_headers
 )  # fmt: skip
-def test_a_reply_is_read_as_it_was_written(correlation_id, body, status, headers):
+def test_any_reply_is_decoded_as_it_was_encoded(correlation_id, body, status, headers):
     reply = Reply(correlation_id, body, status, headers)
 
     assert Reply.decode(*reply.encode()) == reply
 
 
 @given(record_values, record_headers | reply_headers)
-def test_any_record_is_a_reply_that_http_can_carry_or_refused_by_name(value, headers):
+def test_any_record_is_a_valid_http_response_or_refused(value, headers):
     try:
         reply = Reply.decode(value, headers)
     except MalformedRecord:
@@ -107,7 +108,7 @@ def test_any_record_is_a_reply_that_http_can_carry_or_refused_by_name(value, hea
 @example([("location", b"//host:99999")])
 @example([("location", b"http://" + b"a" * 64 + b".example")])
 @example([("location", b"//\x2eexample")])
-def test_any_location_is_one_that_http_can_carry_or_refused(headers):
+def test_any_location_is_valid_in_http_or_refused(headers):
     try:
         reply = Reply.decode(b"", [("correlation-id", b"the-id"), *headers])
     except UnusableReply:
@@ -116,7 +117,7 @@ def test_any_location_is_one_that_http_can_carry_or_refused(headers):
 
 
 def assert_servable(reply):
-    """Fail unless werkzeug and gunicorn make a response of *reply*."""
+    """Fail unless werkzeug and gunicorn accept the response of *reply*."""
     chunks, status, headers = run_wsgi_app(reply_response(reply), create_environ())
 
     assert STATUS_RE.fullmatch(status)
@@ -128,7 +129,7 @@ def assert_servable(reply):
 
 
 @given(record_headers)
-def test_a_reply_is_read_the_same_again(headers):
+def test_a_decoded_reply_is_encoded_and_decoded_to_the_same(headers):
     try:
         reply = Reply.decode(b"body", headers)
     except (MalformedRecord, UnusableReply):
@@ -138,7 +139,7 @@ def test_a_reply_is_read_the_same_again(headers):
 
 
 @given(header_names, json_values)
-def test_any_json_comes_back_from_a_reply(name, value):
+def test_any_json_value_makes_a_reply(name, value):
     request = Request("the-id", "t", "r", 1, headers=((name, "1"),))
 
     assert Reply.decode(*Reply.json(request, value, status=201).encode()).status == 201
@@ -152,7 +153,7 @@ def test_any_body_is_json_or_a_value_error(body):
 
 
 @given(wild_texts, wild_texts)
-def test_any_trace_context_stays_here_or_travels_as_it_is(traceparent, tracestate):
+def test_any_trace_context_is_forwarded_unchanged_or_dropped(traceparent, tracestate):
     assert trace_headers(traceparent, tracestate) in ([], [("traceparent", traceparent)])
 
 
@@ -162,7 +163,7 @@ valid_traceparents = st.from_regex(
 
 
 @given(valid_traceparents, wild_texts | st.from_regex(r"[ -~\t]{1,600}", fullmatch=True))
-def test_a_valid_traceparent_travels_and_a_tracestate_only_as_one_line(traceparent, tracestate):
+def test_a_valid_traceparent_is_forwarded_and_a_tracestate_in_one_line(traceparent, tracestate):
     first, *second = trace_headers(traceparent, tracestate)
 
     assert first == ("traceparent", traceparent)

@@ -1,4 +1,4 @@
-"""Correlation ids: unique, bounded, and worthless when made up."""
+"""Correlation ids: unique, limited in length, and refused when forged."""
 
 import os
 import re
@@ -22,7 +22,7 @@ NODE = "0a1b2c3d"
 
 
 def is_for(ids, text, owner):
-    """Say whether *owner* can read *text*."""
+    """Return whether *owner* can read *text*."""
     try:
         ids.read_for(owner, text)
     except ForeignCorrelationId:
@@ -30,7 +30,7 @@ def is_for(ids, text, owner):
     return True
 
 
-def test_an_id_says_who_waits_and_until_when(ids):
+def test_an_id_contains_its_node_and_deadline(ids):
     known = ids.read(ids.issue(NODE, 1_700_000_000_000))
 
     assert (known.node, known.deadline_ms) == (NODE, 1_700_000_000_000)
@@ -43,16 +43,16 @@ def test_an_id_is_short_and_safe_in_urls_and_headers(ids):
     assert re.fullmatch(r"[A-Za-z0-9._-]+", text)
 
 
-def test_no_two_ids_are_alike(ids):
+def test_ids_are_unique(ids):
     assert len({ids.issue(NODE, 1_700_000_000_000) for _ in range(1_000)}) == 1_000
 
 
-def test_another_secret_key_does_not_recognise_an_id(ids):
+def test_an_id_is_foreign_under_another_secret_key(ids):
     with pytest.raises(ForeignCorrelationId, match="SECRET_KEY"):
         CorrelationIds("another secret of the tests").read(ids.issue(NODE, epoch_ms()))
 
 
-def test_the_same_secret_key_recognises_it_elsewhere(ids):
+def test_an_id_is_read_elsewhere_under_the_same_secret_key(ids):
     text = CorrelationIds("a secret of the unit tests").issue(NODE, epoch_ms())
 
     assert ids.read(text).text == text
@@ -67,8 +67,8 @@ def test_any_altered_character_makes_an_id_foreign(ids):
             ids.read(text[:place] + other + text[place + 1 :])
 
 
-def test_no_other_last_character_spells_the_same_signature(ids):
-    # Base64 ignores bits of the last character, so that decoding would accept up to four of them.
+def test_an_equivalent_last_character_makes_an_id_foreign(ids):
+    # Base64 ignores bits of the last character: up to four characters decode to the same bytes.
     text = ids.issue(NODE, epoch_ms())
 
     for other in set(string.ascii_letters + string.digits + "-_") - {text[-1]}:
@@ -86,12 +86,12 @@ def test_no_other_last_character_spells_the_same_signature(ids):
         "0a1b2c3d.1700000000000." + "a" * 22 + "." + "b" * 43 + "\n",
     ],
 )  # fmt: skip
-def test_what_we_never_made_is_foreign(ids, text):
+def test_a_text_that_was_not_issued_is_foreign(ids, text):
     with pytest.raises(ForeignCorrelationId):
         ids.read(text)
 
 
-def test_an_id_with_something_around_it_is_foreign(ids):
+def test_an_id_with_additional_characters_is_foreign(ids):
     text = ids.issue(NODE, epoch_ms())
 
     for other in (text + "\n", text + "é", " " + text, text + ".x", text * 2):
@@ -99,7 +99,7 @@ def test_an_id_with_something_around_it_is_foreign(ids):
             ids.read(other)
 
 
-def test_the_time_left_counts_down_to_the_deadline_plus_the_retention(new_id):
+def test_remaining_ms_ends_at_the_deadline_plus_the_retention(new_id):
     pending, over = new_id(due_in_ms=60_000), new_id(due_in_ms=-1_000)
 
     assert 30_000 < pending.remaining_ms() <= 60_000
@@ -107,12 +107,12 @@ def test_the_time_left_counts_down_to_the_deadline_plus_the_retention(new_id):
     assert 30_000 < over.remaining_ms(retention_ms=61_000) <= 60_000
 
 
-def test_every_process_gets_a_name_of_its_own():
+def test_node_names_are_unique():
     assert len({new_node() for _ in range(100)}) == 100
     assert re.fullmatch(r"[0-9a-f]{8}", new_node())
 
 
-def test_an_id_may_say_whose_it_is(ids):
+def test_an_id_with_an_owner_is_for_that_owner_only(ids):
     known = ids.read(ids.issue(NODE, 1_700_000_000_000, owner="blue"))
 
     assert (known.node, known.deadline_ms, known.keep_ms) == (NODE, 1_700_000_000_000, 0)
@@ -122,40 +122,40 @@ def test_an_id_may_say_whose_it_is(ids):
     assert not is_for(ids, known.text, "red")
 
 
-def test_an_id_without_an_owner_is_for_whoever_calls_without_a_name(ids):
+def test_an_id_without_an_owner_is_for_clients_without_a_name(ids):
     known = ids.read(ids.issue(NODE, epoch_ms()))
 
     assert is_for(ids, known.text, "")
     assert not is_for(ids, known.text, "blue")
 
 
-def test_an_id_does_not_tell_a_stranger_whose_it_is(ids):
+def test_an_id_does_not_disclose_its_owner(ids):
     tags = {ids.issue(NODE, 0, owner="blue").split(".")[2][22:] for _ in range(50)}
 
     assert len(tags) == 50
     assert "blue" not in "".join(tags)
 
 
-def test_the_owner_of_an_id_is_told_under_its_own_secret_key_only(ids):
+def test_the_owner_of_an_id_can_be_verified_only_under_its_secret_key(ids):
     known = ids.read(ids.issue(NODE, epoch_ms(), owner="blue"))
 
-    # Not by read_for(), which would stop at the signature.
+    # Not with read_for(), which also checks the signature.
     assert not CorrelationIds("another secret of the tests")._is_tagged(known.text, "blue")
 
 
-def test_an_id_may_say_how_long_its_reply_is_kept(ids):
+def test_an_id_can_contain_the_retention_of_its_reply(ids):
     known = ids.read(ids.issue(NODE, epoch_ms() - 5_000, keep_s=600))
 
     assert known.keep_ms == 600_000
     assert 590_000 < known.remaining_ms() <= 595_000
-    # Never less than is kept anyway.
+    # The longer retention applies.
     assert 590_000 < known.remaining_ms(retention_ms=60_000) <= 595_000
     assert 690_000 < known.remaining_ms(retention_ms=700_000) <= 695_000
 
 
 @pytest.mark.parametrize("owner", ["", "blue", "x" * 200, "ü"])
 @pytest.mark.parametrize("keep_s", [0, 1, MAX_KEEP_S])
-def test_whatever_an_id_says_it_is_short_and_safe(ids, owner, keep_s):
+def test_an_id_with_owner_and_retention_is_short_and_safe(ids, owner, keep_s):
     text = ids.issue(NODE, 1_700_000_000_000, owner=owner, keep_s=keep_s)
 
     assert len(text) <= MAX_ID_LENGTH
@@ -166,27 +166,29 @@ def test_whatever_an_id_says_it_is_short_and_safe(ids, owner, keep_s):
 
 
 @pytest.mark.parametrize("keep_s", [-1, MAX_KEEP_S + 1])
-def test_an_id_that_could_not_be_read_is_not_issued(ids, keep_s):
+def test_a_retention_out_of_range_is_refused(ids, keep_s):
     with pytest.raises(ValueError, match="keep_s"):
         ids.issue(NODE, epoch_ms(), keep_s=keep_s)
 
 
-def test_any_altered_character_makes_an_owned_and_kept_id_foreign(ids):
+def test_any_altered_character_makes_an_id_with_owner_and_retention_foreign(ids):
     text = ids.issue(NODE, epoch_ms(), owner="blue", keep_s=600)
 
     for place, character in enumerate(text):
         other = "0" if character != "0" else "1"
-        for ask in (ids.read, lambda text: ids.read_for("blue", text)):
+        for read in (ids.read, lambda text: ids.read_for("blue", text)):
             with pytest.raises(ForeignCorrelationId):
-                ask(text[:place] + other + text[place + 1 :])
+                read(text[:place] + other + text[place + 1 :])
 
 
-def test_an_id_cannot_be_given_to_another(ids):
-    mine, owned = (ids.issue(NODE, 1_700_000_000_000, owner=o).split(".") for o in ("me", "you"))
+def test_the_owner_of_an_id_cannot_be_exchanged(ids):
+    first, second = (
+        ids.issue(NODE, 1_700_000_000_000, owner=owner).split(".") for owner in ("red", "blue")
+    )
 
-    for third in (mine[2][:22] + owned[2][22:], owned[2][:22] + mine[2][22:], owned[2][:22]):
+    for third in (first[2][:22] + second[2][22:], second[2][:22] + first[2][22:], second[2][:22]):
         with pytest.raises(ForeignCorrelationId):
-            ids.read(".".join([*owned[:2], third, owned[3]]))
+            ids.read(".".join([*second[:2], third, second[3]]))
 
 
 def test_only_its_owner_can_read_an_id(ids):
@@ -200,15 +202,15 @@ def test_only_its_owner_can_read_an_id(ids):
         ids.read_for("blue", ids.issue(NODE, 1_700_000_000_000))
 
 
-def test_anothers_id_cannot_be_told_from_an_invented_one(ids, monkeypatch):
-    """Neither by the words nor by the work."""
-    done = []
+def test_the_id_of_another_owner_is_indistinguishable_from_a_forged_one(ids, monkeypatch):
+    """Neither by the error nor by the checks that run."""
+    checks_run = []
 
     def noted(check):
         real = getattr(ids, check)
 
         def checks(*arguments):
-            done.append(check)
+            checks_run.append(check)
             return real(*arguments)
 
         return checks
@@ -216,26 +218,26 @@ def test_anothers_id_cannot_be_told_from_an_invented_one(ids, monkeypatch):
     for check in ("_is_signed", "_is_tagged"):
         monkeypatch.setattr(ids, check, noted(check))
     own = ids.issue(NODE, 1_700_000_000_000, owner="red")
-    invented = own[:-1] + ("A" if own[-1] != "A" else "B")
-    told = []
-    for text in (own, invented):
-        done.append("begins")
+    forged = own[:-1] + ("A" if own[-1] != "A" else "B")
+    messages = []
+    for text in (own, forged):
+        checks_run.append("begins")
         with pytest.raises(ForeignCorrelationId) as caught:
             ids.read_for("blue", text)
-        told.append(str(caught.value))
+        messages.append(str(caught.value))
 
-    assert told[0] == told[1]
-    assert done == ["begins", "_is_signed", "_is_tagged"] * 2
+    assert messages[0] == messages[1]
+    assert checks_run == ["begins", "_is_signed", "_is_tagged"] * 2
 
 
-def test_a_deployment_is_told_by_its_key():
-    ours, same, theirs = (CorrelationIds(key).deployment for key in ("a" * 16, "a" * 16, "b" * 16))
+def test_deployments_differ_by_their_secret_key():
+    one, same, other = (CorrelationIds(key).deployment for key in ("a" * 16, "a" * 16, "b" * 16))
 
-    assert ours == same != theirs
+    assert one == same != other
 
 
 def test_an_id_is_signed_as_itsdangerous_would(ids):
-    """Ids that were issued before, and elsewhere, remain what they are."""
+    """So ids that earlier versions issued stay valid."""
     key = Signer(
         "a secret of the unit tests",
         b"rendezvous.correlation-id",
@@ -248,25 +250,25 @@ def test_an_id_is_signed_as_itsdangerous_would(ids):
     assert signer.unsign(text).decode() == text.rpartition(".")[0]
 
 
-def test_more_ids_than_are_drawn_at_once_are_all_different(ids):
+def test_ids_are_unique_across_several_draws_of_random_bytes(ids):
     issued = [ids.issue(NODE, 1_700_000_000_000) for _ in range(5 * NONCES_DRAWN)]
 
     assert len(set(issued)) == len(issued)
 
 
 @pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
-def test_a_forked_process_issues_none_of_its_parents_ids(ids):
-    ids.issue(NODE, 1_700_000_000_000)  # from now on others are ready
+def test_a_forked_process_issues_different_ids_than_its_parent(ids):
+    ids.issue(NODE, 1_700_000_000_000)  # draws the random part of the next ids too
     read_fd, write_fd = os.pipe()
     pid = os.fork()
     if not pid:
         os.write(write_fd, "\n".join(ids.issue(NODE, 1_700_000_000_000) for _ in range(9)).encode())
         os._exit(0)
     os.waitpid(pid, 0)
-    theirs = os.read(read_fd, 65_536).decode().split("\n")
+    of_child = os.read(read_fd, 65_536).decode().split("\n")
     os.close(read_fd)
     os.close(write_fd)
-    ours = [ids.issue(NODE, 1_700_000_000_000) for _ in range(2 * NONCES_DRAWN)]
+    of_parent = [ids.issue(NODE, 1_700_000_000_000) for _ in range(2 * NONCES_DRAWN)]
 
-    assert len(theirs) == 9
-    assert not set(theirs) & set(ours)
+    assert len(of_child) == 9
+    assert not set(of_child) & set(of_parent)

@@ -1,4 +1,4 @@
-"""Only what was issued under our key is an id, to the last character."""
+"""Only texts issued under the secret key are ids, to the last character."""
 
 import string
 
@@ -10,11 +10,11 @@ from rendezvous.correlation import MAX_ID_LENGTH, CorrelationIds
 from rendezvous.errors import ForeignCorrelationId
 from tests.strategies import pointed_texts, wild_texts
 
-OURS = CorrelationIds("a secret of the unit tests")
+IDS = CorrelationIds("a secret of the unit tests")
 
 nodes = st.from_regex(r"[0-9a-f]{8}", fullmatch=True)
 deadlines_ms = st.integers(0, 10**13 - 1)
-issued = st.builds(OURS.issue, nodes, deadlines_ms)
+issued = st.builds(IDS.issue, nodes, deadlines_ms)
 secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
@@ -41,7 +41,7 @@ def test_an_id_with_any_character_altered_is_refused(text, data):
 
 
 @given(issued, wild_texts.filter(bool), st.data())
-def test_an_id_with_anything_put_in_or_taken_out_is_refused(text, more, data):
+def test_an_id_with_inserted_or_removed_characters_is_refused(text, more, data):
     place = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(place, len(text)))
 
@@ -51,7 +51,7 @@ def test_an_id_with_anything_put_in_or_taken_out_is_refused(text, more, data):
 
 
 @given(issued, issued)
-def test_parts_of_two_ids_make_none(one, other):
+def test_an_id_mixed_from_two_ids_is_refused(one, other):
     ones, others = one.split("."), other.split(".")
     for part in range(4):
         mixed = ".".join([*ones[:part], others[part], *ones[part + 1 :]])
@@ -67,10 +67,10 @@ def test_an_id_under_another_key_is_refused(secret, node, deadline_ms):
 
 
 @given(wild_texts | pointed_texts | st.text(max_size=5_000))
-def test_no_text_that_was_not_issued_is_an_id(text):
+def test_any_text_that_was_not_issued_is_refused(text):
     refused(text)
 
 
 def refused(text):
     with pytest.raises(ForeignCorrelationId):
-        OURS.read(text)
+        IDS.read(text)

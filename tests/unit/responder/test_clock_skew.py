@@ -1,4 +1,4 @@
-"""Clocks that differ are told from requests that come late."""
+"""ClockSkew: distinguishes a clock that is ahead from requests that come late."""
 
 import pytest
 
@@ -14,61 +14,61 @@ def clock():
 
 
 @pytest.fixture
-def watch(clock):
+def skew(clock):
     return ClockSkew(clock)
 
 
-def note(watch, clock, late_ms=HOUR_MS, times=MIN_LATE + 1, over_s=MIN_LATE_S + 1):
+def note(skew, clock, late_ms=HOUR_MS, times=MIN_LATE + 1, over_s=MIN_LATE_S + 1):
     for _ in range(times):
-        watch.note(late_ms)
+        skew.note(late_ms)
         clock.now_s += over_s / times
 
 
-def test_nothing_is_known_at_first(watch):
-    assert watch.ahead_s() is None
+def test_without_requests_no_skew_is_known(skew):
+    assert skew.ahead_s() is None
 
 
-def test_when_all_that_is_fresh_is_late_our_clock_is_ahead(watch, clock, caplog):
-    note(watch, clock, HOUR_MS + 700)
-    note(watch, clock, HOUR_MS)
+def test_if_all_fresh_requests_are_late_our_clock_is_ahead(skew, clock, caplog):
+    note(skew, clock, HOUR_MS + 700)
+    note(skew, clock, HOUR_MS)
 
-    assert watch.ahead_s() == 3_600
+    assert skew.ahead_s() == 3_600
     assert caplog.text.count("this clock is 3601 s or more ahead of the gateways'") == 1
 
 
-def test_few_are_no_proof(watch, clock):
-    note(watch, clock, times=MIN_LATE - 1, over_s=MIN_LATE_S * 3)
+def test_too_few_late_requests_do_not_indicate_clock_skew(skew, clock):
+    note(skew, clock, times=MIN_LATE - 1, over_s=MIN_LATE_S * 3)
 
-    assert watch.ahead_s() is None
-
-
-def test_many_at_once_are_none_either(watch, clock):
-    note(watch, clock, times=50, over_s=MIN_LATE_S - 1)
-
-    assert watch.ahead_s() is None
+    assert skew.ahead_s() is None
 
 
-def test_one_that_comes_in_time_is_proof_of_the_contrary(watch, clock, caplog):
+def test_late_requests_at_the_same_time_do_not_indicate_clock_skew(skew, clock):
+    note(skew, clock, times=50, over_s=MIN_LATE_S - 1)
+
+    assert skew.ahead_s() is None
+
+
+def test_one_request_in_time_ends_the_skew(skew, clock, caplog):
     caplog.set_level("INFO")
-    note(watch, clock)
-    watch.note(CLOCK_TOLERANCE_MS)
+    note(skew, clock)
+    skew.note(CLOCK_TOLERANCE_MS)
 
-    assert watch.ahead_s() is None
-    assert "come before their deadlines again" in caplog.text
-
-
-def test_the_proof_begins_anew_after_one_in_time(watch, clock):
-    note(watch, clock, times=MIN_LATE - 1)
-    watch.note(-3_000)
-    note(watch, clock, times=MIN_LATE - 1)
-
-    assert watch.ahead_s() is None
+    assert skew.ahead_s() is None
+    assert "arrive before their deadlines again" in caplog.text
 
 
-def test_what_was_found_does_not_hold_for_ever(watch, clock):
-    note(watch, clock)
+def test_counting_starts_again_after_a_request_in_time(skew, clock):
+    note(skew, clock, times=MIN_LATE - 1)
+    skew.note(-3_000)
+    note(skew, clock, times=MIN_LATE - 1)
+
+    assert skew.ahead_s() is None
+
+
+def test_the_skew_is_forgotten_without_late_requests(skew, clock):
+    note(skew, clock)
     clock.now_s += HOLDS_S
-    assert watch.ahead_s() is None
-    watch.note(HOUR_MS)
+    assert skew.ahead_s() is None
+    skew.note(HOUR_MS)
 
-    assert watch.ahead_s() is None
+    assert skew.ahead_s() is None

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from rendezvous.contract import MAX_HEADER_BYTES, Reply, Request
+from rendezvous.contract import Reply, Request
+from rendezvous.reply_headers import MAX_HEADER_BYTES
 from responder.handlers import echo, orders
 from responder.registry import HandlerError
 
@@ -15,14 +16,14 @@ def request_with(body, content_type="application/json"):
 
 
 @pytest.mark.parametrize("content_type", [None, "application/octet-stream"])
-def test_echo_replies_with_the_bytes_and_the_type_that_came(content_type):
+def test_echo_returns_body_and_content_type(content_type):
     request = request_with(b"\x00\xff", content_type)
 
     assert echo(request) == Reply.to(request, b"\x00\xff", content_type=content_type)
 
 
 @pytest.mark.parametrize("content_type", ["text/café", "text/plain; a=" + "b" * MAX_HEADER_BYTES])
-def test_echo_leaves_out_a_type_that_no_response_can_carry(content_type):
+def test_echo_omits_a_content_type_that_is_not_valid_in_a_response(content_type):
     reply = echo(request_with(b"x", content_type))
 
     assert Reply.decode(*reply.encode()) == Reply("the-id", b"x")
@@ -63,7 +64,7 @@ def test_an_order_is_accepted():
         (b'{"item": "tea", "quantity": 1, "delay_s": NaN}', 422),
     ],
 )
-def test_an_order_that_is_none_is_refused(body, status):
+def test_an_invalid_order_is_refused(body, status):
     with pytest.raises(HandlerError) as caught:
         orders(request_with(body))
 
@@ -71,7 +72,7 @@ def test_an_order_that_is_none_is_refused(body, status):
     assert caught.value.detail
 
 
-def test_an_order_may_take_its_time(monkeypatch):
+def test_an_order_can_be_delayed(monkeypatch):
     slept_s: list[float] = []
     monkeypatch.setattr("responder.handlers.time.sleep", slept_s.append)
 
@@ -80,6 +81,6 @@ def test_an_order_may_take_its_time(monkeypatch):
     assert slept_s == [2.5]
 
 
-def test_the_bomb_raises():
+def test_the_bomb_raises_an_exception():
     with pytest.raises(RuntimeError, match="bomb"):
         orders(request_with({"item": "bomb", "quantity": 1}))

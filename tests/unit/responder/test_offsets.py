@@ -1,8 +1,8 @@
-"""Only the contiguous finished prefix of a partition may be committed."""
+"""Only the contiguous finished prefix of a partition can be committed."""
 
 import random
 
-from responder.offsets import PartitionOffsets
+from responder.offsets import Offsets, PartitionOffsets
 
 
 def begun(*offsets):
@@ -12,7 +12,7 @@ def begun(*offsets):
     return progress
 
 
-def test_an_unfinished_record_holds_back_all_behind_it():
+def test_no_offset_past_an_unfinished_record_can_be_committed():
     progress = begun(5, 6, 7)
     progress.finish(7)
     progress.finish(6)
@@ -22,7 +22,7 @@ def test_an_unfinished_record_holds_back_all_behind_it():
     assert (before, progress.next_offset()) == (5, 8)
 
 
-def test_gaps_between_offsets_hold_back_nothing():
+def test_offset_gaps_do_not_prevent_commits():
     progress = begun(5, 9, 20)
     progress.finish(5)
     progress.finish(9)
@@ -40,7 +40,7 @@ def test_finishing_twice_changes_nothing():
     assert progress.next_offset() == 6
 
 
-def test_no_order_of_finishing_ever_commits_beyond_an_unfinished_record():
+def test_no_order_of_finishing_commits_past_an_unfinished_record():
     rng = random.Random(7)
     for _ in range(50):
         progress, open_offsets = begun(*range(30)), set(range(30))
@@ -48,3 +48,17 @@ def test_no_order_of_finishing_ever_commits_beyond_an_unfinished_record():
             progress.finish(offset)
             open_offsets.remove(offset)
             assert progress.next_offset() == min(open_offsets, default=30)
+
+
+def test_only_changed_offsets_are_to_be_committed():
+    offsets = Offsets()
+    for partition, offset in (("a", 0), ("a", 1), ("b", 7)):
+        offsets.begin(partition, offset)
+    assert offsets.unfinished() == 3
+    offsets.finish("a", 0)
+
+    assert offsets.to_commit() == {"a": 1, "b": 7}
+    assert offsets.to_commit() == {}
+    offsets.finish("b", 7)
+    assert offsets.to_commit() == {"b": 8}
+    assert offsets.unfinished() == 1

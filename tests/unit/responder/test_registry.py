@@ -1,8 +1,8 @@
-"""Which function answers which topic."""
+"""Registry: each topic has one handler."""
 
 import pytest
 
-import responder.handlers  # noqa: F401  # its functions register themselves
+import responder.handlers  # noqa: F401  # registers the handlers
 from rendezvous.contract import Reply
 from responder.registry import Handlers, registered
 
@@ -11,7 +11,7 @@ def handler(request):
     return Reply.to(request)
 
 
-def test_a_function_answers_the_topic_it_says():
+def test_a_function_is_registered_for_its_topic():
     handlers = Handlers()
     decorated = handlers.handles("orders")(handler)
 
@@ -19,21 +19,21 @@ def test_a_function_answers_the_topic_it_says():
     assert handlers.by_topic() == {"orders": handler}
 
 
-def test_the_prefix_stands_before_the_topics():
+def test_topics_get_the_prefix():
     handlers = Handlers()
     handlers.handles("orders")(handler)
 
     assert handlers.by_topic("team-1.") == {"team-1.orders": handler}
 
 
-def test_a_topic_is_answered_by_one_function_only():
+def test_a_second_handler_for_a_topic_is_refused():
     handlers = Handlers()
     handlers.handles("orders")(handler)
 
-    with pytest.raises(ValueError, match="'orders' has a handler already"):
+    with pytest.raises(ValueError, match="'orders' already has a handler"):
         handlers.handles("orders")(lambda request: Reply.to(request))
     assert handlers.by_topic() == {"orders": handler}
 
 
-def test_the_demo_answers_echo_and_orders():
+def test_the_demo_handles_echo_and_orders():
     assert set(registered()) == {"echo", "orders"}

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.routing.schema import BodySchema
 from gateway.routing.table import Route
-from rendezvous.contract import LISTED_REPLY_HEADERS, Reply
+from rendezvous.contract import Reply
+from rendezvous.reply_headers import LISTED_REPLY_HEADERS
 from tests.unit.apps import new_app
 
 MAX_BODY_BYTES = 1_000

@@ -1,4 +1,4 @@
-"""The journal in Redis: one of several deliveries runs, and what it said is remembered."""
+"""RedisJournal: one of several deliveries is handled, and its reply is remembered."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ REPLY = Reply("the-id", b"\x00first\n", 201, (("x-a", "1"), ("x-a", "2")))
 
 
 def begins_elsewhere(journal):
-    """Say whether *journal* lets another thread begin."""
+    """Return whether *journal* lets another thread begin."""
     with ThreadPoolExecutor(1) as thread:
         return begins(thread.submit(journal.begin, "the-id").result)
 
@@ -44,7 +44,7 @@ def other(redis):
     return RedisJournal(redis, "responder", ttl_s=100)
 
 
-def test_what_was_saved_is_found_by_every_process(journal, other):
+def test_every_process_finds_a_saved_reply(journal, other):
     assert journal.begin("the-id") is None
     assert journal.save("the-id", REPLY) == REPLY
     journal.end("the-id")
@@ -53,22 +53,22 @@ def test_what_was_saved_is_found_by_every_process(journal, other):
     assert other.begin("the-id") == REPLY
 
 
-def test_what_one_has_begun_no_other_may_begin(journal, other):
+def test_a_request_that_has_begun_cannot_begin_elsewhere(journal, other):
     assert journal.begin("the-id") is None
 
     with pytest.raises(InProgress):
         other.begin("the-id")
-    # The same record again, on another thread of the same process: a rebalance can do that.
+    # A rebalance can deliver the same record to another thread of the same process.
     assert not begins_elsewhere(journal)
     assert other.begin("other-id") is None
 
 
-def test_who_was_not_told_that_it_may_begin_may_ask_again(journal):
+def test_a_thread_can_begin_again_when_it_missed_the_answer(journal):
     assert journal.begin("the-id") is None
     assert journal.begin("the-id") is None
 
 
-def test_the_claim_of_a_dead_process_ends_by_itself(journal, other, redis):
+def test_the_claim_of_a_dead_process_expires(journal, other, redis):
     journal.begin("the-id")
 
     assert 0 < redis.pttl(CLAIM_KEY) <= CLAIM_MS
@@ -76,13 +76,13 @@ def test_the_claim_of_a_dead_process_ends_by_itself(journal, other, redis):
     assert other.begin("the-id") is None
 
 
-def test_of_many_at_once_one_may_begin(redis):
+def test_one_of_many_concurrent_deliveries_begins(redis):
     deliveries = 12
-    together = threading.Barrier(deliveries)
+    all_ready = threading.Barrier(deliveries)
 
     def deliver(_):
         journal = RedisJournal(redis, "responder", ttl_s=100)
-        together.wait(10)
+        all_ready.wait(10)
         return begins(lambda: journal.begin("the-id"))
 
     with ThreadPoolExecutor(deliveries) as threads:
@@ -91,16 +91,14 @@ def test_of_many_at_once_one_may_begin(redis):
     assert begun.count(True) == 1
 
 
-def test_the_claim_on_a_request_that_takes_long_is_renewed_until_its_end(
-    journal, redis, monkeypatch
-):
+def test_the_claim_on_a_slow_request_is_renewed_until_its_end(journal, redis, monkeypatch):
     monkeypatch.setattr(journal_module, "RENEW_PAUSE_S", 0.005)
     journal.start()
     try:
         journal.begin("the-id")
         redis.pexpire(CLAIM_KEY, 1_000)
         eventually(lambda: redis.pttl(CLAIM_KEY) > 1_000)
-        redis.delete(CLAIM_KEY)  # as if we had been stopped for longer than it lives
+        redis.delete(CLAIM_KEY)  # as after a stop longer than its time to live
         eventually(lambda: redis.exists(CLAIM_KEY))
         journal.end("the-id")
         eventually(lambda: journal_is_idle(journal, redis))
@@ -110,11 +108,11 @@ def test_the_claim_on_a_request_that_takes_long_is_renewed_until_its_end(
 
 def journal_is_idle(journal, redis):
     redis.delete(CLAIM_KEY)
-    time.sleep(0.05)  # ten turns of the renewer
+    time.sleep(0.05)  # ten renewals
     return not redis.exists(CLAIM_KEY)
 
 
-def test_claims_are_renewed_again_after_trouble_with_redis(
+def test_claims_are_renewed_again_after_an_outage_of_redis(
     journal, redis, redis_server, monkeypatch, caplog
 ):
     monkeypatch.setattr(journal_module, "RENEW_PAUSE_S", 0.005)
@@ -138,20 +136,20 @@ def test_the_first_saved_reply_stays(journal, other):
     assert other.begin("the-id") == REPLY
 
 
-def test_a_saved_reply_is_remembered_for_its_time(journal, redis):
+def test_a_saved_reply_expires(journal, redis):
     journal.save("the-id", REPLY)
 
     assert 99_000 < redis.pttl(SAVED_KEY) <= 100_000
 
 
-def test_groups_that_read_the_same_requests_have_journals_of_their_own(journal, redis):
+def test_groups_have_independent_journals(journal, redis):
     journal.begin("the-id")
     journal.save("the-id", REPLY)
 
     assert RedisJournal(redis, "audit", ttl_s=100).begin("the-id") is None
 
 
-def test_what_is_saved_and_no_reply_is_answered_and_not_handled(journal, redis):
+def test_a_saved_value_that_is_not_a_reply_is_an_unusable_reply(journal, redis):
     redis.set(SAVED_KEY, b"nonsense")
 
     found = journal.begin("the-id")
@@ -162,7 +160,7 @@ def test_what_is_saved_and_no_reply_is_answered_and_not_handled(journal, redis):
 @pytest.mark.parametrize(
     "call", [lambda j: j.begin("the-id"), lambda j: j.save("the-id", REPLY)], ids=["begin", "save"]
 )
-def test_redis_trouble_is_said_in_words(journal, redis_server, call):
+def test_an_unreachable_redis_raises_store_unavailable(journal, redis_server, call):
     redis_server.connected = False
 
     with pytest.raises(StoreUnavailable, match="Redis cannot be reached"):

@@ -1,4 +1,4 @@
-"""The SQL journal: effect and reply in one transaction, whatever happens in between."""
+"""SqlJournal: effect and reply are committed in one transaction or not at all."""
 
 import sqlite3
 import threading
@@ -14,7 +14,7 @@ REQUEST = Request("the-id", "orders", "replies", 1_000)
 
 
 class Killed(BaseException):
-    """What a process that is killed never gets to handle."""
+    """Stands for SIGKILL."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def rows(database):
 
 
 def effect(connection, body=b"first", then=None):
-    """Return a function with one effect, which ends as *then* does."""
+    """Return a function with one effect that calls *then* at the end."""
 
     def run():
         connection.execute("INSERT INTO effects VALUES (?)", (REQUEST.correlation_id,))
@@ -61,7 +61,7 @@ def raising(error):
     return then
 
 
-def test_the_first_delivery_has_its_effect_and_the_second_gets_the_same_reply(database, connection):
+def test_the_first_delivery_has_an_effect_and_the_second_gets_the_same_reply(database, connection):
     journal = SqlJournal(connection)
     first = journal.once(REQUEST, effect(connection))
     second = journal.once(REQUEST, effect(connection, b"second"))
@@ -80,7 +80,9 @@ def test_another_correlation_id_is_another_request(database, connection):
 
 
 @pytest.mark.parametrize("end", [RuntimeError("a bug"), SystemExit(1), Killed()])
-def test_an_exception_undoes_effect_and_row_and_the_next_delivery_runs(database, connection, end):
+def test_an_exception_rolls_everything_back_and_the_next_delivery_is_handled(
+    database, connection, end
+):
     with pytest.raises(type(end)):
         SqlJournal(connection).once(REQUEST, effect(connection, then=raising(end)))
     after_the_first = (effects(database), rows(database), connection.in_transaction)
@@ -99,7 +101,7 @@ def test_a_connection_lost_before_the_commit_leaves_nothing(database):
     assert (effects(database), rows(database)) == (0, 0)
 
 
-def test_a_refusal_undoes_the_effect_and_is_what_every_delivery_gets(database, connection):
+def test_a_handler_error_rolls_back_the_effect_and_answers_every_delivery(database, connection):
     sold_out = raising(HandlerError(409, "sold out"))
     first = SqlJournal(connection).once(REQUEST, effect(connection, then=sold_out))
     second = SqlJournal(connection).once(REQUEST, effect(connection))
@@ -110,14 +112,14 @@ def test_a_refusal_undoes_the_effect_and_is_what_every_delivery_gets(database, c
     assert effects(database) == 0
 
 
-def test_of_deliveries_at_the_same_time_one_runs_and_all_get_its_reply(database):
+def test_one_of_many_concurrent_deliveries_is_handled_and_all_get_its_reply(database):
     deliveries = 6
-    together = threading.Barrier(deliveries)
+    all_ready = threading.Barrier(deliveries)
     replies = []
 
     def deliver(number):
         with closing(sqlite3.connect(database, timeout=20)) as connection:
-            together.wait(10)
+            all_ready.wait(10)
             body = b"%d" % number
             replies.append(SqlJournal(connection).once(REQUEST, effect(connection, body)))
 
@@ -137,9 +139,9 @@ def test_a_second_delivery_waits_for_the_first_and_takes_over_when_it_fails(data
 
     def first():
         with closing(sqlite3.connect(database)) as own, pytest.raises(RuntimeError):
-            SqlJournal(own).once(REQUEST, effect(own, b"first", then=fail_when_told))
+            SqlJournal(own).once(REQUEST, effect(own, b"first", then=fail_later))
 
-    def fail_when_told():
+    def fail_later():
         begun.set()
         go_on.wait(10)
         raise RuntimeError("a bug")
@@ -163,7 +165,7 @@ def test_a_second_delivery_waits_for_the_first_and_takes_over_when_it_fails(data
     assert effects(database) == 1
 
 
-def test_an_effect_that_commits_by_itself_is_not_repeated_and_not_hidden(database, connection):
+def test_an_effect_that_commits_is_not_repeated_and_is_reported(database, connection):
     def commit_and_die():
         connection.commit()
         raise Killed
@@ -176,14 +178,14 @@ def test_an_effect_that_commits_by_itself_is_not_repeated_and_not_hidden(databas
     assert effects(database) == 1
 
 
-def test_a_broken_statement_of_the_journal_is_not_taken_for_a_repetition(tmp_path):
+def test_a_missing_table_is_not_taken_for_a_redelivery(tmp_path):
     with closing(sqlite3.connect(tmp_path / "empty.sqlite")) as connection:
         with pytest.raises(sqlite3.OperationalError, match="no such table"):
             SqlJournal(connection).once(REQUEST, lambda: Reply.to(REQUEST))
         assert not connection.in_transaction
 
 
-def test_a_database_that_is_locked_for_too_long_is_said_and_not_taken_for_a_repetition(database):
+def test_a_locked_database_is_not_taken_for_a_redelivery(database):
     with closing(sqlite3.connect(database)) as busy:
         busy.execute("BEGIN IMMEDIATE")
         with (
@@ -193,7 +195,7 @@ def test_a_database_that_is_locked_for_too_long_is_said_and_not_taken_for_a_repe
             SqlJournal(connection).once(REQUEST, effect(connection))
 
 
-def test_what_is_old_can_be_forgotten_by_its_deadline(database, connection):
+def test_old_requests_are_deleted_by_their_deadline(database, connection):
     journal = SqlJournal(connection)
     for number in range(4):
         journal.once(
@@ -205,7 +207,7 @@ def test_what_is_old_can_be_forgotten_by_its_deadline(database, connection):
     assert effects(database) == 4
 
 
-def test_a_connection_that_commits_by_itself_is_refused(database):
+def test_a_connection_with_autocommit_is_refused(database):
     class Driver:
         autocommit = True
 
@@ -216,7 +218,7 @@ def test_a_connection_that_commits_by_itself_is_refused(database):
 
 
 class PercentDriver:
-    """Writes %s, has errors of its own, and takes nothing more in a transaction that failed."""
+    """A driver with %s, its own errors, and transactions that accept nothing after an error."""
 
     class IntegrityError(Exception):
         pass
@@ -252,7 +254,7 @@ class PercentDriver:
         return row and tuple(map(memoryview, row))  # as psycopg2 returns bytes
 
 
-def test_drivers_with_other_placeholders_and_errors_of_their_own_do_too(database, connection):
+def test_drivers_with_other_placeholders_and_errors_work(database, connection):
     driver = PercentDriver(connection)
     journal = SqlJournal(driver, placeholder="%s")
     first = journal.once(REQUEST, effect(connection))
@@ -263,6 +265,6 @@ def test_drivers_with_other_placeholders_and_errors_of_their_own_do_too(database
     assert any("%s" in statement for statement in driver.statements)
 
 
-def test_the_tables_differ_in_the_name_for_bytes_only():
+def test_the_two_tables_differ_only_in_the_type_of_bytes():
     assert CREATE_TABLE_POSTGRES.replace("BYTEA", "BLOB") == CREATE_TABLE_SQLITE
     assert "BYTEA" in CREATE_TABLE_POSTGRES

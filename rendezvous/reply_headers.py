@@ -1,0 +1,89 @@
+"""
+Which HTTP headers a reply can set on the response, and which values they can have.
+
+Standard library only: part of the wire contract, see contract.py.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+#: Headers that a reply can set on every route, besides ``x-...``.
+REPLY_HTTP_HEADERS = frozenset(
+    {
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "etag",
+        "expires",
+        "last-modified",
+        "link",
+        "location",
+        "retry-after",
+        "vary",
+    }
+)
+#: Headers that a reply can set where the route lists them. Only the gateway knows the routes, so
+#: they are carried on every route. Hop-by-hop headers must not be here.
+LISTED_REPLY_HEADERS = frozenset(
+    {
+        "accept-patch",
+        "accept-post",
+        "accept-ranges",
+        "allow",
+        "authentication-info",
+        "clear-site-data",
+        "content-digest",
+        "content-location",
+        "content-range",
+        "content-security-policy",
+        "deprecation",
+        "ratelimit",
+        "ratelimit-policy",
+        "referrer-policy",
+        "repr-digest",
+        "server-timing",
+        "set-cookie",
+        "sunset",
+        "www-authenticate",
+    }
+)
+#: Maximum size of one header value, and of all names and values of a reply, in bytes.
+MAX_HEADER_BYTES = 8_000
+MAX_HEADERS_BYTES = 32_000
+#: A token and a field value of RFC 9110, sections 5.6.2 and 5.5, in ASCII.
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_FIELD_VALUE = re.compile(rb"[\t -~]*")
+
+
+def needs_no_listing(lower: str) -> bool:
+    """Return whether a reply can set the header *lower* (in lower case) on every route."""
+    return lower in REPLY_HTTP_HEADERS or lower.startswith("x-")
+
+
+def is_carried(lower: str) -> bool:
+    """Return whether a reply can set the header *lower* (in lower case) on some route."""
+    return needs_no_listing(lower) or lower in LISTED_REPLY_HEADERS
+
+
+def fault_of(name: str, value: bytes) -> str | None:
+    """Return why an HTTP response cannot have this header, or None if it can."""
+    if len(value) > MAX_HEADER_BYTES:
+        return f"has {len(value)} bytes; the maximum is {MAX_HEADER_BYTES}"
+    if not _FIELD_VALUE.fullmatch(value) or not _FIELD_NAME.fullmatch(name):
+        return "contains characters that HTTP does not allow"
+    if name.lower() == "location" and not _is_uri_reference(value.decode("ascii").strip()):
+        return f"is not a URI: {value[:40]!r}"
+    return None
+
+
+def _is_uri_reference(value: str) -> bool:
+    """Return whether host and port of *value* can be parsed, as HTTP servers do."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,161 @@
+"""RequestProcessor: from a request record to the published reply, or to a reason to drop it."""
+
+import logging
+from collections.abc import Container, Mapping
+from typing import Any
+
+from rendezvous.contract import Reply, Request
+from rendezvous.correlation import epoch_ms
+from rendezvous.errors import MalformedRecord
+from rendezvous.process.throttled_log import ThrottledLog
+from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockSkew
+from responder.counts import OutcomeCounts
+from responder.dedup.coordinator import Deduplicator
+from responder.dedup.journal import Journal
+from responder.registry import Handler, HandlerError
+from responder.reply_publisher import ReplyPublisher
+
+logger = logging.getLogger(__name__)
+
+
+class RequestProcessor:
+    """
+    Processes request records. Safe to use from several threads.
+
+    Args:
+        handlers: the handler of each topic.
+        publisher: publishes the replies.
+        counts: where the outcome of each request is counted.
+        journal: prevents that a redelivered request is handled again; None for no journal.
+        cancelled: the ids of requests that are not handled unless they have begun.
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        publisher: ReplyPublisher,
+        counts: OutcomeCounts,
+        journal: Journal | None = None,
+        cancelled: Container[str] = (),
+    ) -> None:
+        self._handlers = handlers
+        self._publisher = publisher
+        self._counts = counts
+        self._deduplicator = (
+            None if journal is None else Deduplicator(journal, self._may_begin, counts)
+        )
+        self._cancelled = cancelled
+        self._clock_skew = ClockSkew()
+        self._log = ThrottledLog(logger)
+
+    def process(self, record: Any, received_ms: int | None) -> bool:
+        """
+        Do all that *record* needs; return False when stop() prevented it.
+
+        Args:
+            received_ms: when the record was polled (Unix time), if it had just been published;
+                None if it may have waited in its partition.
+        """
+        try:
+            return self._process(record, received_ms)
+        except Exception:
+            # Never finished, one bad record would block the commits of its partition for good.
+            logger.exception("record %s failed and is skipped", _place(record))
+            self._counts.add("skipped")
+            return True
+
+    def stop(self, within_s: float) -> None:
+        """Begin no more requests that wait for the journal; publish replies for *within_s*."""
+        self._publisher.stop(within_s)
+
+    def _process(self, record: Any, received_ms: int | None) -> bool:
+        try:
+            request = Request.decode(record.topic, record.key, record.value, record.headers)
+        except MalformedRecord as error:
+            self._counts.add("malformed")
+            self._log.warning(
+                "record %s is not a request and is skipped: %s", _place(record), error
+            )
+            return True
+        if received_ms is not None:
+            self._clock_skew.note(received_ms - request.deadline_ms)
+        late_ms = epoch_ms() - request.deadline_ms
+        if late_ms > CLOCK_TOLERANCE_MS:
+            return self._drop_late(request, late_ms)
+        if late_ms < -MAX_WAIT_MS:
+            self._log.error(
+                "%s: its deadline is %.0f s away, longer than any gateway waits: this clock is "
+                "behind the gateways'; set it (NTP)",
+                request.correlation_id,
+                -late_ms / 1000,
+            )
+        if request.correlation_id in self._cancelled:
+            self._counts.add("cancelled")
+            self._log.info("%s: dropped, its client has cancelled it", request.correlation_id)
+            return True
+        reply = self._reply(request)
+        if reply is not None:
+            return self._publisher.publish(request, reply)
+        if self._publisher.is_stopping:
+            return False
+        self._counts.add("expired")
+        self._log.warning(
+            "%s: dropped, its deadline passed before it could begin", request.correlation_id
+        )
+        return True
+
+    def _drop_late(self, request: Request, late_ms: int) -> bool:
+        self._counts.add("expired")
+        self._log.warning(
+            "%s: dropped, its deadline passed %.1f s ago", request.correlation_id, late_ms / 1000
+        )
+        ahead_s = self._clock_skew.ahead_s()
+        if ahead_s is None:
+            return True
+        # The client may still wait; without a reply every request would time out.
+        detail = (
+            f"the responder's clock is {ahead_s:.0f} s or more ahead of the gateway's, so that "
+            "every request counts as late; this one was not carried out. Set the clocks (NTP)"
+        )
+        return self._publisher.publish(
+            request, Reply.problem(request, 503, "Clocks Differ", detail)
+        )
+
+    def _reply(self, request: Request) -> Reply | None:
+        """Return the reply to *request*; None if it may not begin any more."""
+        if self._deduplicator is None:
+            return self._handle(request)
+        return self._deduplicator.answer(request, self._handle)
+
+    def _may_begin(self, request: Request) -> bool:
+        return (
+            not self._publisher.is_stopping
+            and epoch_ms() <= request.deadline_ms + CLOCK_TOLERANCE_MS
+        )
+
+    def _handle(self, request: Request) -> Reply:
+        try:
+            reply = _checked(self._handlers[request.topic](request))
+        except HandlerError as error:
+            self._counts.add("failed")
+            return error.reply_to(request)
+        except (Exception, SystemExit):
+            # The traceback is for the log of the responder, not for the client.
+            logger.exception("%s: the handler of %s failed", request.correlation_id, request.topic)
+            self._counts.add("failed")
+            detail = f"the handler of {request.topic} failed; its log has the cause"
+            return Reply.problem(request, 500, "Responder failed", detail)
+        self._counts.add("answered")
+        return reply
+
+
+def _checked(reply: Reply) -> Reply:
+    """Return what a handler returned; raise if it is not a reply that can be published."""
+    if not isinstance(reply, Reply) or not isinstance(reply.body, bytes):
+        raise TypeError(f"a handler must return a Reply with a body of bytes, not {reply!r:.200}")
+    reply.encode()
+    return reply
+
+
+def _place(record: Any) -> str:
+    return f"{record.topic}/{record.partition}/{record.offset}"

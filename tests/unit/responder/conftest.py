@@ -1,0 +1,89 @@
+"""A responder with fake Kafka clients, in a thread of its own."""
+
+import threading
+
+import pytest
+from kafka import TopicPartition
+
+from rendezvous.contract import Reply, Request
+from rendezvous.correlation import epoch_ms
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.process.watchdog import Watchdog
+from responder.counts import OutcomeCounts
+from responder.reply_publisher import ReplyPublisher
+from responder.request_processor import RequestProcessor
+from responder.worker import ResponderWorker
+from tests.fakes import FakeConsumer, FakeProducer, FakeRecord
+
+P0, P1 = TopicPartition("orders", 0), TopicPartition("orders", 1)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr("responder.worker.COMMIT_PAUSE_S", 0.0)
+    monkeypatch.setattr("responder.worker.FINISH_S", 0.5)
+    monkeypatch.setattr("responder.reply_publisher.RETRY_PAUSE_S", 0.005)
+    monkeypatch.setattr("responder.dedup.coordinator.JOURNAL_PAUSE_S", 0.005)
+
+
+class Running:
+    """A running worker."""
+
+    def __init__(self, handler, producer, threads, journal, cancelled):
+        self.kafka = FakeConsumer(P0, P1)
+        self.producer = producer
+        self.watchdog = Watchdog("the test")
+        self._counts = OutcomeCounts()
+        self.processor = RequestProcessor(
+            {"orders": handler},
+            ReplyPublisher(producer, 0, self._counts),
+            self._counts,
+            journal,
+            cancelled,
+        )
+        worker = ResponderWorker(
+            ResilientConsumer(self.kafka), self.processor, self._counts, threads, self.watchdog
+        )
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=worker.run, args=(self.stop,))
+        self.thread.start()
+
+    @property
+    def counts(self):
+        return self._counts.snapshot()
+
+    def feed(self, *records):
+        self.kafka.feed(*records)
+
+    def replies(self):
+        return {sent.header("correlation-id"): sent for sent in self.producer.sent}
+
+    def committed(self, partition=P0):
+        return self.kafka.committed_offset(partition)
+
+    def end(self):
+        self.stop.set()
+        self.thread.join(15)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def run():
+    """Start a worker whose only topic is "orders"."""
+    started = []
+
+    def start(handler=Reply.to, producer=None, threads=4, journal=None, cancelled=()):
+        started.append(Running(handler, producer or FakeProducer(), threads, journal, cancelled))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.end()
+
+
+def record(correlation_id, offset=0, key=None, due_in_ms=30_000, partition=0, **fields):
+    request = Request(
+        correlation_id, "orders", "replies", epoch_ms() + due_in_ms, key=key, **fields
+    )
+    sent_key, value, headers = request.encode()
+    return FakeRecord(value, headers, offset, sent_key, "orders", partition)

@@ -1,0 +1,204 @@
+"""RequestProcessor: which requests are handled, and how failures are answered."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from rendezvous.contract import Reply, Request
+from rendezvous.correlation import epoch_ms
+from responder.registry import HandlerError
+from tests.fakes import FakeRecord, eventually
+from tests.unit.responder.conftest import P0, record
+
+
+def test_a_request_is_answered_on_its_reply_topic_with_its_id_and_key(run):
+    running = run(lambda request: Reply.to(request, request.body.upper(), status=201))
+    running.feed(record("the-id", 41, key=b"k", body=b"tea"))
+    eventually(lambda: running.committed() == 42)
+
+    (sent,) = running.producer.sent
+    assert (sent.topic, sent.key, sent.value) == ("replies", b"k", b"TEA")
+    assert sent.header("correlation-id") == "the-id"
+    assert sent.header("status") == "201"
+    assert running.counts == {"answered": 1}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[], [("correlation-id", b"a"), ("correlation-id", b"b")], [("correlation-id", b"a")]],
+)
+def test_a_record_that_is_not_a_request_is_skipped(run, headers, caplog):
+    running = run()
+    running.feed(
+        FakeRecord(b"x", headers, 0, None, "orders"), FakeRecord(None, [], 1, b"k", "orders")
+    )
+    running.feed(record("the-id", 2))
+    eventually(lambda: running.committed() == 3)
+
+    assert running.counts == {"malformed": 2, "answered": 1}
+    assert list(running.replies()) == ["the-id"]
+    assert "orders/0/0 is not a request" in caplog.text
+
+
+def test_a_request_with_an_impossible_reply_topic_is_malformed(run):
+    running = run()
+    request = Request("the-id", "orders", "no such/topic!", epoch_ms() + 10_000, key=b"k")
+    key, value, headers = request.encode()
+    running.feed(FakeRecord(value, headers, 0, key, "orders"), record("behind", 1, key=b"k"))
+
+    eventually(lambda: running.committed() == 2, within_s=0.5)
+
+
+def test_a_request_past_its_deadline_is_dropped(run):
+    handled = []
+
+    def handler(request):
+        handled.append(request)
+        return Reply.to(request)
+
+    running = run(handler)
+    running.feed(record("the-id", 0, due_in_ms=-10_000))
+    eventually(lambda: running.committed() == 1)
+
+    assert handled == []
+    assert running.producer.sent == []
+    assert running.counts == {"expired": 1}
+
+
+def test_a_small_difference_of_the_clocks_is_tolerated(run):
+    running = run()
+    running.feed(record("the-id", 0, due_in_ms=-500))
+    eventually(lambda: running.committed() == 1)
+
+    assert running.counts == {"answered": 1}
+
+
+def test_while_our_clock_is_ahead_a_late_request_is_refused_instead_of_dropped(
+    run, monkeypatch, caplog
+):
+    monkeypatch.setattr("responder.clock_skew.MIN_LATE_S", 0.0)
+    running = run()
+    running.kafka.highwaters[P0] = 0  # the partition is always read to its end
+    for offset in range(8):
+        running.feed(record(f"id-{offset}", offset, due_in_ms=-3_600_000))
+    eventually(lambda: running.committed() == 8)
+
+    assert "this clock is 3600 s or more ahead" in caplog.text
+    assert running.counts == {"expired": 8}
+    refused = running.replies()["id-7"]
+    assert refused.header("status") == "503"
+    assert "clock is 3600 s or more ahead of the gateway's" in json.loads(refused.value)["detail"]
+    assert "was not carried out" in json.loads(refused.value)["detail"]
+
+
+def test_late_requests_of_a_backlog_do_not_indicate_clock_skew(run, monkeypatch):
+    monkeypatch.setattr("responder.clock_skew.MIN_LATE_S", 0.0)
+    running = run()
+    running.kafka.highwaters[P0] = 100  # there is more
+    for offset in range(8):
+        running.feed(record(f"id-{offset}", offset, due_in_ms=-3_600_000))
+    eventually(lambda: running.committed() == 8)
+
+    assert running.producer.sent == []
+
+
+def test_a_deadline_too_far_away_is_logged_and_the_request_answered(run, caplog):
+    running = run()
+    running.feed(record("the-id", 0, due_in_ms=3_600_000))
+    eventually(lambda: running.committed() == 1)
+
+    assert running.counts == {"answered": 1}
+    assert "this clock is behind the gateways'" in caplog.text
+
+
+def test_a_request_cancelled_before_it_began_is_dropped(run, caplog):
+    caplog.set_level("INFO")
+    cancelled: set[str] = set()
+    begun, go_on = threading.Event(), threading.Event()
+    handled = []
+
+    def handler(request):
+        handled.append(request.correlation_id)
+        begun.set()
+        assert go_on.wait(20)
+        return Reply.to(request)
+
+    running = run(handler, threads=1, cancelled=cancelled)
+    running.feed(record("begun", 0), record("next", 1), record("last", 2))
+    assert begun.wait(10)
+    cancelled |= {"begun", "next"}
+    go_on.set()
+    eventually(lambda: running.committed() == 3)
+
+    assert handled == ["begun", "last"]  # a handler that has begun is not interrupted
+    assert list(running.replies()) == ["begun", "last"]
+    assert running.counts == {"answered": 2, "cancelled": 1}
+    assert "next: dropped, its client has cancelled it" in caplog.text
+
+
+def test_a_cancelled_request_past_its_deadline_counts_as_expired(run):
+    running = run(cancelled={"the-id"})
+    running.feed(record("the-id", 0, due_in_ms=-10_000))
+    eventually(lambda: running.committed() == 1)
+
+    assert running.counts == {"expired": 1}
+
+
+def test_an_exception_is_answered_with_500_without_its_traceback(run, caplog):
+    def broken(request):
+        raise RuntimeError("a secret of ours")
+
+    running = run(broken)
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.committed() == 1)
+
+    (sent,) = running.producer.sent
+    assert sent.header("status") == "500"
+    assert sent.header("content-type") == "application/problem+json"
+    assert json.loads(sent.value)["correlation_id"] == "the-id"
+    assert b"secret" not in sent.value
+    assert b"Traceback" not in sent.value
+    assert "a secret of ours" in caplog.text
+    assert running.counts == {"failed": 1}
+
+
+def test_a_handler_error_is_answered_with_its_status_and_detail(run):
+    def refusing(request):
+        raise HandlerError(422, "quantity must be 1 or more")
+
+    running = run(refusing)
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.committed() == 1)
+
+    (sent,) = running.producer.sent
+    assert sent.header("status") == "422"
+    assert json.loads(sent.value)["detail"] == "quantity must be 1 or more"
+
+
+def test_a_topic_without_a_handler_is_answered_with_500(run):
+    running = run()
+    request = Request("the-id", "others", "replies", epoch_ms() + 10_000)
+    key, value, headers = request.encode()
+    running.feed(FakeRecord(value, headers, 0, key, "others"))
+    eventually(lambda: running.producer.sent)
+
+    assert running.producer.sent[0].header("status") == "500"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"body": "text"}, id="str body"),
+        pytest.param({"headers": [("x-a", None)]}, id="null header"),
+        pytest.param({"status": "created"}, id="str status"),
+        pytest.param(None, id="None"),
+    ],
+)
+def test_an_invalid_return_value_is_answered_with_500_and_blocks_nothing(run, wrong: Any):
+    running = run(lambda request: wrong and Reply.to(request, **wrong))
+    running.feed(record("the-id", 0, key=b"k"), record("behind", 1, key=b"k"))
+    eventually(lambda: running.committed() == 2, within_s=0.5)
+
+    assert {sent.header("status") for sent in running.producer.sent} == {"500"}

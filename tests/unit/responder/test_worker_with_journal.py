@@ -1,0 +1,156 @@
+"""A worker with a Redis journal: redelivered requests, and an unreachable journal."""
+
+from dataclasses import replace
+
+import pytest
+from kafka import errors as kafka_errors
+
+from rendezvous.contract import Reply
+from responder.clock_skew import CLOCK_TOLERANCE_MS
+from responder.dedup.redis_journal import RedisJournal
+from tests.fakes import FakeProducer, eventually
+from tests.unit.responder.conftest import record
+
+
+@pytest.fixture
+def journal(redis):
+    return RedisJournal(redis, "responder", ttl_s=100)
+
+
+def counting(effects):
+    """Return a handler that appends to *effects*."""
+
+    def handler(request):
+        effects.append(request.correlation_id)
+        return Reply.to(request, b"%d" % len(effects))
+
+    return handler
+
+
+@pytest.mark.parametrize("key", [b"same", None], ids=["same key", "no key"])
+def test_a_redelivered_request_is_handled_once_and_answered_twice(run, journal, key):
+    effects: list[str] = []
+    running = run(counting(effects), journal=journal)
+    running.feed(*[replace(record("the-id", offset, key=b"k"), key=key) for offset in (0, 1)])
+    eventually(lambda: running.committed() == 2)
+
+    assert effects == ["the-id"]
+    assert [sent.value for sent in running.producer.sent] == [b"1", b"1"]
+    assert running.counts == {"answered": 1, "repeated": 1}
+
+
+def test_without_a_journal_a_redelivered_request_is_handled_twice(run):
+    effects: list[str] = []
+    running = run(counting(effects))
+    running.feed(record("the-id", 0), record("the-id", 1))
+    eventually(lambda: running.committed() == 2)
+
+    assert effects == ["the-id"] * 2
+
+
+def test_a_successor_publishes_the_reply_that_a_dead_worker_saved(run, journal, redis):
+    effects: list[str] = []
+    producer = FakeProducer()
+    producer.always = kafka_errors.KafkaTimeoutError("asleep")
+    first = run(counting(effects), producer, journal=journal)
+    first.feed(record("the-id", 0))
+    eventually(lambda: first.counts["answered"] == 1)
+    first.end()
+    successor = run(counting(effects), journal=RedisJournal(redis, "responder", ttl_s=100))
+    successor.feed(record("the-id", 0))
+    eventually(lambda: successor.committed() == 1)
+
+    assert first.committed() in (None, 0)
+    assert effects == ["the-id"]
+    assert successor.replies()["the-id"].value == b"1"
+
+
+def test_a_failure_is_saved_like_any_other_reply(run, journal):
+    effects: list[str] = []
+
+    def broken(request):
+        effects.append(request.correlation_id)
+        raise RuntimeError("after the effect")
+
+    running = run(broken, journal=journal)
+    running.feed(record("the-id", 0), record("the-id", 1))
+    eventually(lambda: running.committed() == 2)
+
+    assert effects == ["the-id"]
+    assert [sent.header("status") for sent in running.producer.sent] == ["500", "500"]
+
+
+def test_a_request_waits_while_the_journal_is_unreachable(run, journal, redis_server, caplog):
+    effects: list[str] = []
+    redis_server.connected = False
+    running = run(counting(effects), journal=journal)
+    running.feed(record("the-id", 0))
+    eventually(lambda: "not handled, the journal does not answer" in caplog.text)
+    before = (list(effects), running.committed())
+    redis_server.connected = True
+    eventually(lambda: running.committed() == 1)
+
+    assert before in (([], None), ([], 0))
+    assert effects == ["the-id"]
+
+
+def test_a_request_is_dropped_at_its_deadline_if_the_journal_stays_unreachable(
+    run, journal, redis_server, caplog
+):
+    effects: list[str] = []
+    redis_server.connected = False
+    running = run(counting(effects), journal=journal)
+    running.feed(record("the-id", 0, due_in_ms=-CLOCK_TOLERANCE_MS + 200))
+    eventually(lambda: running.committed() == 1)
+
+    assert effects == []
+    assert running.producer.sent == []
+    assert running.counts == {"expired": 1}
+    assert "the-id: dropped, its deadline passed before it could begin" in caplog.text
+
+
+def test_a_stopped_worker_leaves_requests_that_wait_for_the_journal_to_a_successor(
+    run, journal, redis_server, caplog
+):
+    effects: list[str] = []
+    redis_server.connected = False
+    running = run(counting(effects), journal=journal)
+    running.feed(record("the-id", 3))
+    eventually(lambda: "not handled" in caplog.text)
+    running.end()
+
+    assert effects == []
+    assert running.committed() in (None, 3)
+    assert not running.counts
+
+
+def test_a_reply_that_is_not_saved_yet_is_not_published(run, journal, redis_server, caplog):
+    def losing_redis(request):
+        redis_server.connected = False
+        return Reply.to(request)
+
+    running = run(losing_redis, journal=journal)
+    running.feed(record("the-id", 0))
+    eventually(lambda: "handled, but its reply is not saved" in caplog.text)
+    published_unsaved = list(running.producer.sent)
+    redis_server.connected = True
+    eventually(lambda: running.committed() == 1)
+
+    assert published_unsaved == []
+    assert list(running.replies()) == ["the-id"]
+
+
+def test_a_stopped_worker_publishes_a_reply_that_cannot_be_saved(
+    run, journal, redis_server, caplog
+):
+    def losing_redis(request):
+        redis_server.connected = False
+        return Reply.to(request)
+
+    running = run(losing_redis, journal=journal)
+    running.feed(record("the-id", 0))
+    eventually(lambda: "handled, but its reply is not saved" in caplog.text)
+    running.end()
+
+    assert list(running.replies()) == ["the-id"]
+    assert running.committed() == 1
