@@ -1,4 +1,4 @@
-"""Entry point of `python -m gateway.check`: would this deployment serve, and if not, what to do."""
+"""Entry point of `python -m gateway.check`: whether a deployment would serve, and what to fix."""
 
 import argparse
 import logging
@@ -8,51 +8,55 @@ from collections.abc import Sequence
 from gateway.bootstrap import build
 from gateway.clients.api_keys_file import ApiKeysError
 from gateway.config import api_keys_of, routes_of
-from gateway.health import diagnostics as findings
-from gateway.health.diagnostics import Finding
+from gateway.health.diagnostics import (
+    Finding,
+    failures,
+    kafka_findings,
+    redis_findings,
+    route_finding,
+    run_checks,
+)
 from gateway.routing.table import Route, RoutesError, reply_timeouts_by_topic
 from rendezvous.process.startup import exit_now
 from settings import Settings, SettingsError
 
-#: For Kafka and Redis together; what hangs is told then.
+#: Maximum time for the checks of Kafka and Redis together, in seconds.
 LIMIT_S = 9.0
 _DESCRIPTION = """\
 Check settings, routes and their schemas, API keys, Kafka with every topic, Redis, and whether a
-replies process reads the reply topic. It takes the environment of the gateway, publishes nothing
-and changes nothing. One line for each finding; those that are not as they should be say what to do
-next. The exit code is 1 if there is one.
+replies process reads the reply topic. The environment is that of the gateway. The command
+publishes nothing and changes nothing. It prints one line for each finding; the line of a failed
+check ends with what to do. The exit code is 1 if a check failed.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Say what is found and return the exit code."""
+    """Print the findings and return the exit code."""
     argparse.ArgumentParser(
         "python -m gateway.check",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(arguments)
-    found = _found()
+    found = _findings()
     stream = sys.stdout
     for finding in found:
         line = finding.line(stream.encoding or "ascii") + "\n"
         stream.write(line.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
     stream.flush()
-    return 0 if all(finding.good for finding in found) else 1
+    return 0 if all(finding.ok for finding in found) else 1
 
 
-def _found() -> list[Finding]:
+def _findings() -> list[Finding]:
     try:
         settings = Settings.from_env()
     except SettingsError as error:
-        return [
-            *findings.faults(error.errors),
-            Finding(False, "nothing else was looked at: correct the settings, then check again"),
-        ]
+        rest = "nothing else was checked; correct the settings, then check again"
+        return failures([*error.errors, rest])
     routes, found = _routes(settings)
     return [
-        Finding(True, "the settings are complete"),
+        Finding(True, "the settings are valid"),
         *found,
-        *_keys(settings, routes),
+        *_api_keys(settings, routes),
         *_connections(settings, routes),
     ]
 
@@ -61,39 +65,37 @@ def _routes(settings: Settings) -> tuple[tuple[Route, ...], list[Finding]]:
     try:
         routes = routes_of(settings)
     except RoutesError as error:
-        return (), findings.faults(str(error).splitlines())
-    return routes, [findings.of_route(route, settings.reply_timeout_s) for route in routes]
+        return (), failures(str(error).splitlines())
+    return routes, [route_finding(route, settings.reply_timeout_s) for route in routes]
 
 
-def _keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
+def _api_keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
     if not routes:
-        return []  # without them every route that a client may use would be a fault
+        return []  # every route of a client would be an error
     try:
-        keyring = api_keys_of(settings, routes)
+        api_keys = api_keys_of(settings, routes)
     except ApiKeysError as error:
-        return findings.faults(str(error).splitlines())
-    asked = "no client needs a key" if keyring is None else "clients need one of the API keys"
-    return [Finding(True, asked)]
+        return failures(str(error).splitlines())
+    required = "no client needs an API key" if api_keys is None else "clients need an API key"
+    return [Finding(True, required)]
 
 
 def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
     gateway = build(settings, routes, None)  # never started
-    reply_topic = gateway.reply_path_health.topic
-    request_topics = list(reply_timeouts_by_topic(routes, settings.reply_timeout_s))
-    return findings.ask_all(
+    health = gateway.reply_path_health
+    topics = list(reply_timeouts_by_topic(routes, settings.reply_timeout_s))
+    return run_checks(
         {
-            "Kafka": lambda: findings.of_kafka(
-                gateway.publisher, settings.kafka_url, request_topics, reply_topic
+            "Kafka": lambda: kafka_findings(
+                gateway.publisher, settings.kafka_url, topics, health.topic
             ),
-            "Redis": lambda: findings.of_redis(
-                gateway.redis, settings.masked_redis_url(), gateway.reply_path_health
-            ),
+            "Redis": lambda: redis_findings(gateway.redis, settings.masked_redis_url(), health),
         },
         LIMIT_S,
     )
 
 
 if __name__ == "__main__":
-    logging.disable()  # the libraries would say the same in words of their own
-    # What hangs in a library would keep the interpreter from ending.
+    logging.disable()  # the findings already report what the libraries would log
+    # The interpreter would wait for a library that hangs.
     exit_now(main())

@@ -1,1 +1,1 @@
-"""Readiness and diagnostics: what keeps a request from succeeding."""
+"""Health of a gateway: readiness, diagnostics and the state of the reply path."""

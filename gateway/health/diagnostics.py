@@ -1,4 +1,4 @@
-"""What keeps a deployment from serving, found out before it serves: one finding for each thing."""
+"""Diagnostics of a deployment before it serves: one finding for each part."""
 
 import threading
 import time
@@ -21,128 +21,129 @@ ASCII_MARKS = {True: "[ok]  ", False: "[FAIL]"}
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    Something that is as it should be, or is not.
+    The result of one check.
 
     Args:
-        good: which of the two.
-        text: what it is, and what to do next where it is not good.
+        ok: whether it passed.
+        text: the fact; if it failed, also what to do.
     """
 
-    good: bool
+    ok: bool
     text: str
 
     def line(self, encoding: str) -> str:
-        """Return it as a line with a mark in front that *encoding* has."""
+        """Return the text after a mark that *encoding* can represent."""
         try:
             "".join(MARKS.values()).encode(encoding)
         except (LookupError, UnicodeEncodeError):
-            return f"{ASCII_MARKS[self.good]} {self.text}"
-        return f"{MARKS[self.good]} {self.text}"
+            return f"{ASCII_MARKS[self.ok]} {self.text}"
+        return f"{MARKS[self.ok]} {self.text}"
 
 
-def faults(problems: Iterable[str]) -> list[Finding]:
-    """Return each of *problems* as a finding."""
+def failures(problems: Iterable[str]) -> list[Finding]:
+    """Return each of *problems* as a failed finding."""
     return [Finding(False, problem) for problem in problems]
 
 
-def of_route(route: Route, reply_timeout_s: float) -> Finding:
-    """Return what *route* is, REPLY_TIMEOUT_S being *reply_timeout_s*."""
-    wait_s = route.reply_timeout_s(reply_timeout_s)
-    longest_s = route.max_reply_timeout_s(reply_timeout_s)
-    waits = f"clients wait {wait_s:g} s"
-    if longest_s > wait_s:
-        waits += f", up to {longest_s:g} s if they ask to"
-    schema = "" if route.schema is None else "; bodies must fit a schema"
-    return Finding(
-        True, f"{' '.join(route.methods)} {route.path} feeds topic {route.topic}; {waits}{schema}"
-    )
+def route_finding(route: Route, default_timeout_s: float) -> Finding:
+    """Return what *route* does; *default_timeout_s* is REPLY_TIMEOUT_S."""
+    timeout_s = route.reply_timeout_s(default_timeout_s)
+    max_timeout_s = route.max_reply_timeout_s(default_timeout_s)
+    timeout = f"reply timeout {timeout_s:g} s"
+    if max_timeout_s > timeout_s:
+        timeout += f", up to {max_timeout_s:g} s with Prefer: wait"
+    schema = "" if route.schema is None else "; bodies must match a schema"
+    name = f"{' '.join(route.methods)} {route.path}"
+    return Finding(True, f"{name} publishes to topic {route.topic}; {timeout}{schema}")
 
 
-def of_kafka(
-    publisher: RequestPublisher, shown_url: str, requests: Sequence[str], reply_topic: str
+def kafka_findings(
+    publisher: RequestPublisher, shown_url: str, request_topics: Sequence[str], reply_topic: str
 ) -> Iterator[Finding]:
-    """Look for the brokers, and for each of the topics *requests* and *reply_topic*."""
+    """Check the brokers and each topic."""
     try:
-        found = publisher.look_up([*requests, reply_topic])
+        found = publisher.look_up([*request_topics, reply_topic])
     except ConnectionError as error:
-        yield Finding(False, f"Kafka is not reached: {error}")
+        yield Finding(False, f"Kafka is unreachable: {error}")
         return
     yield Finding(True, f"Kafka answers at {shown_url}")
     for name, topic in found.items():
-        what = f"reply topic {name}" if name == reply_topic else f"topic {name}"
-        yield _of_topic(what, "Describe" if name == reply_topic else "Describe and Write", topic)
+        if name == reply_topic:
+            yield _topic_finding(f"reply topic {name}", "Describe", topic)
+        else:
+            yield _topic_finding(f"topic {name}", "Describe and Write", topic)
 
 
-def _of_topic(what: str, rights: str, topic: Topic) -> Finding:
+def _topic_finding(label: str, rights: str, topic: Topic) -> Finding:
     if topic.is_hidden:
-        return Finding(False, f"{what} is denied: grant {rights} on it")
+        return Finding(False, f"{label} is denied; grant {rights} on it")
     if topic.partitions is None:
         return Finding(
             False,
-            f"{what} is missing: create it, or correct KAFKA_PREFIX, REPLY_TOPIC or the route",
+            f"{label} is missing; create it, or correct KAFKA_PREFIX, REPLY_TOPIC or the route",
         )
-    return Finding(True, f"{what} has {_counted(topic.partitions, 'partition')}")
+    plural = "" if topic.partitions == 1 else "s"
+    return Finding(True, f"{label} has {topic.partitions} partition{plural}")
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def of_redis(redis: Redis, shown_url: str, reply_path_health: ReplyPathHealth) -> Iterator[Finding]:
-    """Look for Redis, and there for word of the replies processes."""
+def redis_findings(
+    redis: Redis, shown_url: str, reply_path_health: ReplyPathHealth
+) -> Iterator[Finding]:
+    """Check Redis, and the reply path by its heartbeats there."""
     try:
         ping(redis)
     except StoreUnavailable as error:
-        yield Finding(False, f"Redis is not reached at {shown_url}: {error}")
-        yield Finding(False, "whether replies are read is not known: see to Redis first")
+        yield Finding(False, f"Redis is unreachable at {shown_url}: {error}")
+        yield Finding(False, "the state of the reply path is unknown; fix Redis first")
         return
     yield Finding(True, f"Redis answers at {shown_url}")
     policy = eviction_policy(redis)
     if policy is not None:
         yield Finding(
             False,
-            f"Redis has maxmemory-policy {policy}, which drops unread replies: set noeviction",
+            f"Redis has maxmemory-policy {policy}, which drops unread replies; set noeviction",
         )
     else:
-        yield Finding(True, "Redis drops no unread replies, as far as it tells")
-    yield from _of_way_back(reply_path_health)
+        yield Finding(True, "Redis reports no maxmemory-policy that drops unread replies")
+    yield from _reply_path_findings(reply_path_health)
 
 
-def _of_way_back(reply_path_health: ReplyPathHealth) -> Iterator[Finding]:
-    problem = reply_path_health.ask()
+def _reply_path_findings(reply_path_health: ReplyPathHealth) -> Iterator[Finding]:
+    problem = reply_path_health.problem()
     if problem is None:
         yield Finding(True, f"replies processes read every partition of {reply_path_health.topic}")
-    yield from faults(said for said in (problem, reply_path_health.warning) if said is not None)
+    yield from failures(text for text in (problem, reply_path_health.warning) if text is not None)
 
 
-def ask_all(
-    questions: Mapping[str, Callable[[], Iterable[Finding]]], limit_s: float
+def run_checks(
+    checks: Mapping[str, Callable[[], Iterable[Finding]]], limit_s: float
 ) -> list[Finding]:
     """
-    Return what the *questions* find, asked side by side, each under the name of what is asked.
+    Run *checks*, by subject, in parallel and return their findings.
 
-    Within *limit_s*: one that has no end by then is itself a finding.
+    A check that has not finished after *limit_s* adds a failed finding.
     """
-    found: dict[str, list[Finding]] = {name: [] for name in questions}
+    found: dict[str, list[Finding]] = {subject: [] for subject in checks}
 
-    def ask(name: str) -> None:
+    def run(subject: str) -> None:
         try:
-            # One by one: what was found before it hangs counts.
-            for finding in questions[name]():
-                found[name].append(finding)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is told
-            found[name].append(Finding(False, f"asking {name} failed: {error!r}; report this"))
+            # One by one: findings before a hang count.
+            for finding in checks[subject]():
+                found[subject].append(finding)
+        except Exception as error:  # noqa: BLE001  any error becomes a finding
+            text = f"the check of {subject} failed: {error!r}; report this"
+            found[subject].append(Finding(False, text))
 
     threads = {
-        name: threading.Thread(target=ask, args=(name,), name=f"ask-{name}", daemon=True)
-        for name in questions
+        subject: threading.Thread(target=run, args=(subject,), name=f"check-{subject}", daemon=True)
+        for subject in checks
     }
     for thread in threads.values():
         thread.start()
-    give_up_s = time.monotonic() + limit_s
-    for name, thread in threads.items():
-        thread.join(max(0, give_up_s - time.monotonic()))
+    end_s = time.monotonic() + limit_s
+    for subject, thread in threads.items():
+        thread.join(max(0, end_s - time.monotonic()))
         if thread.is_alive():
-            late = f"{name} has no more to say within {limit_s:g} s: see whether it hangs"
-            found[name] = [*found[name], Finding(False, late)]
-    return [finding for name in questions for finding in list(found[name])]
+            late = f"{subject} has not answered within {limit_s:g} s; check whether it hangs"
+            found[subject] = [*found[subject], Finding(False, late)]
+    return [finding for subject in checks for finding in list(found[subject])]

@@ -1,8 +1,7 @@
 """
-Whether a request would succeed now, and if not, what is missing, in words.
+Readiness: whether a request would succeed now, and if not, why.
 
-The checks run in the background, one thread each, so that the answer is there at once whatever
-hangs.
+Each check runs in a background thread, so that /readyz responds at once even if one hangs.
 """
 
 import logging
@@ -15,65 +14,68 @@ from gateway.health.reply_path import ReplyPathHealth
 
 logger = logging.getLogger(__name__)
 
+#: Pause between two runs of a check, in seconds.
 CHECK_PAUSE_S = 1.0
-#: An answer older than this says that the check itself hangs.
+#: Age in seconds from which a result counts as missing: the check hangs.
 STALE_AFTER_S = 5.0
 
 
 class Check:
-    """One question, asked again and again; None is the good answer."""
+    """
+    A check that runs repeatedly in a thread.
 
-    def __init__(self, subject: str, ask: Callable[[], str | None]) -> None:
+    Args:
+        subject: what is checked, for messages.
+        find_problem: returns what is wrong, or None.
+    """
+
+    def __init__(self, subject: str, find_problem: Callable[[], str | None]) -> None:
         self._subject = subject
-        self._ask = ask
-        self._answer: str | None = f"{subject} has not been asked yet"
-        self._answered_s = time.monotonic()
+        self._find_problem = find_problem
+        self._problem: str | None = f"{subject} is not checked yet"
+        self._checked_s = time.monotonic()
         self._closing = threading.Event()
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start the thread."""
         self._closing.clear()
-        self._answered_s = time.monotonic()
+        self._checked_s = time.monotonic()
         threading.Thread(target=self._run, name=f"check-{self._subject}", daemon=True).start()
 
     def close(self) -> None:
-        """Stop asking."""
+        """Stop the thread after its current run."""
         self._closing.set()
 
     def problem(self) -> str | None:
         """Return what is wrong, or None."""
-        age_s = time.monotonic() - self._answered_s
+        age_s = time.monotonic() - self._checked_s
         if age_s > STALE_AFTER_S:
-            return f"{self._subject} has not answered for {age_s:.0f} s"
-        return self._answer
+            return f"{self._subject} has not answered for {age_s:.0f} s; check whether it hangs"
+        return self._problem
 
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
-                answer = self._ask()
+                problem = self._find_problem()
             except Exception as error:
                 # Without its thread this process would never be ready again.
-                logger.exception("asking %s failed", self._subject)
-                answer = f"asking {self._subject} failed: {error}; the log has the cause"
-            if answer != self._answer:
-                logger.log(
-                    logging.INFO if answer is None else logging.WARNING,
-                    "%s: %s",
-                    self._subject,
-                    answer or "ready",
-                )
-            self._answer, self._answered_s = answer, time.monotonic()
+                logger.exception("the check of %s failed", self._subject)
+                problem = f"the check of {self._subject} failed: {error}; see the log"
+            if problem != self._problem:
+                level = logging.INFO if problem is None else logging.WARNING
+                logger.log(level, "%s: %s", self._subject, problem or "ready")
+            self._problem, self._checked_s = problem, time.monotonic()
             self._closing.wait(CHECK_PAUSE_S)
 
 
 class Readiness:
     """
-    The state of everything that a request needs.
+    The problems of everything that a request needs.
 
     Args:
-        checks: what to ask.
-        draining: says whether the server stops.
-        reply_path_health: knows what does not keep requests from succeeding, yet should be seen to.
+        checks: started and closed with it.
+        draining: returns whether the server drains.
+        reply_path_health: has the warnings.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Readiness:
     ) -> None:
         self._checks = checks
         self._draining = draining
-        self._way_back = reply_path_health
+        self._reply_path_health = reply_path_health
 
     @classmethod
     def of(
@@ -96,37 +98,37 @@ class Readiness:
     ) -> "Readiness":
         """Return the readiness of a gateway that publishes to *request_topics*."""
         topics = [*request_topics, reply_path_health.topic]
-        kafka = Check("Kafka", lambda: _ask_kafka(publisher, topics))
-        return cls((kafka, Check("Redis", reply_path_health.ask)), draining, reply_path_health)
+        kafka = Check("Kafka", lambda: _kafka_problem(publisher, topics))
+        return cls((kafka, Check("Redis", reply_path_health.problem)), draining, reply_path_health)
 
     def start(self) -> None:
-        """Begin to check."""
+        """Start the checks."""
         for check in self._checks:
             check.start()
 
     def close(self) -> None:
-        """Stop checking."""
+        """Stop the checks."""
         for check in self._checks:
             check.close()
 
     def problems(self) -> list[str]:
-        """Return what keeps a request from succeeding, each in a sentence; empty when ready."""
+        """Return what keeps requests from succeeding, a sentence each; empty when ready."""
         found = [problem for check in self._checks if (problem := check.problem()) is not None]
         return ["this process is shutting down", *found] if self._draining() else found
 
     def warnings(self) -> list[str]:
-        """Return what should be seen to although requests succeed, each in a sentence."""
-        found = None if self._way_back is None else self._way_back.warning
-        return [] if found is None else [found]
+        """Return what should be corrected although requests succeed, a sentence each."""
+        warning = self._reply_path_health and self._reply_path_health.warning
+        return [warning] if warning else []
 
 
-def _ask_kafka(publisher: RequestPublisher, topics: Sequence[str]) -> str | None:
+def _kafka_problem(publisher: RequestPublisher, topics: Sequence[str]) -> str | None:
     try:
         publisher.check(topics)
     except ConnectionError as error:
-        return f"broker not reached: {error}"
+        return f"no broker reachable: {error}"
     except PermissionError as error:
-        return f"topic denied: {error}; grant Describe and, but for the reply topic, Write on it"
+        return f"topic denied: {error}; grant Describe on it, and Write if requests go there"
     except LookupError as error:
         return f"topic missing: {error}; create it"
     return None

@@ -253,8 +253,8 @@ def test_a_good_deployment_is_found_good(deployment: Deployment):
     assert lines_of(ended, "✗") == []
     assert ended.returncode == 0
     for said in (
-        "POST /patient feeds topic t",
-        "clients wait 8 s",
+        "POST /patient publishes to topic t",
+        "reply timeout 8 s",
         "Kafka answers at kafka://",
         "orders has 1 partition",
         f"reply topic {deployment.prefix}replies has 1 partition",
@@ -277,13 +277,13 @@ def test_each_thing_that_is_missing_is_told_with_what_to_do(deployment: Deployme
     assert (schema_missing.returncode, topic_missing.returncode) == (1, 1)
     schema, reply_topic, nobody_reads = lines_of(schema_missing, "✗")
     assert "schema='none.json': it cannot be read" in schema
-    assert f"reply topic {deployment.prefix}nobodys is missing: create it" in reply_topic
+    assert f"reply topic {deployment.prefix}nobodys is missing; create it" in reply_topic
     assert "start one (python -m replies)" in nobody_reads
     topic, _, unreached, unknown = lines_of(topic_missing, "✗")
-    assert f"topic {deployment.prefix}not-there is missing: create it" in topic
+    assert f"topic {deployment.prefix}not-there is missing; create it" in topic
     assert "redis://:***@" in unreached
     assert "start it or correct REDIS_URL" in unreached
-    assert "see to Redis first" in unknown
+    assert "fix Redis first" in unknown
     assert "hunter2" not in topic_missing.stdout
 
 

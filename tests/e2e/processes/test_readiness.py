@@ -52,7 +52,7 @@ def test_a_broker_that_hangs_is_told_and_so_is_its_return(deploy: Deploy):
     with deploy() as deployment:
         with paused(deployment.kafka):
             assert wait_until(
-                lambda: says(deployment, "broker not reached") or says(deployment, "not answered"),
+                lambda: says(deployment, "no broker reachable") or says(deployment, "not answered"),
                 LIMIT_S,
             )
             assert deployment.gateway.get("/livez").status == 200

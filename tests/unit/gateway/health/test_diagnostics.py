@@ -1,22 +1,29 @@
-"""What gateway.check finds, and what it says of it."""
+"""Diagnostics: the findings of python -m gateway.check."""
 
 import io
 import sys
 import threading
+from typing import Any
 
 import pytest
 
 from gateway import check
 from gateway.clients.api_keys import hash_of, new_key
-from gateway.health.diagnostics import Finding, ask_all, of_kafka, of_redis, of_route
+from gateway.health.diagnostics import (
+    Finding,
+    kafka_findings,
+    redis_findings,
+    route_finding,
+    run_checks,
+)
 from gateway.routing.schema import BodySchema
 from gateway.routing.table import Route
 from rendezvous.kafka_client.topics import Topic
 from settings import Settings, SettingsError
 
 
-class Brokers:
-    """What a RequestPublisher tells of *topics*."""
+class FakePublisher:
+    """Finds *topics*; without any it reaches no broker."""
 
     def __init__(self, **topics):
         self.topics = topics
@@ -27,141 +34,138 @@ class Brokers:
         return {name: self.topics[name] for name in names}
 
 
-class Way:
+class FakeReplyPathHealth:
     topic = "replies"
 
     def __init__(self, problem=None, warning=None):
-        self.problem, self.warning = problem, warning
-
-    def ask(self):
-        return self.problem
+        self.problem, self.warning = lambda: problem, warning
 
 
-def brokers(**topics):
-    return Brokers(**topics)
+def publisher(**topics) -> Any:
+    return FakePublisher(**topics)
 
 
-def way(*said):
-    return Way(*said)
+def health(*texts) -> Any:
+    return FakeReplyPathHealth(*texts)
 
 
-def told(found):
-    return [(finding.good, finding.text) for finding in found]
+def shown(found):
+    return [(finding.ok, finding.text) for finding in found]
 
 
-def test_a_route_is_told_with_how_long_its_clients_wait():
+def test_a_route_is_a_finding_with_its_topic_timeouts_and_schema():
     route = Route("/a", "team.a", ("POST", "PUT"), max_timeout_s=10.0, schema=BodySchema(True))
 
-    assert told([of_route(route, 3.0), of_route(Route("/b", "b"), 3.0)]) == [
+    assert shown([route_finding(route, 3.0), route_finding(Route("/b", "b"), 3.0)]) == [
         (
             True,
-            "POST PUT /a feeds topic team.a; clients wait 3 s, up to 10 s if they ask to; "
-            "bodies must fit a schema",
+            "POST PUT /a publishes to topic team.a; reply timeout 3 s, up to 10 s with Prefer: "
+            "wait; bodies must match a schema",
         ),
-        (True, "POST /b feeds topic b; clients wait 3 s"),
+        (True, "POST /b publishes to topic b; reply timeout 3 s"),
     ]
 
 
 def test_each_topic_is_a_finding_with_its_partitions_or_what_to_do():
-    seen = brokers(a=Topic(1), b=Topic(), c=Topic(is_hidden=True), replies=Topic(4))
+    found = publisher(a=Topic(1), b=Topic(), c=Topic(is_hidden=True), replies=Topic(4))
 
-    assert told(of_kafka(seen, "kafka://h:1", ["a", "b", "c"], "replies")) == [
+    assert shown(kafka_findings(found, "kafka://h:1", ["a", "b", "c"], "replies")) == [
         (True, "Kafka answers at kafka://h:1"),
         (True, "topic a has 1 partition"),
         (
             False,
-            "topic b is missing: create it, or correct KAFKA_PREFIX, REPLY_TOPIC or the route",
+            "topic b is missing; create it, or correct KAFKA_PREFIX, REPLY_TOPIC or the route",
         ),
-        (False, "topic c is denied: grant Describe and Write on it"),
+        (False, "topic c is denied; grant Describe and Write on it"),
         (True, "reply topic replies has 4 partitions"),
     ]
 
 
-def test_brokers_that_are_not_reached_are_one_finding():
-    assert told(of_kafka(brokers(), "kafka://h:1", ["a"], "replies")) == [
-        (False, "Kafka is not reached: connection refused; start the broker")
+def test_unreachable_brokers_are_one_finding():
+    assert shown(kafka_findings(publisher(), "kafka://h:1", ["a"], "replies")) == [
+        (False, "Kafka is unreachable: connection refused; start the broker")
     ]
 
 
-def test_redis_in_order_with_readers_of_the_replies(redis):
-    assert [good for good, _ in told(of_redis(redis, "redis://h", way()))] == [True] * 3
+def test_a_healthy_redis_and_reply_path_give_three_passed_findings(redis):
+    assert [ok for ok, _ in shown(redis_findings(redis, "redis://h", health()))] == [True] * 3
 
 
-def test_redis_that_evicts_and_a_way_back_that_is_broken(redis, monkeypatch):
+def test_an_evicting_redis_and_a_broken_reply_path_are_failures(redis, monkeypatch):
     monkeypatch.setattr("gateway.health.diagnostics.eviction_policy", lambda redis: "allkeys-lru")
 
-    found = told(of_redis(redis, "redis://h", way("nobody reads", "the clocks differ")))
+    found = shown(redis_findings(redis, "redis://h", health("no reader", "the clocks differ")))
 
     assert found[1:] == [
-        (False, "Redis has maxmemory-policy allkeys-lru, which drops unread replies: "
+        (False, "Redis has maxmemory-policy allkeys-lru, which drops unread replies; "
          "set noeviction"),
-        (False, "nobody reads"),
+        (False, "no reader"),
         (False, "the clocks differ"),
     ]  # fmt: skip
 
 
-def test_without_redis_nothing_is_said_of_the_way_back(redis, redis_server):
+def test_without_redis_the_state_of_the_reply_path_is_unknown(redis, redis_server):
     redis_server.connected = False
 
-    unreached, unknown = of_redis(redis, "redis://***@h", way())
+    unreachable, unknown = redis_findings(redis, "redis://***@h", health())
 
-    assert not unreached.good
-    assert unreached.text.startswith("Redis is not reached at redis://***@h: Redis cannot be")
-    assert (unknown.good, "see to Redis first" in unknown.text) == (False, True)
+    assert not unreachable.ok
+    assert unreachable.text.startswith("Redis is unreachable at redis://***@h: Redis cannot be")
+    assert (unknown.ok, "fix Redis first" in unknown.text) == (False, True)
 
 
-def test_what_hangs_is_told_and_what_was_found_before_it_counts():
+def test_a_check_that_hangs_is_a_failure_and_keeps_its_earlier_findings():
     ever = threading.Event()
 
     def hangs():
-        yield Finding(True, "reached")
+        yield Finding(True, "reachable")
         ever.wait(20)
 
-    found = ask_all({"Kafka": hangs, "Redis": lambda: [Finding(True, "there")]}, 0.2)
+    found = run_checks({"Kafka": hangs, "Redis": lambda: [Finding(True, "there")]}, 0.2)
     ever.set()
 
-    assert [good for good, _ in told(found)] == [True, False, True]
-    assert found[1].text == "Kafka has no more to say within 0.2 s: see whether it hangs"
+    assert [ok for ok, _ in shown(found)] == [True, False, True]
+    assert found[1].text == "Kafka has not answered within 0.2 s; check whether it hangs"
 
 
-def test_a_question_that_fails_is_a_finding_and_the_others_are_asked():
+def test_a_check_that_raises_is_a_failure_and_the_others_run():
     def fails():
-        raise OSError("no such thing")
+        raise OSError("unexpected")
 
-    found = ask_all({"Kafka": fails, "Redis": lambda: [Finding(True, "there")]}, 5)
+    found = run_checks({"Kafka": fails, "Redis": lambda: [Finding(True, "there")]}, 5)
 
-    assert [good for good, _ in told(found)] == [False, True]
-    assert "no such thing" in found[0].text
+    assert [ok for ok, _ in shown(found)] == [False, True]
+    assert "unexpected" in found[0].text
 
 
 @pytest.mark.parametrize(
     ("encoding", "marks"),
     [("utf-8", "✓✗"), ("ascii", ["[ok]  ", "[FAIL]"]), ("latin-1", ["[ok]  ", "[FAIL]"])],
 )
-def test_marks_are_those_that_can_be_written(encoding, marks):
-    lines = [Finding(good, "it").line(encoding) for good in (True, False)]
+def test_marks_are_ascii_where_the_encoding_has_no_others(encoding, marks):
+    lines = [Finding(ok, "it").line(encoding) for ok in (True, False)]
 
     assert lines == [f"{mark} it" for mark in marks]
 
 
-@pytest.mark.parametrize(("good", "code"), [(True, 0), (False, 1)])
-def test_the_exit_code_is_that_of_the_worst_finding(monkeypatch, good, code):
+@pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
+def test_the_exit_code_is_1_if_a_check_failed(monkeypatch, ok, code):
     out = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(check, "_found", lambda: [Finding(True, "/ä"), Finding(good, "it")])
+    monkeypatch.setattr(check, "_findings", lambda: [Finding(True, "/ä"), Finding(ok, "it")])
 
     assert check.main([]) == code
     assert out.buffer.getvalue().startswith(b"[ok]   /\\xe4\n")
 
 
 @pytest.fixture
-def on_paper(monkeypatch, tmp_path):
-    """Return what is told of a deployment with that environment, but of its connections."""
+def offline_findings(monkeypatch, tmp_path):
+    """Return the findings for an environment, without those of Kafka and Redis."""
     monkeypatch.setattr(check, "_connections", lambda *_: [])
     routes = tmp_path / "routes.toml"
     routes.write_text('[[route]]\npath = "/a"\ntopic = "a"\n')
 
-    def tell(**more):
+    def find(**more):
         env = {
             "KAFKA_URL": "kafka://h:1",
             "REDIS_URL": "redis://h",
@@ -170,45 +174,45 @@ def on_paper(monkeypatch, tmp_path):
         }
         settings = Settings.from_env(env | more)
         monkeypatch.setattr(Settings, "from_env", lambda: settings)
-        return told(check._found())
+        return shown(check._findings())
 
-    return tell
+    return find
 
 
-def test_settings_routes_and_keys_in_order(on_paper):
+def test_valid_settings_routes_and_keys_are_passed_findings(offline_findings):
     keys = f'[[client]]\nname = "shop"\nkeys = ["{hash_of(new_key())}"]\n'
 
-    assert on_paper(API_KEYS=keys) == [
-        (True, "the settings are complete"),
-        (True, "POST /a feeds topic a; clients wait 3 s"),
-        (True, "clients need one of the API keys"),
+    assert offline_findings(API_KEYS=keys) == [
+        (True, "the settings are valid"),
+        (True, "POST /a publishes to topic a; reply timeout 3 s"),
+        (True, "clients need an API key"),
     ]
 
 
-def test_faulty_keys_are_told(on_paper):
-    *_, (good, text) = on_paper(API_KEYS="[[client]]\nname = 'shop'\n")
+def test_wrong_keys_are_failures(offline_findings):
+    *_, (ok, text) = offline_findings(API_KEYS="[[client]]\nname = 'shop'\n")
 
-    assert not good
+    assert not ok
     assert "client 1" in text
 
 
-def test_faulty_routes_are_told_and_keys_are_looked_at_when_there_are_routes(on_paper, tmp_path):
-    (tmp_path / "faulty.toml").write_text("")
+def test_keys_are_not_checked_while_the_routes_are_wrong(offline_findings, tmp_path):
+    (tmp_path / "wrong.toml").write_text("")
 
-    assert on_paper(ROUTES_FILE=str(tmp_path / "faulty.toml"), API_KEYS="faulty too") == [
-        (True, "the settings are complete"),
-        (False, f"{tmp_path / 'faulty.toml'}: expected one or more [[route]] tables"),
+    assert offline_findings(ROUTES_FILE=str(tmp_path / "wrong.toml"), API_KEYS="wrong too") == [
+        (True, "the settings are valid"),
+        (False, f"{tmp_path / 'wrong.toml'}: expected one or more [[route]] tables"),
     ]
 
 
-def test_wrong_settings_are_told_and_nothing_else_is_looked_at(monkeypatch):
+def test_nothing_else_is_checked_while_the_settings_are_wrong(monkeypatch):
     def refuse():
         raise SettingsError(["PORT=x: expected a whole number", "REDIS_URL is not set"])
 
     monkeypatch.setattr(Settings, "from_env", refuse)
 
-    assert told(check._found()) == [
+    assert shown(check._findings()) == [
         (False, "PORT=x: expected a whole number"),
         (False, "REDIS_URL is not set"),
-        (False, "nothing else was looked at: correct the settings, then check again"),
+        (False, "nothing else was checked; correct the settings, then check again"),
     ]

@@ -1,4 +1,4 @@
-"""Whether a request would succeed now, and if not, why."""
+"""Readiness: checks in the background, problems and warnings."""
 
 import threading
 
@@ -9,24 +9,24 @@ from tests.fakes import eventually
 
 
 class Dependency:
-    """A publisher and the way back in one, as far as Readiness asks them."""
+    """Stands in for a publisher and for a ReplyPathHealth."""
 
     topic = "replies"
 
     def __init__(self):
-        self.trouble: Exception | None = None
-        self.asked: list[object] = []
-        self.answer: str | None = None
+        self.error: Exception | None = None
+        self.checked: list[object] = []
+        self.found: str | None = None
         self.warning: str | None = None
 
     def check(self, topics):
-        self.asked.append(list(topics))
-        if self.trouble is not None:
-            raise self.trouble
+        self.checked.append(list(topics))
+        if self.error is not None:
+            raise self.error
 
-    def ask(self):
-        self.asked.append("the way back")
-        return self.answer
+    def problem(self):
+        self.checked.append("reply path")
+        return self.found
 
 
 @pytest.fixture(autouse=True)
@@ -60,44 +60,44 @@ def readiness(kafka, redis, draining):
 def test_it_is_ready_when_kafka_and_redis_are(readiness, kafka, redis):
     eventually(lambda: readiness.problems() == [])
 
-    assert kafka.asked[0] == ["orders", "replies"]
-    assert redis.asked
+    assert kafka.checked[0] == ["orders", "replies"]
+    assert redis.checked
 
 
-def test_it_is_not_ready_before_anybody_was_asked(kafka, redis):
+def test_it_is_not_ready_before_the_first_checks(kafka, redis):
     problems = Readiness.of(kafka, ["orders"], redis, lambda: False).problems()
 
-    assert problems == ["Kafka has not been asked yet", "Redis has not been asked yet"]
+    assert problems == ["Kafka is not checked yet", "Redis is not checked yet"]
 
 
 @pytest.mark.parametrize(
-    ("trouble", "said"),
+    ("error", "problem"),
     [
-        (ConnectionError("Unable to bootstrap"), "broker not reached: Unable to bootstrap"),
+        (ConnectionError("Unable to bootstrap"), "no broker reachable: Unable to bootstrap"),
         (LookupError("orders"), "topic missing: orders; create it"),
         (
             PermissionError("orders"),
-            "topic denied: orders; grant Describe and, but for the reply topic, Write on it",
+            "topic denied: orders; grant Describe on it, and Write if requests go there",
         ),
     ],
 )
-def test_kafka_trouble_is_told_and_goes_by(readiness, kafka, trouble, said):
-    kafka.trouble = trouble
-    eventually(lambda: readiness.problems() == [said])
-    kafka.trouble = None
+def test_a_problem_of_kafka_is_reported_until_it_is_gone(readiness, kafka, error, problem):
+    kafka.error = error
+    eventually(lambda: readiness.problems() == [problem])
+    kafka.error = None
 
     eventually(lambda: readiness.problems() == [])
 
 
-def test_trouble_on_the_way_back_is_told_and_goes_by(readiness, redis):
-    redis.answer = "Redis is out of memory"
+def test_a_problem_of_the_reply_path_is_reported_until_it_is_gone(readiness, redis):
+    redis.found = "Redis is out of memory"
     eventually(lambda: readiness.problems() == ["Redis is out of memory"])
-    redis.answer = None
+    redis.found = None
 
     eventually(lambda: readiness.problems() == [])
 
 
-def test_what_only_should_be_seen_to_is_a_warning(readiness, redis):
+def test_a_warning_of_the_reply_path_is_reported(readiness, redis):
     before = readiness.warnings()
     redis.warning = "the clocks differ"
 
@@ -105,40 +105,40 @@ def test_what_only_should_be_seen_to_is_a_warning(readiness, redis):
     assert readiness.warnings() == ["the clocks differ"]
 
 
-def test_a_change_is_logged_once(readiness, redis, caplog):
+def test_a_problem_is_logged_once(readiness, redis, caplog):
     caplog.set_level("INFO")
-    redis.answer = "out of memory"
+    redis.found = "out of memory"
     eventually(lambda: "out of memory" in str(readiness.problems()))
-    asked = len(redis.asked)
-    eventually(lambda: len(redis.asked) > asked + 3)
+    runs = len(redis.checked)
+    eventually(lambda: len(redis.checked) > runs + 3)
 
     assert len([record for record in caplog.records if "out of memory" in record.message]) == 1
 
 
-def test_finishing_is_a_reason_not_to_be_ready(readiness, draining):
+def test_a_draining_process_is_not_ready(readiness, draining):
     eventually(lambda: readiness.problems() == [])
     draining[0] = True
 
     assert readiness.problems() == ["this process is shutting down"]
 
 
-def test_a_check_that_hangs_is_not_taken_for_its_last_good_answer(monkeypatch):
-    answers, go_on = [None], threading.Event()
-    check = Check("Kafka", lambda: answers.pop() if answers else str(go_on.wait(30)))
+def test_a_hanging_check_is_a_problem_although_its_last_result_was_good(monkeypatch):
+    results, resume = [None], threading.Event()
+    check = Check("Kafka", lambda: results.pop() if results else str(resume.wait(30)))
     check.start()
-    eventually(lambda: not answers and check.problem() is None)
-    check._answered_s -= STALE_AFTER_S + 1
+    eventually(lambda: not results and check.problem() is None)
+    check._checked_s -= STALE_AFTER_S + 1
     problem = check.problem()
-    go_on.set()
+    resume.set()
     check.close()
 
-    assert problem == "Kafka has not answered for 6 s"
+    assert problem == "Kafka has not answered for 6 s; check whether it hangs"
 
 
-def test_no_more_questions_are_asked_once_closed(kafka, redis):
+def test_the_check_threads_end_after_close(kafka, redis):
     readiness = Readiness.of(kafka, ["orders"], redis, lambda: False)
     readiness.start()
-    eventually(lambda: kafka.asked)
+    eventually(lambda: kafka.checked)
     readiness.close()
     threads = [t for t in threading.enumerate() if t.name in ("check-Kafka", "check-Redis")]
     for thread in threads:
@@ -148,12 +148,12 @@ def test_no_more_questions_are_asked_once_closed(kafka, redis):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_check_survives_what_nobody_expected(readiness, kafka):
+def test_a_check_continues_after_an_unexpected_error(readiness, kafka):
     eventually(lambda: readiness.problems() == [])
-    kafka.trouble = RuntimeError("nobody expected this")
-    asked = len(kafka.asked)
-    eventually(lambda: len(kafka.asked) > asked)
-    kafka.trouble = None
-    asked = len(kafka.asked)
+    kafka.error = RuntimeError("unexpected")
+    runs = len(kafka.checked)
+    eventually(lambda: len(kafka.checked) > runs)
+    kafka.error = None
+    runs = len(kafka.checked)
 
-    eventually(lambda: len(kafka.asked) > asked + 1, within_s=0.5)
+    eventually(lambda: len(kafka.checked) > runs + 1, within_s=0.5)
