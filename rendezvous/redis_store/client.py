@@ -95,17 +95,27 @@ def open_redis(url: str, *, tls_verify: bool = True, max_connections: int = 32) 
     )
 
 
-def execute(pipeline: Pipeline) -> list[Any]:
+def execute(pipeline: Pipeline, optional: int = 0) -> list[Any]:
     """
-    Execute *pipeline* and return its answers.
+    Execute *pipeline* in one round trip and return its answers.
+
+    Redis executes all commands, whatever its answer to one of them.
+
+    Args:
+        optional: number of commands at the end that may fail; an error is returned as their answer.
 
     Raises:
         StoreUnavailable: when Redis refuses or does not answer.
     """
     try:
-        return pipeline.execute()
+        # redis-py would put the arguments of the command, such as a reply, into the message.
+        answers = pipeline.execute(raise_on_error=False)
+        for answer in answers[: len(answers) - optional]:
+            if isinstance(answer, RedisError):
+                raise answer
     except RedisError as error:
         raise store_unavailable(error) from error
+    return answers
 
 
 def ping(redis: Redis) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 
 from rendezvous.process.throttled_log import SELDOM_S, ThrottledLog
 from rendezvous.redis_store.client import store_unavailable
-from rendezvous.redis_store.pipeline import Command
 
 logger = logging.getLogger(__name__)
 
@@ -32,24 +32,27 @@ _READ_BYTES = 65_536
 
 
 class Notifier:
-    """Makes the commands that notify gateway processes of stored replies."""
+    """Notifies gateway processes of stored replies, with commands in the pipeline that stores."""
 
     def __init__(self) -> None:
         self._resume_s = 0.0  # monotonic clock
         self._log = ThrottledLog(logger, SELDOM_S)
 
-    def commands(self, nodes: Sequence[str]) -> list[Command]:
+    def add_to(self, pipeline: Pipeline, nodes: Sequence[str]) -> int:
         """
-        Return the commands that notify the processes in *nodes*, each once.
+        Add a command for each process in *nodes* to *pipeline*; return how many were added.
+
+        None for more than MAX_NOTIFIED replies, and for REFUSED_PAUSE_S after a refusal.
 
         Args:
             nodes: the process that waits for each reply.
-
-        Returns nothing for more than MAX_NOTIFIED replies, and for REFUSED_PAUSE_S after a refusal.
         """
         if len(nodes) > MAX_NOTIFIED or time.monotonic() < self._resume_s:
-            return []
-        return [("PUBLISH", _channel(node), b"") for node in dict.fromkeys(nodes)]
+            return 0
+        receivers = dict.fromkeys(nodes)
+        for node in receivers:
+            pipeline.publish(_channel(node), b"")
+        return len(receivers)
 
     def note(self, answers: Sequence[Any]) -> None:
         """Pause the notifications if one of *answers* to the commands is an error."""

@@ -6,18 +6,15 @@ Both sides are in one module, so that key, encoding and time to live cannot dive
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from rendezvous import encoding
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationId
 from rendezvous.errors import UnusableReply
-from rendezvous.redis_store.client import store_unavailable
+from rendezvous.redis_store.client import execute
 from rendezvous.redis_store.notifications import Notifier
-from rendezvous.redis_store.pipeline import Command, RedisPipeline
 
 #: Minimum time to live of a reply, in ms: a reply that arrives just before its request times out
 #: is still there for the last poll.
@@ -44,7 +41,7 @@ class ReplyStore:
     """
 
     def __init__(self, redis: Redis, retention_s: float) -> None:
-        self._pipeline = RedisPipeline(redis)
+        self._redis = redis
         self._notifier = Notifier()
         self._retention_ms = round(retention_s * 1000)
 
@@ -66,13 +63,13 @@ class ReplyStore:
             return [Put.EXPIRED for _ in replies]
         # NX: the first reply wins; a redelivered record cannot change it. PX in the same command:
         # a crash between two commands would leave a key that never expires.
-        commands: list[Command] = [
-            ("SET", reply_key(cid.text), encoding.to_bytes(reply), "NX", "PX", max(ms, MIN_TTL_MS))
-            for cid, reply, ms in live
-        ]
-        notifications = self._notifier.commands([cid.node for cid, _, _ in live])
-        answers = self._execute(commands, notifications)
-        self._notifier.note(answers[len(commands) :])
+        pipeline = self._redis.pipeline(transaction=False)
+        for cid, reply, ms in live:
+            ttl_ms = max(ms, MIN_TTL_MS)
+            pipeline.set(reply_key(cid.text), encoding.to_bytes(reply), nx=True, px=ttl_ms)
+        notifications = self._notifier.add_to(pipeline, [cid.node for cid, _, _ in live])
+        answers = execute(pipeline, optional=notifications)
+        self._notifier.note(answers[len(live) :])
         stored = iter(answers)
         return [
             Put.EXPIRED if ms <= 0 else Put.DUPLICATE if next(stored) is None else Put.STORED
@@ -96,7 +93,10 @@ class ReplyStore:
         for cid in correlation_ids:
             by_node.setdefault(_node(cid), []).append(cid)
         # One MGET for each node: a Redis Cluster refuses keys of several slots in one command.
-        answers = self._execute([("MGET", *map(reply_key, cids)) for cids in by_node.values()])
+        pipeline = self._redis.pipeline(transaction=False)
+        for cids in by_node.values():
+            pipeline.mget(list(map(reply_key, cids)))
+        answers = execute(pipeline)
         return {
             cid: _decoded(cid, value)
             for cids, values in zip(by_node.values(), answers, strict=True)
@@ -120,14 +120,6 @@ class ReplyStore:
     def is_over(self, correlation_id: CorrelationId) -> bool:
         """Return whether no reply to *correlation_id* can be fetched any more, now or later."""
         return self.remaining_ms(correlation_id) <= 0
-
-    def _execute(
-        self, commands: Sequence[Command], notifications: Sequence[Command] = ()
-    ) -> list[Any]:
-        try:
-            return self._pipeline.execute(commands, notifications)
-        except RedisError as error:
-            raise store_unavailable(error) from error
 
 
 def reply_key(correlation_id: str) -> str:

@@ -63,18 +63,18 @@ def test_more_replies_than_the_limit_notify_nobody(store, replies, notified):
     assert notified() == []
 
 
-def test_after_a_refusal_notifications_pause_and_are_logged_once(monkeypatch, caplog):
+def test_after_a_refusal_notifications_pause_and_are_logged_once(redis, monkeypatch, caplog):
     caplog.set_level("INFO")
-    notifier = Notifier()
+    notifier, pipeline = Notifier(), redis.pipeline()
     refused = redis_errors.NoPermissionError("NOPERM")
 
     notifier.note([1, refused, refused])
-    assert notifier.commands(NODES) == []
+    assert notifier.add_to(pipeline, NODES) == len(pipeline) == 0
     assert caplog.text.count("gateways notice replies later without notifications") == 1
 
     monkeypatch.setattr(notifications, "REFUSED_PAUSE_S", 0.0)
     notifier.note([refused])
-    assert len(notifier.commands(NODES)) == 2
+    assert notifier.add_to(pipeline, NODES) == len(pipeline) == 2
 
 
 def test_the_private_name_of_redis_py_that_notifications_use_exists():

@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from redis.client import Pipeline
 from redis.exceptions import ConnectionError
 
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import epoch_ms
 from rendezvous.errors import StoreUnavailable
-from rendezvous.redis_store.pipeline import RedisPipeline
 from rendezvous.redis_store.replies import MIN_TTL_MS, Put, ReplyStore, reply_key
 
 
@@ -183,13 +183,13 @@ def test_replies_to_several_nodes_are_fetched_in_one_round_trip_with_one_command
         for node in ("0a1b2c3d", "ffffffff", "0a1b2c3d", "ffffffff", "00000000")
     ]
     store.put_many([(cid, Reply(cid.text, cid.text.encode())) for cid in cids[:4]])
-    trips, execute = [], RedisPipeline.execute
+    trips, execute = [], Pipeline.execute
 
-    def noted(pipeline, commands, optional=()):
-        trips.append(commands)
-        return execute(pipeline, commands, optional)
+    def noted(pipeline, **options):
+        trips.append([arguments for arguments, _ in pipeline.command_stack])
+        return execute(pipeline, **options)
 
-    monkeypatch.setattr(RedisPipeline, "execute", noted)
+    monkeypatch.setattr(Pipeline, "execute", noted)
 
     found = store.fetch_many([cid.text for cid in cids])
 
