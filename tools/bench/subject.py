@@ -191,10 +191,11 @@ class Subject:
 
     def _start_shipped(self, env: dict[str, str]) -> None:
         tree = self.setup.tree or Path()
+        env |= self._env_of_web()
         for kind, command in read_procfile(tree / "Procfile").items():
             module = command.removeprefix("python -m ")
             command = f"{shlex.quote(self.setup.python)} -m {module}"
-            self._start(kind, command, env | self._env_of_web(), tree)
+            self._start(kind, command, env, tree)
 
     def _env_of_web(self) -> dict[str, str]:
         key = self.setup.api_key

@@ -35,6 +35,8 @@ def test_shipped_runs_the_procfile_of_the_tree_with_default_settings(tmp_path: P
     _, env, _ = servers.started["other-web"]
     assert set(env) == {"KAFKA_PREFIX", "PORT", "SECRET_KEY", "API_KEYS"}
     assert not env["API_KEYS"]
+    # One SECRET_KEY for all: it signs the correlation ids.
+    assert servers.started["other-responder"][1] == env
 
 
 def test_a_setup_with_an_api_key_lets_in_that_key_only():
