@@ -1,1 +1,1 @@
-"""Load, faults by a seeded schedule, and an oracle that knows what each client should have got."""
+"""Load with faults by a seeded schedule, and a check of every response."""

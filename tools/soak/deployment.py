@@ -1,4 +1,4 @@
-"""Two of each process of the Procfile, with proxies in front of one Kafka and one Redis."""
+"""Two replicas of each process, with proxies in front of Kafka and Redis."""
 
 import secrets
 from contextlib import ExitStack
@@ -27,7 +27,7 @@ WORKERS = 2
 TIMEOUT_S = 3.0
 RETENTION_S = 60.0
 READY_LIMIT_S = 60.0
-#: The gateways answer those who wait, the others finish what they began.
+#: Time for gateways to answer pending requests, and for others to finish, in seconds.
 STOP_GRACE_S = 12.0
 
 RESPONDER = "python -m tools.soak.load.responder"
@@ -37,12 +37,12 @@ TOPICS = ("echo", "orders", "replies", TOPIC)
 
 
 class NotReady(Exception):
-    """Raised when the deployment does not answer, with the reason and where the logs are."""
+    """Raised when the deployment does not get ready, with the reason and the log folder."""
 
 
-class Topology:
+class Deployment:
     """
-    The deployment that is disturbed, stopped at the end of the ``with`` block.
+    The deployment under test, running for the ``with`` block.
 
     Args:
         kafka: "embedded" or "apache".
@@ -104,14 +104,14 @@ class Topology:
         self._stack.close()
 
     def start(self, name: str, replica: int) -> None:
-        """Start one replica of "gateway", "replies" or "responder"; its log goes on."""
+        """Start one replica of "gateway", "replies" or "responder"; its log is continued."""
         env = self._env | {"PORT": str(self.ports[replica])}
         command = COMMANDS["web" if name == "gateway" else name]
         log = self._folder / f"{name}-{replica}.log"
         self.children[f"{name}-{replica}"] = start_process(command, env, log)
 
     def child(self, name: str, replica: int) -> Child:
-        """Return the process of that replica."""
+        """Return the process of a replica."""
         return self.children[f"{name}-{replica}"]
 
     def workers(self, replica: int) -> list[int]:
@@ -119,7 +119,7 @@ class Topology:
         return sorted(children_of(self.child("gateway", replica).pid)[1:])
 
     def processes(self) -> dict[str, int]:
-        """Return the ids of all processes of ours, by a name for each."""
+        """Return the ids of all processes, workers included, by name."""
         found = {}
         for name, child in self.children.items():
             found[name] = child.pid
@@ -128,15 +128,15 @@ class Topology:
         return found
 
     def create_topics(self) -> None:
-        """Create the topics that are missing, all of them on a broker that lost its state."""
+        """Create missing topics; a broker that lost its state has none."""
         create_topics(self._connection, TOPICS)
 
     def redis_client(self) -> "Redis":
-        """Return a client that goes around the proxy."""
+        """Return a client that bypasses the proxy."""
         return Redis.from_url(self.redis.url)
 
-    def revive(self) -> list[str]:
-        """Start those that ended by themselves, as a platform does, and return their names."""
+    def restart_ended(self) -> list[str]:
+        """Restart processes that ended by themselves, and return their names."""
         ended = [name for name, child in self.children.items() if child.returncode is not None]
         for name in ended:
             kind, _, replica = name.rpartition("-")
@@ -146,11 +146,11 @@ class Topology:
     def stop_processes(self) -> None:
         """Stop the processes, gateways first; the servers stay."""
         for name in ("gateway", "responder", "replies"):
-            ending = [child for key, child in self.children.items() if key.startswith(name)]
-            for child in ending:
-                child.resume()  # a fault that was cut short may have left it paused
+            stopping = [child for key, child in self.children.items() if key.startswith(name)]
+            for child in stopping:
+                child.resume()  # an interrupted fault may have left it paused
                 child.terminate()
-            for child in ending:
+            for child in stopping:
                 child.stop(STOP_GRACE_S)
         self.children.clear()
 
@@ -162,7 +162,7 @@ class Topology:
 
 
 def _kafka(kind: str, advertised_port: int) -> tuple[Server, int]:
-    """Return the broker, and its port of which clients are told that it is *advertised_port*."""
+    """Return the broker, and its port that is advertised as *advertised_port*."""
     if kind == "apache":
         proxied = Listener("PROXIED", free_port(), advertised_port)
         return ApacheKafka(listeners=[proxied]), proxied.port

@@ -1,4 +1,4 @@
-"""What the processes hold while nothing is wrong, and whether it grows."""
+"""Memory, threads and descriptors under even load, and whether they grow."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -11,31 +11,31 @@ from matplotlib.figure import Figure
 
 from tools.devstack.process.procfs import Usage, usage_of
 from tools.devstack.waiting import wait_until
-from tools.soak.deployment import RETENTION_S, TIMEOUT_S, Topology
+from tools.soak.deployment import RETENTION_S, TIMEOUT_S, Deployment
 from tools.soak.judge.findings import find
-from tools.soak.run import Say, follow, gather, load
+from tools.soak.run import Report, collect, load, watch
 
 SAMPLE_S = 10.0
-#: Pools of threads and connections grow with the most that was ever under way. So a rush comes
-#: first: what grows after it is a leak.
-RUSH_CLIENTS, RUSH_PER_S, RUSH_S = 240, 1_000.0, 10.0
-#: Above all numbers of the load that is judged.
-RUSH_FIRST = 10**9
-#: Caches warm up, and what Redis keeps reaches its level.
+#: A burst at the start fills the pools of threads and connections, which keep their maximum size;
+#: growth after it is a leak.
+BURST_CLIENTS, BURST_PER_S, BURST_S = 240, 1_000.0, 10.0
+#: Number of the first request of the burst, above all of the judged load.
+BURST_FIRST = 10**9
+#: Time for caches and Redis to reach their level, in seconds.
 WARM_UP_S = 180.0
-#: Of a short run only this share is warm-up; it is to try things out.
+#: Maximum share of a run that is warm-up.
 WARM_UP_SHARE = 0.4
 RSS_LIMIT_BYTES_PER_MINUTE = 1_000_000
-#: Threads and file descriptors come and go by a few with the requests in flight.
+#: Tolerated increase of threads or descriptors, which vary with requests in flight.
 SLACK = 4
-#: On top of deadline and retention, until Redis has removed what expired.
+#: Extra time after deadline and retention for Redis to remove expired keys, in seconds.
 EXPIRY_SPARE_S = 15.0
 MB = 1e6
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What everything held at one moment; ``at_s`` counts from the start of the load."""
+    """Usage at one moment; ``at_s`` counts from the start of the load."""
 
     at_s: float
     usage: dict[str, Usage]
@@ -45,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Growth:
-    """How what one process holds changed after the warm-up."""
+    """Change of the usage of one process after the warm-up."""
 
     name: str
     first: Usage
@@ -56,49 +56,49 @@ class Growth:
 
     @property
     def problems(self) -> list[str]:
-        """What grew and must not."""
+        """Kinds of growth above the limits."""
         found = []
         if self.rss_bytes_per_minute > RSS_LIMIT_BYTES_PER_MINUTE:
-            found.append(f"its memory grows by {self.rss_bytes_per_minute / MB:.2f} MB a minute")
+            found.append(f"memory grows by {self.rss_bytes_per_minute / MB:.2f} MB per minute")
         if self.threads > SLACK:
-            found.append(f"it has {self.threads:g} threads more at the end")
+            found.append(f"{self.threads:g} more threads at the end")
         if self.fds > SLACK:
-            found.append(f"it has {self.fds:g} file descriptors more at the end")
+            found.append(f"{self.fds:g} more file descriptors at the end")
         return found
 
 
 @dataclass(frozen=True)
 class Leaks:
-    """The samples of a run and what is left in Redis after everything expired."""
+    """Samples of a run, and the keys left in Redis after everything expired."""
 
     samples: Sequence[Sample]
     warm_up_s: float
     keys_left: int
-    misjudged: Sequence[str] = ()  # answers that were not right, a line each
+    incorrect: Sequence[str] = ()  # a line for each incorrect response
 
     @property
     def growths(self) -> list[Growth]:
-        """How each process changed after the warm-up."""
+        """Growth of each process after the warm-up."""
         warm = [sample for sample in self.samples if sample.at_s >= self.warm_up_s]
-        everywhere = [n for n in warm[0].usage if all(n in s.usage for s in warm)] if warm else []
-        return [growth(name, warm) for name in everywhere]
+        names = [n for n in warm[0].usage if all(n in s.usage for s in warm)] if warm else []
+        return [growth(name, warm) for name in names]
 
     def failures(self) -> Iterator[str]:
-        """Yield a line for each thing that must not be."""
-        there = {name for sample in self.samples for name in sample.usage}
-        for name in sorted(there - {one.name for one in self.growths}):
-            yield f"{name}: it was not there all the time"
+        """Yield a line for each failure."""
+        seen = {name for sample in self.samples for name in sample.usage}
+        for name in sorted(seen - {one.name for one in self.growths}):
+            yield f"{name}: did not run all the time"
         for one in self.growths:
             yield from (f"{one.name}: {problem}" for problem in one.problems)
         if self.keys_left:
-            yield f"Redis: {self.keys_left} keys are left after the last has expired"
-        yield from self.misjudged
+            yield f"Redis: {self.keys_left} keys are left after the last expiry"
+        yield from self.incorrect
         if not self.growths:
-            yield "there is nothing to compare: run it for longer"
+            yield "too few samples; run for longer"
 
 
 def growth(name: str, samples: Sequence[Sample]) -> Growth:
-    """Return how process *name* changed over *samples*."""
+    """Return the growth of process *name* over *samples*."""
     usage = [sample.usage[name] for sample in samples]
     minutes = [sample.at_s / 60 for sample in samples]
     third = max(len(usage) // 3, 1)
@@ -114,7 +114,7 @@ def growth(name: str, samples: Sequence[Sample]) -> Growth:
 
 
 def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Return the slope of the line of least squares; 0 for a single point."""
+    """Return the slope of the regression line; 0 for a single point."""
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
     spread = sum((x - mean_x) ** 2 for x in xs)
     if spread == 0:
@@ -122,38 +122,40 @@ def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
 
 
-def measure(topology: Topology, minutes: float, per_s: float, folder: Path, say: Say) -> Leaks:
-    """Load *topology* for so long, judge the answers, and return what it held."""
+def measure(
+    deployment: Deployment, minutes: float, per_s: float, folder: Path, report: Report
+) -> Leaks:
+    """Run load for *minutes*, judge the responses, and return the usage."""
     samples: list[Sample] = []
-    _rush(topology, folder / "rush")
-    with load(topology, per_s, folder) as clients:
+    _burst(deployment, folder / "rush")
+    with load(deployment, per_s, folder) as clients:
         start_s = time.monotonic()
-        follow(
+        watch(
             clients,
             start_s,
             minutes * 60,
             folder,
-            say,
-            every=lambda: _sample(topology, start_s, samples),
+            report,
+            before_line=lambda: _sample(deployment, start_s, samples),
         )
         end_s = time.monotonic()
-    evidence = gather(topology, start_s, end_s, folder, [], topology.revive())
-    effects = [effect for effect in evidence.effects if effect.number < RUSH_FIRST]
-    misjudged = list(find(replace(evidence, effects=effects), topology.seed).failures())
-    say("the load has ended; waiting until the last reply expires")
-    # They note every few seconds in Redis that they are there.
-    topology.stop_processes()
-    with topology.redis_client() as redis:
+    evidence = collect(deployment, start_s, end_s, folder, [], deployment.restart_ended())
+    effects = [effect for effect in evidence.effects if effect.number < BURST_FIRST]
+    incorrect = list(find(replace(evidence, effects=effects), deployment.seed).failures())
+    report("the load has ended; waiting for the last reply to expire")
+    # Running processes write heartbeats to Redis.
+    deployment.stop_processes()
+    with deployment.redis_client() as redis:
         wait_until(lambda: redis.dbsize() == 0, TIMEOUT_S + RETENTION_S + EXPIRY_SPARE_S, 0.5)
         left = redis.dbsize()
     warm_up_s = min(WARM_UP_S, WARM_UP_SHARE * minutes * 60)
-    return Leaks(samples, warm_up_s, int(left), misjudged)
+    return Leaks(samples, warm_up_s, int(left), incorrect)
 
 
-def _rush(topology: Topology, folder: Path) -> None:
+def _burst(deployment: Deployment, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    with load(topology, RUSH_PER_S, folder, RUSH_CLIENTS, RUSH_FIRST):
-        time.sleep(RUSH_S)
+    with load(deployment, BURST_PER_S, folder, BURST_CLIENTS, BURST_FIRST):
+        time.sleep(BURST_S)
 
 
 def table(found: Leaks) -> Iterator[str]:
@@ -174,16 +176,16 @@ def table(found: Leaks) -> Iterator[str]:
             f"{one.first.fds:4} ->{one.last.fds:4} {one.fds:+4g}"
             + ("  <-- grows" if one.problems else "")
         )
-    highest = max((sample.redis_keys for sample in found.samples), default=0)
-    peak = max((sample.redis_bytes for sample in found.samples), default=0)
+    max_keys = max((sample.redis_keys for sample in found.samples), default=0)
+    max_bytes = max((sample.redis_bytes for sample in found.samples), default=0)
     yield (
-        f"Redis: {highest} keys and {peak / MB:.1f} MB at most; "
-        f"{found.keys_left} keys after the last has expired"
+        f"Redis: {max_keys} keys and {max_bytes / MB:.1f} MB at most; "
+        f"{found.keys_left} keys after the last expiry"
     )
 
 
 def as_json(found: Leaks, options: dict[str, object]) -> dict[str, object]:
-    """Return all of it."""
+    """Return growths, samples and failures."""
     return {
         "options": options,
         "warm_up_s": found.warm_up_s,
@@ -197,20 +199,20 @@ def as_json(found: Leaks, options: dict[str, object]) -> dict[str, object]:
 def plot(found: Leaks, file: Path) -> None:
     """Draw memory, threads, file descriptors and Redis over time into *file* (PNG)."""
     figure = Figure(figsize=(13, 14), layout="constrained")
-    figure.suptitle("What the processes hold under even load; grey: warm-up")
+    figure.suptitle("Usage of the processes under even load; grey: warm-up")
     axes = figure.subplots(4, 1, sharex=True)
     names = sorted({name for sample in found.samples for name in sample.usage})
     for name in names:
-        there = [sample for sample in found.samples if name in sample.usage]
-        minutes = [sample.at_s / 60 for sample in there]
-        usage = [sample.usage[name] for sample in there]
+        samples = [sample for sample in found.samples if name in sample.usage]
+        minutes = [sample.at_s / 60 for sample in samples]
+        usage = [sample.usage[name] for sample in samples]
         axes[0].plot(minutes, [one.rss_bytes / MB for one in usage], label=name)
         axes[1].plot(minutes, [one.threads for one in usage], label=name)
         axes[2].plot(minutes, [one.fds for one in usage], label=name)
     minutes = [sample.at_s / 60 for sample in found.samples]
     axes[3].plot(minutes, [sample.redis_bytes / MB for sample in found.samples], label="memory, MB")
     axes[3].plot(minutes, [sample.redis_keys / 1e3 for sample in found.samples], label="1000 keys")
-    axes[3].set_xlabel("minutes since the load began")
+    axes[3].set_xlabel("minutes since the start of the load")
     titles = ("resident memory, MB", "threads", "file descriptors", "Redis")
     for part, title in zip(axes, titles, strict=True):
         part.axvspan(0, found.warm_up_s / 60, color="grey", alpha=0.2, linewidth=0)
@@ -221,9 +223,9 @@ def plot(found: Leaks, file: Path) -> None:
     figure.savefig(file, dpi=110)
 
 
-def _sample(topology: Topology, start_s: float, samples: list[Sample]) -> None:
-    found = {name: usage_of(pid) for name, pid in topology.processes().items()}
-    with topology.redis_client() as redis:
+def _sample(deployment: Deployment, start_s: float, samples: list[Sample]) -> None:
+    found = {name: usage_of(pid) for name, pid in deployment.processes().items()}
+    with deployment.redis_client() as redis:
         memory: dict[str, Any] = redis.info("memory")
         keys = int(redis.dbsize())
     samples.append(

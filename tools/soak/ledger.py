@@ -1,30 +1,30 @@
-"""The book of what responders did, written by all of them: SQLite."""
+"""Executions recorded by all responders, in SQLite."""
 
 import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Longer than any responder is paused: one that holds the lock then holds up the other.
+#: Longer than any pause, because a paused responder may hold the lock.
 BUSY_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One execution; ``at_s`` is the machine's monotonic clock just before the reply."""
+    """One execution; ``at_s`` is the monotonic time just before the reply."""
 
     number: int
     correlation_id: str
-    digest: str  # of the body of the request, as it arrived
+    digest: str  # of the request body as received
     at_s: float
 
 
 class Ledger:
     """
-    Executions in the order in which they were recorded. Safe to use from several threads.
+    Executions in the order of recording. Thread-safe.
 
     Args:
-        file: shared by all who write; made when it is missing.
+        file: shared by all responders; created when missing.
     """
 
     def __init__(self, file: Path) -> None:
@@ -32,7 +32,7 @@ class Ledger:
         self._connection = sqlite3.connect(
             file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
-        # WAL, not synchronised: what a killed process wrote stays, and that is all we need.
+        # Unsynchronised WAL: what a killed process wrote survives, a power failure does not matter.
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.execute(

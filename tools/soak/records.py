@@ -1,4 +1,4 @@
-"""What is written down during a run: what clients saw, and which faults happened. JSON lines."""
+"""Rows of the JSON-lines logs: exchanges of clients, and injected faults."""
 
 import base64
 import json
@@ -9,14 +9,14 @@ from typing import IO, Any, TypeVar
 
 
 @dataclass(frozen=True)
-class Seen:
+class Exchange:
     """
-    One request as its client saw it. Times are the machine's monotonic clock.
+    One request and its response, as the client saw them. Times are monotonic.
 
     Args:
-        error: why no whole response came, or "".
-        problem: the last part of the problem type of a gateway's error, or "".
-        kept: the body in base64, where it was not the expected one.
+        error: why there was no complete response, or "".
+        problem: last part of the problem type of a gateway's error, or "".
+        unexpected_body: the body in base64 if it was not the expected one.
     """
 
     number: int
@@ -30,34 +30,34 @@ class Seen:
     problem: str = ""
     sent: str = ""
     error: str = ""
-    kept: str = ""
+    unexpected_body: str = ""
 
     @property
-    def answered_s(self) -> float:
-        """When its end was seen."""
+    def ended_s(self) -> float:
+        """When the response was complete or the error occurred."""
         return self.sent_s + self.took_s
 
     @property
     def body(self) -> bytes:
-        """What was kept of the body."""
-        return base64.b64decode(self.kept)
+        """The unexpected body, decoded."""
+        return base64.b64decode(self.unexpected_body)
 
 
 @dataclass(frozen=True)
-class LateLook:
-    """What ``GET /replies/<id>`` gave some time after a request had timed out."""
+class LateFetch:
+    """The response to ``GET /replies/<id>`` some time after a timeout."""
 
     number: int
     correlation_id: str
-    asked_s: float
+    fetched_s: float
     status: int
     digest: str
     problem: str = ""
 
 
 @dataclass(frozen=True)
-class Happened:
-    """One fault as it was carried out. Times are the machine's monotonic clock."""
+class InjectedFault:
+    """One fault as it was injected. Times are monotonic."""
 
     name: str
     replica: int
@@ -76,14 +76,14 @@ def write(file: IO[str], row: Any) -> None:
 
 
 def parse(kind: type[Row], lines: Iterable[str]) -> Iterator[Row]:
-    """Yield the rows that *lines* hold; a last one that was cut off is left out."""
+    """Yield the rows in *lines*, without an incomplete last line."""
     for line in lines:
         if line.endswith("\n"):
             yield kind(**json.loads(line))
 
 
 def read(kind: type[Row], file: Path) -> list[Row]:
-    """Return the rows in *file*; none when it is missing."""
+    """Return the rows in *file*; empty when it is missing."""
     if not file.exists():
         return []
     with file.open(encoding="utf-8") as lines:

@@ -1,4 +1,4 @@
-"""One soak: the deployment, its clients and its faults; then the raw material for the verdict."""
+"""One run: start clients and faults, watch them, and collect the evidence."""
 
 import json
 import signal
@@ -9,98 +9,103 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.devstack.process.child import Child
-from tools.soak.deployment import TIMEOUT_S, Topology
-from tools.soak.faults.injector import Disturber
+from tools.soak.deployment import TIMEOUT_S, Deployment
+from tools.soak.faults.injector import FaultInjector
 from tools.soak.faults.schedule import Fault
 from tools.soak.ledger import Effect, Ledger
 from tools.soak.load.clients import Load
 from tools.soak.load.tasks import digest
-from tools.soak.records import Happened, LateLook, Seen, read
+from tools.soak.records import Exchange, InjectedFault, LateFetch, read
 from tools.soak.report.progress import Progress
 
 CLIENTS = 24
 PROGRESS_S = 10.0
 CHECK_S = 0.5
-#: The clients may have to wait for their last answers.
+#: Time for the clients to receive their last responses, in seconds.
 CLIENTS_GRACE_S = 20.0
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known after a run. Times are the machine's monotonic clock."""
+    """Logs and state after a run. Times are of the monotonic clock."""
 
     start_s: float
     end_s: float
-    seen: list[Seen]
-    late: list[LateLook]
-    faults: list[Happened]
-    ended: list[str]  # processes that ended and nobody had asked them to
+    exchanges: list[Exchange]
+    late_fetches: list[LateFetch]
+    faults: list[InjectedFault]
+    crashed: list[str]  # processes that ended without being stopped
     effects: list[Effect]
-    stored: dict[str, tuple[int, str]]
+    stored: dict[str, tuple[int, str]]  # status and body digest in Redis, by correlation id
 
 
 class RunFailed(Exception):
-    """Raised when the run itself, rather than what it found, went wrong."""
+    """Raised when a run could not be completed."""
 
 
 def run(
-    topology: Topology, faults: list[Fault], minutes: float, per_s: float, folder: Path, say: Say
+    deployment: Deployment,
+    faults: list[Fault],
+    minutes: float,
+    per_s: float,
+    folder: Path,
+    report: Report,
 ) -> Evidence:
     """
-    Load and disturb *topology* and return what was seen.
+    Run load and faults on *deployment* and return the evidence.
 
     Raises:
-        RunFailed: when a fault could not be carried out, or the clients ended.
+        RunFailed: when a fault could not be injected, or the clients ended.
     """
-    disturber = Disturber(topology, faults, folder / "faults.jsonl")
+    injector = FaultInjector(deployment, faults, folder / "faults.jsonl")
 
     def check() -> None:
-        if disturber.failure is not None:
-            raise RunFailed(f"{disturber.current}: {disturber.failure!r}") from disturber.failure
+        if injector.failure is not None:
+            raise RunFailed(f"{injector.current}: {injector.failure!r}") from injector.failure
 
-    with load(topology, per_s, folder) as clients:
+    with load(deployment, per_s, folder) as clients:
         start_s = time.monotonic()
-        disturber.start(start_s, start_s + minutes * 60)
+        injector.start(start_s, start_s + minutes * 60)
         try:
-            follow(clients, start_s, minutes * 60, folder, say, lambda: disturber.current, check)
+            watch(clients, start_s, minutes * 60, folder, report, lambda: injector.current, check)
         finally:
-            disturber.stop()
+            injector.stop()
         end_s = time.monotonic()
     check()
-    ended = [*disturber.ended, *topology.revive()]
-    return gather(topology, start_s, end_s, folder, disturber.happened, ended)
+    crashed = [*injector.crashed, *deployment.restart_ended()]
+    return collect(deployment, start_s, end_s, folder, injector.injected, crashed)
 
 
-def gather(
-    topology: Topology,
+def collect(
+    deployment: Deployment,
     start_s: float,
     end_s: float,
     folder: Path,
-    faults: list[Happened],
-    ended: list[str],
+    faults: list[InjectedFault],
+    crashed: list[str],
 ) -> Evidence:
-    """Return all that is known after a load from *start_s* to *end_s*."""
+    """Return the evidence of a load from *start_s* to *end_s*."""
     return Evidence(
         start_s,
         end_s,
-        read(Seen, folder / "requests.jsonl"),
-        read(LateLook, folder / "late.jsonl"),
+        read(Exchange, folder / "requests.jsonl"),
+        read(LateFetch, folder / "late.jsonl"),
         faults,
-        ended,
-        _effects(topology),
-        _stored(topology),
+        crashed,
+        _effects(deployment),
+        _stored(deployment),
     )
 
 
 @contextmanager
 def load(
-    topology: Topology, per_s: float, folder: Path, clients: int = CLIENTS, first: int = 1
+    deployment: Deployment, per_s: float, folder: Path, clients: int = CLIENTS, first: int = 1
 ) -> Iterator[Child]:
-    """Run the clients while the block runs, and let those who wait have their answers."""
-    ports, target = tuple(topology.ports), str(folder.absolute())
-    task = Load(ports, clients, per_s, topology.seed, TIMEOUT_S, target, first)
+    """Run the clients for the block; at its end, pending requests get their responses."""
+    ports, target = tuple(deployment.ports), str(folder.absolute())
+    task = Load(ports, clients, per_s, deployment.seed, TIMEOUT_S, target, first)
     child = Child.start(task.command(), output=folder / "clients.log")
     try:
         yield child
@@ -110,23 +115,23 @@ def load(
         child.kill()
 
 
-def follow(
+def watch(
     clients: Child,
     start_s: float,
     duration_s: float,
     folder: Path,
-    say: Say,
+    report: Report,
     fault: Callable[[], str] = str,
     check: Callable[[], None] = lambda: None,
-    every: Callable[[], None] = lambda: None,
+    before_line: Callable[[], None] = lambda: None,
 ) -> None:
     """
     Report progress for *duration_s*.
 
     Args:
-        fault: says what is disturbed now.
-        check: raises when it makes no sense to go on.
-        every: is called before each line of progress.
+        fault: returns the current fault.
+        check: raises to abort the run.
+        before_line: called before each line of progress.
 
     Raises:
         RunFailed: when the clients ended.
@@ -140,22 +145,22 @@ def follow(
         check()
         if time.monotonic() >= line_s + PROGRESS_S:
             line_s += PROGRESS_S
-            every()
-            say(progress.line(fault()))
+            before_line()
+            report(progress.line(fault()))
 
 
-def _effects(topology: Topology) -> list[Effect]:
-    ledger = Ledger(topology.ledger_file)
+def _effects(deployment: Deployment) -> list[Effect]:
+    ledger = Ledger(deployment.ledger_file)
     try:
         return ledger.effects()
     finally:
         ledger.close()
 
 
-def _stored(topology: Topology) -> dict[str, tuple[int, str]]:
-    """Return status and body digest of each reply that is left in Redis, by correlation id."""
+def _stored(deployment: Deployment) -> dict[str, tuple[int, str]]:
+    """Return status and body digest of each reply in Redis, by correlation id."""
     found = {}
-    with topology.redis_client() as redis:
+    with deployment.redis_client() as redis:
         for key in redis.scan_iter("reply:*", count=1000):
             value = redis.get(key)
             if isinstance(value, bytes):

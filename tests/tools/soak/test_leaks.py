@@ -1,4 +1,4 @@
-"""What counts as growing."""
+"""Which growth is a failure."""
 
 import pytest
 
@@ -21,54 +21,54 @@ def failures(*given, keys_left=0, **grow):
     return list(found.failures())
 
 
-def test_what_stays_is_fine():
+def test_constant_usage_passes():
     assert failures() == []
 
 
-def test_memory_may_grow_by_less_than_a_megabyte_a_minute():
+def test_memory_growth_above_a_megabyte_per_minute_is_a_failure():
     assert failures(rss=lambda minute: 50 * MB + 0.9 * MB * minute) == []
     (failure,) = failures(rss=lambda minute: 50 * MB + 1.1 * MB * minute)
-    assert failure == "replies-0: its memory grows by 1.10 MB a minute"
+    assert failure == "replies-0: memory grows by 1.10 MB per minute"
 
 
-def test_growth_while_warming_up_is_none():
+def test_growth_during_the_warm_up_does_not_count():
     assert failures(rss=lambda minute: 50 * MB + 20 * MB * min(minute, 3)) == []
 
 
 @pytest.mark.parametrize(
-    ("what", "said"), [("threads", "5 threads more"), ("fds", "5 file descriptors more")]
+    ("resource", "failure"), [("threads", "5 more threads"), ("fds", "5 more file descriptors")]
 )
-def test_threads_and_descriptors_may_not_grow(what, said):
-    (failure,) = failures(**{what: lambda minute: 10 + 5 * (minute > 15)})
+def test_growing_threads_or_descriptors_are_a_failure(resource, failure):
+    (found,) = failures(**{resource: lambda minute: 10 + 5 * (minute > 15)})
 
-    assert said in failure
+    assert failure in found
 
 
-def test_threads_and_descriptors_may_come_and_go():
+def test_varying_threads_and_descriptors_pass():
     assert failures(threads=lambda minute: 10 + 6 * (minute % 2)) == []
 
 
 def test_keys_that_do_not_expire_are_a_failure():
     (failure,) = failures(keys_left=3)
 
-    assert failure == "Redis: 3 keys are left after the last has expired"
+    assert failure == "Redis: 3 keys are left after the last expiry"
 
 
-def test_an_answer_that_was_not_right_is_a_failure():
+def test_an_incorrect_response_is_a_failure():
     assert list(Leaks(samples(), 180.0, 0, ["LOST: request 1"]).failures()) == ["LOST: request 1"]
 
 
-def test_a_process_that_was_replaced_is_a_failure():
+def test_a_process_that_did_not_run_all_the_time_is_a_failure():
     rows = samples()
     rows[10].usage.clear()
 
-    assert "replies-0: it was not there all the time" in failures(rows)
+    assert "replies-0: did not run all the time" in failures(rows)
 
 
-def test_nothing_to_compare_is_a_failure():
-    assert failures([]) == ["there is nothing to compare: run it for longer"]
+def test_too_few_samples_are_a_failure():
+    assert failures([]) == ["too few samples; run for longer"]
 
 
-def test_the_slope_is_that_of_the_best_line():
+def test_the_slope_is_that_of_the_regression_line():
     assert slope([0, 1, 2, 3], [1, 3, 5, 7]) == pytest.approx(2)
     assert slope([1], [5]) == 0

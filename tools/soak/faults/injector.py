@@ -1,4 +1,4 @@
-"""Carries faults out on the deployment, one after the other."""
+"""Injects the scheduled faults into the deployment, one after the other."""
 
 import os
 import signal
@@ -9,44 +9,44 @@ from contextlib import suppress
 from pathlib import Path
 
 from tools.devstack.process.server import Server
-from tools.soak.deployment import STOP_GRACE_S, Topology
-from tools.soak.faults.schedule import LAST_S, Fault
-from tools.soak.judge.recovery import SPAN_S
-from tools.soak.records import Happened, write
+from tools.soak.deployment import STOP_GRACE_S, Deployment
+from tools.soak.faults.schedule import TAIL_S, Fault
+from tools.soak.judge.recovery import RATE_WINDOW_S
+from tools.soak.records import InjectedFault, write
 
 DELAY_S = 0.2
 
 
-class Disturber:
+class FaultInjector:
     """
-    Disturbs *topology* by the *faults*, in a thread of its own from start() on.
+    Injects *faults* into *deployment*, in a thread of its own from start() on.
 
     Args:
-        log: the file to which each fault is added once it is over.
+        log: file to which each healed fault is appended.
     """
 
-    def __init__(self, topology: Topology, faults: Sequence[Fault], log: Path) -> None:
-        self._topology = topology
+    def __init__(self, deployment: Deployment, faults: Sequence[Fault], log: Path) -> None:
+        self._deployment = deployment
         self._faults = faults
         self._log = log
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="disturber", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="injector", daemon=True)
         self._start_s = self._end_s = 0.0  # monotonic clock
-        #: What is disturbed now.
+        #: The current fault, or "".
         self.current = ""
-        self.happened: list[Happened] = []
-        #: Processes that had ended and nobody had asked them to.
-        self.ended: list[str] = []
-        #: Why it could not go on, if so.
+        self.injected: list[InjectedFault] = []
+        #: Processes that ended without being stopped.
+        self.crashed: list[str] = []
+        #: The error that ended the thread, if any.
         self.failure: Exception | None = None
 
     def start(self, start_s: float, end_s: float) -> None:
-        """Begin; the schedule counts from *start_s*, and the load ends at *end_s*."""
+        """Start; the schedule counts from *start_s*, and the load ends at *end_s*."""
         self._start_s, self._end_s = start_s, end_s
         self._thread.start()
 
     def stop(self) -> None:
-        """Heal what holds and begin nothing more."""
+        """Heal the current fault and inject no more."""
         self._stop.set()
         self._thread.join()
 
@@ -54,43 +54,43 @@ class Disturber:
         free_s = 0.0
         try:
             for fault in self._faults:
-                # Healing may take longer than the schedule thought.
+                # Healing may take longer than scheduled.
                 due_s = max(self._start_s + fault.at_s, free_s)
-                late = due_s > self._end_s - LAST_S
+                late = due_s > self._end_s - TAIL_S
                 if late or self._stop.wait(max(0.0, due_s - time.monotonic())):
                     return
-                self.ended += self._topology.revive()
-                self._carry_out(fault)
-                free_s = time.monotonic() + fault.kind.recovery_limit_s + SPAN_S
-        except Exception as error:  # noqa: BLE001 - whoever waits for us reports it
+                self.crashed += self._deployment.restart_ended()
+                self._inject_and_record(fault)
+                free_s = time.monotonic() + fault.kind.recovery_limit_s + RATE_WINDOW_S
+        except Exception as error:  # noqa: BLE001 - reported by run()
             self.failure = error
 
-    def _carry_out(self, fault: Fault) -> None:
+    def _inject_and_record(self, fault: Fault) -> None:
         kind = fault.kind
         self.current = f"{kind.name} {fault.replica} ({fault.lasts_s:.1f} s)"
         at_s = time.monotonic()
-        self._disturb(fault)
+        self._inject(fault)
         healed_s = time.monotonic()
         limits = (kind.recovery_limit_s, kind.breaks_connections)
-        happened = Happened(kind.name, fault.replica, at_s, healed_s, *limits)
-        self.happened.append(happened)
+        injected = InjectedFault(kind.name, fault.replica, at_s, healed_s, *limits)
+        self.injected.append(injected)
         with self._log.open("a", encoding="utf-8") as file:
-            write(file, happened)
+            write(file, injected)
         self.current = ""
 
-    def _disturb(self, fault: Fault) -> None:
+    def _inject(self, fault: Fault) -> None:
         target = fault.kind.target
         if fault.kind.action in ("delay", "blackhole", "reset"):
-            self._disturb_network(fault)
+            self._inject_network(fault)
         elif target == "worker":
-            self._disturb_worker(fault)
+            self._inject_worker(fault)
         elif target in ("redis", "kafka"):
-            self._disturb_server(fault)
+            self._inject_server(fault)
         else:
-            self._disturb_process(fault)
+            self._inject_process(fault)
 
-    def _disturb_network(self, fault: Fault) -> None:
-        proxy = self._topology.proxies[fault.kind.target]
+    def _inject_network(self, fault: Fault) -> None:
+        proxy = self._deployment.proxies[fault.kind.target]
         if fault.kind.action == "delay":
             proxy.delay(DELAY_S)
         elif fault.kind.action == "blackhole":
@@ -100,8 +100,8 @@ class Disturber:
         self._hold(fault)
         proxy.heal()
 
-    def _disturb_worker(self, fault: Fault) -> None:
-        pid = self._topology.workers(fault.replica)[0]
+    def _inject_worker(self, fault: Fault) -> None:
+        pid = self._deployment.workers(fault.replica)[0]
         if fault.kind.action == "kill":
             os.kill(pid, signal.SIGKILL)
             return
@@ -110,24 +110,24 @@ class Disturber:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
 
-    def _disturb_server(self, fault: Fault) -> None:
+    def _inject_server(self, fault: Fault) -> None:
         kafka = fault.kind.target == "kafka"
-        server: Server = self._topology.kafka if kafka else self._topology.redis
+        server: Server = self._deployment.kafka if kafka else self._deployment.redis
         if fault.kind.action == "pause":
             server.pause()
             self._hold(fault)
             server.resume()
             return
         server.kill()
-        if not kafka:  # the start of a broker takes long enough
+        if not kafka:  # a broker takes long enough to start
             self._hold(fault)
         server.start()
         if kafka:
-            self._topology.create_topics()
+            self._deployment.create_topics()
 
-    def _disturb_process(self, fault: Fault) -> None:
+    def _inject_process(self, fault: Fault) -> None:
         name, replica = fault.kind.target, fault.replica
-        child = self._topology.child(name, replica)
+        child = self._deployment.child(name, replica)
         if fault.kind.action == "pause":
             child.pause()
             self._hold(fault)
@@ -138,7 +138,7 @@ class Disturber:
         else:
             child.stop(STOP_GRACE_S)
         self._hold(fault)
-        self._topology.start(name, replica)
+        self._deployment.start(name, replica)
 
     def _hold(self, fault: Fault) -> None:
         self._stop.wait(fault.lasts_s)

@@ -1,4 +1,4 @@
-"""A TCP proxy in a process of its own, so that neither load nor judge shares a processor lock."""
+"""A TCP proxy in its own process, so that it shares no interpreter lock."""
 
 import multiprocessing
 import signal
@@ -13,25 +13,25 @@ START_LIMIT_S = 20.0
 
 class ProxyProcess:
     """
-    A devstack.tcp_proxy.TcpProxy elsewhere, with the same commands.
+    A TcpProxy in another process, with the same commands.
 
     Args:
-        target_port: of 127.0.0.1.
-        port: where it listens; a free one by default.
+        target_port: on 127.0.0.1.
+        port: to listen on; a free one by default.
     """
 
     def __init__(self, target_port: int, port: int | None = None) -> None:
         self.port = port or free_port()
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._pipe, child_pipe = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(target_port, self.port, theirs), daemon=True
+            target=_serve, args=(target_port, self.port, child_pipe), daemon=True
         )
 
     def __enter__(self) -> Self:
         self._process.start()
         if not self._pipe.poll(START_LIMIT_S):
-            raise TimeoutError("the proxy does not start")
+            raise TimeoutError("the proxy did not start")
         self._pipe.recv()
         return self
 
@@ -41,11 +41,11 @@ class ProxyProcess:
         self._process.kill()
 
     def delay(self, seconds: float) -> None:
-        """Hold what is sent from now on for *seconds*, in each direction."""
+        """Delay data by *seconds* in each direction from now on."""
         self._call("delay", seconds)
 
     def blackhole(self) -> None:
-        """Pass nothing on."""
+        """Forward nothing."""
         self._call("blackhole")
 
     def reset(self) -> None:
@@ -59,12 +59,12 @@ class ProxyProcess:
     def _call(self, name: str, *arguments: float) -> None:
         self._pipe.send((name, arguments))
         if not self._pipe.poll(START_LIMIT_S):
-            raise TimeoutError("the proxy does not answer")
+            raise TimeoutError("the proxy did not respond")
         self._pipe.recv()
 
 
 def _serve(target_port: int, port: int, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us stops us in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it in order
     with TcpProxy(target_port, port) as proxy:
         pipe.send("ready")
         while True:

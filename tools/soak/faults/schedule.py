@@ -1,27 +1,27 @@
-"""Which fault happens when: a pure function of the seed and the length of the run."""
+"""The schedule of faults: a pure function of seed and length of the run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-#: The load runs undisturbed for so long first; against it the rest is measured.
-QUIET_S = 20.0
-#: No fault begins so shortly before the end, so that each recovery is seen.
-LAST_S = 15.0
-#: From the limit of a recovery to the next fault: it has to be seen that it was kept.
+#: Load without faults at the start, to measure the undisturbed rate, in seconds.
+LEAD_S = 20.0
+#: Load without a new fault at the end, to see the last recovery, in seconds.
+TAIL_S = 15.0
+#: Range of the time from the limit of a recovery to the next fault, in seconds.
 SPARE_S = (2.2, 3.0)
 
 
 @dataclass(frozen=True)
 class Kind:
     """
-    One way to disturb the deployment.
+    One kind of fault.
 
     Args:
-        name: what is done, and to what.
-        lasts_s: between which bounds it is chosen how long it is held.
-        recovery_limit_s: so long after healing the throughput is back.
-        breaks_connections: whether clients of the gateway may lose theirs.
+        name: action and target.
+        lasts_s: range of its duration.
+        recovery_limit_s: maximum time from healing to full throughput.
+        breaks_connections: whether clients may lose their connections.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Kind:
 
     @property
     def action(self) -> str:
-        """What is done."""
+        """First word of the name."""
         return self.name.partition(" ")[0]
 
     @property
     def target(self) -> str:
-        """To what it is done."""
+        """Second word of the name."""
         return self.name.partition(" ")[2]
 
 
@@ -72,10 +72,9 @@ class Fault:
     One entry of the schedule.
 
     Args:
-        at_s: when it begins, in seconds from the start of the load.
-        kind: what happens.
-        replica: which of the replicas it happens to: 0 or 1.
-        lasts_s: how long it is held before it is healed.
+        at_s: start, in seconds after the start of the load.
+        replica: 0 or 1.
+        lasts_s: duration until it is healed.
     """
 
     at_s: float
@@ -85,12 +84,12 @@ class Fault:
 
 
 def schedule(seed: int, minutes: float) -> list[Fault]:
-    """Return the faults of a run in order; each kind comes once before any comes again."""
+    """Return the faults of a run in order; no kind repeats before all have occurred."""
     random = Random(f"schedule/{seed}")
-    kinds = _in_turn(random)
+    kinds = _all_kinds(random)
     faults: list[Fault] = []
-    at_s = QUIET_S
-    while at_s <= minutes * 60 - LAST_S:
+    at_s = LEAD_S
+    while at_s <= minutes * 60 - TAIL_S:
         kind = next(kinds)
         fault = Fault(at_s, kind, random.randrange(2), random.uniform(*kind.lasts_s))
         faults.append(fault)
@@ -98,6 +97,6 @@ def schedule(seed: int, minutes: float) -> list[Fault]:
     return faults
 
 
-def _in_turn(random: Random) -> Iterator[Kind]:
+def _all_kinds(random: Random) -> Iterator[Kind]:
     while True:
         yield from random.sample(KINDS, len(KINDS))

@@ -1,8 +1,8 @@
 """
-What each client should have got, against what it got.
+Compares each response with the correct one.
 
-The log of the clients, the ledger of the responders and what is left in Redis are joined by number
-and correlation id. Nothing is judged by counting.
+The log of the clients, the ledger of the responders and the replies in Redis are joined by number
+and correlation id.
 """
 
 from collections import Counter, defaultdict
@@ -13,15 +13,15 @@ from enum import StrEnum
 from tools.soak.judge.windows import Windows
 from tools.soak.ledger import Effect
 from tools.soak.load.tasks import Task, digest, number_in
-from tools.soak.records import LateLook, Seen
+from tools.soak.records import Exchange, LateFetch
 
-#: An answer comes at most so long after the reply timeout.
-TOO_LATE_S = 1.0
-#: A request that was executed so long before its deadline has to get its reply.
+#: Maximum time from the reply timeout to a response, in seconds.
+LATENESS_LIMIT_S = 1.0
+#: An execution this long before the deadline must lead to a reply, in seconds.
 EARLY_S = 2.0
 
-#: The gateway's errors that a fault may cause, and what they may say about "sent".
-DESIGNED = {
+#: Errors of the gateway that a fault may cause, and their possible values of "sent".
+EXPECTED_ERRORS = {
     "overloaded": {"no"},
     "shutting-down": {"no"},
     "responder-silent": {"no"},
@@ -33,38 +33,39 @@ ERROR_STATUS = 503
 
 
 class Verdict(StrEnum):
-    """What a request's ending was."""
+    """The verdict on a request."""
 
-    OWN = "own answer"
-    BY_DESIGN = "timeout by design"  # its handler takes longer than the gateway waits
-    ERROR = "error in a fault"  # one of DESIGNED, and what it says about "sent" is true
-    BROKEN = "connection broken in a fault"
-    WRONG = "wrong"  # another request's answer
-    MIXED_UP = "mixed up"  # parts of its own and of another's
+    CORRECT = "correct response"
+    BY_DESIGN = "timeout by design"  # the handler takes longer than the gateway waits
+    ERROR = "error during a fault"  # one of EXPECTED_ERRORS, with a true "sent"
+    BROKEN = "connection broken during a fault"
+    WRONG = "response to another request"
+    MIXED = "mixed with another response"
     TRUNCATED = "truncated"
-    LIE = "lie"  # "sent: no" and executed; or answered and not executed
+    CONTRADICTION = "contradicts the ledger"  # "sent: no" and executed, or success and not executed
     TOO_LATE = "too late"
-    LOST = "lost"  # its reply was there and should have reached it
-    UNPROVOKED = "unprovoked"  # an error, and no fault far and wide
+    LOST = "lost reply"  # executed early enough
+    UNPROVOKED = "error without a fault"
     UNCLASSIFIED = "unclassified"
 
 
-GOOD = {Verdict.OWN, Verdict.BY_DESIGN, Verdict.ERROR, Verdict.BROKEN}
+ACCEPTABLE = {Verdict.CORRECT, Verdict.BY_DESIGN, Verdict.ERROR, Verdict.BROKEN}
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on one request, and the reason where it needs one."""
+    """The verdict on one request, with a reason unless it is correct."""
 
-    seen: Seen
+    exchange: Exchange
     verdict: Verdict
-    why: str = ""
+    reason: str = ""
 
     def __str__(self) -> str:
-        seen = self.seen
+        seen = self.exchange
         return (
             f"{self.verdict.upper()}: request {seen.number} ({seen.correlation_id or 'no id'}) "
-            f"at {seen.sent_s:.3f} s, after {seen.took_s:.3f} s, gateway {seen.gateway}: {self.why}"
+            f"at {seen.sent_s:.3f} s, after {seen.took_s:.3f} s, gateway {seen.gateway}: "
+            f"{self.reason}"
         )
 
 
@@ -74,9 +75,9 @@ class Oracle:
 
     Args:
         seed, timeout_s: see Task.
-        effects: what the responders did.
+        effects: executions of the responders.
         windows: around the faults.
-        stored: status and body digest of the replies left in Redis, by correlation id.
+        stored: status and body digest of the replies in Redis, by correlation id.
     """
 
     def __init__(
@@ -95,32 +96,32 @@ class Oracle:
         for effect in effects:
             self._effects[effect.number].append(effect)
 
-    def judge(self, seen: Seen) -> Judgement:
+    def judge(self, seen: Exchange) -> Judgement:
         """Return the verdict on *seen*."""
         if seen.error:
-            verdict, why = self._broken(seen)
+            verdict, reason = self._broken(seen)
         elif seen.problem:
-            verdict, why = self._error(seen)
+            verdict, reason = self._error(seen)
         else:
-            verdict, why = self._answer(seen)
-        if verdict in GOOD and seen.took_s > self._limit_s(seen):
-            verdict, why = Verdict.TOO_LATE, f"{verdict} {why}".strip()
-        return Judgement(seen, verdict, why)
+            verdict, reason = self._response(seen)
+        if verdict in ACCEPTABLE and seen.took_s > self._limit_s(seen):
+            verdict, reason = Verdict.TOO_LATE, f"{verdict} {reason}".strip()
+        return Judgement(seen, verdict, reason)
 
-    def judge_late(self, look: LateLook) -> str:
-        """Return what became of a request that had timed out; "WRONG ..." is a failure."""
-        task = self._task(look.number)
-        answer = (task.status, digest(task.answer(look.correlation_id)))
-        if (look.status, look.digest) == answer:
+    def judge_late_fetch(self, fetch: LateFetch) -> str:
+        """Return the outcome of fetching a late reply; "WRONG ..." is a failure."""
+        task = self._task(fetch.number)
+        correct = (task.status, digest(task.response_body(fetch.correlation_id)))
+        if (fetch.status, fetch.digest) == correct:
             return "reply fetched"
-        if look.problem in ("reply-expired", "reply-store-unavailable"):
-            return look.problem
-        if look.status == 202:
+        if fetch.problem in ("reply-expired", "reply-store-unavailable"):
+            return fetch.problem
+        if fetch.status == 202:
             return "pending"
-        return f"WRONG: {look.status} {look.problem} for {look.correlation_id}"
+        return f"WRONG: {fetch.status} {fetch.problem} for {fetch.correlation_id}"
 
-    def strangers(self, numbers: Iterable[int]) -> list[Effect]:
-        """Return what was executed and is not what a client, of one of *numbers*, had sent."""
+    def unknown_effects(self, numbers: Iterable[int]) -> list[Effect]:
+        """Return executions of requests that no client sent; clients sent *numbers*."""
         known = set(numbers)
         return [
             effect
@@ -130,74 +131,80 @@ class Oracle:
         ]
 
     def repeated(self) -> Counter[int]:
-        """Return how many correlation ids were executed how often, where more than once."""
+        """Return the number of correlation ids by times of execution, if more than once."""
         times = Counter(e.correlation_id for effects in self._effects.values() for e in effects)
         return Counter(count for count in times.values() if count > 1)
 
-    def _broken(self, seen: Seen) -> tuple[Verdict, str]:
-        touching = self._windows.touching(seen.sent_s, seen.answered_s)
-        if any(fault.breaks_connections for fault in touching):
+    def _broken(self, seen: Exchange) -> tuple[Verdict, str]:
+        overlapping = self._windows.overlapping(seen.sent_s, seen.ended_s)
+        if any(fault.breaks_connections for fault in overlapping):
             return Verdict.BROKEN, seen.error
         if "IncompleteRead" in seen.error:
             return Verdict.TRUNCATED, seen.error
-        return Verdict.UNCLASSIFIED, f"{seen.error}, and no fault broke connections"
+        return Verdict.UNCLASSIFIED, f"{seen.error}, but no fault broke connections"
 
-    def _error(self, seen: Seen) -> tuple[Verdict, str]:
-        why = f"{seen.status} {seen.problem}, sent: {seen.sent or '-'}"
-        if seen.status != ERROR_STATUS or seen.sent not in DESIGNED.get(seen.problem, ()):
-            return Verdict.UNCLASSIFIED, why
+    def _error(self, seen: Exchange) -> tuple[Verdict, str]:
+        reason = f"{seen.status} {seen.problem}, sent: {seen.sent or '-'}"
+        if seen.status != ERROR_STATUS or seen.sent not in EXPECTED_ERRORS.get(seen.problem, ()):
+            return Verdict.UNCLASSIFIED, reason
         effects = self._effects.get(seen.number, [])
         if seen.sent == "no" and effects:
-            return Verdict.LIE, f"{why}, but it was executed as {effects[0].correlation_id}"
+            return (
+                Verdict.CONTRADICTION,
+                f"{reason}, but it was executed as {effects[0].correlation_id}",
+            )
         if seen.problem == "reply-timeout" and self._task(seen.number).is_beyond_timeout:
-            return Verdict.BY_DESIGN, why
-        if self._windows.touching(seen.sent_s, seen.answered_s):
-            return Verdict.ERROR, why
-        return self._without_fault(seen, effects, why)
+            return Verdict.BY_DESIGN, reason
+        if self._windows.overlapping(seen.sent_s, seen.ended_s):
+            return Verdict.ERROR, reason
+        return self._without_fault(seen, effects, reason)
 
-    def _without_fault(self, seen: Seen, effects: list[Effect], why: str) -> tuple[Verdict, str]:
+    def _without_fault(
+        self, seen: Exchange, effects: list[Effect], reason: str
+    ) -> tuple[Verdict, str]:
         deadline_s = seen.sent_s + self._timeout_s
         early = [effect for effect in effects if effect.at_s <= deadline_s - EARLY_S]
         if early:
             return (
                 Verdict.LOST,
-                f"{why}, executed {deadline_s - early[0].at_s:.3f} s before its end",
+                f"{reason}, executed {deadline_s - early[0].at_s:.3f} s before its deadline",
             )
         if seen.problem == "reply-timeout":
-            return Verdict.LOST, f"{why}, executed {len(effects)} times, none of them early"
-        return Verdict.UNPROVOKED, why
+            return Verdict.LOST, f"{reason}, executed {len(effects)} times, none of them early"
+        return Verdict.UNPROVOKED, reason
 
-    def _answer(self, seen: Seen) -> tuple[Verdict, str]:
+    def _response(self, seen: Exchange) -> tuple[Verdict, str]:
         task = self._task(seen.number)
-        right = task.answer(seen.correlation_id)
-        if (seen.status, seen.digest) != (task.status, digest(right)):
-            return self._not_its_own(seen, task, right)
+        correct = task.response_body(seen.correlation_id)
+        if (seen.status, seen.digest) != (task.status, digest(correct)):
+            return self._incorrect(seen, task, correct)
         ids = {effect.correlation_id for effect in self._effects.get(seen.number, ())}
         if not ids:
-            return Verdict.LIE, f"answered {seen.status} and not executed"
+            return Verdict.CONTRADICTION, f"status {seen.status}, but not executed"
         if seen.correlation_id not in ids:
-            return Verdict.MIXED_UP, f"executed as {', '.join(sorted(ids))}"
+            return Verdict.MIXED, f"executed as {', '.join(sorted(ids))}"
         stored = self._stored.get(seen.correlation_id)
         if stored not in (None, (seen.status, seen.digest)):
-            return Verdict.MIXED_UP, "Redis holds another reply for it"
-        return Verdict.OWN, ""
+            return Verdict.MIXED, "Redis holds another reply"
+        return Verdict.CORRECT, ""
 
-    def _not_its_own(self, seen: Seen, task: Task, right: bytes) -> tuple[Verdict, str]:
+    def _incorrect(self, seen: Exchange, task: Task, correct: bytes) -> tuple[Verdict, str]:
         body = seen.body
-        why = f"status {seen.status} with {seen.length} bytes for {task.status} with {len(right)}"
-        if seen.length < len(right) and right.startswith(body):
-            return Verdict.TRUNCATED, why
+        expected = f"{task.status} with {len(correct)} bytes"
+        reason = f"status {seen.status} with {seen.length} bytes instead of {expected}"
+        if seen.length < len(correct) and correct.startswith(body):
+            return Verdict.TRUNCATED, reason
         number = number_in(body)
-        if number == seen.number or seen.digest == digest(right):
-            return Verdict.MIXED_UP, why
+        if number == seen.number or seen.digest == digest(correct):
+            return Verdict.MIXED, reason
         if number is not None:
-            return Verdict.WRONG, f"{why}: the answer to {number}"
-        return Verdict.UNCLASSIFIED, f"{why}: {body[:200]!r}"
+            return Verdict.WRONG, f"{reason}: the response to {number}"
+        return Verdict.UNCLASSIFIED, f"{reason}: {body[:200]!r}"
 
-    def _limit_s(self, seen: Seen) -> float:
-        # A worker that is stopped cannot answer; everyone else has to keep to the time.
-        paused_s = self._windows.paused_s("pause worker", seen.sent_s, seen.answered_s)
-        return self._timeout_s + TOO_LATE_S + paused_s
+    def _limit_s(self, seen: Exchange) -> float:
+        # A paused worker cannot respond.
+        paused_s = self._windows.paused_s("pause worker", seen.sent_s, seen.ended_s)
+        return self._timeout_s + LATENESS_LIMIT_S + paused_s
 
     def _task(self, number: int) -> Task:
         return Task(self._seed, number, self._timeout_s)

@@ -1,4 +1,4 @@
-"""How fast the throughput was, and how soon it was back after a fault."""
+"""The undisturbed rate, and the time to reach it again after each fault."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -7,47 +7,47 @@ from itertools import pairwise
 from statistics import median
 
 from tools.soak.judge.windows import Windows
-from tools.soak.records import Happened
+from tools.soak.records import InjectedFault
 
-#: The share of the undisturbed rate that counts as being back.
-SHARE = 0.9
-#: Over so many seconds a rate is taken, and tried this often.
-SPAN_S, STEP_S = 2.0, 0.1
+#: Share of the undisturbed rate that counts as recovered.
+RECOVERED_SHARE = 0.9
+#: Seconds over which a rate is measured, and the step between measurements.
+RATE_WINDOW_S, STEP_S = 2.0, 0.1
 
 
 @dataclass(frozen=True)
 class Recovery:
     """
-    How one fault was got over.
+    The recovery from one fault.
 
     Args:
-        took_s: from healing until the throughput was back; None when it was not seen to be.
+        took_s: time from healing to the recovered rate; None when it was not reached.
     """
 
-    fault: Happened
+    fault: InjectedFault
     took_s: float | None
 
     @property
     def in_time(self) -> bool:
-        """Say whether it kept to the limit of its fault."""
+        """Whether it was within the limit of its fault."""
         return self.took_s is not None and self.took_s <= self.fault.recovery_limit_s
 
 
 def per_second(moments_s: Sequence[float], start_s: float, end_s: float) -> list[int]:
-    """Return how many of *moments_s*, which are sorted, fall into each whole second."""
-    marks = [start_s + second for second in range(int(end_s - start_s) + 1)]
-    places = [bisect_left(moments_s, mark) for mark in marks]
-    return [after - before for before, after in pairwise(places)]
+    """Return the number of *moments_s*, which are sorted, in each whole second."""
+    seconds = [start_s + second for second in range(int(end_s - start_s) + 1)]
+    indexes = [bisect_left(moments_s, second) for second in seconds]
+    return [after - before for before, after in pairwise(indexes)]
 
 
 def undisturbed_rate(
     moments_s: Sequence[float], start_s: float, end_s: float, windows: Windows
 ) -> float:
-    """Return the median per second outside all windows; 0 when there is no such second."""
+    """Return the median per second outside all windows; 0 if there is no such second."""
     rates = [
         count
         for second, count in enumerate(per_second(moments_s, start_s, end_s))
-        if not windows.touching(start_s + second, start_s + second + 1)
+        if not windows.overlapping(start_s + second, start_s + second + 1)
     ]
     return float(median(rates)) if rates else 0.0
 
@@ -55,7 +55,7 @@ def undisturbed_rate(
 def recoveries(
     moments_s: Sequence[float], end_s: float, windows: Windows, rate: float
 ) -> list[Recovery]:
-    """Return how long each fault was felt after it was healed, until the next one at most."""
+    """Return the recovery from each fault, measured until the next fault at most."""
     faults = windows.faults
     ends_s = [*(fault.at_s for fault in faults), end_s][1:]
     return [
@@ -67,10 +67,10 @@ def recoveries(
 def _took_s(
     moments_s: Sequence[float], healed_s: float, until_s: float, rate: float
 ) -> float | None:
-    enough = SHARE * rate * SPAN_S
-    for step in range(int((until_s - SPAN_S - healed_s) / STEP_S) + 1):
+    enough = RECOVERED_SHARE * rate * RATE_WINDOW_S
+    for step in range(int((until_s - RATE_WINDOW_S - healed_s) / STEP_S) + 1):
         from_s = healed_s + step * STEP_S
-        found = bisect_left(moments_s, from_s + SPAN_S) - bisect_left(moments_s, from_s)
+        found = bisect_left(moments_s, from_s + RATE_WINDOW_S) - bisect_left(moments_s, from_s)
         if found >= enough:
             return round(step * STEP_S, 1)
     return None

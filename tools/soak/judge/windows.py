@@ -1,25 +1,22 @@
-"""The time around faults in which errors are to be expected."""
+"""Time windows around faults in which errors are expected."""
 
 from collections.abc import Iterable, Sequence
 
-from tools.soak.records import Happened
+from tools.soak.records import InjectedFault
 
-#: So long after healing an error may still come from the fault.
+#: Time after healing during which errors still count as caused by the fault, in seconds.
 AFTER_HEALING_S = 10.0
 
 
 class Windows:
     """
-    Tells what lies within [fault, healed + 10 s].
-
-    Args:
-        faults: those that happened.
+    Windows from the start of each fault to AFTER_HEALING_S after its healing.
     """
 
-    def __init__(self, faults: Iterable[Happened]) -> None:
-        self.faults: Sequence[Happened] = sorted(faults, key=lambda fault: fault.at_s)
+    def __init__(self, faults: Iterable[InjectedFault]) -> None:
+        self.faults: Sequence[InjectedFault] = sorted(faults, key=lambda fault: fault.at_s)
 
-    def touching(self, from_s: float, to_s: float) -> list[Happened]:
+    def overlapping(self, from_s: float, to_s: float) -> list[InjectedFault]:
         """Return the faults whose windows overlap the time from *from_s* to *to_s*."""
         return [
             fault
@@ -27,12 +24,12 @@ class Windows:
             if fault.at_s <= to_s and from_s <= fault.healed_s + AFTER_HEALING_S
         ]
 
-    def latest(self, from_s: float, to_s: float) -> Happened | None:
-        """Return the last fault whose window overlaps that time, if any: it gets the blame."""
-        return next(reversed(self.touching(from_s, to_s)), None)
+    def latest(self, from_s: float, to_s: float) -> InjectedFault | None:
+        """Return the last fault whose window overlaps that time, or None."""
+        return next(reversed(self.overlapping(from_s, to_s)), None)
 
     def paused_s(self, name: str, from_s: float, to_s: float) -> float:
-        """Return for how much of that time faults called *name* held."""
+        """Return how many seconds of that time faults called *name* lasted."""
         return sum(
             max(0.0, min(to_s, fault.healed_s) - max(from_s, fault.at_s))
             for fault in self.faults

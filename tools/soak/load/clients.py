@@ -1,8 +1,8 @@
 """
 The clients, in a process of their own: `python -m tools.soak.load.clients '{...}'`, see Load.
 
-Each waits for its answer before it sends again, and not before its turn: so many requests a second
-in all, whatever the gateway could do. SIGTERM lets those under way end.
+Each client waits for a response before its next request, and paces itself so that all clients send
+a fixed rate together. SIGTERM ends them after their pending requests.
 """
 
 import base64
@@ -21,33 +21,33 @@ from typing import IO
 
 from tools.devstack.ports import LOOPBACK
 from tools.soak.load.tasks import CONTENT_TYPE, PATH, Task, digest
-from tools.soak.records import LateLook, Seen, write
+from tools.soak.records import Exchange, LateFetch, write
 
 PROBLEM_TYPE = "application/problem+json"
 PROBLEMS = "/problems/"
-#: Beyond all that a gateway may take.
-HANGING_S = 15.0
-#: A connection serves about so many requests; the next one may meet another worker.
+#: Timeout of a client, longer than any response may take, in seconds.
+CLIENT_TIMEOUT_S = 15.0
+#: Mean number of requests on a connection; a new one may reach another worker.
 REQUESTS_PER_CONNECTION = 50
-#: A gateway that refuses connections is left alone for so long, as a load balancer would.
+#: Time without new connections to a gateway that refused one, in seconds.
 COOL_DOWN_S = 1.0
 FLUSH_PAUSE_S = 0.2
-#: When a reply that came too late is asked for.
-LOOK_AFTER_S = 8.0
-#: Of the timeouts within a second, so many are looked after.
-LOOKS_PER_S = 3
+#: Time from a timeout to the fetch of its late reply, in seconds.
+FETCH_AFTER_S = 8.0
+#: Maximum number of timeouts within a second whose late replies are fetched.
+FETCHES_PER_S = 3
 
 
 @dataclass(frozen=True)
 class Load:
     """
-    What the clients do.
+    Arguments of the client process.
 
     Args:
         ports: of the gateways.
         per_s: requests per second of all clients.
-        folder: where requests.jsonl and late.jsonl are written.
-        first: the number of the first request.
+        folder: for requests.jsonl and late.jsonl.
+        first: number of the first request.
     """
 
     ports: tuple[int, ...]
@@ -64,83 +64,82 @@ class Load:
 
 
 class Journal:
-    """Appends rows to a file; safe to use from several threads."""
+    """Appends rows to a file. Thread-safe."""
 
     def __init__(self, file: Path) -> None:
         self._file: IO[str] = file.open("a", encoding="utf-8")
         self._lock = threading.Lock()
 
-    def add(self, row: Seen | LateLook) -> None:
-        """Append *row*; it reaches the file at the next flush()."""
+    def add(self, row: Exchange | LateFetch) -> None:
+        """Append *row*; flush() writes it to the file."""
         with self._lock:
             write(self._file, row)
 
     def flush(self) -> None:
-        """Let the others see what there is."""
+        """Write buffered rows to the file."""
         with self._lock:
             self._file.flush()
 
 
 class Gateways:
-    """Where to connect to: gateways that refuse are left alone for a moment."""
+    """Chooses the gateway of a connection; avoids those that refused one recently."""
 
     def __init__(self, ports: tuple[int, ...]) -> None:
         self._ports = ports
-        self._shunned_s = [0.0] * len(ports)
+        self._avoid_until_s = [0.0] * len(ports)
 
     def choose(self, preferred: int) -> int:
-        """Return *preferred*, or another one while that is shunned."""
+        """Return *preferred*, or another gateway while that is avoided."""
         now_s = time.monotonic()
-        turns = (preferred + step for step in range(len(self._ports)))
-        numbers = (turn % len(self._ports) for turn in turns)
-        return next((n for n in numbers if self._shunned_s[n] <= now_s), preferred)
+        numbers = ((preferred + step) % len(self._ports) for step in range(len(self._ports)))
+        return next((n for n in numbers if self._avoid_until_s[n] <= now_s), preferred)
 
-    def shun(self, number: int) -> None:
-        """Leave it alone for a moment."""
-        self._shunned_s[number] = time.monotonic() + COOL_DOWN_S
+    def avoid(self, number: int) -> None:
+        """Avoid gateway *number* for COOL_DOWN_S."""
+        self._avoid_until_s[number] = time.monotonic() + COOL_DOWN_S
 
     def connect(self, number: int) -> http.client.HTTPConnection:
-        """Return a connection; it opens with the first request."""
-        return http.client.HTTPConnection(LOOPBACK, self._ports[number], timeout=HANGING_S)
+        """Return a connection, opened by its first request."""
+        return http.client.HTTPConnection(LOOPBACK, self._ports[number], timeout=CLIENT_TIMEOUT_S)
 
 
 class Client:
-    """One closed loop."""
+    """One client: a loop of requests at a fixed pace."""
 
     def __init__(
         self,
         load: Load,
-        place: int,
+        index: int,
         numbers: "itertools.count[int]",
         gateways: Gateways,
         journal: Journal,
-        late: "LateLooks",
+        late: "LateFetches",
     ) -> None:
         self._load = load
-        self._place = place
+        self._index = index
         self._numbers = numbers
         self._gateways = gateways
         self._journal = journal
         self._late = late
-        self._random = Random(f"client/{load.seed}/{place}")
+        self._random = Random(f"client/{load.seed}/{index}")
         self._connection: http.client.HTTPConnection | None = None
         self._gateway = 0
 
     def run(self, stop: threading.Event) -> None:
-        """Send one request after the other until *stop* is set."""
+        """Send requests until *stop* is set."""
         period_s = self._load.clients / self._load.per_s
-        due_s = time.monotonic() + period_s * self._place / self._load.clients
+        due_s = time.monotonic() + period_s * self._index / self._load.clients
         while not stop.wait(max(0.0, due_s - time.monotonic())):
-            seen = self.exchange(Task(self._load.seed, next(self._numbers), self._load.timeout_s))
-            self._journal.add(seen)
-            if seen.problem and seen.correlation_id and seen.sent != "no":
-                self._late.remember(seen)
-            # No catching up: what a fault held back does not come as a burst.
+            exchange = self.send(Task(self._load.seed, next(self._numbers), self._load.timeout_s))
+            self._journal.add(exchange)
+            if exchange.problem and exchange.correlation_id and exchange.sent != "no":
+                self._late.schedule(exchange)
+            # No burst after a fault: delayed requests are not sent in addition.
             due_s = max(due_s + period_s, time.monotonic())
-        self._hang_up()
+        self._disconnect()
 
-    def exchange(self, task: Task) -> Seen:
-        """Send *task* and return what came back."""
+    def send(self, task: Task) -> Exchange:
+        """Send the request of *task* and return the exchange."""
         body = task.body
         connection = self._connected()
         started_s = time.monotonic()
@@ -150,31 +149,31 @@ class Client:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             took_s = time.monotonic() - started_s
-            self._hang_up()
-            self._gateways.shun(self._gateway)
-            return Seen(task.number, self._gateway, started_s, took_s, error=repr(error)[:200])
+            self._disconnect()
+            self._gateways.avoid(self._gateway)
+            return Exchange(task.number, self._gateway, started_s, took_s, error=repr(error)[:200])
         took_s = time.monotonic() - started_s
         if self._random.random() < 1 / REQUESTS_PER_CONNECTION:
-            self._hang_up()
-        return self._seen(task, started_s, took_s, response, content)
+            self._disconnect()
+        return self._exchange(task, started_s, took_s, response, content)
 
-    def _seen(
+    def _exchange(
         self,
         task: Task,
         started_s: float,
         took_s: float,
         response: http.client.HTTPResponse,
         content: bytes,
-    ) -> Seen:
+    ) -> Exchange:
         correlation_id = response.headers.get("X-Correlation-ID", "")
-        expected = task.answer(correlation_id) == content
+        expected = task.response_body(correlation_id) == content
         kind, sent = (
-            ("", "") if expected else problem_of(response.getheader("Content-Type"), content)
+            ("", "") if expected else problem_in(response.getheader("Content-Type"), content)
         )
         if kind == "shutting-down":
-            self._hang_up()
-            self._gateways.shun(self._gateway)
-        return Seen(
+            self._disconnect()
+            self._gateways.avoid(self._gateway)
+        return Exchange(
             number=task.number,
             gateway=self._gateway,
             sent_s=started_s,
@@ -185,23 +184,23 @@ class Client:
             length=len(content),
             problem=kind,
             sent=sent,
-            kept="" if expected else base64.b64encode(content).decode(),
+            unexpected_body="" if expected else base64.b64encode(content).decode(),
         )
 
     def _connected(self) -> http.client.HTTPConnection:
         if self._connection is None:
-            self._gateway = self._gateways.choose(self._place % len(self._load.ports))
+            self._gateway = self._gateways.choose(self._index % len(self._load.ports))
             self._connection = self._gateways.connect(self._gateway)
         return self._connection
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
 
-class LateLooks:
-    """Asks for some of the replies that came too late."""
+class LateFetches:
+    """Fetches some of the replies that were too late for their requests."""
 
     def __init__(self, gateways: Gateways, journal: Journal) -> None:
         self._gateways = gateways
@@ -210,22 +209,22 @@ class LateLooks:
         self._due: list[tuple[float, int, str]] = []
         self._in_second = (0, 0)
 
-    def remember(self, seen: Seen) -> None:
-        """Look after the request *seen* in a while, unless there are many such."""
-        second = int(seen.answered_s)
+    def schedule(self, exchange: Exchange) -> None:
+        """Fetch the reply of *exchange* later, unless there are many in this second."""
+        second = int(exchange.ended_s)
         with self._lock:
-            of, count = self._in_second
-            count = count + 1 if of == second else 1
+            last_second, count = self._in_second
+            count = count + 1 if last_second == second else 1
             self._in_second = (second, count)
-            if count <= LOOKS_PER_S:
-                due = (seen.answered_s + LOOK_AFTER_S, seen.number, seen.correlation_id)
-                heapq.heappush(self._due, due)
+            if count <= FETCHES_PER_S:
+                due_s = exchange.ended_s + FETCH_AFTER_S
+                heapq.heappush(self._due, (due_s, exchange.number, exchange.correlation_id))
 
     def run(self, stop: threading.Event) -> None:
-        """Look after them when it is time, until *stop* is set."""
+        """Fetch due replies until *stop* is set."""
         while not stop.wait(FLUSH_PAUSE_S):
             while (due := self._next()) is not None:
-                self._look(*due)
+                self._fetch(*due)
             self._journal.flush()
 
     def _next(self) -> tuple[int, str] | None:
@@ -234,9 +233,9 @@ class LateLooks:
                 return heapq.heappop(self._due)[1:]
         return None
 
-    def _look(self, number: int, correlation_id: str) -> None:
+    def _fetch(self, number: int, correlation_id: str) -> None:
         connection = self._gateways.connect(self._gateways.choose(0))
-        asked_s = time.monotonic()
+        fetched_s = time.monotonic()
         try:
             connection.request("GET", f"/replies/{correlation_id}")
             response = connection.getresponse()
@@ -245,14 +244,14 @@ class LateLooks:
             return
         finally:
             connection.close()
-        kind, _ = problem_of(response.getheader("Content-Type"), content)
+        kind, _ = problem_in(response.getheader("Content-Type"), content)
         self._journal.add(
-            LateLook(number, correlation_id, asked_s, response.status, digest(content), kind)
+            LateFetch(number, correlation_id, fetched_s, response.status, digest(content), kind)
         )
 
 
-def problem_of(content_type: str | None, content: bytes) -> tuple[str, str]:
-    """Return the kind of a gateway's problem and what it says about "sent"; ("", "") for others."""
+def problem_in(content_type: str | None, content: bytes) -> tuple[str, str]:
+    """Return problem type and "sent" of a gateway's error; ("", "") for other content."""
     if content_type != PROBLEM_TYPE:
         return "", ""
     try:
@@ -274,21 +273,21 @@ def main() -> None:
     folder = Path(load.folder)
     journal, late_journal = Journal(folder / "requests.jsonl"), Journal(folder / "late.jsonl")
     gateways = Gateways(load.ports)
-    late = LateLooks(gateways, late_journal)
+    late = LateFetches(gateways, late_journal)
     numbers = itertools.count(load.first)
     clients = [
-        Client(load, place, numbers, gateways, journal, late) for place in range(load.clients)
+        Client(load, index, numbers, gateways, journal, late) for index in range(load.clients)
     ]
     threads = [threading.Thread(target=client.run, args=(stop,)) for client in clients]
-    looking = threading.Thread(target=late.run, args=(stop_late,))
-    for thread in (*threads, looking):
+    fetching = threading.Thread(target=late.run, args=(stop_late,))
+    for thread in (*threads, fetching):
         thread.start()
     while not stop.wait(FLUSH_PAUSE_S):
         journal.flush()
     for thread in threads:
         thread.join()
     stop_late.set()
-    looking.join()
+    fetching.join()
     journal.flush()
     late_journal.flush()
 

@@ -1,8 +1,8 @@
 """
-The responder as it is, with one more handler: `python -m tools.soak.load.responder`.
+The responder with one more handler: `python -m tools.soak.load.responder`.
 
-    SOAK_SEED, SOAK_TIMEOUT_S   from which the handler knows its tasks
-    SOAK_LEDGER                 the file in which it records what it did
+    SOAK_SEED, SOAK_TIMEOUT_S   determine the tasks
+    SOAK_LEDGER                 file of the recorded executions
 """
 
 import os
@@ -18,11 +18,11 @@ from tools.soak.load.tasks import CONTENT_TYPE, TOPIC, Task, digest, number_in
 
 class TaskHandler:
     """
-    Does what a numbered request asks for, and records it.
+    Executes a numbered request and records the execution.
 
     Args:
         seed, timeout_s: see Task.
-        ledger: where each execution is recorded before its reply leaves.
+        ledger: written before the reply is sent.
     """
 
     def __init__(self, seed: int, timeout_s: float, ledger: Ledger) -> None:
@@ -33,14 +33,14 @@ class TaskHandler:
     def __call__(self, request: Request) -> Reply:
         number = number_in(request.body)
         if number is None:
-            raise HandlerError(400, "this is no request of the soak")
+            raise HandlerError(400, "not a request of the soak")
         task = Task(self._seed, number, self._timeout_s)
         time.sleep(task.delay_s)
         self._ledger.record(number, request.correlation_id, digest(request.body), time.monotonic())
         if task.is_refused:
             raise HandlerError(task.status, task.refusal)
         return Reply.to(
-            request, task.reply(request.body), status=task.status, content_type=CONTENT_TYPE
+            request, task.reply_body(request.body), status=task.status, content_type=CONTENT_TYPE
         )
 
 

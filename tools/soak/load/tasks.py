@@ -1,8 +1,7 @@
 """
-What each numbered request asks for, and what has to come back.
+The content of each numbered request and of its correct response.
 
-All of it follows from the number and the seed, so that the client, the responder and the oracle
-agree without telling each other.
+Both follow from number and seed, so client, responder and oracle agree without communication.
 """
 
 import json
@@ -15,14 +14,14 @@ TOPIC = "soak"
 PATH = "/soak"
 CONTENT_TYPE = "application/octet-stream"
 
-#: Shares of the requests, in per cent, and what they get; the rest is small, prompt and well.
-LARGE, MIDDLING = 0.7, 12.0
-BEYOND_TIMEOUT, SLOW = 0.1, 10.0
-REFUSED, FAILED = 2.0, 2.0
-#: The body sizes of small, middling and large requests and replies.
-SMALL_BYTES, MIDDLING_BYTES, LARGE_BYTES = (0, 1_000), (8_000, 12_000), (150_000, 250_000)
+#: Shares of requests in per cent; the others are small, immediate and successful.
+LARGE_PERCENT, MEDIUM_PERCENT = 0.7, 12.0
+BEYOND_TIMEOUT_PERCENT, SLOW_PERCENT = 0.1, 10.0
+REFUSED_PERCENT, FAILED_PERCENT = 2.0, 2.0
+#: Ranges of body sizes of requests and replies.
+SMALL_BYTES, MEDIUM_BYTES, LARGE_BYTES = (0, 1_000), (8_000, 12_000), (150_000, 250_000)
 SLOW_S = (0.05, 0.5)
-#: A delay beyond the timeout is longer than it by this much.
+#: Range by which a delay beyond the timeout exceeds it.
 BEYOND_S = (0.5, 1.5)
 ERROR_STATUSES = (404, 409, 418, 500)
 REFUSED_STATUS = 422
@@ -31,12 +30,12 @@ REFUSED_STATUS = 422
 @dataclass(frozen=True)
 class Task:
     """
-    One request and its answer.
+    One request and its correct response.
 
     Args:
-        seed: of the whole run.
-        number: what makes the request unlike all others.
-        timeout_s: how long the gateway waits for a reply.
+        seed: of the run.
+        number: unique in the run.
+        timeout_s: reply timeout of the gateway.
     """
 
     seed: int
@@ -45,50 +44,50 @@ class Task:
 
     @cached_property
     def body(self) -> bytes:
-        """The body of the request: the number and its padding."""
+        """Request body: the number and padding."""
         return self._filled(f"{self.number}\n".encode(), "request")
 
     @cached_property
     def delay_s(self) -> float:
-        """How long the handler takes."""
+        """Duration of the handler, in seconds."""
         random = self._random("delay")
         share = random.uniform(0, 100)
-        if share < BEYOND_TIMEOUT:
+        if share < BEYOND_TIMEOUT_PERCENT:
             return self.timeout_s + random.uniform(*BEYOND_S)
-        return random.uniform(*SLOW_S) if share < BEYOND_TIMEOUT + SLOW else 0.0
+        return random.uniform(*SLOW_S) if share < BEYOND_TIMEOUT_PERCENT + SLOW_PERCENT else 0.0
 
     @property
     def is_beyond_timeout(self) -> bool:
-        """Say whether the reply is meant to come too late."""
+        """Whether the handler takes longer than the gateway waits."""
         return self.delay_s > self.timeout_s
 
     @cached_property
     def status(self) -> int:
-        """The HTTP status of the answer."""
+        """HTTP status of the correct response."""
         random = self._random("status")
         share = random.uniform(0, 100)
-        if share < REFUSED:
+        if share < REFUSED_PERCENT:
             return REFUSED_STATUS
-        return random.choice(ERROR_STATUSES) if share < REFUSED + FAILED else 200
+        return random.choice(ERROR_STATUSES) if share < REFUSED_PERCENT + FAILED_PERCENT else 200
 
     @property
     def is_refused(self) -> bool:
-        """Say whether the handler raises instead of replying."""
+        """Whether the handler raises instead of replying."""
         return self.status == REFUSED_STATUS
 
     @property
     def refusal(self) -> str:
-        """What the handler says when it refuses."""
+        """Error text of the handler when it raises."""
         return f"number {self.number} is refused"
 
-    def reply(self, body: bytes) -> bytes:
-        """Return the body of the reply to a request that arrived as *body*."""
+    def reply_body(self, body: bytes) -> bytes:
+        """Return the reply body to a request received as *body*."""
         return self._filled(f"{self.number} {sha256(body).hexdigest()}\n".encode(), "reply")
 
-    def answer(self, correlation_id: str) -> bytes:
-        """Return the body of the right answer under *correlation_id*."""
+    def response_body(self, correlation_id: str) -> bytes:
+        """Return the body of the correct response under *correlation_id*."""
         if not self.is_refused:
-            return self.reply(self.body)
+            return self.reply_body(self.body)
         problem = {
             "type": "about:blank",
             "title": "Request refused",
@@ -101,8 +100,8 @@ class Task:
     def _filled(self, head: bytes, purpose: str) -> bytes:
         random = self._random(purpose)
         share = random.uniform(0, 100)
-        size = LARGE_BYTES if share < LARGE else MIDDLING_BYTES
-        if share >= LARGE + MIDDLING:
+        size = LARGE_BYTES if share < LARGE_PERCENT else MEDIUM_BYTES
+        if share >= LARGE_PERCENT + MEDIUM_PERCENT:
             size = SMALL_BYTES
         return head + random.randbytes(random.randint(*size))
 
@@ -111,11 +110,11 @@ class Task:
 
 
 def number_in(body: bytes) -> int | None:
-    """Return the number that the body of a request or a reply begins with, if it does."""
+    """Return the number at the start of a request or reply body, or None."""
     head = body[:100].partition(b"\n")[0].partition(b" ")[0]
     return int(head) if head.isdigit() and len(head) <= 18 else None
 
 
 def digest(body: bytes) -> str:
-    """Return what stands for *body* in the records."""
+    """Return the hash that stands for *body* in the logs."""
     return sha256(body).hexdigest()

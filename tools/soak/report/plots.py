@@ -1,4 +1,4 @@
-"""What a run looked like over time, as pictures."""
+"""Plot of a run over time."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from matplotlib.patches import Patch
 
 from tools.soak.judge.findings import Findings, kind_of
 from tools.soak.judge.oracle import Verdict
-from tools.soak.judge.recovery import SHARE
-from tools.soak.records import Happened
+from tools.soak.judge.recovery import RECOVERED_SHARE
+from tools.soak.records import InjectedFault
 from tools.soak.report.progress import percentile
 
 matplotlib.use("Agg")
 
-INCHES_PER_MINUTE, LEAST_INCHES, MOST_INCHES = 2.2, 13.0, 40.0
+INCHES_PER_MINUTE, MIN_INCHES, MAX_INCHES = 2.2, 13.0, 40.0
 COLOURS = {
     "replies": "tab:purple",
     "responder": "tab:orange",
@@ -32,7 +32,7 @@ def plot_run(findings: Findings, title: str, file: Path) -> None:
     """Draw throughput, latency and errors of a run, with its faults, into *file* (PNG)."""
     evidence = findings.evidence
     seconds = int(evidence.end_s - evidence.start_s) + 1
-    width = min(max(LEAST_INCHES, seconds / 60 * INCHES_PER_MINUTE), MOST_INCHES)
+    width = min(max(MIN_INCHES, seconds / 60 * INCHES_PER_MINUTE), MAX_INCHES)
     figure = Figure(figsize=(width, 11), layout="constrained")
     figure.suptitle(title, x=0.01, horizontalalignment="left")
     rate, latency, errors = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
@@ -40,54 +40,64 @@ def plot_run(findings: Findings, title: str, file: Path) -> None:
     _draw_latency(latency, findings, seconds)
     _draw_errors(errors, findings, seconds)
     for axes in (rate, latency, errors):
-        _mark(axes, evidence.faults, evidence.start_s)
+        _shade_faults(axes, evidence.faults, evidence.start_s)
         axes.margins(x=0.01)
         axes.grid(alpha=0.3)
-    _name(rate, evidence.faults, evidence.start_s)
+    _label_faults(rate, evidence.faults, evidence.start_s)
     for axes in (rate, latency, errors):
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small")
     patches = [Patch(color=colour, alpha=0.4, label=name) for name, colour in COLOURS.items()]
     figure.legend(handles=patches, loc="upper right", title="faults of", fontsize="small", ncols=3)
-    errors.set_xlabel("seconds since the load began")
+    errors.set_xlabel("seconds since the start of the load")
     figure.savefig(file, dpi=110)
 
 
 def _draw_rate(axes: Any, findings: Findings, seconds: int) -> None:
     start_s = findings.evidence.start_s
-    own = Counter(
-        int(j.seen.answered_s - start_s) for j in findings.judgements if j.verdict is Verdict.OWN
+    correct = Counter(
+        int(j.exchange.ended_s - start_s)
+        for j in findings.judgements
+        if j.verdict is Verdict.CORRECT
     )
-    # The last second is not a whole one.
+    # The last second is incomplete.
     axes.step(
-        range(seconds - 1), [own[s] for s in range(seconds - 1)], where="post", label="own answers"
+        range(seconds - 1),
+        [correct[s] for s in range(seconds - 1)],
+        where="post",
+        label="correct responses",
     )
     axes.axhline(findings.rate, color="grey", label=f"undisturbed, {findings.rate:.0f} /s")
     axes.axhline(
-        SHARE * findings.rate, color="grey", linestyle=":", label=f"{SHARE:.0%} of it: recovered"
+        RECOVERED_SHARE * findings.rate,
+        color="grey",
+        linestyle=":",
+        label=f"{RECOVERED_SHARE:.0%} of it: recovered",
     )
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("answers per second")
+    axes.set_ylabel("responses per second")
 
 
 def _draw_latency(axes: Any, findings: Findings, seconds: int) -> None:
     took_ms: list[list[float]] = [[] for _ in range(seconds)]
     for judgement in findings.judgements:
-        second = int(judgement.seen.answered_s - findings.evidence.start_s)
+        second = int(judgement.exchange.ended_s - findings.evidence.start_s)
         if second < seconds:
-            took_ms[second].append(judgement.seen.took_s * 1e3)
-    places = [second for second in range(seconds) if took_ms[second]]
+            took_ms[second].append(judgement.exchange.took_s * 1e3)
+    seconds_with_data = [second for second in range(seconds) if took_ms[second]]
     for share, name in ((0.5, "p50"), (0.99, "p99")):
-        figures = [percentile(took_ms[second], share) for second in places]
-        axes.plot([place + 0.5 for place in places], figures, ".-", markersize=3, label=name)
+        figures = [percentile(took_ms[second], share) for second in seconds_with_data]
+        axes.plot(
+            [second + 0.5 for second in seconds_with_data], figures, ".-", markersize=3, label=name
+        )
     axes.set_yscale("log")
-    axes.set_ylabel("latency of all answers, ms")
+    axes.set_ylabel("latency of all responses, ms")
 
 
 def _draw_errors(axes: Any, findings: Findings, seconds: int) -> None:
     counts: dict[str, Counter[int]] = {}
     for judgement in findings.judgements:
-        if judgement.verdict is not Verdict.OWN:
-            second = int(judgement.seen.answered_s - findings.evidence.start_s)
+        if judgement.verdict is not Verdict.CORRECT:
+            second = int(judgement.exchange.ended_s - findings.evidence.start_s)
             counts.setdefault(kind_of(judgement), Counter())[second] += 1
     base = [0] * seconds
     for kind in sorted(counts, key=lambda kind: -counts[kind].total()):
@@ -98,7 +108,7 @@ def _draw_errors(axes: Any, findings: Findings, seconds: int) -> None:
     axes.set_ylabel("errors per second")
 
 
-def _mark(axes: Any, faults: Sequence[Happened], start_s: float) -> None:
+def _shade_faults(axes: Any, faults: Sequence[InjectedFault], start_s: float) -> None:
     for fault in faults:
         axes.axvspan(
             fault.at_s - start_s,
@@ -109,7 +119,7 @@ def _mark(axes: Any, faults: Sequence[Happened], start_s: float) -> None:
         )
 
 
-def _name(axes: Any, faults: Sequence[Happened], start_s: float) -> None:
+def _label_faults(axes: Any, faults: Sequence[InjectedFault], start_s: float) -> None:
     for fault in faults:
         axes.text(
             fault.at_s - start_s,
@@ -120,4 +130,4 @@ def _name(axes: Any, faults: Sequence[Happened], start_s: float) -> None:
             transform=axes.get_xaxis_transform(),
             color=COLOURS[fault.name.partition(" ")[2]],
         )
-    axes.set_title(" ", pad=55)  # room for the names
+    axes.set_title(" ", pad=55)  # room for the labels

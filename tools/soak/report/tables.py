@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.soak.judge.findings import Findings
-from tools.soak.judge.oracle import GOOD, Verdict
+from tools.soak.judge.oracle import ACCEPTABLE, Verdict
 from tools.soak.report.progress import percentile
 
 
@@ -16,7 +16,7 @@ def table(findings: Findings) -> Iterator[str]:
     """Yield the lines of the report."""
     evidence = findings.evidence
     verdicts = findings.verdicts
-    took_s = [one.took_s for one in evidence.seen]
+    took_s = [one.took_s for one in evidence.exchanges]
     yield (
         f"{len(findings.judgements)} requests in {evidence.end_s - evidence.start_s:.0f} s, "
         f"{len(evidence.faults)} faults of {len({fault.name for fault in evidence.faults})} kinds; "
@@ -25,15 +25,15 @@ def table(findings: Findings) -> Iterator[str]:
     )
     yield ""
     for verdict in Verdict:
-        mark = "  <-- must not be" if verdict not in GOOD and verdicts[verdict] else ""
+        mark = "  <-- failure" if verdict not in ACCEPTABLE and verdicts[verdict] else ""
         yield f"{verdicts[verdict]:8}  {verdict}{mark}"
     yield ""
     repeated = ", ".join(f"{n} {times} times" for times, n in sorted(findings.repeated.items()))
     yield f"executed more than once: {repeated or 'none'}"
     late = ", ".join(f"{kind} {count}" for kind, count in findings.late.most_common())
-    yield f"asked for after a timeout: {late or 'none'}"
+    yield f"fetched after a timeout: {late or 'none'}"
     yield ""
-    yield f"{'at s':>6} {'lasted':>7} {'recovery':>9} {'limit':>6}  {'fault':22} errors around it"
+    yield f"{'at s':>6} {'lasted':>7} {'recovery':>9} {'limit':>6}  {'fault':22} errors in window"
     for recovery, errors in zip(findings.recoveries, findings.errors_by_fault, strict=True):
         fault = recovery.fault
         took = "none" if recovery.took_s is None else f"{recovery.took_s:.1f} s"
@@ -46,7 +46,7 @@ def table(findings: Findings) -> Iterator[str]:
 
 
 def as_json(findings: Findings, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the findings, without the single requests; those are in the logs."""
+    """Return the findings without single requests, which are in the logs."""
     evidence = findings.evidence
     return {
         "options": options,
@@ -72,5 +72,5 @@ def as_json(findings: Findings, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_json(value: object, file: Path) -> None:
-    """Write *value* for people to read."""
+    """Write *value* as indented JSON."""
     file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
