@@ -10,7 +10,6 @@ from gateway.server.access_log import TextAccessLogger
 from gateway.server.http_response import HttpResponse
 from gateway.server.worker import GatewayWorker
 from gateway.web.fast_path import FastPath, FastRoute
-from gateway.web.routes import RouteViews
 from rendezvous.kafka_client.patches.quick_producer import FastProducer
 from rendezvous.redis_store.replies import ReplyStore
 
@@ -21,8 +20,8 @@ PARTS: tuple[tuple[str, type, str], ...] = (
     ("parse", Parser, "__next__"),
     ("application", FastPath, "__call__"),
     ("fast path", FastRoute, "exchange"),
-    ("id", Requester, "issue"),
-    ("exchange", RouteViews, "_answer"),
+    ("id", Requester, "issue_id"),
+    ("exchange", Requester, "exchange"),
     ("send", FastProducer, "send"),
     ("wait", Waiter, "wait"),
     ("write", HttpResponse, "_send"),
