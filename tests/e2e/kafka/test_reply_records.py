@@ -1,4 +1,4 @@
-"""Late, duplicate and broken replies: each its ending, and the next request as if nothing was."""
+"""Reply records of all kinds: usable, unusable, duplicate, without or with a wrong id."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy, Deployment
 from tests.support.scripted_responder import NameNotUtf8, Script, ScriptedResponder, correlation_id
-from tools.devstack.process.server import Server
 
 pytestmark = pytest.mark.e2e
 
@@ -18,35 +17,32 @@ TIMEOUT_S = 3.0
 
 @pytest.fixture(scope="module")
 def deployment(
-    kafka: Server, redis_server: Server, tmp_path_factory: pytest.TempPathFactory
+    deploy_for_module: Deploy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    folder: Path = tmp_path_factory.mktemp("odd-replies")
-    routes = folder / "routes.toml"
+    routes = tmp_path_factory.mktemp("routes") / "routes.toml"
     routes.write_text(
         Path("routes.toml").read_text(encoding="utf-8")
         + '\n[[route]]\npath = "/scripted/<case>"\ntopic = "scripted"\n'
     )
     env = {"REPLY_TIMEOUT_S": str(TIMEOUT_S), "ROUTES_FILE": str(routes)}
-    with Deployment(
-        kafka, redis_server, folder, env=env, topics=("scripted",), partitions=1
-    ) as deployment:
+    with deploy_for_module(env=env, topics=("scripted",), partitions=1) as deployment:
         yield deployment
 
 
 @pytest.fixture(scope="module")
 def responder(deployment: Deployment) -> Iterator[ScriptedResponder]:
-    """A Service B that replies as SCRIPTS says for the last part of the request's path."""
+    """A responder that runs the script named by the last part of the request path."""
 
-    def play(responder: ScriptedResponder, record: Any) -> None:
+    def run(responder: ScriptedResponder, record: Any) -> None:
         case = dict(record.headers)["path"].decode().rpartition("/")[2]
         SCRIPTS[case](responder, record)
 
-    with ScriptedResponder.of(deployment, "scripted", play) as responder:
+    with ScriptedResponder.of(deployment, "scripted", run) as responder:
         yield responder
 
 
 def replies(*headers: tuple[str, bytes], value: bytes | None = b"body") -> Script:
-    """Return a script that replies once, with the right id and *headers*."""
+    """Return a script that replies once with the correlation id and *headers*."""
 
     def script(responder: ScriptedResponder, record: Any) -> None:
         responder.reply(value, [("correlation-id", correlation_id(record)), *headers])
@@ -55,7 +51,7 @@ def replies(*headers: tuple[str, bytes], value: bytes | None = b"body") -> Scrip
 
 
 def replies_under(names: list[str]) -> Script:
-    """Return a script that gives the id under *names* only."""
+    """Return a script that replies with the correlation id in the headers *names* only."""
 
     def script(responder: ScriptedResponder, record: Any) -> None:
         responder.reply(b"body", [(name, correlation_id(record)) for name in names])
@@ -77,8 +73,8 @@ def replies_with_two_ids(responder: ScriptedResponder, record: Any) -> None:
     responder.reply(b"body", ids)
 
 
-def replies_behind_an_undecodable_record(responder: ScriptedResponder, record: Any) -> None:
-    responder.reply(b"poison", [(NameNotUtf8("x"), b"poison")])
+def replies_after_an_undecodable_record(responder: ScriptedResponder, record: Any) -> None:
+    responder.reply(b"undecodable", [(NameNotUtf8("x"), b"undecodable")])
     responder.reply(b"body", [("correlation-id", correlation_id(record))])
 
 
@@ -101,7 +97,7 @@ SCRIPTS: dict[str, Script] = {
     "twice": replies_twice,
     "no-id": replies_without_id,
     "two-ids": replies_with_two_ids,
-    "poison": replies_behind_an_undecodable_record,
+    "undecodable": replies_after_an_undecodable_record,
 }
 
 
@@ -115,7 +111,7 @@ SCRIPTS: dict[str, Script] = {
         ("quarkus", 200, b"body"),
         ("every-name", 200, b"body"),
         ("twice", 200, b"first"),
-        ("poison", 200, b"body"),
+        ("undecodable", 200, b"body"),
     ],
 )
 def test_a_usable_reply_becomes_the_response(
@@ -142,7 +138,7 @@ def test_a_usable_reply_becomes_the_response(
         ("nest-error", "responder-error"),
     ],
 )
-def test_a_reply_that_is_no_response_is_a_bad_gateway_at_once(
+def test_a_reply_that_is_not_a_valid_response_is_a_502_at_once(
     deployment: Deployment, responder: ScriptedResponder, case: str, kind: str
 ):
     response = deployment.gateway.post(f"/scripted/{case}")
@@ -154,7 +150,7 @@ def test_a_reply_that_is_no_response_is_a_bad_gateway_at_once(
 
 
 @pytest.mark.parametrize("case", ["no-id", "two-ids"])
-def test_a_reply_to_nobody_in_particular_is_skipped(
+def test_a_reply_without_a_single_correlation_id_is_skipped(
     deployment: Deployment, responder: ScriptedResponder, case: str
 ):
     response = deployment.gateway.post(f"/scripted/{case}")
@@ -163,12 +159,16 @@ def test_a_reply_to_nobody_in_particular_is_skipped(
     assert deployment.gateway.post("/echo", b"next").body == b"next"
 
 
-def test_junk_on_a_request_topic_does_not_stop_the_responder(deployment: Deployment):
+def test_invalid_records_on_a_request_topic_do_not_stop_the_responder(deployment: Deployment):
     producer = KafkaProducer(**deployment.settings.kafka_connection())
     topic = deployment.prefix + "echo"
     for partition in producer.partitions_for(topic):
-        for headers in ([(NameNotUtf8("x"), b"poison")], [("correlation-id", b"no deadline")], []):
-            producer.send(topic, b"junk", headers=headers, partition=partition).get(timeout=20)
+        for headers in (
+            [(NameNotUtf8("x"), b"undecodable")],
+            [("correlation-id", b"no deadline")],
+            [],
+        ):
+            producer.send(topic, b"invalid", headers=headers, partition=partition).get(timeout=20)
     producer.close()
 
     statuses = {deployment.gateway.post("/echo", b"next").status for _ in range(20)}
@@ -176,7 +176,7 @@ def test_junk_on_a_request_topic_does_not_stop_the_responder(deployment: Deploym
     assert statuses == {200}
 
 
-def test_the_request_record_carries_the_contract(
+def test_a_request_record_has_the_headers_of_the_contract(
     deployment: Deployment, responder: ScriptedResponder
 ):
     response = deployment.gateway.request(

@@ -1,4 +1,4 @@
-"""Where there are as many workers as cores, each keeps to one, and so does who follows it."""
+"""CPU affinity: with as many workers as cores, each worker and its successor is pinned to one."""
 
 import os
 import signal
@@ -10,10 +10,10 @@ from tests.support.load import OWN, Load
 from tools.devstack.process.procfs import children_of
 from tools.devstack.waiting import wait_until
 
-CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(not 2 <= len(CORES) <= 8, reason="needs Linux, and 2 to 8 cores"),
+    pytest.mark.skipif(not 2 <= len(CPUS) <= 8, reason="needs Linux, and 2 to 8 CPUs"),
 ]
 
 CLIENTS, REQUESTS = 8, 100
@@ -23,39 +23,39 @@ def workers_of(arbiter: int) -> list[int]:
     return children_of(arbiter)[1:]
 
 
-def cores_of(pid: int) -> set[int]:
-    """Return the cores on which any thread of *pid* may run."""
+def cpus_of(pid: int) -> set[int]:
+    """Return the CPUs on which any thread of *pid* may run."""
     threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
     return set().union(*map(os.sched_getaffinity, threads))
 
 
-def each_keeps_to_another(workers: list[int]) -> bool:
-    return sorted(map(sorted, map(cores_of, workers))) == [[core] for core in sorted(CORES)]
+def are_pinned_to_distinct_cpus(workers: list[int]) -> bool:
+    return sorted(map(sorted, map(cpus_of, workers))) == [[cpu] for cpu in sorted(CPUS)]
 
 
-def test_each_worker_keeps_to_a_core_and_so_does_who_follows_it(
+def test_each_worker_and_its_successor_is_pinned_to_a_cpu_of_its_own(
     deploy: Deploy,
 ):
-    with deploy(env={"WEB_CONCURRENCY": str(len(CORES))}) as deployment:
+    with deploy(env={"WEB_CONCURRENCY": str(len(CPUS))}) as deployment:
         arbiter = deployment.gateway.child.pid
         with Load([deployment.gateway], CLIENTS) as load:
             load.wait_for(REQUESTS)
         assert set(load.outcomes) == {OWN}
         before = workers_of(arbiter)
-        assert each_keeps_to_another(before)
-        assert os.sched_getaffinity(arbiter) == CORES
+        assert are_pinned_to_distinct_cpus(before)
+        assert os.sched_getaffinity(arbiter) == CPUS
 
         os.kill(before[0], signal.SIGTERM)
         assert wait_until(
-            lambda: before[0] not in workers_of(arbiter) and len(workers_of(arbiter)) == len(CORES),
+            lambda: before[0] not in workers_of(arbiter) and len(workers_of(arbiter)) == len(CPUS),
             10,
         )
         with Load([deployment.gateway], CLIENTS) as load:
             load.wait_for(REQUESTS)
-        assert each_keeps_to_another(workers_of(arbiter))
+        assert are_pinned_to_distinct_cpus(workers_of(arbiter))
 
 
-def test_a_worker_that_is_alone_keeps_to_none(deploy: Deploy):
+def test_a_single_worker_is_not_pinned(deploy: Deploy):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
         [worker] = workers_of(deployment.gateway.child.pid)
-        assert cores_of(worker) == CORES
+        assert cpus_of(worker) == CPUS

@@ -1,4 +1,4 @@
-"""The threads of a process share one heap: a second one would be memory for nobody."""
+"""All threads of a process share one malloc arena, which saves memory."""
 
 import ctypes
 import re
@@ -16,18 +16,18 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(
         sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"),
-        reason="heaps are counted as glibc lays them out",
+        reason="arenas are recognised by the memory layout of glibc",
     ),
 ]
 
 CLIENTS, REQUESTS = 16, 300
-#: glibc reserves so much for each heap of a thread, aligned to as much, and opens it bit by bit.
+#: Address space that glibc reserves for an arena's heap, and its alignment; it is mapped in steps.
 HEAP_BYTES = 64 << 20
 MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ 0 *$", re.MULTILINE)
 
 
-def further_heaps(pid: int) -> int:
-    """Return how many heaps process *pid* has beside its first one."""
+def extra_arenas(pid: int) -> int:
+    """Return the number of malloc arenas of process *pid* beside the main one."""
     maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
     found = [(int(start, 16), int(end, 16), mode) for start, end, mode in MAPPING.findall(maps)]
     return sum(
@@ -39,16 +39,16 @@ def further_heaps(pid: int) -> int:
     )
 
 
-def test_each_process_has_one_heap(deploy: Deploy):
+def test_each_process_has_one_malloc_arena(deploy: Deploy):
     with deploy() as deployment:
         with Load([deployment.gateway], CLIENTS) as load:
             load.wait_for(REQUESTS)
-        heaps = {
-            f"{name} {pid}": further_heaps(pid)
+        arenas = {
+            f"{name} {pid}": extra_arenas(pid)
             for name in ("web", "replies", "responder")
             for process in deployment.named(name)
             for pid in children_of(process.child.pid)
         }
 
-    assert len(heaps) >= 4
-    assert set(heaps.values()) == {0}, heaps
+    assert len(arenas) >= 4
+    assert set(arenas.values()) == {0}, arenas

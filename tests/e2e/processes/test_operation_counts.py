@@ -1,6 +1,8 @@
 """
-What a request costs, counted rather than timed: an accidental return to a send, a look or a thread
-for each request fails here, on a machine of any speed.
+Operations per request, counted instead of timed.
+
+A change that sends a produce request, polls Redis or starts a thread for every request fails here,
+on a machine of any speed.
 """
 
 import threading
@@ -38,16 +40,16 @@ pytestmark = pytest.mark.e2e
 CLIENTS = 32
 REQUESTS = 600
 RECORDS = 400
-#: Longer than a slow machine takes for a send, so that it is the gathering that shows.
+#: Longer than one send takes on a slow machine, so that records are batched.
 LINGER_MS = 200.0
-#: Of the commands that the store sends.
-LOOK, STORE, HINT = "cmdstat_mget", "cmdstat_set", "cmdstat_publish"
+#: Redis commands of a poll, of storing a reply, and of a notification.
+POLL, STORE, NOTIFY = "cmdstat_mget", "cmdstat_set", "cmdstat_publish"
 
 
 def commands(redis: Redis) -> Counter[str]:
-    """Return how often each command was carried out."""
+    """Return the number of calls of each command."""
     stats: Any = redis.info("commandstats")
-    return Counter({name: told["calls"] for name, told in stats.items()})
+    return Counter({name: stat["calls"] for name, stat in stats.items()})
 
 
 def threads_of(pid: int) -> int:
@@ -67,7 +69,7 @@ def ids() -> CorrelationIds:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_many_requests_share_looks_and_a_way_back_that_has_few_threads(
+def test_concurrent_requests_share_polls_and_a_replies_process_with_few_threads(
     deploy: Deploy, redis: Redis
 ):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
@@ -79,19 +81,21 @@ def test_many_requests_share_looks_and_a_way_back_that_has_few_threads(
 
     done = load.outcomes[OWN]
     assert load.outcomes == {OWN: done}
-    # A word of what is read, every two seconds, is a SET as well.
+    # The heartbeat every two seconds is a SET as well.
     assert done <= used[STORE] < done * 1.2
-    # One at a time would look twice at least: too soon, and then again.
-    assert used[LOOK] < done
-    assert used[HINT] < done
-    # The one that polls, its watchdog, and one for each of standard output and error.
+    # Polling for each request separately would take at least two polls per request.
+    assert used[POLL] < done
+    assert used[NOTIFY] < done
+    # The consumer, its watchdog, and a writer for each of standard output and error.
     assert threads <= 4
 
 
-def test_who_waits_alone_is_looked_for_once_when_there_is_something(deploy: Deploy, redis: Redis):
+def test_a_single_pending_request_is_polled_for_only_after_its_notification(
+    deploy: Deploy, redis: Redis
+):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
         with Load([deployment.gateway], 1) as load:
-            load.wait_for(20)  # so many will do to learn that hints come
+            load.wait_for(20)  # enough to learn that notifications arrive
         before = commands(redis)
         with Load([deployment.gateway], 1) as load:
             load.wait_for(REQUESTS // 4)
@@ -99,13 +103,13 @@ def test_who_waits_alone_is_looked_for_once_when_there_is_something(deploy: Depl
 
     done = load.outcomes[OWN]
     assert load.outcomes == {OWN: done}
-    assert done <= used[HINT] < done * 1.2
-    # Without hints there are three looks for each. Some are the readiness check's.
-    assert used[LOOK] < done * 1.6
+    assert done <= used[NOTIFY] < done * 1.2
+    # Without notifications there are three polls per request. The readiness check polls too.
+    assert used[POLL] < done * 1.6
 
 
-def test_records_of_many_who_wait_are_published_together(kafka: Server, ids: CorrelationIds):
-    topic = f"costs-{token_hex(4)}"
+def test_concurrent_records_are_published_in_batches(kafka: Server, ids: CorrelationIds):
+    topic = f"counts-{token_hex(4)}"
     connection = {"bootstrap_servers": [kafka.address]}
     create_topics(connection, [topic])
     producers: list[Any] = []
@@ -130,7 +134,7 @@ def test_records_of_many_who_wait_are_published_together(kafka: Server, ids: Cor
         request = Request(cid, topic, "replies", epoch_ms() + 20_000, b"x" * 200)
         return publisher.publish(request, 10, lambda refused: None)
 
-    # The first record waits for the producer's id, and so would all behind it.
+    # The first record waits for the producer id; the next ones would queue behind it.
     publish().wait(20)
     published = []
     for _ in range(RECORDS):
@@ -145,44 +149,42 @@ def test_records_of_many_who_wait_are_published_together(kafka: Server, ids: Cor
     assert per_request > 8
 
 
-def test_a_look_for_hundreds_who_wait_is_one_command(
+def test_a_poll_for_hundreds_of_pending_requests_is_one_command(
     redis_server: Server, redis: Redis, ids: CorrelationIds
 ):
     waiting = 300
     client = open_redis(redis_server.url)
     store = ReplyStore(client, 60)
-    commands_before = commands(redis)[LOOK]
-    looks: list[int] = []
+    commands_before = commands(redis)[POLL]
+    polls: list[int] = []
     fetch_many = store.fetch_many
 
     def counted(correlation_ids: Sequence[str]) -> dict[str, Reply]:
         found = fetch_many(correlation_ids)
-        looks.append(len(correlation_ids))
+        polls.append(len(correlation_ids))
         return found
 
     store.fetch_many = counted  # type: ignore[method-assign]
     mailbox = Mailbox(store)
     mailbox.start()
-    with ExitStack() as everybody:
+    with ExitStack() as waiters:
         for _ in range(waiting):
-            everybody.enter_context(
-                mailbox.waiting_for(ids.issue(mailbox.node, epoch_ms() + 30_000))
-            )
-        assert wait_until(lambda: looks.count(waiting) >= 5, 20)
+            waiters.enter_context(mailbox.waiting_for(ids.issue(mailbox.node, epoch_ms() + 30_000)))
+        assert wait_until(lambda: polls.count(waiting) >= 5, 20)
         mailbox.close()
-        used = commands(redis)[LOOK]
-    seen = len(looks)
+        used = commands(redis)[POLL]
+    seen = len(polls)
     client.close()
 
     assert used - commands_before <= seen
 
 
-def test_the_thread_that_polls_is_the_only_one_of_a_consumer(kafka: Server):
-    topic = f"costs-{token_hex(4)}"
+def test_a_consumer_has_no_thread_beside_the_polling_one(kafka: Server):
+    topic = f"counts-{token_hex(4)}"
     connection = {"bootstrap_servers": [kafka.address]}
     create_topics(connection, [topic], 1)
     others = {thread.name for thread in threading.enumerate()}
-    options = consumer_options(connection, f"group-{topic}", 5, "costs")
+    options = consumer_options(connection, f"group-{topic}", 5, "counts")
     consumer = ResilientConsumer.open(
         [topic], lambda: poll_in_caller_thread(KafkaConsumer(**options))
     )

@@ -1,4 +1,4 @@
-"""A gateway worker that is killed at each step of a request: what happened is what can be found."""
+"""A gateway worker is killed at each step of a request."""
 
 import contextlib
 import os
@@ -8,7 +8,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,81 +25,77 @@ pytestmark = [
 ]
 
 LIMIT_S = 15.0
-#: One request fills the gateway: that the next is turned away says that it is in flight.
+#: One slot: if a second request is rejected, the first is in flight.
 ENV = {
     "WEB_CONCURRENCY": "1",
     "THREADS": str(RESERVED_THREADS + 1),
     "REPLY_TIMEOUT_S": "15",
 }
-#: A request that is turned away once it has a place, and so gives it back at once.
-NO_KEY = "two words"
-#: More than all that other processes say to the broker meanwhile.
+#: Invalid idempotency key: a request with it is rejected after it has got a slot.
+BAD_KEY = "two words"
+#: Larger than all that other processes send to the broker meanwhile.
 BODY = b"published, not acknowledged" * 1_000
 
 
-def test_killed_while_the_body_arrives_a_worker_has_published_nothing(
-    deploy: Deploy,
-):
-    with deploy(env=ENV) as deployment:
-        with sent(deployment.gateway, b"half of it", declared=20) as client:
-            kill_worker(deployment.gateway)
+@pytest.fixture(scope="module")
+def deployment(deploy_for_module: Deploy) -> Iterator[Deployment]:
+    with deploy_for_module(env=ENV) as deployment:
+        yield deployment
+
+
+def test_a_worker_killed_while_reading_the_body_publishes_nothing(deployment: Deployment):
+    with sent(deployment.gateway, b"half of it", declared=20) as client:
+        kill_worker(deployment.gateway)
+        assert rest_of(client) == b""
+
+    assert deployment.gateway.post("/echo", b"next").body == b"next"
+    assert b"half of it" not in published(deployment)
+
+
+def test_a_worker_killed_before_it_reaches_a_broker_publishes_nothing(deployment: Deployment):
+    deployment.kafka.pause()
+    try:
+        gateway = deployment.start_gateway()
+        assert wait_until(gateway.responds, LIMIT_S)
+        with sent(gateway, b"never published") as client:
+            kill_worker(gateway)
             assert rest_of(client) == b""
+    finally:
+        deployment.kafka.resume()
 
-        assert deployment.gateway.post("/echo", b"next").body == b"next"
-        assert b"half of it" not in echoes(deployment)
-
-
-def test_killed_before_it_has_found_a_broker_a_worker_has_published_nothing(
-    deploy: Deploy,
-):
-    with deploy(env=ENV) as deployment:
-        deployment.kafka.pause()
-        try:
-            gateway = deployment.start_gateway()
-            assert wait_until(lambda: listens(gateway), LIMIT_S)
-            with sent(gateway, b"never published") as client:
-                kill_worker(gateway)
-                assert rest_of(client) == b""
-        finally:
-            deployment.kafka.resume()
-
-        assert wait_until(lambda: deployment.gateway.post("/echo", b"next").status == 200, LIMIT_S)
-        assert b"never published" not in echoes(deployment)
+    assert wait_until(lambda: deployment.gateway.post("/echo", b"next").status == 200, LIMIT_S)
+    assert b"never published" not in published(deployment)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
-def test_killed_before_the_broker_has_acknowledged_a_worker_leaves_a_request_that_is_answered(
-    deploy: Deploy,
+def test_the_request_of_a_worker_killed_before_the_acknowledgement_gets_its_reply(
+    deployment: Deployment,
 ):
-    with deploy(env=ENV) as deployment:
-        gateway = deployment.gateway
-        deployment.kafka.pause()
-        try:
-            before = unread_bytes(deployment.kafka.port)
-            with sent(gateway, BODY) as client:
-                assert wait_until(
-                    lambda: unread_bytes(deployment.kafka.port) - before > len(BODY), LIMIT_S
-                )
-                kill_worker(gateway)
-                assert rest_of(client) == b""
-        finally:
-            deployment.kafka.resume()
+    gateway = deployment.gateway
+    deployment.kafka.pause()
+    try:
+        before = unread_bytes(deployment.kafka.port)
+        with sent(gateway, BODY) as client:
+            assert wait_until(
+                lambda: unread_bytes(deployment.kafka.port) - before > len(BODY), LIMIT_S
+            )
+            kill_worker(gateway)
+            assert rest_of(client) == b""
+    finally:
+        deployment.kafka.resume()
 
-        # The broker takes what the kernel still holds for it.
-        assert wait_until(lambda: BODY in echoes(deployment), LIMIT_S)
-        assert answer_later(gateway, id_of(deployment, BODY)) == BODY
+    # The broker reads what is still in its socket buffer.
+    assert wait_until(lambda: BODY in published(deployment), LIMIT_S)
+    assert fetch_later(gateway, id_of(deployment, BODY)) == BODY
 
 
-def test_killed_after_it_has_read_the_reply_a_worker_leaves_it_to_be_fetched(
-    deploy: Deploy,
-):
-    # Between reading and writing no signal can be aimed; that a read reply stays is what counts.
-    with deploy(env=ENV) as deployment:
-        response = deployment.gateway.post("/echo", b"read")
-        kill_worker(deployment.gateway)
+def test_a_reply_can_be_fetched_after_the_worker_that_read_it_is_killed(deployment: Deployment):
+    # No signal can be timed between reading and writing; this checks that the reply is kept.
+    response = deployment.gateway.post("/echo", b"read")
+    kill_worker(deployment.gateway)
 
-        assert response.body == b"read"
-        assert answer_later(deployment.gateway, response.correlation_id) == b"read"
+    assert response.body == b"read"
+    assert fetch_later(deployment.gateway, response.correlation_id) == b"read"
 
 
 def head(length: int) -> bytes:
@@ -109,29 +104,30 @@ def head(length: int) -> bytes:
 
 @contextmanager
 def sent(gateway: Gateway, body: bytes, declared: int | None = None) -> Iterator[socket.socket]:
-    """Send *body*, all that was *declared* or a part, and go on when it is in flight, or read."""
+    """Send *body*, complete or shorter than *declared*; yield once it is in flight, or read."""
     while True:
         with socket.create_connection((LOOPBACK, gateway.port), LIMIT_S) as client:
             client.sendall(head(declared or len(body)) + body)
-            # The worker reads what comes in its order: by then it has read the body too.
+            # The worker reads connections in order, so that it has read the body before this one.
             assert gateway.get("/livez").status == 200
-            if declared is not None or has_the_place(client, gateway):
+            if declared is not None or has_the_slot(client, gateway):
                 yield client
                 return
 
 
-def has_the_place(client: socket.socket, gateway: Gateway) -> bool:
+def has_the_slot(client: socket.socket, gateway: Gateway) -> bool:
     """
-    Return whether what *client* has sent is in flight, and nothing else can be.
+    Return whether the request of *client* has the only slot.
 
-    It is not when one of our probes had the place just then; *client* has its answer in that case.
+    It has not if one of the requests below had it first; then *client* is rejected.
     """
 
     def answered() -> bool:
         return bool(select.select([client], [], [], 0)[0])
 
     assert wait_until(
-        lambda: answered() or gateway.post("/echo", Idempotency_Key=NO_KEY).status == 503, LIMIT_S
+        lambda: answered() or gateway.post("/echo", Idempotency_Key=BAD_KEY).status == 503,
+        LIMIT_S,
     )
     return not answered()
 
@@ -142,7 +138,7 @@ def kill_worker(gateway: Gateway) -> None:
 
 
 def rest_of(client: socket.socket) -> bytes:
-    """Return what still comes until the connection ends."""
+    """Return the bytes received until the connection closes."""
     received = b""
     with contextlib.suppress(ConnectionResetError):
         while part := client.recv(65_536):
@@ -150,29 +146,18 @@ def rest_of(client: socket.socket) -> bytes:
     return received
 
 
-def echoes(deployment: Deployment) -> list[bytes]:
-    return [record.value for record in echo_records(deployment)]
+def published(deployment: Deployment) -> list[bytes]:
+    return [record.value for record in records_of(deployment, "echo")]
 
 
 def id_of(deployment: Deployment, body: bytes) -> str:
-    """Return the id of the request with *body*, which its client never got to know."""
-    (found,) = [record for record in echo_records(deployment) if record.value == body]
+    """Return the correlation id of the request with *body*."""
+    (found,) = [record for record in records_of(deployment, "echo") if record.value == body]
     return str(dict(found.headers)["correlation-id"], "ascii")
 
 
-def echo_records(deployment: Deployment) -> list[Any]:
-    return records_of(deployment, "echo")
-
-
-def listens(gateway: Gateway) -> bool:
-    try:
-        return gateway.get("/livez").status == 200
-    except OSError:
-        return False
-
-
-def answer_later(gateway: Gateway, correlation_id: str) -> bytes:
-    """Return the reply once the successor of the killed worker hands it out."""
+def fetch_later(gateway: Gateway, correlation_id: str) -> bytes:
+    """Return the reply once the successor of the killed worker serves it."""
     path = f"/replies/{correlation_id}"
     assert wait_until(lambda: fetched(gateway, path) is not None, LIMIT_S)
     return fetched(gateway, path) or b""
@@ -182,5 +167,5 @@ def fetched(gateway: Gateway, path: str) -> bytes | None:
     try:
         response = gateway.get(path)
     except OSError:
-        return None  # nobody serves just now
+        return None  # the successor is starting
     return response.body if response.status == 200 else None

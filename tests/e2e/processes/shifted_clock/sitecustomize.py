@@ -1,4 +1,4 @@
-"""Imported by Python at its start when it is on PYTHONPATH: this process's clock is another."""
+"""Shifts the clock of a process by CLOCK_AHEAD_S; Python imports it from PYTHONPATH."""
 
 import os
 import time
