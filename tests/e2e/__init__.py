@@ -1,1 +1,1 @@
-"""The processes of the Procfile from outside: HTTP, and the servers as a user sees them."""
+"""End-to-end tests: the processes of the Procfile over HTTP."""

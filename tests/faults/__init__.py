@@ -1,1 +1,1 @@
-"""What really breaks, broken on purpose: brokers, networks, topics, rights."""
+"""Faults injected into brokers, networks, topics, permissions and processes."""

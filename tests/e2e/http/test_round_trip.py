@@ -138,7 +138,7 @@ def test_a_problem_type_is_the_url_of_its_explanation(gateway: Gateway):
     response = gateway.get(gateway.get("/replies/made-up").json["type"])
 
     assert response.status == 200
-    assert b"not issued here" in response.body
+    assert b"not issued by this gateway" in response.body
 
 
 def test_ids_chosen_by_clients_do_not_affect_which_reply_they_get(deployment: Deployment):

@@ -1,12 +1,12 @@
 """Each client gets its own reply, whichever replica reads it from Kafka."""
 
 import re
-from collections.abc import Callable
 
 import pytest
 
 from tests.support.deployment import Deploy, Process
 from tests.support.load import OWN, Load
+from tests.support.report import RecordProperty
 
 pytestmark = pytest.mark.e2e
 
@@ -16,7 +16,7 @@ STORED = re.compile(r"stored for nodes: (.*)")
 
 
 def test_each_response_is_own_whichever_replica_stores_the_reply(
-    deploy: Deploy, record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: RecordProperty
 ):
     # Above the default, so that a slow machine does not time out.
     env = {"REPLY_TIMEOUT_S": "20"}

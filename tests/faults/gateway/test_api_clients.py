@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from statistics import median
 
@@ -15,6 +14,7 @@ from tests.fakes import altered
 from tests.support.api_clients import ApiClient, keys_table, send_all, without_ids
 from tests.support.brokers import on_embedded_broker
 from tests.support.deployment import Deploy, Response, exchange
+from tests.support.report import RecordProperty
 from tools.devstack.ports import LOOPBACK
 
 pytestmark = pytest.mark.faults
@@ -35,7 +35,7 @@ MAX_SLOWDOWN = 1.2
 
 
 def test_2000_requests_per_client_with_the_same_ids_get_their_own_replies(
-    deploy: Deploy, record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: RecordProperty
 ):
     blue, green = ApiClient("blue"), ApiClient("green")
     env = {"API_KEYS": keys_table(blue, green), "REPLY_TIMEOUT_S": "20"}
@@ -59,7 +59,7 @@ def test_2000_requests_per_client_with_the_same_ids_get_their_own_replies(
 
 @on_embedded_broker
 def test_a_client_at_ten_times_its_rate_limit_hardly_slows_another(
-    deploy: Deploy, record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: RecordProperty
 ):
     orderly, offender = ApiClient("orderly"), ApiClient("offender")
     table = keys_table(orderly, offender, offender=f'rate = "{LIMIT}/s"\nin_flight_share = 0.25\n')

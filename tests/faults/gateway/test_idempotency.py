@@ -5,7 +5,6 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 
@@ -21,6 +20,7 @@ from tests.support.idempotent_requests import (
     send_with_retries,
 )
 from tests.support.records import records_of
+from tests.support.report import RecordProperty
 
 pytestmark = pytest.mark.faults
 
@@ -32,7 +32,7 @@ KEY_LIMIT_S, LIMIT_S = 8.0, 45.0
 
 
 def test_thousands_per_keys_have_one_effect_and_one_reply_each(
-    deploy: Deploy, record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: RecordProperty
 ):
     effects = CountingResponder()
     env = {"REPLY_TIMEOUT_S": "20", "WEB_CONCURRENCY": "2"}
@@ -51,7 +51,7 @@ def test_thousands_per_keys_have_one_effect_and_one_reply_each(
 
 
 def test_no_key_has_two_effects_or_two_replies_while_workers_are_killed(
-    deploy: Deploy, record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: RecordProperty
 ):
     effects = CountingResponder()
     random_ = random.Random(1)

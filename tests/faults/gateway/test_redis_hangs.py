@@ -1,7 +1,6 @@
 """Redis hangs for 10 s, or is unreachable for the replies process only."""
 
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -9,6 +8,7 @@ from tests.e2e.redis.test_redis_outage import TIMEOUT_S, check_hang
 from tests.support.brokers import on_apache_kafka, on_embedded_broker
 from tests.support.deployment import Deploy
 from tests.support.reply_topic import ReplyTopic, fetched
+from tests.support.report import RecordProperty
 from tools.devstack.tcp_proxy import TcpProxy
 from tools.devstack.waiting import wait_until
 
@@ -29,7 +29,7 @@ def test_a_hang_of_ten_seconds_is_reported_at_once_and_recovered_from(
 
 @on_apache_kafka  # it reports group members
 def test_a_replies_process_without_redis_pauses_and_stays_in_its_group(
-    deploy: Deploy, record_property: Callable[[str, object], None]
+    deploy: Deploy, record_property: RecordProperty
 ):
     with (
         deploy(replies=0, responders=0, gateways=0) as deployment,

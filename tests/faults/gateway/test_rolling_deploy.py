@@ -15,6 +15,7 @@ import pytest
 from tests.support.brokers import on_embedded_broker
 from tests.support.deployment import Deploy, Deployment, Gateway
 from tests.support.load import OWN, Load
+from tests.support.report import RecordProperty
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.process.procfile import start_process
 from tools.devstack.waiting import wait_until
@@ -88,7 +89,7 @@ def replace(deployment: Deployment, gateway: Gateway, stop: Callable[[Gateway], 
 def test_no_request_fails_during_a_rolling_deploy(
     deploy: Deploy,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    record_property: RecordProperty,
 ):
     env = {"DRAIN_DELAY_S": "2", "REPLY_TIMEOUT_S": "10", "WEB_CONCURRENCY": "1"}
     with deploy(gateways=2, env=env) as deployment:

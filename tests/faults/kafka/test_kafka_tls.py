@@ -1,4 +1,4 @@
-"""Apache Kafka behind TLS: the whole way through it, and each way to get it wrong, told at once."""
+"""Apache Kafka with TLS: a round trip, and each misconfiguration with its report."""
 
 import time
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import pytest
 from rendezvous.kafka_client.producer import BOOTSTRAP_TIMEOUT_MS
 from tests.support.certificates import Authority, require_openssl
 from tests.support.deployment import Deployment, Process
+from tests.support.report import RecordProperty
 from tools.devstack.kafka.apache import ApacheKafka, Listener
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.process.server import Server
@@ -18,19 +19,18 @@ from tools.devstack.waiting import wait_until
 pytestmark = pytest.mark.faults
 
 LIMIT_S = 30.0
-#: How soon the cause is told, counted from the first answer of the process.
-TOLD_S = 5.0
-PROCESSES = ("web", "replies", "responder")
+#: Maximum time until the cause is reported, from the first response of the gateway, in seconds.
+REPORT_S = 5.0
 
 
 @dataclass(frozen=True)
 class Secured:
-    """A broker with a listener for TLS, and who vouches for it; *stranger* does not."""
+    """A broker with a TLS listener, the authority that signed it, and another authority."""
 
     broker: ApacheKafka
     port: int
     authority: Authority
-    stranger: Authority
+    other: Authority
 
     @property
     def url(self) -> str:
@@ -49,10 +49,10 @@ def secured(needs_apache: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     }
     port = free_port()
     with ApacheKafka(listeners=[Listener("TLS", port, protocol="SSL")], options=options) as broker:
-        yield Secured(broker, port, authority, Authority.make(folder, "stranger"))
+        yield Secured(broker, port, authority, Authority.make(folder, "other"))
 
 
-def test_a_request_and_its_reply_travel_through_tls(
+def test_requests_and_replies_are_sent_over_tls(
     secured: Secured, redis_server: Server, tmp_path: Path
 ):
     env = {"KAFKA_URL": secured.url, "KAFKA_TRUSTED_CERT": secured.authority.pem}
@@ -64,22 +64,22 @@ def test_a_request_and_its_reply_travel_through_tls(
     assert ready.status == 200
 
 
-def test_a_name_that_is_not_the_brokers_does_no_harm_where_its_authority_is_named(
+def test_host_names_are_not_checked_if_the_authority_is_configured(
     secured: Secured, redis_server: Server, tmp_path: Path
 ):
-    # Heroku's brokers have no names that their certificates know.
+    # Certificates of Heroku's brokers do not contain their host names.
     env = {
         "KAFKA_URL": f"kafka+ssl://localhost:{secured.port}",
         "KAFKA_TRUSTED_CERT": secured.authority.pem,
     }
     with Deployment(secured.broker, redis_server, tmp_path, env=env) as deployment:
-        response = deployment.gateway.post("/echo", b"by another name")
+        response = deployment.gateway.post("/echo", b"other name")
 
-    assert (response.status, response.body) == (200, b"by another name")
+    assert (response.status, response.body) == (200, b"other name")
 
 
 @pytest.mark.parametrize(
-    ("fault", "said", "setting"),
+    ("fault", "cause", "setting"),
     [
         ("unknown authority", "its certificate is not trusted", "correct KAFKA_TRUSTED_CERT"),
         ("wrong host name", "its certificate is for another host", "correct the host"),
@@ -87,17 +87,17 @@ def test_a_name_that_is_not_the_brokers_does_no_harm_where_its_authority_is_name
         ("TLS port", "not answer", "is it a TLS port (then use kafka+ssl://)"),
     ],
 )
-def test_what_is_wrong_with_tls_is_told_in_one_line_that_names_the_setting(
-    secured: Secured, redis_server: Server, tmp_path: Path, fault: str, said: str, setting: str,
-    record_property,
+def test_a_tls_misconfiguration_is_reported_in_one_line_that_names_the_setting(
+    secured: Secured, redis_server: Server, tmp_path: Path, fault: str, cause: str, setting: str,
+    record_property: RecordProperty,
 ):  # fmt: skip
     trusted = {"KAFKA_TRUSTED_CERT": secured.authority.pem}
     env = {
         "unknown authority": {
             "KAFKA_URL": secured.url,
-            "KAFKA_TRUSTED_CERT": secured.stranger.pem,
+            "KAFKA_TRUSTED_CERT": secured.other.pem,
         },
-        # Names are checked where the authority is one of the system's.
+        # Host names are checked if the authority is one of the system's.
         "wrong host name": {
             "KAFKA_URL": f"kafka+ssl://localhost:{secured.port}",
             "SSL_CERT_FILE": str(secured.authority.file),
@@ -111,39 +111,35 @@ def test_what_is_wrong_with_tls_is_told_in_one_line_that_names_the_setting(
         others = [deployment.start("replies"), deployment.start("responder")]
         gateway = deployment.start_gateway()
 
-        def is_told_by(process: Process) -> bool:
-            return any(said in line and setting in line for line in process.logged().splitlines())
+        def is_logged_by(process: Process) -> bool:
+            return any(cause in line and setting in line for line in process.logged().splitlines())
 
-        def is_told() -> bool:
+        def is_reported() -> bool:
             try:
                 problems = gateway.get("/readyz").json["problems"]
             except OSError:  # it is starting
                 return False
-            return any(said in problem and setting in problem for problem in problems)
+            return any(cause in problem and setting in problem for problem in problems)
 
-        def is_up() -> bool:
-            try:
-                return gateway.get("/livez").status == 200
-            except OSError:
-                return False
-
-        assert wait_until(is_up, LIMIT_S), deployment.logs()
+        assert wait_until(gateway.responds, LIMIT_S), deployment.logs()
         up_s = time.monotonic()
-        assert wait_until(is_told, TOLD_S), gateway.get("/readyz").body
-        assert wait_until(lambda: is_told_by(gateway), TOLD_S), gateway.logged()
-        # The port accepts: only a client that has tried for as long as it may knows better.
-        limit_s = TOLD_S + (BOOTSTRAP_TIMEOUT_MS / 1000 if fault == "TLS port" else 0)
+        assert wait_until(is_reported, REPORT_S), gateway.get("/readyz").body
+        assert wait_until(lambda: is_logged_by(gateway), REPORT_S), gateway.logged()
+        # A TLS port accepts connections: the error is known only after the bootstrap timeout.
+        limit_s = REPORT_S + (BOOTSTRAP_TIMEOUT_MS / 1000 if fault == "TLS port" else 0)
         assert wait_until(
-            lambda: all(map(is_told_by, others)), max(up_s + limit_s - time.monotonic(), 0)
+            lambda: all(map(is_logged_by, others)), max(up_s + limit_s - time.monotonic(), 0)
         ), deployment.logs()
-        record_property(f"{fault}: told, s after the start", round(time.monotonic() - started_s, 1))
-        refused = gateway.post("/echo", b"x")
+        record_property(
+            f"{fault}: reported, s after the start", round(time.monotonic() - started_s, 1)
+        )
+        rejected = gateway.post("/echo", b"x")
         assert [p.log.name for p in deployment.processes if p.child.returncode is not None] == []
     finally:
         deployment.__exit__()
 
     logs = deployment.logs()
-    assert (refused.status, refused.json["sent"]) == (503, "no")
+    assert (rejected.status, rejected.json["sent"]) == (503, "no")
     assert "Traceback" not in logs
     for secret in (deployment.secret_key, "PRIVATE KEY", "BEGIN CERTIFICATE"):
         assert secret not in logs

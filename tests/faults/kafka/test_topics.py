@@ -1,7 +1,7 @@
-"""Topics that come late, and topics that go and come back while everything runs."""
+"""Topics are created late, or deleted and recreated, while the processes run."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from kafka import KafkaAdminClient
 from tests.support.deployment import Deploy, Deployment, Gateway, Process
 from tests.support.load import Attempt, Load, post_echo
 from tests.support.records import correlation_ids
+from tests.support.report import RecordProperty
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.kafka.topics import create_topics
 from tools.devstack.process.server import Server
@@ -18,14 +19,12 @@ from tools.devstack.waiting import wait_until
 pytestmark = pytest.mark.faults
 
 LIMIT_S = 60.0
-#: How late the topic comes, and how long it is gone.
-LATE_S = 10.0
-GONE_S = 5.0
-#: How soon requests are answered again: the consumers ask for their topics every 10 s, and then
-#: join their group anew.
-RESUMED_S = 20.0
-
-Record = Callable[[str, object], None]
+#: Time until a missing topic is created, and until a deleted one is recreated, in seconds.
+MISSING_S = 10.0
+DELETED_S = 5.0
+#: Maximum time until requests succeed again, in seconds: consumers refresh their topics every
+#: 10 s, and then rejoin their group.
+RECOVERY_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def new_deployment(broker: ApacheKafka, redis_server: Server, tmp_path: Path) ->
 
 
 def delete(deployment: Deployment, topic: str) -> None:
-    """Delete *topic* and return when the broker no longer knows it."""
+    """Delete *topic*; return once the broker no longer lists it."""
     name = deployment.prefix + topic
     admin = KafkaAdminClient(**deployment.settings.kafka_connection())
     try:
@@ -58,7 +57,7 @@ def create(deployment: Deployment, topic: str) -> None:
     create_topics(deployment.settings.kafka_connection(), names, deployment.partitions)
 
 
-def names_as_missing(gateway: Gateway, topic: str) -> bool:
+def reports_missing(gateway: Gateway, topic: str) -> bool:
     try:
         response = gateway.get("/readyz")
     except OSError:  # it is starting
@@ -68,43 +67,36 @@ def names_as_missing(gateway: Gateway, topic: str) -> bool:
     )
 
 
-def pids(deployment: Deployment) -> list[int]:
-    """Return the ids of all processes, gunicorn's workers among them."""
-    gateways = deployment.all_gateways
-    workers = [pid for gateway in gateways for pid in gateway.worker_pids()]
-    return [process.child.pid for process in deployment.processes] + workers
-
-
-def is_quiet(process: Process) -> bool:
+def runs_without_traceback(process: Process) -> bool:
     return process.child.returncode is None and "Traceback" not in process.logged()
 
 
-def answers_again(load: Load, since_s: float) -> bool:
-    """Say whether the last twenty requests since *since_s* were answered."""
+def responds_again(load: Load, since_s: float) -> bool:
+    """Return whether the last twenty requests since *since_s* succeeded."""
     last = load.since(since_s)[-20:]
     return len(last) == 20 and all(a.is_own for a in last)
 
 
-def resumed_after_s(attempts: list[Attempt], since_s: float) -> float:
-    """Return when, after *since_s*, the last request that failed began."""
+def recovery_s(attempts: list[Attempt], since_s: float) -> float:
+    """Return the seconds from *since_s* to the start of the last failed request."""
     failed = [a.started_s for a in attempts if a.started_s >= since_s and not a.is_own]
     return max(failed, default=since_s) - since_s
 
 
-def test_a_request_topic_that_comes_late_is_named_until_it_is_there(
-    new_deployment: Deploy, record_property: Record
+def test_a_missing_request_topic_is_reported_until_it_is_created(
+    new_deployment: Deploy, record_property: RecordProperty
 ):
     with new_deployment(gateways=0, responders=0) as deployment:
         topic = deployment.prefix + "echo"
         delete(deployment, "echo")
         responder = deployment.start("responder")
         gateway = deployment.start_gateway()
-        assert wait_until(lambda: names_as_missing(gateway, topic), LIMIT_S), deployment.logs()
+        assert wait_until(lambda: reports_missing(gateway, topic), LIMIT_S), deployment.logs()
         missing_s = time.monotonic()
         assert wait_until(lambda: f"topic missing: {topic}" in responder.logged(), LIMIT_S)
-        refused = gateway.post("/echo", b"too early")
-        before = pids(deployment)
-        time.sleep(max(missing_s + LATE_S - time.monotonic(), 0))
+        rejected = gateway.post("/echo", b"too early")
+        before = deployment.pids()
+        time.sleep(max(missing_s + MISSING_S - time.monotonic(), 0))
         create(deployment, "echo")
         created_s = time.monotonic()
         assert wait_until(lambda: post_echo(gateway, b"again").is_own, LIMIT_S), deployment.logs()
@@ -112,44 +104,44 @@ def test_a_request_topic_that_comes_late_is_named_until_it_is_there(
         record_property("seconds until a request was answered", round(took_s, 1))
         assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
 
-        assert pids(deployment) == before
-        assert [p.log.name for p in deployment.processes if not is_quiet(p)] == []
-    assert (refused.status, refused.json["type"]) == (503, "/problems/not-sent")
-    assert refused.json["sent"] == "no"
-    assert topic in refused.json["detail"]
-    assert took_s < RESUMED_S
+        assert deployment.pids() == before
+        assert [p.log.name for p in deployment.processes if not runs_without_traceback(p)] == []
+    assert (rejected.status, rejected.json["type"]) == (503, "/problems/not-sent")
+    assert rejected.json["sent"] == "no"
+    assert topic in rejected.json["detail"]
+    assert took_s < RECOVERY_S
 
 
-def test_a_request_topic_that_is_deleted_and_made_anew_is_told_and_served_again(
-    new_deployment: Deploy, record_property: Record
+def test_a_request_topic_that_is_deleted_and_recreated_is_reported_and_used_again(
+    new_deployment: Deploy, record_property: RecordProperty
 ):
     with new_deployment(gateways=2) as deployment:
         topic = deployment.prefix + "echo"
         gateways = deployment.all_gateways
-        before = pids(deployment)
+        before = deployment.pids()
         with Load(gateways, clients=8, rate=40, keep_alive=False) as load:
             assert wait_until(lambda: sum(a.is_own for a in load.since(0)) > 100, LIMIT_S)
             delete(deployment, "echo")
-            gone_s = time.monotonic()
+            deleted_s = time.monotonic()
             for gateway in gateways:
-                assert wait_until(lambda g=gateway: names_as_missing(g, topic), LIMIT_S)  # type: ignore[misc]
-            record_property("seconds until named", round(time.monotonic() - gone_s, 1))
-            time.sleep(GONE_S)
-            back_s = time.monotonic()
+                assert wait_until(lambda g=gateway: reports_missing(g, topic), LIMIT_S)  # type: ignore[misc]
+            record_property("seconds until reported", round(time.monotonic() - deleted_s, 1))
+            time.sleep(DELETED_S)
+            recreated_s = time.monotonic()
             create(deployment, "echo")
-            assert wait_until(lambda: answers_again(load, back_s), LIMIT_S), deployment.logs()
+            assert wait_until(lambda: responds_again(load, recreated_s), LIMIT_S), deployment.logs()
         for gateway in gateways:
             assert wait_until(lambda g=gateway: g.get("/readyz").status == 200, LIMIT_S)  # type: ignore[misc]
         appended = set(correlation_ids(deployment, "echo"))
 
-        assert pids(deployment) == before
-        assert [p.log.name for p in deployment.processes if not is_quiet(p)] == []
+        assert deployment.pids() == before
+        assert [p.log.name for p in deployment.processes if not runs_without_traceback(p)] == []
     timeout_s = deployment.settings.reply_timeout_s
-    during = [a for a in load.attempts if gone_s <= a.started_s < back_s - timeout_s]
-    took_s = resumed_after_s(load.attempts, back_s)
-    record_property("last failure, s after it was there again", round(took_s, 1))
-    endings = sorted({f"{a.status} {a.sent}" for a in during})
-    record_property("endings while it was gone", endings)
+    during = [a for a in load.attempts if deleted_s <= a.started_s < recreated_s - timeout_s]
+    took_s = recovery_s(load.attempts, recreated_s)
+    record_property("last failure, s after it was recreated", round(took_s, 1))
+    outcomes = sorted({f"{a.status} {a.sent}" for a in during})
+    record_property("outcomes while it was deleted", outcomes)
 
     assert during
     assert {a.status for a in during} == {503}
@@ -159,44 +151,46 @@ def test_a_request_topic_that_is_deleted_and_made_anew_is_told_and_served_again(
         assert attempt.response is not None, attempt.error
         if attempt.sent == "no":
             assert attempt.response.correlation_id not in appended, str(attempt)
-        if attempt.sent == "yes" and attempt.started_s > back_s:
+        if attempt.sent == "yes" and attempt.started_s > recreated_s:
             assert attempt.response.correlation_id in appended, str(attempt)
-    assert took_s < RESUMED_S
+    assert took_s < RECOVERY_S
 
 
 @pytest.mark.parametrize("mode", ["group", "broadcast"])
-def test_a_reply_topic_that_is_deleted_and_made_anew_is_told_and_read_again(
-    new_deployment: Deploy, record_property: Record, mode: str
+def test_a_reply_topic_that_is_deleted_and_recreated_is_reported_and_read_again(
+    new_deployment: Deploy, record_property: RecordProperty, mode: str
 ):
     env = {"REPLIES_MODE": mode, "REPLY_RETENTION_S": "120"}
     with new_deployment(replies=2, env=env) as deployment:
         topic = deployment.prefix + "replies"
         gateway = deployment.gateway
-        before = pids(deployment)
+        before = deployment.pids()
         with Load([gateway], clients=4, rate=20, keep_alive=False) as load:
             assert wait_until(lambda: sum(a.is_own for a in load.since(0)) > 50, LIMIT_S)
             delete(deployment, "replies")
-            gone_s = time.monotonic()
-            assert wait_until(lambda: names_as_missing(gateway, topic), LIMIT_S)
-            record_property(f"{mode}: seconds until named", round(time.monotonic() - gone_s, 1))
-            time.sleep(GONE_S)
-            back_s = time.monotonic()
+            deleted_s = time.monotonic()
+            assert wait_until(lambda: reports_missing(gateway, topic), LIMIT_S)
+            record_property(
+                f"{mode}: seconds until reported", round(time.monotonic() - deleted_s, 1)
+            )
+            time.sleep(DELETED_S)
+            recreated_s = time.monotonic()
             create(deployment, "replies")
-            assert wait_until(lambda: answers_again(load, back_s), LIMIT_S), deployment.logs()
+            assert wait_until(lambda: responds_again(load, recreated_s), LIMIT_S), deployment.logs()
         assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
         timeout_s = deployment.settings.reply_timeout_s
-        during = [a for a in load.attempts if gone_s <= a.started_s < back_s - timeout_s]
+        during = [a for a in load.attempts if deleted_s <= a.started_s < recreated_s - timeout_s]
         missing = [a for a in during if a.sent == "yes" and not a.reply_arrives(gateway, LIMIT_S)]
 
-        assert pids(deployment) == before
-        assert [p.log.name for p in deployment.processes if not is_quiet(p)] == []
-    took_s = resumed_after_s(load.attempts, back_s)
-    record_property(f"{mode}: last failure, s after it was there again", round(took_s, 1))
-    record_property(f"{mode}: endings", sorted({f"{a.status} {a.sent}" for a in during}))
+        assert deployment.pids() == before
+        assert [p.log.name for p in deployment.processes if not runs_without_traceback(p)] == []
+    took_s = recovery_s(load.attempts, recreated_s)
+    record_property(f"{mode}: last failure, s after it was recreated", round(took_s, 1))
+    record_property(f"{mode}: outcomes", sorted({f"{a.status} {a.sent}" for a in during}))
 
     assert during
     assert {a.status for a in during} == {503}
     assert "yes" in {a.sent for a in during}
     assert [str(a) for a in load.attempts if a.status not in (200, 503)] == []
     assert [str(a) for a in missing] == []
-    assert took_s < RESUMED_S
+    assert took_s < RECOVERY_S

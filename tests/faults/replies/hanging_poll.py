@@ -1,4 +1,4 @@
-"""A replies process whose library hangs: after ten records poll() does not return any more."""
+"""A replies process whose poll() never returns after ten records."""
 
 import functools
 import threading
@@ -10,7 +10,7 @@ import replies.__main__ as replies_main
 from rendezvous.process.watchdog import Watchdog
 
 RECORDS = 10
-#: The product's own limit is longer than a test should take.
+#: Limit of the watchdog in seconds, shorter than the default.
 LIMIT_S = 2.0
 
 poll = KafkaConsumer.poll
@@ -18,7 +18,7 @@ seen = 0
 
 
 def poll_then_hang(self: KafkaConsumer, **arguments: Any) -> Any:
-    """Return what poll() does, until enough has been seen."""
+    """Call the original poll(), and block forever after RECORDS records."""
     global seen
     if seen >= RECORDS:
         threading.Event().wait()

@@ -1,4 +1,4 @@
-"""REPLIES_MODE=broadcast on real brokers: everybody reads everything, the first copy counts."""
+"""REPLIES_MODE=broadcast: every process reads all replies, the first copy is stored."""
 
 import re
 import time
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 LIMIT_S = 30.0
 PARTITIONS = 4
 TIMEOUT_S, RETENTION_S = 1.0, 9.0
-#: Some route, of which a replies process knows nothing, may wait for the longest.
+#: How far back a replies process reads: routes, unknown to it, may wait up to the maximum.
 LOOKBACK_S = MAX_REPLY_TIMEOUT_S + RETENTION_S
 ENV = {
     "REPLIES_MODE": "broadcast",
@@ -26,7 +26,7 @@ ENV = {
 SUMMARY = re.compile(r"replies so far: (.*)")
 
 
-def put_in_each(topic: ReplyTopic, partitions: range) -> dict[str, bytes]:
+def put_in_partitions(topic: ReplyTopic, partitions: range) -> dict[str, bytes]:
     replies = {}
     for n in range(20):
         correlation_id = topic.new_id()
@@ -37,25 +37,25 @@ def put_in_each(topic: ReplyTopic, partitions: range) -> dict[str, bytes]:
 
 
 def read_by(process: Process) -> dict[str, int]:
-    """Return how many replies *process* has read, by what became of them, as it last said."""
+    """Return the counts by outcome from the last summary of *process*."""
     found = SUMMARY.findall(process.logged())
     pairs = (pair.split() for pair in found[-1].split(", ")) if found else ()
     return {name: int(count) for name, count in pairs}
 
 
-def test_each_process_reads_all_replies_from_shortly_before_its_start_and_none_counts_twice(
+def test_each_process_reads_the_replies_since_the_lookback_and_each_is_stored_once(
     deploy: Deploy,
 ):
     with (
         deploy(gateways=0, replies=0, responders=0, env=ENV) as deployment,
         ReplyTopic(deployment) as topic,
     ):
-        old = put_in_each(topic, range(PARTITIONS))
+        old = put_in_partitions(topic, range(PARTITIONS))
         time.sleep(LOOKBACK_S + 1)
-        young = put_in_each(topic, range(PARTITIONS))
+        young = put_in_partitions(topic, range(PARTITIONS))
         processes = [deployment.start("replies") for _ in range(2)]
         assert wait_until(lambda: stored(deployment, young) == young, LIMIT_S)
-        new = put_in_each(topic, range(PARTITIONS))
+        new = put_in_partitions(topic, range(PARTITIONS))
         assert wait_until(lambda: stored(deployment, new) == new, LIMIT_S)
         all_read = len(young) + len(new)
         assert wait_until(
@@ -68,21 +68,20 @@ def test_each_process_reads_all_replies_from_shortly_before_its_start_and_none_c
     assert stored(deployment, old) == {}
 
 
-# The embedded broker adds no partitions.
-@on_apache_kafka
-def test_a_partition_that_is_added_is_read_too(deploy: Deploy):
+@on_apache_kafka  # the embedded broker adds no partitions
+def test_an_added_partition_is_read(deploy: Deploy):
     with deploy(gateways=0, replies=1, responders=0, env=ENV) as deployment:
         (process,) = deployment.named("replies")
         assert wait_until(lambda: "carrying replies" in process.logged(), LIMIT_S)
         with ReplyTopic(deployment) as topic:
-            replies = put_in_each(topic, range(PARTITIONS))
+            replies = put_in_partitions(topic, range(PARTITIONS))
             assert wait_until(lambda: stored(deployment, replies) == replies, LIMIT_S)
             topic.add_partitions(PARTITIONS + 2)
-        # Another client, which has not learnt of fewer partitions.
+        # A new producer: the first one has cached the number of partitions.
         with ReplyTopic(deployment) as topic:
-            replies = put_in_each(topic, range(PARTITIONS, PARTITIONS + 2))
+            replies = put_in_partitions(topic, range(PARTITIONS, PARTITIONS + 2))
             assert wait_until(lambda: stored(deployment, replies) == replies, LIMIT_S)
-            replies = put_in_each(topic, range(PARTITIONS + 2))
+            replies = put_in_partitions(topic, range(PARTITIONS + 2))
             assert wait_until(lambda: stored(deployment, replies) == replies, LIMIT_S)
 
         assert process.child.returncode is None

@@ -1,9 +1,8 @@
-"""A replies process that is killed between any two of its steps loses no reply."""
+"""A replies process is killed at random moments, and no reply is lost."""
 
 import random
 import re
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from redis import Redis
 from tests.support.brokers import on_embedded_broker
 from tests.support.deployment import Deployment, Process
 from tests.support.reply_topic import ReplyTopic, stored
+from tests.support.report import RecordProperty
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
@@ -20,18 +20,18 @@ from tools.devstack.waiting import wait_until
 pytestmark = pytest.mark.faults
 
 SEEDS = 20
-#: So many at a time: after each kill the broker waits for the end of a session.
+#: Concurrent rounds: after each kill the broker waits for the session timeout.
 AT_ONCE = 5
 REPLIES = 400
-FLOW_S = 1.0
+PUBLISH_S = 1.0
 DUPLICATE = re.compile(r"replies so far: .*duplicate (\d+)")
 
 
-def test_a_kill_at_any_moment_loses_nothing_and_what_comes_twice_changes_nothing(
+def test_a_kill_at_any_moment_loses_no_reply_and_changes_none(
     kafka: Server,
     redis_server: Server,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    record_property: RecordProperty,
 ):
     def crashed(seed: int) -> int:
         folder = tmp_path / str(seed)
@@ -39,19 +39,19 @@ def test_a_kill_at_any_moment_loses_nothing_and_what_comes_twice_changes_nothing
         return crash(Deployment(kafka, redis_server, folder, gateways=0, responders=0), seed)
 
     rounds = [range(first, first + AT_ONCE) for first in range(0, SEEDS, AT_ONCE)]
-    twice = 0
+    redelivered = 0
     for seeds in rounds:
         with ThreadPoolExecutor(AT_ONCE) as crashes:
-            twice += sum(crashes.map(crashed, seeds))
+            redelivered += sum(crashes.map(crashed, seeds))
 
-    record_property("replies that came twice", twice)
-    # Otherwise no kill has fallen between storing and committing.
-    assert twice > 0
+    record_property("redelivered replies", redelivered)
+    # At least one kill was between storing and committing.
+    assert redelivered > 0
 
 
 def crash(deployment: Deployment, seed: int) -> int:
-    """Kill a process amid its replies; return how many its successor was given again."""
-    moment_s = random.Random(seed).uniform(0, FLOW_S)
+    """Kill a process while it stores replies; return how many its successor read again."""
+    moment_s = random.Random(seed).uniform(0, PUBLISH_S)
     with deployment, ReplyTopic(deployment) as topic:
         (first,) = deployment.named("replies")
         topic.put(topic.new_id(), b"the first")
@@ -68,7 +68,7 @@ def crash(deployment: Deployment, seed: int) -> int:
             if not killed and elapsed_s > moment_s:
                 first.child.kill()
                 killed = True
-            time.sleep(max(0.0, n * FLOW_S / REPLIES - elapsed_s))
+            time.sleep(max(0.0, n * PUBLISH_S / REPLIES - elapsed_s))
         topic.flush()
         if not killed:
             first.child.kill()
@@ -81,7 +81,7 @@ def crash(deployment: Deployment, seed: int) -> int:
 
     assert after == replies, f"seed {seed}: lost"
     assert before.items() <= after.items(), f"seed {seed}: changed"
-    assert committed <= len(before), f"seed {seed}: committed before it was stored"
+    assert committed <= len(before), f"seed {seed}: committed before stored"
     return counted(successor, DUPLICATE)
 
 
@@ -91,7 +91,7 @@ def counted(process: Process, what: re.Pattern[str]) -> int:
 
 
 @on_embedded_broker
-def test_killed_while_redis_takes_nothing_a_process_leaves_its_replies_to_its_successor(
+def test_replies_of_a_process_killed_while_redis_rejects_writes_are_stored_by_its_successor(
     kafka: Server, tmp_path: Path
 ):
     with (

@@ -1,4 +1,4 @@
-"""A replies process that hangs ends itself, in words, and a peer takes its partitions over."""
+"""The watchdog ends a replies process whose poll() hangs; another takes its partitions over."""
 
 import pytest
 
@@ -14,11 +14,11 @@ pytestmark = [
     on_embedded_broker,
 ]
 
-#: The watchdog's, the broker's for a dead member, and the rebalance after it.
+#: The limit of the watchdog, the session timeout, and the rebalance, in seconds.
 LIMIT_S = 20.0
 
 
-def test_a_poll_that_never_returns_ends_the_process_and_its_peer_takes_over(
+def test_a_poll_that_never_returns_ends_the_process_and_another_takes_over(
     deploy: Deploy,
 ):
     with deploy(env={"REPLY_TIMEOUT_S": "20"}) as deployment:

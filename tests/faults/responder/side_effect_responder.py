@@ -1,8 +1,8 @@
 """
-A responder with an effect in a SQLite file, which kills itself at the moment it is told.
+A responder with a side effect in a SQLite file; it kills itself at the moment DIE_AT.
 
-``EFFECTS_FILE`` is the database. ``EFFECTS_JOURNAL=sql`` shares its transaction with the reply.
-``EFFECTS_PAUSE_S`` is how long the handler sleeps at most. ``DIE_AT`` is one of MOMENTS.
+``EFFECTS_FILE`` is the database. With ``EFFECTS_JOURNAL=sql`` effect and reply share a transaction.
+``EFFECTS_PAUSE_S`` is the maximum sleep of the handler. ``DIE_AT`` is one of MOMENTS.
 """
 
 import os
@@ -29,18 +29,18 @@ MOMENTS = (
     "before the offset is committed",
     "while the offset is committed",
 )
-#: Which requests the handler has seen, in which process, and which effects it had.
+#: Requests that the handler has received, with the process, and its effects.
 TABLES = (
     CREATE_TABLE_SQLITE,
     "CREATE TABLE IF NOT EXISTS deliveries (correlation_id TEXT, pid INTEGER)",
     "CREATE TABLE IF NOT EXISTS effects (correlation_id TEXT)",
 )
-#: Longer than any lock is held on a machine that is out of breath.
+#: Longer than a lock is held on a slow machine, in seconds.
 LOCK_LIMIT_S = 20.0
 
 
 def connect(file: str) -> sqlite3.Connection:
-    """Return a connection to the effects; what was committed outlives us, not the machine."""
+    """Return a connection to the effects; commits survive the process, not the machine."""
     connection = sqlite3.connect(file, timeout=LOCK_LIMIT_S)
     connection.execute("PRAGMA synchronous = OFF")
     return connection
@@ -54,7 +54,7 @@ def die_at(moment: str) -> None:
 
 @handles("effects")
 def effect(request: Request) -> Reply:
-    """Have one effect, and reply with its number."""
+    """Insert one effect, and reply with its number."""
     with closing(connect(os.environ["EFFECTS_FILE"])) as database:
         database.execute(
             "INSERT INTO deliveries VALUES (?, ?)", (request.correlation_id, os.getpid())
@@ -63,22 +63,22 @@ def effect(request: Request) -> Reply:
         die_at("before the effect")
         time.sleep(random.random() * float(os.environ.get("EFFECTS_PAUSE_S", "0")))
         if os.environ.get("EFFECTS_JOURNAL") == "sql":
-            reply = SqlJournal(database).once(request, lambda: have_effect(database, request))
+            reply = SqlJournal(database).once(request, lambda: insert_effect(database, request))
         else:
-            reply = have_effect(database, request)
+            reply = insert_effect(database, request)
             database.commit()
         die_at("after the effect")
         return reply
 
 
-def have_effect(database: sqlite3.Connection, request: Request) -> Reply:
+def insert_effect(database: sqlite3.Connection, request: Request) -> Reply:
     number = database.execute("INSERT INTO effects VALUES (?)", (request.correlation_id,)).lastrowid
     die_at("before the effect is committed")
     return Reply.json(request, {"effect": number}, status=201)
 
 
-class MortalProducer(KafkaProducer):  # type: ignore[misc]
-    """Dies before or after a reply has reached the broker."""
+class KillingProducer(KafkaProducer):  # type: ignore[misc]
+    """Kills the process before or after a reply is acknowledged."""
 
     replied = False
 
@@ -86,16 +86,16 @@ class MortalProducer(KafkaProducer):  # type: ignore[misc]
         die_at("before the reply")
         future = super().send(*args, **kwargs)
         future.get(timeout=20)
-        MortalProducer.replied = True
+        KillingProducer.replied = True
         die_at("after the reply")
         return future
 
 
-class MortalConsumer(KafkaConsumer):  # type: ignore[misc]
-    """Dies before or right after the first offsets that count are on their way."""
+class KillingConsumer(KafkaConsumer):  # type: ignore[misc]
+    """Kills the process before or right after the first commit behind a reply."""
 
     def commit_async(self, *args: Any, **kwargs: Any) -> Any:
-        replied = MortalProducer.replied
+        replied = KillingProducer.replied
         if replied:
             die_at("before the offset is committed")
         future = super().commit_async(*args, **kwargs)
@@ -105,5 +105,5 @@ class MortalConsumer(KafkaConsumer):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    vars(responder).update(KafkaProducer=MortalProducer, KafkaConsumer=MortalConsumer)
+    vars(responder).update(KafkaProducer=KillingProducer, KafkaConsumer=KillingConsumer)
     responder.main()

@@ -1,10 +1,9 @@
-"""A responder that is dead costs its own topic, and nobody else's."""
+"""A dead responder affects only its own topic."""
 
 import http.client
 import random
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from settings import RESERVED_THREADS
 from tests.support.brokers import on_embedded_broker
 from tests.support.deployment import Deploy, Response, exchange
+from tests.support.report import RecordProperty
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until
 
@@ -24,11 +24,11 @@ CAP = 10
 DEAD_CLIENTS = 5 * CAP
 HEALTHY_CLIENTS = 4
 TIMEOUT_S = 3.0
-UNDISTURBED_S = 10.0
-DISTURBED_S = 30.0
-#: What clients pause after a rejection, about; Retry-After asks for 1 to 3 s.
+ALONE_S = 10.0
+DEAD_S = 30.0
+#: Mean pause of a client between requests; Retry-After asks for 1 to 3 s.
 REJECTED_PAUSE_S = 1.0
-#: Four clients that ask for so much leave the processor room, so that places are what is scarce.
+#: Low enough a rate to leave the CPU idle, so that slots are the scarce resource.
 HEALTHY_PAUSE_S = 0.02
 ROUTES = """
 [[route]]
@@ -43,7 +43,7 @@ topic = "dead"
 
 @dataclass
 class Client:
-    """Sends one request after the other over one connection, until told to stop."""
+    """Sends sequential requests over one connection until *stop* is set."""
 
     port: int
     path: str
@@ -57,7 +57,7 @@ class Client:
             while not self.stop.is_set():
                 response = exchange(connection, "POST", self.path, b"x")
                 self.responses.append((time.monotonic(), response))
-                # Not all at the same moment, just as clients of several machines.
+                # Random, so that clients do not synchronise.
                 self.stop.wait(self.pause_s * random.uniform(0.5, 1.5))
         finally:
             connection.close()
@@ -67,8 +67,8 @@ def p99(values: list[float]) -> float:
     return sorted(values)[int(len(values) * 0.99)]
 
 
-def test_a_dead_responder_leaves_the_healthy_topic_its_goodput_and_the_probes_their_answers(
-    deploy: Deploy, record_property: Callable[[str, object], None]
+def test_a_dead_responder_delays_neither_the_healthy_topic_nor_the_probes(
+    deploy: Deploy, record_property: RecordProperty
 ):
     env = {
         "WEB_CONCURRENCY": "1",
@@ -97,20 +97,20 @@ def test_a_dead_responder_leaves_the_healthy_topic_its_goodput_and_the_probes_th
         try:
             for thread in healthy_threads:
                 thread.start()
-            time.sleep(UNDISTURBED_S)
-            disturbed_s = time.monotonic()
+            time.sleep(ALONE_S)
+            dead_from_s = time.monotonic()
             for thread in dead_threads:
                 thread.start()
-            while time.monotonic() < disturbed_s + DISTURBED_S:
+            while time.monotonic() < dead_from_s + DEAD_S:
                 readiness_s.append(gateway.get("/readyz").elapsed_s)
                 time.sleep(0.1)
             ended_s = time.monotonic()
             dead_stop.set()
             for thread in dead_threads:
                 thread.join(30)
-            # Once more without them: the machine may have become slower or faster meanwhile.
+            # Measure again without them: the speed of the machine may have changed.
             again_s = time.monotonic()
-            time.sleep(UNDISTURBED_S)
+            time.sleep(ALONE_S)
         finally:
             dead_stop.set()
             healthy_stop.set()
@@ -119,34 +119,36 @@ def test_a_dead_responder_leaves_the_healthy_topic_its_goodput_and_the_probes_th
 
         good_s = [at_s for c in healthy for at_s, response in c.responses if response.status == 200]
         alone = [
-            sum(from_s <= at_s < from_s + UNDISTURBED_S for at_s in good_s) / UNDISTURBED_S
-            for from_s in (disturbed_s - UNDISTURBED_S, again_s)
+            sum(from_s <= at_s < from_s + ALONE_S for at_s in good_s) / ALONE_S
+            for from_s in (dead_from_s - ALONE_S, again_s)
         ]
-        during = sum(disturbed_s <= at_s < ended_s for at_s in good_s) / (ended_s - disturbed_s)
+        during = sum(dead_from_s <= at_s < ended_s for at_s in good_s) / (ended_s - dead_from_s)
         rejected = [
             response
             for client in dead
             for _, response in client.responses
             if response.json["type"] in ("/problems/overloaded", "/problems/responder-silent")
         ]
-        silent = [a for a in rejected if a.json["type"] == "/problems/responder-silent"]
+        breaker_open = [a for a in rejected if a.json["type"] == "/problems/responder-silent"]
         rejected_within_s = p99([a.elapsed_s for a in rejected])
         record_property("goodput alone", f"{alone[0]:.0f}/s before, {alone[1]:.0f}/s after")
         record_property("goodput beside the dead topic", f"{during:.0f}/s")
-        record_property("rejected", f"{len(rejected)}, {len(silent)} of them responder-silent")
+        record_property(
+            "rejected", f"{len(rejected)}, {len(breaker_open)} of them responder-silent"
+        )
         record_property("rejection p99", f"{rejected_within_s * 1000:.1f} ms")
         record_property("/readyz slowest", f"{max(readiness_s) * 1000:.1f} ms")
 
-    assert len(silent) > len(rejected) / 2
+    assert len(breaker_open) > len(rejected) / 2
     assert all(a.json["sent"] == "no" and a.headers["Retry-After"] for a in rejected)
-    # The first three of the thirty seconds it takes to see that the topic is dead.
+    # Includes the first three seconds, until the breaker opens.
     assert during >= 0.8 * sum(alone) / 2
     assert rejected_within_s < TIMEOUT_S / 10
     assert max(readiness_s) < TIMEOUT_S / 10
 
 
-def test_a_responder_that_comes_back_is_in_service_with_its_first_reply(
-    deploy: Deploy, record_property: Callable[[str, object], None]
+def test_requests_succeed_from_the_first_reply_of_a_resumed_responder(
+    deploy: Deploy, record_property: RecordProperty
 ):
     env = {"WEB_CONCURRENCY": "1", "REPLY_TIMEOUT_S": "1"}
     with deploy(env=env) as deployment:
@@ -159,7 +161,8 @@ def test_a_responder_that_comes_back_is_in_service_with_its_first_reply(
             for thread in threads:
                 thread.start()
             assert wait_until(
-                lambda: any(_is_silent(c.responses[-1][1]) for c in clients if c.responses), 15
+                lambda: any(_is_breaker_open(c.responses[-1][1]) for c in clients if c.responses),
+                15,
             )
             responder.child.resume()
             resumed_s = time.monotonic()
@@ -185,5 +188,5 @@ def echo_works(port: int) -> bool:
         connection.close()
 
 
-def _is_silent(response: Response) -> bool:
+def _is_breaker_open(response: Response) -> bool:
     return response.status == 503 and bool(response.json["type"] == "/problems/responder-silent")

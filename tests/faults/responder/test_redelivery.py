@@ -1,4 +1,4 @@
-"""Requests that come again, to several responders at once and while these are replaced."""
+"""Duplicate records and redelivery, with several responders that are replaced or killed."""
 
 import random
 import threading
@@ -12,7 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from rendezvous.contract import Request
 from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
-from tests.faults.responder.side_effects import JOURNALS, TIMEOUT_S, EffectsDeployment
+from tests.faults.responder.side_effects import JOURNALS, TIMEOUT_S, SideEffectDeployment
 from tests.support.deployment import Process, Response
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
@@ -24,14 +24,16 @@ CLIENTS = 12
 
 
 @pytest.fixture
-def deployment(kafka: Server, redis_server: Server, tmp_path: Path) -> Iterator[EffectsDeployment]:
-    with EffectsDeployment(kafka, redis_server, tmp_path, partitions=PARTITIONS) as deployment:
+def deployment(
+    kafka: Server, redis_server: Server, tmp_path: Path
+) -> Iterator[SideEffectDeployment]:
+    with SideEffectDeployment(kafka, redis_server, tmp_path, partitions=PARTITIONS) as deployment:
         yield deployment
 
 
 @pytest.mark.parametrize("partitions", [(0, 0), (0, 1)], ids=["one partition", "two partitions"])
-def test_a_record_that_is_there_twice_has_one_effect_and_two_equal_replies(
-    deployment: EffectsDeployment, journal: str, partitions: tuple[int, int]
+def test_a_duplicate_record_has_one_effect_and_two_equal_replies(
+    deployment: SideEffectDeployment, journal: str, partitions: tuple[int, int]
 ):
     for _ in range(2):
         deployment.start_responder(journal, EFFECTS_PAUSE_S="1")
@@ -48,7 +50,7 @@ def test_a_record_that_is_there_twice_has_one_effect_and_two_equal_replies(
         assert (stored.status, stored.body) == (201, first)
 
 
-def new_request(deployment: EffectsDeployment) -> Request:
+def new_request(deployment: SideEffectDeployment) -> Request:
     deadline_ms = epoch_ms() + round(TIMEOUT_S * 1000)
     return Request(
         CorrelationIds(deployment.secret_key).issue(new_node(), deadline_ms),
@@ -59,7 +61,7 @@ def new_request(deployment: EffectsDeployment) -> Request:
 
 
 def publish(
-    deployment: EffectsDeployment, requests: list[Request], partitions: tuple[int, int]
+    deployment: SideEffectDeployment, requests: list[Request], partitions: tuple[int, int]
 ) -> None:
     """Append each request once to each of *partitions*."""
     producer = KafkaProducer(**deployment.settings.kafka_connection())
@@ -74,7 +76,7 @@ def publish(
         producer.close()
 
 
-def replies_to(deployment: EffectsDeployment, requests: list[Request]) -> dict[str, list[bytes]]:
+def replies_to(deployment: SideEffectDeployment, requests: list[Request]) -> dict[str, list[bytes]]:
     """Return the bodies of the replies by correlation id once there are two or more to each."""
     found: dict[str, list[bytes]] = {request.correlation_id: [] for request in requests}
     consumer = KafkaConsumer(
@@ -88,7 +90,7 @@ def replies_to(deployment: EffectsDeployment, requests: list[Request]) -> dict[s
         for records in consumer.poll(timeout_ms=200).values():
             for record in records:
                 found[dict(record.headers)["correlation-id"].decode()].append(record.value)
-        # More when the group had to share out its partitions meanwhile.
+        # More than two after a rebalance.
         return all(len(bodies) >= 2 for bodies in found.values())
 
     try:
@@ -99,9 +101,9 @@ def replies_to(deployment: EffectsDeployment, requests: list[Request]) -> dict[s
 
 
 class Clients:
-    """Post to /effects, each one request after the other, until told to stop."""
+    """Post to /effects from CLIENTS threads until stop()."""
 
-    def __init__(self, deployment: EffectsDeployment) -> None:
+    def __init__(self, deployment: SideEffectDeployment) -> None:
         self.responses: list[Response] = []
         self._gateway = deployment.gateway
         self._stop = threading.Event()
@@ -109,12 +111,12 @@ class Clients:
         self._running = [self._pool.submit(self._post) for _ in range(CLIENTS)]
 
     def wait_for_more(self, count: int) -> None:
-        """Return when *count* more answers have come."""
+        """Return when *count* more responses have come."""
         goal = len(self.responses) + count
         assert wait_until(lambda: len(self.responses) >= goal, 2 * TIMEOUT_S)
 
     def stop(self) -> list[Response]:
-        """Return all answers, once those under way have come."""
+        """Return all responses once none is pending."""
         self._stop.set()
         for running in self._running:
             running.result()
@@ -126,8 +128,8 @@ class Clients:
             self.responses.append(self._gateway.post("/effects", b"x"))
 
 
-def under_load(deployment: EffectsDeployment, do: Callable[[Clients], None]) -> list[Response]:
-    """Return what clients got while *do* was done."""
+def under_load(deployment: SideEffectDeployment, do: Callable[[Clients], None]) -> list[Response]:
+    """Return the responses to clients while *do* runs."""
     clients = Clients(deployment)
     try:
         clients.wait_for_more(CLIENTS)
@@ -138,16 +140,16 @@ def under_load(deployment: EffectsDeployment, do: Callable[[Clients], None]) -> 
     return responses
 
 
-def started(deployment: EffectsDeployment, journal: str, pause_s: str) -> Process:
-    """Return a new responder once it has its share of the requests."""
+def started(deployment: SideEffectDeployment, journal: str, pause_s: str) -> Process:
+    """Return a new responder once it has got a request."""
     process = deployment.start_responder(journal, EFFECTS_PAUSE_S=pause_s)
-    # Members that come while others go keep the embedded broker from sharing out anything.
-    assert wait_until(lambda: deployment.effects.are_tried_by(process), TIMEOUT_S)
+    # Members that join while others leave keep the embedded broker from completing a rebalance.
+    assert wait_until(lambda: deployment.effects.has_delivery_to(process), TIMEOUT_S)
     return process
 
 
-def test_responders_are_replaced_under_load_and_each_request_has_one_effect(
-    deployment: EffectsDeployment, journal: str
+def test_each_request_has_one_effect_while_responders_are_replaced_under_load(
+    deployment: SideEffectDeployment, journal: str
 ):
     responders = [deployment.start_responder(journal, EFFECTS_PAUSE_S="0.05") for _ in range(2)]
 
@@ -162,14 +164,14 @@ def test_responders_are_replaced_under_load_and_each_request_has_one_effect(
     assert_one_effect_each(deployment, responses)
 
 
-def test_responders_are_killed_while_requests_finish_in_any_order_and_nothing_is_lost(
-    deployment: EffectsDeployment, journal: str
+def test_no_request_is_lost_while_responders_are_killed_under_load(
+    deployment: SideEffectDeployment, journal: str
 ):
     responders = [deployment.start_responder(journal, EFFECTS_PAUSE_S="0.3") for _ in range(2)]
 
     def kill(clients: Clients) -> None:
         for _ in range(3):
-            # Some handlers are in the middle of it, some at the end, whichever this is.
+            # Handlers are at random points of their work.
             time.sleep(random.random() * 0.3)
             responders.pop(0).child.kill()
             responders.append(started(deployment, journal, "0.3"))
@@ -182,11 +184,11 @@ def test_responders_are_killed_while_requests_finish_in_any_order_and_nothing_is
     if journal == "sql":
         assert_one_effect_each(deployment, responses)
         assert repeated > 0
-    # Redis: nothing is lost. What was killed between effect and save has happened twice.
+    # Redis: no effect is lost; one killed between effect and save is repeated.
     assert set(deployment.effects.counts()) == {response.correlation_id for response in responses}
 
 
-def assert_one_effect_each(deployment: EffectsDeployment, responses: list[Response]) -> None:
+def assert_one_effect_each(deployment: SideEffectDeployment, responses: list[Response]) -> None:
     assert [response.status for response in responses] == [201] * len(responses), deployment.logs()
     ids = {response.correlation_id for response in responses}
     assert len(ids) == len(responses)
