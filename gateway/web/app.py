@@ -1,4 +1,4 @@
-"""The Flask application, put together from its collaborators."""
+"""Builds the Flask application from its collaborators."""
 
 import logging
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ from rendezvous.redis_store.replies import ReplyStore
 
 logger = logging.getLogger(__name__)
 
-#: Where Werkzeug's own words would not help: they know nothing of routes.toml.
-_ADVICE = {
+#: Details that replace Werkzeug's descriptions, which do not mention the gateway's settings.
+_DETAILS = {
     404: "no such route; correct the path, or add it to routes.toml",
-    405: "not with this method; use one of those in Allow",
-    413: "the body is larger than MAX_BODY_BYTES allows; send less",
+    405: "the method is not allowed; use one of those in Allow",
+    413: "the body exceeds MAX_BODY_BYTES; send less",
 }
 
 
@@ -65,31 +65,31 @@ def create_app(
     Return the gateway as a WSGI application.
 
     Args:
-        routes: the HTTP routes, each with the topic that it feeds.
+        routes: the HTTP routes.
         requester: exchanges a request for its reply.
-        idempotency: has one request published for each idempotency key.
-        admission: turns requests away before they are read.
-        breakers: turn away those whose responder is dead.
-        store: where the status resource looks for replies.
-        cancellations: where responders learn of cancelled requests.
-        ids: recognises the ids that the status resource is asked for.
-        readiness: the state of what a request needs.
-        lifecycle: starts this process's threads with the first request, if nobody did before.
-        reply_topic: the topic to which responders reply, with KAFKA_PREFIX.
-        reply_timeout_s: how long a client waits, where route and client say nothing else.
+        idempotency: publishes one request per idempotency key.
+        admission: the in-flight limits of this process.
+        breakers: the circuit breakers of the request topics.
+        store: the replies in Redis.
+        cancellations: the cancelled requests in Redis.
+        ids: issues and verifies correlation ids.
+        readiness: the checks of what a request needs.
+        lifecycle: started with the first request, unless it is running.
+        reply_topic: the topic that responders reply to, with KAFKA_PREFIX.
+        reply_timeout_s: how long a client waits if neither route nor client sets it.
         max_body_bytes: the largest request body that is forwarded.
-        rates: how much each client may send.
-        keyring: whose API key is which; None to ask nobody.
-        cors_origins: whose web pages may call; none, or ``*`` for any.
+        rates: the rate limits of the clients.
+        keyring: the API keys; None if requests need no key.
+        cors_origins: origins whose web pages may use the gateway; ``*`` for any.
     """
     app = GatewayFlask("gateway")
     app.config["MAX_CONTENT_LENGTH"] = max_content_length(max_body_bytes)
     app.after_request(echo_request_id)  # registered first, called last
     Cors(cors_origins, routes).install(app)
-    callers = ClientAccess(keyring, admission, rates)
-    callers.register(app)
+    access = ClientAccess(keyring, admission, rates)
+    access.register(app)
     exchange = Exchange(requester, idempotency, breakers)
-    views = RouteViews(exchange, callers, reply_topic, reply_timeout_s, max_body_bytes)
+    views = RouteViews(exchange, access, reply_topic, reply_timeout_s, max_body_bytes)
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(
             route.path,
@@ -109,23 +109,23 @@ def create_app(
     app.register_blueprint(api_docs(description))
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_problem)
-    app.register_error_handler(Exception, _our_fault)
+    app.register_error_handler(Exception, _internal_error)
     fast_path = FastPath(app, lifecycle, views, routes, max_body_bytes)
     app.wsgi_app = fast_path  # type: ignore[method-assign]
     return app
 
 
 def _http_problem(error: HTTPException) -> Response:
-    """Answer what HTTP itself forbids, keeping headers such as Allow."""
+    """Return an error that HTTP defines, with its headers, such as Allow."""
     headers = {k: v for k, v in error.get_headers() if k.lower() != "content-type"}
     status, title = error.code or 500, error.name
-    ours = error.description != type(error).description
-    advice = error.description if ours else _ADVICE.get(status, error.description)
-    detail = f"{request.method} {request.path}: {advice}"
+    is_default = error.description == type(error).description
+    detail = _DETAILS.get(status, error.description) if is_default else error.description
+    detail = f"{request.method} {request.path}: {detail}"
     return problem_response(HttpProblem(status, title, detail, headers, Sent.NO))
 
 
-def _our_fault(error: Exception) -> Response:
+def _internal_error(error: Exception) -> Response:
     logger.exception("%s %s failed", request.method, request.path, exc_info=error)
     detail = "the gateway failed; its log has the cause"
     return problem_response(HttpProblem(500, "Internal Server Error", detail, {}))

@@ -1,4 +1,4 @@
-"""Whose request is at hand, and whether it may be: API keys, as Flask sees them."""
+"""API-key authentication and authorization, in-flight limits, and rate-limit headers."""
 
 import re
 
@@ -10,28 +10,28 @@ from gateway.clients.client import ANONYMOUS, CLIENT_ENVIRON_KEY, Client
 from gateway.clients.rates import RateLimiter
 from gateway.problems import Forbidden, Sent, Unauthorized
 
-#: The blueprints that answer everybody: platforms and newcomers have no key.
+#: Blueprints that need no API key.
 _OPEN_BLUEPRINTS = frozenset({"docs", "probes", "problems"})
-#: The one whose views take no place; their requests count all the same.
+#: The blueprint whose requests take no slot but count towards the rate limit.
 _REPLIES = "replies"
-#: RFC 6750. gunicorn joins several headers with a comma, which no key has.
+#: RFC 6750. gunicorn joins several headers with a comma, which no key contains.
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE)
 
 
 def current_client() -> Client:
-    """Return who calls."""
+    """Return the client of the current request."""
     client: Client = g.get("client", ANONYMOUS)
     return client
 
 
 class ClientAccess:
     """
-    Asks whoever calls for a key, and lets each have what is meant for it.
+    Identifies clients by API key, and applies their permissions and limits.
 
     Args:
-        keyring: whose key is which; None to ask nobody.
-        admission: the places of this process.
-        rates: how much each may send.
+        keyring: the API keys; None if requests need no key.
+        admission: the in-flight limits of this process.
+        rates: the rate limits of the clients.
     """
 
     def __init__(self, keyring: ApiKeys | None, admission: Admission, rates: RateLimiter) -> None:
@@ -40,67 +40,68 @@ class ClientAccess:
         self._rates = rates
 
     def register(self, app: Flask) -> None:
-        """Ask for keys in *app*, before any view runs."""
+        """Install the hooks in *app*, if requests need a key."""
         if self._keyring is not None:
             app.before_request(self._identify)
-            app.after_request(_tell_allowance)
+            app.after_request(_add_rate_limit_headers)
 
     def admit(self, client: Client) -> Slot:
-        """Return what holds one place for *client*, who calls; see Admission.admit()."""
+        """Return a context manager that holds one slot for *client*; see Admission.admit()."""
         return self._admission.admit(client)
 
     def charge(self, sent: Sent | None) -> None:
         """
-        Count one request of whoever calls.
+        Count the current request towards the rate limit of its client.
 
         Raises:
-            Problem: when the rate is used up.
+            Problem: the rate limit is reached, or Redis does not respond.
         """
-        g.allowance = self._rates.charge(current_client(), sent)
+        g.quota = self._rates.charge(current_client(), sent)
 
     def _identify(self) -> None:
         if self._keyring is None or not _needs_key():
             return
         is_exchange = request.blueprint != _REPLIES
         sent = Sent.NO if is_exchange else None
-        client = g.client = self._owner_of_key(self._keyring, sent)
+        client = g.client = _authenticate(self._keyring, sent)
         request.environ[CLIENT_ENVIRON_KEY] = client.name
         if not is_exchange:
             self.charge(sent)
         elif request.url_rule is not None and not client.may_use(request.url_rule.rule):
             raise Forbidden(
-                f"{request.url_rule.rule} is not open to {client.name!r}; "
-                "whoever runs this gateway can add it to the client's routes",
+                f"client {client.name!r} may not use {request.url_rule.rule}; "
+                "ask the operator of this gateway to allow it",
                 sent=sent,
             )
 
-    def _owner_of_key(self, keyring: ApiKeys, sent: Sent | None) -> Client:
-        given = request.headers.getlist("Authorization")
-        if not given:
-            detail = 'no API key came; send it as "Authorization: Bearer <key>"'
-            raise Unauthorized(detail, key_given=False, sent=sent)
-        key = _BEARER.fullmatch(given[0].strip(" \t"))
-        client = keyring.client_of(key[1]) if key is not None else None
-        if client is None:
-            detail = (
-                "the API key is not known here; ask whoever runs this gateway for another"
-                if key is not None
-                else 'Authorization is not one "Bearer <key>"; send it so, once'
-            )
-            raise Unauthorized(detail, key_given=True, sent=sent)
-        return client
+
+def _authenticate(keyring: ApiKeys, sent: Sent | None) -> Client:
+    """Return the client whose API key the current request has."""
+    values = request.headers.getlist("Authorization")
+    if not values:
+        detail = 'the request has no API key; send it as "Authorization: Bearer <key>"'
+        raise Unauthorized(detail, key_given=False, sent=sent)
+    key = _BEARER.fullmatch(values[0].strip(" \t"))
+    if key is None:
+        detail = 'the Authorization header is not one "Bearer <key>"; send exactly that'
+        raise Unauthorized(detail, key_given=True, sent=sent)
+    client = keyring.client_of(key[1])
+    if client is None:
+        detail = "the API key is unknown; ask the operator of this gateway for a valid one"
+        raise Unauthorized(detail, key_given=True, sent=sent)
+    return client
 
 
 def _needs_key() -> bool:
-    """Say whether this request is for a view that is not open to everybody."""
-    # Neither are those that no view answers, nor a browser's question what it may send.
+    """Return whether the current request needs an API key."""
+    # Errors such as 404, and preflight requests, need none.
     if request.url_rule is None or request.method == "OPTIONS":
         return False
     return request.blueprint not in _OPEN_BLUEPRINTS
 
 
-def _tell_allowance(response: Response) -> Response:
-    allowance = g.get("allowance")
-    if allowance is not None:
-        response.headers.extend(allowance.headers())
+def _add_rate_limit_headers(response: Response) -> Response:
+    quota = g.get("quota")
+    if quota is not None:
+        response.headers.extend(quota.headers())
     return response

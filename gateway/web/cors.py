@@ -1,4 +1,4 @@
-"""Which web pages of other origins may call us: CORS (Fetch standard, section 3.3)."""
+"""CORS: access for web pages of other origins (Fetch standard, section 3.3)."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,7 +7,7 @@ from flask import Flask, Response, current_app, request
 from gateway.routing.table import Route
 
 ANY_ORIGIN = "*"
-#: What the scripts of those pages may read of a response, besides what they always may.
+#: Response headers that scripts may read, besides those that the standard always allows.
 EXPOSED_HEADERS = (
     "X-Correlation-ID",
     "X-Request-ID",
@@ -18,7 +18,7 @@ EXPOSED_HEADERS = (
     "RateLimit",
     "RateLimit-Policy",
 )
-#: What they may send, besides what the routes let through.
+#: Request headers that scripts may send, besides those that the routes forward.
 REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
@@ -28,17 +28,17 @@ REQUEST_HEADERS = (
     "traceparent",
     "tracestate",
 )
-#: For how long a browser may remember what we allow; the routes change with a deployment only.
+#: Maximum time for which browsers cache a preflight response, in seconds.
 MAX_AGE_S = 600
 
 
 class Cors:
     """
-    Says yes to the *origins* that are listed, on errors too, and never lets cookies along.
+    Allows the pages of listed origins to read all responses; never allows cookies.
 
     Args:
-        origins: each as a browser writes it, or ``*`` for any.
-        routes: what they list of headers may be sent.
+        origins: each as a browser sends it in Origin, or ``*`` for any.
+        routes: the headers that they forward may be sent.
     """
 
     def __init__(self, origins: Sequence[str], routes: Iterable[Route]) -> None:
@@ -50,13 +50,13 @@ class Cors:
         self._request_headers = ", ".join(listed.values())
 
     def install(self, app: Flask) -> None:
-        """Have *app* answer preflights before anything else, and all responses say who may read."""
+        """Install the hooks in *app*, if there are origins."""
         if self._origins:
             app.before_request(self._preflight)
             app.after_request(self._allow)
 
     def _preflight(self) -> Response | None:
-        """Answer what a browser asks ahead: it sends no key along."""
+        """Answer a preflight request, which has no API key."""
         if (
             request.method != "OPTIONS"
             or "Access-Control-Request-Method" not in request.headers
@@ -77,7 +77,7 @@ class Cors:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED_HEADERS)
         if ANY_ORIGIN not in self._origins:
-            # Also where we say nothing: a cache must not give that to an origin that we know.
+            # On all responses: a cache must not serve one without permission to a listed origin.
             response.headers.add("Vary", "Origin")
         return response
 

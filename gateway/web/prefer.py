@@ -1,29 +1,29 @@
-"""How long a client wants to wait, and whether it would rather not: Prefer (RFC 7240)."""
+"""The Prefer header (RFC 7240): ``wait`` and ``respond-async``."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# The possessive repetitions (*+, ++) never go back: what strangers send is read in one pass.
-#: One that is not closed goes on to the end of the line.
+# Possessive repetitions (*+, ++) do not backtrack, so any input is parsed in linear time.
+#: A quoted string; without a closing quote it extends to the end of the line.
 _QUOTED = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
-#: One preference with its parameters; commas within quotes do not end it.
+#: One preference with its parameters; it may contain commas in quotes.
 _PREFERENCE = re.compile(rf'(?:[^,"]|{_QUOTED})++', re.DOTALL)
 _BEFORE_PARAMETERS = re.compile(rf'(?:[^;"]|{_QUOTED})*+', re.DOTALL)
 _QUOTED_WORD = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
-#: Who would not wait at all would never get a reply.
+#: Minimum wait without respond-async, in seconds: a wait of 0 would never return a reply.
 MIN_WAIT_S = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
     """
-    What a client prefers; whatever else it says, and what it says wrong, is ignored (section 2).
+    The preferences of a client; unknown and malformed ones are ignored (section 2).
 
     Args:
-        wait_s: for so long it is willing to wait (section 4.3); None when it does not say.
-        respond_async: it takes a 202 when there is no reply yet (section 4.1).
+        wait_s: how long the client waits (section 4.3); None if it does not set it.
+        respond_async: whether it accepts a 202 for a pending reply (section 4.1).
     """
 
     wait_s: int | None = None
@@ -31,7 +31,7 @@ class Preferences:
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> "Preferences":
-        """Return the preferences in the Prefer header *lines* of one request."""
+        """Return the preferences in the Prefer headers of one request."""
         found: dict[str, str] = {}
         for line in lines:
             for preference in _PREFERENCE.findall(line):
@@ -42,21 +42,21 @@ class Preferences:
             int(wait) if _SECONDS.fullmatch(wait) else None, found.get("respond-async") == ""
         )
 
-    def wait_within_s(self, usual_s: float, longest_s: float) -> float:
-        """Return how long we wait where *usual_s* is usual and *longest_s* the most."""
+    def wait_within_s(self, default_s: float, longest_s: float) -> float:
+        """Return how long to wait, given the default and the maximum of the route."""
         if self.wait_s is None:
-            return 0.0 if self.respond_async else usual_s
+            return 0.0 if self.respond_async else default_s
         if self.respond_async:
             return min(float(self.wait_s), longest_s)
         return min(max(float(self.wait_s), MIN_WAIT_S), longest_s)
 
     def applied(self, wait_s: float, is_pending: bool) -> str:
         """
-        Return the value of Preference-Applied; empty when nothing was.
+        Return the value of Preference-Applied; empty if no preference was applied.
 
         Args:
-            wait_s: for how long we were ready to wait.
-            is_pending: whether the answer is a 202.
+            wait_s: the maximum wait that was applied.
+            is_pending: whether the response is a 202.
         """
         applied = ["respond-async"] if is_pending and self.respond_async else []
         if self.wait_s is not None:
@@ -70,6 +70,6 @@ def _before_parameters(preference: str) -> str:
 
 
 def _word(text: str) -> str:
-    """Return what a quoted string holds; a token is what it is."""
+    """Return the content of a quoted string, or a token unchanged."""
     quoted = _QUOTED_WORD.fullmatch(text)
     return re.sub(r"\\(.)", r"\1", quoted[1], flags=re.DOTALL) if quoted else text

@@ -1,4 +1,4 @@
-"""What platforms ask: whether this process lives, and whether a request would succeed."""
+"""Liveness and readiness probes."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,11 @@ _HEADERS = {"Cache-Control": "no-store"}
 
 def probes(readiness: Readiness, node: Callable[[], str]) -> Blueprint:
     """
-    Return ``GET /livez``, which asks nobody, and ``GET /readyz``, which says what is missing.
+    Return ``GET /livez`` and ``GET /readyz``.
 
-    Several workers share a port; *node* tells which of them speaks, as in the ids it issues.
+    Args:
+        readiness: the checks of what a request needs.
+        node: returns the id of this worker: several workers share a port.
     """
     blueprint = Blueprint("probes", __name__)
 

@@ -1,4 +1,4 @@
-"""Where a reply can be asked for later, waited for, and declined."""
+"""The reply resource: fetch a reply later, wait for it, or cancel its request."""
 
 import logging
 from collections.abc import Callable
@@ -29,20 +29,20 @@ from rendezvous.redis_store.replies import Put, ReplyStore
 
 logger = logging.getLogger(__name__)
 
-#: The longest that a client may wait in one call; platforms cut off what is silent for 30 s.
-LONGEST_S = 25.0
-#: So much of the places of this process may be held by those who wait again.
-SHARE = 0.5
+#: Maximum wait in one request, in seconds; platforms close connections that are idle for 30 s.
+MAX_WAIT_S = 25.0
+#: Maximum share of the in-flight limit that long polls may take.
+MAX_SHARE = 0.5
 
 
 class LongPolls:
     """
-    Lets clients wait for replies as far as there is room, and leaves room for requests.
+    Waits for replies to earlier requests, within a share of the in-flight limit.
 
     Args:
-        requester: knows what arrives in this process.
-        admission: of the requests, with which they share the places.
-        is_finishing: says whether this process ends and has no time for them.
+        requester: waits for replies in this process.
+        admission: the in-flight limits, which long polls share with exchanges.
+        is_finishing: returns whether this process is shutting down, so that waits end early.
     """
 
     def __init__(
@@ -50,21 +50,19 @@ class LongPolls:
     ) -> None:
         self._requester = requester
         self._admission = admission
-        self._share = Admission(max(1, int(admission.max_in_flight * SHARE)))
+        self._share = Admission(max(1, int(admission.max_in_flight * MAX_SHARE)))
         self._is_finishing = is_finishing
 
     def wait(
         self, correlation_id: str, wait_s: float, client: Client = ANONYMOUS
     ) -> tuple[Reply | None, bool]:
         """
-        Return the reply to *correlation_id* if it comes in time, and whether it was waited for.
+        Return the reply, or None if it is still pending; and whether the whole wait was applied.
 
-        Args:
-            wait_s: how long to wait; not at all without room, less when this process finishes.
-            client: who waits; its share of the places counts here too.
+        Without a free slot, or when the process is shutting down, the wait is shorter.
 
         Raises:
-            NotSent: when the request turns out to be refused.
+            NotSent: Kafka refused the request meanwhile.
         """
         try:
             with self._share.admit(client), self._admission.admit(client):
@@ -83,9 +81,10 @@ def reply_resource(
     GET fetches the reply, and with ``Prefer: wait=N`` waits for it; DELETE cancels the request.
     """
     blueprint = Blueprint("replies", __name__)
-    status = _ReplyResource(ids, store, cancellations, polls)
-    blueprint.add_url_rule("/replies/<correlation_id>", "reply", status.get, methods=["GET"])
-    blueprint.add_url_rule("/replies/<correlation_id>", "cancel", status.delete, methods=["DELETE"])
+    resource = _ReplyResource(ids, store, cancellations, polls)
+    path = "/replies/<correlation_id>"
+    blueprint.add_url_rule(path, "reply", resource.get, methods=["GET"])
+    blueprint.add_url_rule(path, "cancel", resource.delete, methods=["DELETE"])
     return blueprint
 
 
@@ -103,86 +102,87 @@ class _ReplyResource:
         self._polls = polls
 
     def get(self, correlation_id: str) -> Response:
-        known = self._read(correlation_id)
-        reply, applied = self._fetch(known), ""
+        cid = self._parse(correlation_id)
+        reply, applied = self._fetch(cid), ""
         if reply is None:
-            reply, applied = self._wait(known)
+            reply, applied = self._wait(cid)
         if reply is not None:
-            response = _kept(reply_response(usable(reply)), self._store.remaining_ms(known))
-        elif self._store.is_over(known):
-            raise _expired(known)
+            response = _cacheable(reply_response(usable(reply)), self._store.remaining_ms(cid))
+        elif self._store.is_over(cid):
+            raise _expired(cid)
         else:
-            response = pending_response(known.text)
+            response = pending_response(cid.text)
         if applied:
             response.headers["Preference-Applied"] = applied
         return response
 
     def delete(self, correlation_id: str) -> Response:
-        known = self._read(correlation_id)
+        cid = self._parse(correlation_id)
         try:
-            (put,) = self._store.put_many([(known, cancellation(known.text))])
+            (put,) = self._store.put_many([(cid, cancellation(cid.text))])
         except StoreUnavailable as error:
-            raise ReplyStoreUnavailable(error.advice, correlation_id=known.text) from error
+            raise ReplyStoreUnavailable(error.advice, correlation_id=cid.text) from error
         if put is Put.EXPIRED:
-            raise _expired(known)
+            raise _expired(cid)
         if put is Put.DUPLICATE:
-            self._check_cancelled(known)
-        # Not only the first time: the responders may not have heard of it then.
-        self._tell_responders(known)
+            self._check_cancelled(cid)
+        # Each time: the notification of an earlier DELETE may have failed.
+        self._notify_responders(cid)
         return Response(status=204, headers={"Cache-Control": "no-store"})
 
-    def _read(self, text: str) -> CorrelationId:
+    def _parse(self, text: str) -> CorrelationId:
         try:
             return self._ids.read_for(current_client().name, text)
         except ForeignCorrelationId as error:
-            raise UnknownReply(f"{text[:200]!r} was not issued here") from error
+            raise UnknownReply(f"the correlation id was not issued here: {text[:200]!r}") from error
 
-    def _fetch(self, known: CorrelationId) -> Reply | None:
+    def _fetch(self, cid: CorrelationId) -> Reply | None:
         try:
-            return self._store.fetch(known.text)
+            return self._store.fetch(cid.text)
         except StoreUnavailable as error:
-            raise ReplyStoreUnavailable(error.advice, correlation_id=known.text) from error
+            raise ReplyStoreUnavailable(error.advice, correlation_id=cid.text) from error
 
-    def _wait(self, known: CorrelationId) -> tuple[Reply | None, str]:
-        """Wait for as long as the client prefers; return the reply, and what was applied."""
+    def _wait(self, cid: CorrelationId) -> tuple[Reply | None, str]:
+        """Wait as the client prefers; return the reply and the applied preference."""
         preferred_s = Preferences.parse(request.headers.getlist("Prefer")).wait_s or 0
-        wait_s = min(preferred_s, LONGEST_S)
-        within_s = min(wait_s, self._store.remaining_ms(known) / 1000)
+        wait_s = min(preferred_s, MAX_WAIT_S)
+        within_s = min(wait_s, self._store.remaining_ms(cid) / 1000)
         if within_s <= 0:
             return None, ""
-        reply, waited = self._polls.wait(known.text, within_s, current_client())
-        # One last look: it may have come during the poller's pause.
-        return reply or self._fetch(known), f"wait={wait_s:g}" if waited else ""
+        reply, is_applied = self._polls.wait(cid.text, within_s, current_client())
+        # Fetched once more: the reply may have arrived after the last poll.
+        return reply or self._fetch(cid), f"wait={wait_s:g}" if is_applied else ""
 
-    def _check_cancelled(self, known: CorrelationId) -> None:
-        found = self._fetch(known)
-        if found is None:
-            raise _expired(known)  # just now
-        if not is_cancellation(found):
-            detail = f"there is a reply to {known.text} already"
-            raise AlreadyAnswered(detail, correlation_id=known.text, sent=Sent.YES)
+    def _check_cancelled(self, cid: CorrelationId) -> None:
+        """Raise unless the stored reply is a cancellation."""
+        reply = self._fetch(cid)
+        if reply is None:
+            raise _expired(cid)  # since put_many()
+        if not is_cancellation(reply):
+            detail = f"the reply to {cid.text} has arrived; fetch it instead of cancelling"
+            raise AlreadyAnswered(detail, correlation_id=cid.text, sent=Sent.YES)
 
-    def _tell_responders(self, known: CorrelationId) -> None:
+    def _notify_responders(self, cid: CorrelationId) -> None:
         try:
-            self._cancellations.mark_cancelled(known.text)
+            self._cancellations.mark_cancelled(cid.text)
         except StoreUnavailable as error:
-            logger.warning("%s: cancelled, but no responder is told (%s)", known.text, error)
+            logger.warning("%s: cancelled; responders are not notified: %s", cid.text, error)
 
 
-def _expired(known: CorrelationId) -> ReplyExpired:
-    detail = f"the reply to {known.text} is no longer kept"
-    return ReplyExpired(detail, correlation_id=known.text)
+def _expired(cid: CorrelationId) -> ReplyExpired:
+    detail = f"the reply to {cid.text} has expired; retrying this URL will not help"
+    return ReplyExpired(detail, correlation_id=cid.text)
 
 
-def _kept(response: Response, remaining_ms: int) -> Response:
-    """Let the client keep *response*, which never changes, for as long as we do."""
+def _cacheable(response: Response, remaining_ms: int) -> Response:
+    """Let clients cache *response*, which never changes, until the reply expires."""
     headers = response.headers
     if "Cache-Control" not in headers and "Expires" not in headers:
         headers["Cache-Control"] = f"private, max-age={max(0, remaining_ms // 1000)}"
     if "ETag" not in headers:
         response.set_etag(headers[CORRELATION_ID])
     tag, _ = response.get_etag()
-    # RFC 9110, section 13.2.1: conditions are for what would be a success.
+    # RFC 9110, section 13.2.1: conditions apply to successful responses only.
     if tag and 200 <= response.status_code < 300 and request.if_none_match.contains_weak(tag):
         response.status_code = 304
     return response

@@ -251,7 +251,7 @@ def test_a_route_that_is_not_open_to_the_client_is_forbidden(gateway):
     response = gateway.request("PUT", "/orders/7", key=DEPOT)
 
     problem = assert_problem(response, 403, "forbidden")
-    assert "/orders/<order_id> is not open to 'depot'" in problem["detail"]
+    assert "client 'depot' may not use /orders/<order_id>" in problem["detail"]
     assert len(gateway.publisher.published) == 1
     assert gateway.request("PUT", "/orders/7", key=SHOP).status_code == 200
 
