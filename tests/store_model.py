@@ -1,9 +1,9 @@
 """
-What a store of replies promises, as a model that hypothesis plays against a real one.
+Model of the reply store, run by hypothesis against a store on a real Redis.
 
-Replies are written to a topic, carried by the real listener, which may crash before it commits, and
-fetched. Time passes by moving our clock ahead and the expiry of every key forward by as much; the
-time that really passes counts too, so what happens within it is bounded from both sides.
+Replies are written to a topic, stored by the real listener, which may crash before it commits, and
+fetched. Time passes by moving our clock and the expiry of every key. Real time passes as well, so
+every time is bounded from both sides.
 """
 
 import threading
@@ -37,11 +37,11 @@ from tests.fakes import FakeConsumer, FakeRecord, altered
 
 RETENTION_MS = 1_500
 PARTITION = TopicPartition("replies", 0)
-#: How far the clocks of a server and of this process may be apart, in their rounding.
+#: Difference of the clocks of Redis and of this process by rounding, in ms.
 TOLERANCE_MS = 5
 
-ids_of_ours = CorrelationIds("the secret key of the model")
-ids_of_others = CorrelationIds("the secret key of another deployment")
+own_ids = CorrelationIds("the secret key of the model")
+foreign_ids = CorrelationIds("the secret key of another deployment")
 
 due = st.sampled_from([-2_000, -1_000, -1, 1, 400, 1_000, 3_000])
 passing = st.sampled_from([1, 300, 900, 1_100, 2_000, 10_000])
@@ -50,7 +50,7 @@ bodies = st.sampled_from([b"", b"one", b"two", b"\x00\n\xff\n"])
 
 @dataclass(frozen=True)
 class Kept:
-    """A reply that has to be in the store, and when it may and must be gone (Unix time in ms)."""
+    """A stored reply, and when it expires at the earliest and at the latest (Unix time in ms)."""
 
     reply: Reply
     earliest_ms: int
@@ -58,7 +58,7 @@ class Kept:
 
 
 class LastPoll(FakeConsumer):
-    """A consumer that lets the listener stop once it has read everything."""
+    """A consumer that sets *stop* once everything has been polled."""
 
     def __init__(self, stop: threading.Event) -> None:
         super().__init__(PARTITION)
@@ -72,7 +72,10 @@ class LastPoll(FakeConsumer):
 
 class StoreModel(RuleBasedStateMachine):
     """
-    Plays on *redis*, a client that returns bytes, of a database of its own.
+    The model.
+
+    Args:
+        redis: a client that returns bytes, of a database that nothing else uses.
     """
 
     issued: Bundle[CorrelationId] = Bundle("issued")
@@ -97,32 +100,32 @@ class StoreModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.clock.stop()
 
-    # What happens
+    # Rules
 
     @rule(target=issued, node=st.sampled_from(["0a1b2c3d", "ffffffff"]), due_ms=due)
     def a_request_is_registered(self, node: str, due_ms: int) -> CorrelationId:
-        return ids_of_ours.read(ids_of_ours.issue(node, self._now_ms() + due_ms))
+        return own_ids.read(own_ids.issue(node, self._now_ms() + due_ms))
 
     @rule(cid=issued, body=bodies, status=st.sampled_from([200, 201, 404, 503]))
     def a_reply_is_written(self, cid: CorrelationId, body: bytes, status: int) -> None:
         self._write(*Reply(cid.text, body, status, (("x-a", "1"),)).encode())
 
     @rule(cid=issued)
-    def a_reply_that_http_cannot_carry_is_written(self, cid: CorrelationId) -> None:
+    def an_unusable_reply_is_written(self, cid: CorrelationId) -> None:
         self._write(b"", [("correlation-id", cid.text.encode()), ("status", b"42")])
 
-    @rule(cid=issued, how=st.sampled_from(["altered", "of others", "without id"]))
-    def a_strange_record_is_written(self, cid: CorrelationId, how: str) -> None:
+    @rule(cid=issued, kind=st.sampled_from(["altered", "foreign", "without id"]))
+    def a_record_without_our_id_is_written(self, cid: CorrelationId, kind: str) -> None:
         text = {
             "altered": altered(cid.text),
-            "of others": ids_of_others.issue(cid.node, cid.deadline_ms),
+            "foreign": foreign_ids.issue(cid.node, cid.deadline_ms),
             "without id": "",
-        }[how]
-        self._write(b"strange", [("correlation-id", text.encode())] if text else [])
+        }[kind]
+        self._write(b"body", [("correlation-id", text.encode())] if text else [])
 
     @rule(crashes=st.booleans())
     def the_replies_process_runs(self, crashes: bool) -> None:
-        """It reads on from its last commit; the next run reads again what a crash left behind."""
+        """It reads from its last commit; after a crash the next run reads the records again."""
         batch = self.topic[self.committed :]
         stop = threading.Event()
         consumer = LastPoll(stop)
@@ -131,7 +134,7 @@ class StoreModel(RuleBasedStateMachine):
         listener = ReplyListener(
             ResilientConsumer(consumer),
             self.store,
-            ids_of_ours,
+            own_ids,
             mock.Mock(),
             ReplyPathHeartbeats(self.redis, "replies"),
         )
@@ -140,7 +143,7 @@ class StoreModel(RuleBasedStateMachine):
         after_ms = self._now_ms()
 
         expected = Counter(
-            outcome for record in batch for outcome in self._carried(record, before_ms, after_ms)
+            outcome for record in batch for outcome in self._outcomes(record, before_ms, after_ms)
         )
         assert +listener.counts == +expected
         if not crashes:
@@ -175,7 +178,7 @@ class StoreModel(RuleBasedStateMachine):
                 assert cid.text not in found
 
     @rule(cid=consumes(issued))
-    def one_is_asked_for_the_last_time(self, cid: CorrelationId) -> None:
+    def one_is_fetched_for_the_last_time(self, cid: CorrelationId) -> None:
         before_ms = self._now_ms()
         found, over = self.store.fetch(cid.text), self.store.is_over(cid)
         after_ms = self._now_ms()
@@ -184,7 +187,7 @@ class StoreModel(RuleBasedStateMachine):
         assert found == (kept.reply if kept and self._is_there(kept, before_ms, after_ms) else None)
         assert over == (not self._is_live(cid, before_ms, after_ms))
 
-    # What holds all the time
+    # Invariant
 
     @invariant()
     def nothing_else_is_stored_and_everything_expires(self) -> None:
@@ -194,8 +197,8 @@ class StoreModel(RuleBasedStateMachine):
             for key in self.redis.scan_iter()
         }
         after_ms = self._now_ms()
-        for word in [key for key in expiries if key.startswith("served:{replies}")]:
-            assert expiries.pop(word) <= after_ms + HEARTBEAT_TTL_S * 1_000 + TOLERANCE_MS
+        for heartbeat in [key for key in expiries if key.startswith("served:{replies}")]:
+            assert expiries.pop(heartbeat) <= after_ms + HEARTBEAT_TTL_S * 1_000 + TOLERANCE_MS
         gone_ms = before_ms + TOLERANCE_MS
         for text, kept in self.kept.items():
             expiry_ms = expiries.pop(reply_key(text), None)
@@ -204,13 +207,13 @@ class StoreModel(RuleBasedStateMachine):
             else:
                 bound_ms = kept.earliest_ms - TOLERANCE_MS, kept.latest_ms + TOLERANCE_MS
                 assert bound_ms[0] <= expiry_ms <= bound_ms[1]
-        # A key may expire between being listed and being asked.
+        # A key can expire between SCAN and PEXPIRETIME.
         assert not [key for key, expiry_ms in expiries.items() if expiry_ms > after_ms]
 
-    # The model
+    # Expectations
 
-    def _carried(self, record: FakeRecord, before_ms: int, after_ms: int) -> list[str]:
-        """Return how the listener has to count *record*, and keep what it has to store."""
+    def _outcomes(self, record: FakeRecord, before_ms: int, after_ms: int) -> list[str]:
+        """Return the outcomes that the listener must count for *record*, and keep its reply."""
         text = dict(record.headers).get("correlation-id", b"")
         assert text is not None
         cid = self._known(text.decode())
@@ -236,7 +239,7 @@ class StoreModel(RuleBasedStateMachine):
 
     def _known(self, text: str) -> CorrelationId | None:
         try:
-            return ids_of_ours.read(text)
+            return own_ids.read(text)
         except ForeignCorrelationId:
             return None
 
@@ -254,7 +257,7 @@ class StoreModel(RuleBasedStateMachine):
     def _assume_not_within(
         self, earliest_ms: int, latest_ms: int, before_ms: int, after_ms: int
     ) -> None:
-        """Give up this example where the time that really passed decides: it proves nothing."""
+        """Give up this example if the real time that passed decides the result."""
         assume(earliest_ms > after_ms + TOLERANCE_MS or latest_ms < before_ms - TOLERANCE_MS)
 
     def _write(self, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
@@ -264,8 +267,8 @@ class StoreModel(RuleBasedStateMachine):
         return correlation.epoch_ms()
 
 
-def play(redis: Redis, max_examples: int, steps: int) -> None:
-    """Play the model on *redis*; fail with the shortest story that the store departs from."""
+def run_model(redis: Redis, max_examples: int, steps: int) -> None:
+    """Run the model on *redis*; fail with the shortest sequence that the store violates."""
 
     class OnThisRedis(StoreModel):
         def __init__(self) -> None:

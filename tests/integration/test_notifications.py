@@ -168,53 +168,55 @@ def listens(mailbox: Mailbox) -> bool:
     return mailbox._alarm is not None and mailbox._alarm.listens
 
 
-def counted(store: ReplyStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the list in which each look will be noted."""
-    looked: list[int] = []
+def record_polls(store: ReplyStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each poll appends its number of ids."""
+    polls: list[int] = []
     fetch_many = store.fetch_many
 
     def noted(cids: list[str]) -> dict[str, Reply]:
-        looked.append(len(cids))
+        polls.append(len(cids))
         return fetch_many(cids)
 
     monkeypatch.setattr(store, "fetch_many", noted)
-    return looked
+    return polls
 
 
 @pytest.mark.usefixtures("patience")
-def test_who_waits_is_found_by_the_hint_with_one_look(
+def test_a_notified_reply_takes_one_poll(
     mailbox: Mailbox, store: ReplyStore, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
-    looked = counted(store, monkeypatch)
+    polls = record_polls(store, monkeypatch)
     for number in range(3):
-        (answer,) = replies(mailbox.node)
-        # Usual is what hints say, and nothing that a look has had to guess.
+        (reply,) = replies(mailbox.node)
+        # Each request starts with the same learned latency.
         mailbox._looks.times._usual_s["slow"] = 40.0
-        with mailbox.waiting_for(answer[0].text, "slow") as waiter:
-            threading.Timer(0.05, store.put_many, [[answer]]).start()
-            assert waiter.wait(LONG_S) == answer[1]
-        assert len(looked) == number + 1
-        assert wait_until(lambda: mailbox._looks.are_hinted, 5)  # said once all are awake
+        with mailbox.waiting_for(reply[0].text, "slow") as waiter:
+            threading.Timer(0.05, store.put_many, [[reply]]).start()
+            assert waiter.wait(LONG_S) == reply[1]
+        assert len(polls) == number + 1
+        assert wait_until(lambda: mailbox._looks.are_hinted, 5)
 
 
 @pytest.mark.usefixtures("patience")
-def test_a_hint_that_comes_during_a_look_for_others_counts_for_whom_it_is(
+def test_a_notification_during_a_poll_causes_another_poll(
     mailbox: Mailbox, store: ReplyStore, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
     mailbox._looks.are_hinted = True
     first, second = replies(mailbox.node, 2)
     fetch_many = store.fetch_many
 
-    def second_comes_meanwhile(cids: list[str]) -> dict[str, Reply]:
+    def put_second_meanwhile(cids: list[str]) -> dict[str, Reply]:
         found = fetch_many(cids)
         if first[0].text in found:
             store.put_many([second])
-            assert wait_until(lambda: bool(select.select([hints_of(mailbox)], [], [], 0)[0]), 5)
+            assert wait_until(
+                lambda: bool(select.select([notifications_of(mailbox)], [], [], 0)[0]), 5
+            )
         return found
 
-    monkeypatch.setattr(store, "fetch_many", second_comes_meanwhile)
+    monkeypatch.setattr(store, "fetch_many", put_second_meanwhile)
     with (
-        mailbox.waiting_for(first[0].text) as one,  # of its kind nothing is learnt
+        mailbox.waiting_for(first[0].text) as one,  # without a learned latency
         mailbox.waiting_for(second[0].text, "slow") as other,
     ):
         store.put_many([first])
@@ -222,42 +224,42 @@ def test_a_hint_that_comes_during_a_look_for_others_counts_for_whom_it_is(
         assert other.wait(LONG_S) == second[1]
 
 
-def hints_of(mailbox: Mailbox) -> Any:
+def notifications_of(mailbox: Mailbox) -> Any:
     return mailbox._alarm is not None and mailbox._alarm._hints
 
 
-def test_a_lost_hint_makes_a_reply_late_and_nothing_worse(
+def test_a_lost_notification_only_delays_the_reply(
     mailbox: Mailbox, store: ReplyStore, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
     mailbox._looks.times._usual_s["fast"] = 0.02
     mailbox._looks.are_hinted = True
     monkeypatch.setattr(notifications_module, "MAX_NOTIFIED", 0)
-    (answer,) = replies(mailbox.node)
+    (reply,) = replies(mailbox.node)
 
-    with mailbox.waiting_for(answer[0].text, "fast") as waiter:
-        store.put_many([answer])
-        assert waiter.wait(LONG_S) == answer[1]
-    # The next one is looked for as if there were none.
+    with mailbox.waiting_for(reply[0].text, "fast") as waiter:
+        store.put_many([reply])
+        assert waiter.wait(LONG_S) == reply[1]
+    # The next reply is polled for as without notifications.
     assert wait_until(lambda: not mailbox._looks.are_hinted, 5)
 
 
-def test_who_counts_on_a_hint_does_not_call_the_poller_before(
+def test_a_waiter_that_expects_a_notification_calls_the_poller_late(
     mailbox: Mailbox, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
     called: list[object] = []
     monkeypatch.setattr(mailbox, "_call_poller", called.append)
     mailbox._looks.are_hinted = True
     mailbox._looks.times._usual_s["fast"] = 0.1
-    (answer,) = replies(mailbox.node)
+    (reply,) = replies(mailbox.node)
 
-    with mailbox.waiting_for(answer[0].text, "fast") as waiter:
+    with mailbox.waiting_for(reply[0].text, "fast") as waiter:
         assert not called
         assert waiter.wait(0.3) is None
         assert called == [waiter]
 
 
 @pytest.mark.usefixtures("patience")
-def test_after_a_new_start_of_redis_there_are_hints_again(
+def test_notifications_continue_after_the_subscription_was_closed(
     mailbox: Mailbox,
     store: ReplyStore,
     server: EmbeddedRedis,
@@ -271,7 +273,7 @@ def test_after_a_new_start_of_redis_there_are_hints_again(
     assert wait_until(lambda: not mailbox._looks.are_hinted, 5)
     assert wait_until(lambda: listens(mailbox), 5)
 
-    (answer,) = replies(mailbox.node)
-    with mailbox.waiting_for(answer[0].text, "slow") as waiter:
-        store.put_many([answer])
-        assert waiter.wait(LONG_S) == answer[1]
+    (reply,) = replies(mailbox.node)
+    with mailbox.waiting_for(reply[0].text, "slow") as waiter:
+        store.put_many([reply])
+        assert waiter.wait(LONG_S) == reply[1]

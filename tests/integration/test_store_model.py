@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from tests.store_model import play
+from tests.store_model import run_model
 from tools.devstack.embedded_redis import EmbeddedRedis
 
 pytestmark = pytest.mark.integration
@@ -20,4 +20,4 @@ def redis() -> Iterator[Redis]:
 
 
 def test_the_store_on_a_real_server_behaves_like_its_model(redis: Redis):
-    play(redis, max_examples=150, steps=40)
+    run_model(redis, max_examples=150, steps=40)

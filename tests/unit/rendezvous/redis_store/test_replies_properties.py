@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.redis_store.replies import Put, ReplyStore, reply_key
-from tests.store_model import play
+from tests.store_model import run_model
 from tests.strategies import json_values, pointed_texts, texts, wild_texts
 from tests.unit.rendezvous.test_contract_properties import assert_servable, http_headers
 
@@ -20,7 +20,7 @@ CID = ids.read(ids.issue("0a1b2c3d", epoch_ms() + 3_600_000))
 
 
 def test_the_store_behaves_like_its_model():
-    play(FakeRedis(), max_examples=60, steps=40)
+    run_model(FakeRedis(), max_examples=60, steps=40)
 
 
 @given(
