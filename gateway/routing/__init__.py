@@ -1,1 +1,1 @@
-"""routes.toml: read, validated, with JSON Schemas for bodies."""
+"""Routes: routes.toml, its validation, and JSON Schemas for bodies."""

@@ -1,9 +1,9 @@
 """
-What the bodies of a route must look like: a JSON Schema (Draft 2020-12).
+Body schema of a route: JSON Schema, Draft 2020-12.
 
-Nothing is ever fetched: a ``$ref`` leads to a place in the same document. The work for one body is
-bounded, but for that of a single regular expression, which is its author's affair. ``format`` is
-an annotation only, as the draft has it.
+Nothing is fetched: a ``$ref`` points into the same document. The work for one body is limited,
+except that of a single regular expression, for which the author of the schema is responsible.
+``format`` is an annotation only, as the draft says.
 """
 
 import json
@@ -16,69 +16,76 @@ from typing import Any
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
-from gateway.routing.schema_document import SchemaFault, pointer, see_all_of
-from gateway.routing.schema_limits import BoundedValidator, TooCostly, TooDeep, begin_work, is_panic
+from gateway.routing.schema_document import SchemaError, check_document, json_pointer
+from gateway.routing.schema_limits import (
+    LimitedValidator,
+    TooCostly,
+    TooDeep,
+    begin_work,
+    is_panic,
+)
 
-#: Of the faults of a body no more are told.
-MAX_FAULTS = 20
-_MAX_WORDS = 200
-#: Of every kind, to find a schema that leads into itself.
+#: Maximum number of errors reported for one body.
+MAX_ERRORS = 20
+_MAX_MESSAGE_LENGTH = 200
+#: Values of each type, to detect a schema that refers to itself endlessly.
 _SAMPLES: tuple[Any, ...] = (None, True, 0, 0.5, "", [], {}, [None], {"": None})
 
 
 class BodySchema:
     """
-    A schema, ready to be held against bodies.
+    Validates bodies against a schema.
 
     Args:
-        document: the schema as it was parsed.
+        document: the parsed schema.
 
     Raises:
-        SchemaFault: when it is none, or leads out of the document.
+        SchemaError: when it is invalid or refers to another document.
     """
 
     def __init__(self, document: Any) -> None:
         self.document = document
         try:
-            see_all_of(document)
-            # Without its dialect, which would have the library choose its own validator.
+            check_document(document)
+            # Without $schema: with it, jsonschema would choose another validator.
             bare = document
             if isinstance(document, dict):
                 bare = {name: value for name, value in document.items() if name != "$schema"}
-            self._validator = BoundedValidator(bare, registry=Registry())
+            self._validator = LimitedValidator(bare, registry=Registry())
             for sample in _SAMPLES:
-                self._faults_of(sample)
+                self._errors_of(sample)
         except TooCostly as error:
-            raise SchemaFault("it branches without end") from error
+            raise SchemaError("it branches endlessly") from error
         except BaseException as error:
             if not _is_depth(error):
                 raise
-            reason = "it leads into itself without end, or is nested too deeply"
-            raise SchemaFault(reason) from None  # the trace is as long as it is deep
+            reason = "it refers to itself endlessly, or is nested too deeply"
+            raise SchemaError(reason) from None  # the traceback is as long as the nesting
 
-    def faults(self, body: bytes) -> list[dict[str, str]]:
+    def errors(self, body: bytes) -> list[dict[str, str]]:
         """
-        Return what is wrong with *body*, each with the JSON pointer of its place and in words.
+        Return the errors of *body*, at most MAX_ERRORS; empty when it is valid.
 
-        At most MAX_FAULTS of them; none when it fits.
+        Each is an item of the problem member ``faults``: the JSON pointer of its ``path``, and the
+        ``fault``.
         """
         try:
-            return self._faults_of(_parsed(body.decode("utf-8")))
+            return self._errors_of(_parse(body.decode("utf-8")))
         except ValueError as error:
-            return [_fault((), f"not JSON: {error}")]
+            return [_error((), f"not JSON: {error}")]
         except ArithmeticError:
-            return [_fault((), "holds a number that cannot be reckoned with")]
+            return [_error((), "has a number that is out of range")]
         except TooCostly:
-            return [_fault((), "takes too long to check; send less, or simpler")]
+            return [_error((), "takes too long to validate; send a smaller or simpler body")]
         except BaseException as error:
             if not _is_depth(error):
                 raise
-            return [_fault((), "nested too deeply")]
+            return [_error((), "nested too deeply")]
 
-    def _faults_of(self, instance: Any) -> list[dict[str, str]]:
+    def _errors_of(self, instance: Any) -> list[dict[str, str]]:
         begin_work()
-        found = islice(self._validator.iter_errors(instance), MAX_FAULTS)
-        return [_fault(error.absolute_path, _words(error)) for error in found]
+        found = islice(self._validator.iter_errors(instance), MAX_ERRORS)
+        return [_error(error.absolute_path, _message(error)) for error in found]
 
 
 def _is_depth(error: BaseException) -> bool:
@@ -90,48 +97,49 @@ def load_schema(file: Path) -> BodySchema:
     Return the schema in *file*.
 
     Raises:
-        SchemaFault: with the reason, in one line, why there is none.
+        SchemaError: with the reason in one line.
     """
     try:
         content = file.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: no file can have that name
+    except (OSError, ValueError) as error:  # ValueError: an impossible file name
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SchemaFault(f"it cannot be read: {reason}") from error
+        raise SchemaError(f"it cannot be read: {reason}") from error
     try:
-        return BodySchema(_parsed(content.decode("utf-8")))
-    except SchemaFault as error:
-        raise SchemaFault(_one_line(str(error))) from error
+        return BodySchema(_parse(content.decode("utf-8")))
+    except SchemaError as error:
+        raise SchemaError(_one_line(str(error))) from error
     except (ValueError, RecursionError) as error:
-        raise SchemaFault(_one_line(f"it is not JSON: {error}")) from error
+        raise SchemaError(_one_line(f"it is not JSON: {error}")) from error
 
 
-def _one_line(words: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in words)
+def _one_line(message: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in message)
 
 
-def _parsed(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_unambiguous, parse_constant=_no_number)
+def _parse(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_reject_constant)
 
 
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        # The responder might read the other one, at which nobody has looked.
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"member {json.dumps(twice)[:_MAX_WORDS]} is there twice")
+        # The responder might use the member that was not validated.
+        duplicate = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        shown = json.dumps(duplicate)[:_MAX_MESSAGE_LENGTH]
+        raise ValueError(f"member {shown} is a duplicate")
     return members
 
 
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def _fault(path: Iterable[str | int], words: str) -> dict[str, str]:
-    return {"path": pointer(path), "fault": words}
+def _error(path: Iterable[str | int], message: str) -> dict[str, str]:
+    return {"path": json_pointer(path), "fault": message}
 
 
-#: In the terms of JSON; the words of the library are those of Python, and repeat the body.
-_WORDS = {
+#: Messages by keyword, in terms of JSON; those of jsonschema use Python's and repeat the body.
+_MESSAGES = {
     "type": "expected the type {}",
     "enum": "expected one of {}",
     "const": "expected {}",
@@ -146,30 +154,31 @@ _WORDS = {
     "maxItems": "expected {} items or fewer",
     "items": "has too many items",
     "unevaluatedItems": "has too many items",
-    "minContains": "expected {} fitting items or more",
-    "maxContains": "expected {} fitting items or fewer",
+    "minContains": "expected {} matching items or more",
+    "maxContains": "expected {} matching items or fewer",
     "minProperties": "expected {} members or more",
     "maxProperties": "expected {} members or fewer",
     "pattern": "expected a text that matches {}",
-    "uniqueItems": "has an item twice",
-    "contains": "has no item that fits",
-    "anyOf": "fits none of the alternatives",
-    "oneOf": "expected to fit exactly one of the alternatives",
-    "not": "is what it must not be",
+    "uniqueItems": "has duplicate items",
+    "contains": "has no item that matches",
+    "anyOf": "matches none of the alternatives",
+    "oneOf": "expected to match exactly one of the alternatives",
+    "not": "matches what is forbidden here",
 }
-#: Where the library's words name members, and not what they hold.
-_AS_TOLD = ("required", "dependentRequired", "additionalProperties", "unevaluatedProperties")
+#: Keywords whose jsonschema messages show names of members and no values.
+_UNCHANGED = ("required", "dependentRequired", "additionalProperties", "unevaluatedProperties")
 
 
-def _words(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     keyword = str(error.validator)
-    if keyword in _AS_TOLD:
+    if keyword in _UNCHANGED:
         return _cut(error.message)
     if error.validator is None:
-        return "is not expected here"
-    words = _WORDS.get(keyword, f"does not fit {keyword}")
-    return words.format(_cut(json.dumps(error.validator_value)))
+        return "is not allowed here"
+    message = _MESSAGES.get(keyword, f"does not match {keyword}")
+    return message.format(_cut(json.dumps(error.validator_value)))
 
 
-def _cut(words: str) -> str:
-    return words if len(words) <= _MAX_WORDS else words[: _MAX_WORDS - 3] + "..."
+def _cut(message: str) -> str:
+    is_short = len(message) <= _MAX_MESSAGE_LENGTH
+    return message if is_short else message[: _MAX_MESSAGE_LENGTH - 3] + "..."

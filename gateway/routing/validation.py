@@ -1,4 +1,4 @@
-"""What may stand under each key of a [[route]], and what is said about anything else."""
+"""Validation of the [[route]] tables of routes.toml."""
 
 import re
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems", "/openapi.json", "/d
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _PARAMETER = re.compile(r"<(?:(?:string|int|float|path|uuid):)?([A-Za-z_][A-Za-z0-9_]*)>")
-#: Never let through, whatever routes.toml says: they are between the client and this gateway.
+#: Request headers that are never forwarded: they concern only the client and this gateway.
 _PRIVATE_HEADERS = frozenset(
     {
         "authorization",
@@ -46,19 +46,18 @@ _PRIVATE_HEADERS = frozenset(
         "upgrade",
     }
 )
-#: What proves who somebody is: not even where it would be hard to see, in the key of a record.
+#: Credentials: not allowed as record key either.
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-#: Let through without being listed: listed too, they would travel twice.
-_ALWAYS_TRAVEL = frozenset({"traceparent", "tracestate", "x-request-id"})
+#: Forwarded without being listed; listed, they would be forwarded twice.
+_ALWAYS_FORWARDED = frozenset({"traceparent", "tracestate", "x-request-id"})
 
 
 @dataclass(frozen=True, slots=True)
 class RouteLimits:
     """
-    How far a route may go; by default as far as any setting does.
+    Upper limits of what a route may set; by default those of the settings.
 
     Args:
-        max_timeout_s: the longest that any client waits.
         max_body_bytes: MAX_BODY_BYTES.
     """
 
@@ -69,25 +68,25 @@ class RouteLimits:
 NO_LIMITS = RouteLimits()
 
 
-def faults_of(table: dict[str, Any], limits: RouteLimits) -> list[str]:
-    """Return what is wrong with *table*: key, value and expectation of each fault, in words."""
-    faults = [_unknown(key) for key in sorted(set(table) - set(KEYS))]
-    faults += _path_faults(table.get("path"))
+def route_errors(table: dict[str, Any], limits: RouteLimits) -> list[str]:
+    """Return the errors of *table*, each with key, value and expected value."""
+    errors = [_unknown(key) for key in sorted(set(table) - set(KEYS))]
+    errors += _path_errors(table.get("path"))
     topic = table.get("topic")
     if not isinstance(topic, str) or not _TOPIC.fullmatch(topic) or topic in (".", ".."):
-        faults.append(f"topic={topic!r}: expected letters, digits, '.', '_' and '-'")
+        errors.append(f"topic={topic!r}: expected letters, digits, '.', '_' and '-'")
     methods = table.get("methods", ["POST"])
     if not isinstance(methods, list) or not methods or not set(map(str, methods)) <= set(METHODS):
-        faults.append(f"methods={methods!r}: expected a list of any of {', '.join(METHODS)}")
-    faults += _request_header_faults(table.get("headers", []))
-    faults += _response_header_faults(table.get("response_headers", []))
-    faults += _record_key_faults(table.get("key"), str(table.get("path")))
-    faults += _timeout_faults(table, limits.max_timeout_s)
-    faults += _body_limit_faults(table, limits.max_body_bytes)
+        errors.append(f"methods={methods!r}: expected a list of any of {', '.join(METHODS)}")
+    errors += _request_header_errors(table.get("headers", []))
+    errors += _response_header_errors(table.get("response_headers", []))
+    errors += _record_key_errors(table.get("key"), str(table.get("path")))
+    errors += _timeout_errors(table, limits.max_timeout_s)
+    errors += _body_limit_errors(table, limits.max_body_bytes)
     if table.get("idempotency", "optional") not in IDEMPOTENCY:
         expected = " or ".join(map(repr, IDEMPOTENCY))
-        faults.append(f"idempotency={table['idempotency']!r}: expected {expected}")
-    return faults + [
+        errors.append(f"idempotency={table['idempotency']!r}: expected {expected}")
+    return errors + [
         f"{key}={table[key]!r}: expected {expected}"
         for key, expected in _TEXTS.items()
         if key in table and not isinstance(table[key], str)
@@ -102,16 +101,16 @@ _TEXTS = {
 
 
 def _unknown(key: str) -> str:
-    alike = get_close_matches(key, KEYS, n=1)
-    meant = f"did you mean {alike[0]!r}? " if alike else ""
-    return f"{key!r} is not known; {meant}expected one of {', '.join(KEYS)}"
+    similar = get_close_matches(key, KEYS, n=1)
+    meant = f"did you mean {similar[0]!r}? " if similar else ""
+    return f"{key!r} is unknown; {meant}expected one of {', '.join(KEYS)}"
 
 
-def _path_faults(path: object) -> list[str]:
+def _path_errors(path: object) -> list[str]:
     if not isinstance(path, str) or not path.startswith("/"):
         return [f"path={path!r}: expected a path that starts with '/'"]
     if any(path == own or path.startswith(own + "/") for own in _OWN_PATHS):
-        return [f"path={path!r}: the gateway answers that path itself; choose another"]
+        return [f"path={path!r}: the gateway serves this path itself; choose another"]
     rest = _PARAMETER.sub("", path)
     if "<" in rest or ">" in rest:
         return [f"path={path!r}: expected parameters as <name>"]
@@ -121,54 +120,54 @@ def _path_faults(path: object) -> list[str]:
     return []
 
 
-def _request_header_faults(headers: object) -> list[str]:
-    return _list_faults("headers", headers) or [
+def _request_header_errors(headers: object) -> list[str]:
+    return _list_errors("headers", headers) or [
         f"headers: {name!r} may not be listed; remove it"
-        for name in _texts(headers)
-        if name.lower() in _PRIVATE_HEADERS | RESERVED_HEADERS | _ALWAYS_TRAVEL
+        for name in _header_names(headers)
+        if name.lower() in _PRIVATE_HEADERS | RESERVED_HEADERS | _ALWAYS_FORWARDED
     ]
 
 
-def _response_header_faults(headers: object) -> list[str]:
-    faults = _list_faults("response_headers", headers)
-    for name in [] if faults else _texts(headers):
+def _response_header_errors(headers: object) -> list[str]:
+    errors = _list_errors("response_headers", headers)
+    for name in [] if errors else _header_names(headers):
         lower = name.lower()
         if needs_no_listing(lower):
-            faults.append(f"response_headers: {name!r} is let through anyway; remove it")
+            errors.append(f"response_headers: {name!r} is always sent to clients; remove it")
         elif lower not in LISTED_REPLY_HEADERS:
             expected = ", ".join(sorted(LISTED_REPLY_HEADERS))
-            faults.append(
+            errors.append(
                 f"response_headers: {name!r} may not be listed; expected any of {expected}"
             )
-    return faults
+    return errors
 
 
-def _list_faults(key: str, headers: object) -> list[str]:
-    names = _texts(headers)
+def _list_errors(key: str, headers: object) -> list[str]:
+    names = _header_names(headers)
     if not isinstance(headers, list) or len(names) < len(headers):
         return [f"{key}={headers!r}: expected a list of HTTP header names"]
-    return [f"{key}: {name!r} is there twice; remove one" for name in _repeated(names)]
+    return [f"{key}: {name!r} is a duplicate; remove it" for name in _duplicates(names)]
 
 
-def _texts(headers: object) -> list[str]:
-    """Return the header names among *headers*."""
+def _header_names(headers: object) -> list[str]:
+    """Return the valid header names in *headers*."""
     if not isinstance(headers, list):
         return []
     return [name for name in headers if isinstance(name, str) and _HEADER.fullmatch(name)]
 
 
-def _repeated(names: list[str]) -> list[str]:
-    """Return those that were there before, in any spelling: they would travel twice."""
+def _duplicates(names: list[str]) -> list[str]:
+    """Return the names that repeat an earlier one in any case."""
     lower = [name.lower() for name in names]
-    return [name for place, name in enumerate(names) if name.lower() in lower[:place]]
+    return [name for index, name in enumerate(names) if name.lower() in lower[:index]]
 
 
-def _record_key_faults(key: object, path: str) -> list[str]:
+def _record_key_errors(key: object, path: str) -> list[str]:
     if key is None:
         return []
     kind, _, name = str(key).partition(":")
     if kind == "header" and name.lower() in _SECRET_HEADERS:
-        return [f"key={key!r}: that header never travels; choose another"]
+        return [f"key={key!r}: this header is never forwarded; choose another"]
     if kind == "header" and _HEADER.fullmatch(name):
         return []
     if kind == "path" and name in _PARAMETER.findall(path):
@@ -176,27 +175,27 @@ def _record_key_faults(key: object, path: str) -> list[str]:
     return [f"key={key!r}: expected 'header:<name>' or 'path:<a parameter of the path>'"]
 
 
-def _timeout_faults(table: dict[str, Any], most_s: float) -> list[str]:
-    faults = [
-        f"{key}={table[key]!r}: expected a number of seconds from {MIN_TIMEOUT_S:g} to {most_s:g}"
+def _timeout_errors(table: dict[str, Any], max_s: float) -> list[str]:
+    errors = [
+        f"{key}={table[key]!r}: expected a number of seconds from {MIN_TIMEOUT_S:g} to {max_s:g}"
         for key in ("timeout_s", "max_timeout_s")
-        if key in table and not _is_within(table[key], (int, float), MIN_TIMEOUT_S, most_s)
+        if key in table and not _is_within(table[key], (int, float), MIN_TIMEOUT_S, max_s)
     ]
-    if not faults and table.get("timeout_s", 0) > table.get("max_timeout_s", most_s):
-        faults.append(
-            f"max_timeout_s={table['max_timeout_s']!r}: expected timeout_s, which is "
-            f"{table['timeout_s']!r}, or more"
+    if not errors and table.get("timeout_s", 0) > table.get("max_timeout_s", max_s):
+        errors.append(
+            f"max_timeout_s={table['max_timeout_s']!r}: expected at least timeout_s, "
+            f"{table['timeout_s']!r}"
         )
-    return faults
+    return errors
 
 
-def _body_limit_faults(table: dict[str, Any], most_bytes: int) -> list[str]:
+def _body_limit_errors(table: dict[str, Any], max_bytes: int) -> list[str]:
     limit = table.get("max_body_bytes", 1)
-    if _is_within(limit, int, 1, most_bytes):
+    if _is_within(limit, int, 1, max_bytes):
         return []
     return [
-        f"max_body_bytes={limit!r}: expected a whole number from 1 to {most_bytes}; "
-        "MAX_BODY_BYTES sets the most"
+        f"max_body_bytes={limit!r}: expected a whole number from 1 to {max_bytes}; "
+        "MAX_BODY_BYTES is the limit"
     ]
 
 

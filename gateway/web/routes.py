@@ -135,10 +135,10 @@ class RouteViews:
 
     def _read_body(self, route: Route, environ: Environ) -> bytes:
         body = read_body(environ, BodyLimit.of(route, self._max_body_bytes))
-        faults = [] if route.schema is None else route.schema.faults(body)
-        if faults:
+        errors = [] if route.schema is None else route.schema.errors(body)
+        if errors:
             raise InvalidBody(
-                f"the body does not fit the schema of {route.path}: see faults", faults
+                f"the body does not match the schema of {route.path}; see faults", errors
             )
         return body
 

@@ -244,7 +244,7 @@ def assert_usable_or_reported(file, text):
         assert route.idempotency in ("optional", "required")
         assert set(route.response_headers) <= LISTED_REPLY_HEADERS
         assert len({name.lower() for name in route.headers}) == len(route.headers)
-        assert route.schema is None or isinstance(route.schema.faults(b"{}"), list)
+        assert route.schema is None or isinstance(route.schema.errors(b"{}"), list)
     app = Flask("gateway", static_folder=None)
     for number, route in enumerate(routes):
         app.add_url_rule(route.path, f"route-{number}", lambda **_: "", methods=list(route.methods))

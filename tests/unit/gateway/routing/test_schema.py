@@ -1,14 +1,13 @@
-"""JSON Schemas of routes: which are taken, and what is said about bodies that do not fit."""
+"""JSON Schemas of routes: accepted schemas, and the errors of bodies."""
 
 import json
 import socket
 
 import pytest
 
-from gateway.routing import schema
-from gateway.routing import schema_limits as schema_keywords
-from gateway.routing.schema import MAX_FAULTS, BodySchema
-from gateway.routing.schema_document import DIALECT, SchemaFault
+from gateway.routing import schema, schema_limits
+from gateway.routing.schema import MAX_ERRORS, BodySchema
+from gateway.routing.schema_document import DIALECT, SchemaError
 
 ORDER = {
     "$schema": DIALECT,
@@ -19,12 +18,12 @@ ORDER = {
 }
 
 
-def faults(document, body):
-    return BodySchema(document).faults(body if isinstance(body, bytes) else body.encode())
+def errors(document, body):
+    return BodySchema(document).errors(body if isinstance(body, bytes) else body.encode())
 
 
-def words(document, body):
-    return [fault["fault"] for fault in faults(document, body)]
+def messages(document, body):
+    return [error["fault"] for error in errors(document, body)]
 
 
 @pytest.mark.parametrize(
@@ -46,80 +45,80 @@ def words(document, body):
         ),
     ],
 )
-def test_each_fault_has_its_place_and_its_words(body, found):
-    assert [(fault["path"], fault["fault"]) for fault in faults(ORDER, body)] == found
+def test_an_error_has_a_path_and_a_message(body, found):
+    assert [(error["path"], error["fault"]) for error in errors(ORDER, body)] == found
 
 
-def test_a_place_is_a_json_pointer():
+def test_a_path_is_a_json_pointer():
     document = {"items": {"additionalProperties": {"type": "null"}}}
 
-    assert [fault["path"] for fault in faults(document, '[{}, {"a/b~c": 1}]')] == ["/1/a~1b~0c"]
+    assert [error["path"] for error in errors(document, '[{}, {"a/b~c": 1}]')] == ["/1/a~1b~0c"]
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"", "not JSON: Expecting value"),
         (b"item=tea", "not JSON: Expecting value"),
         (b'{"item": "tea"', "not JSON: Expecting"),
         (b'{"item": "tea"} x', "not JSON: Extra data"),
-        (b'{"item": NaN}', "not JSON: NaN is no number of JSON"),
+        (b'{"item": NaN}', "not JSON: NaN is not a JSON number"),
         (b'{"item": "\xff"}', "not JSON: 'utf-8' codec"),
         ('{"item": "tea"}'.encode("utf-16"), "not JSON: "),
-        (b'{"item": "tea", "item": 7}', 'not JSON: member "item" is there twice'),
+        (b'{"item": "tea", "item": 7}', 'not JSON: member "item" is a duplicate'),
         (b'{"item": ' + b"9" * 5_000 + b"}", "not JSON: "),
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
     ],
 )
-def test_what_is_not_json_is_a_fault_of_the_whole(body, said):
-    (fault,) = faults(ORDER, body)
+def test_a_body_that_is_not_json_has_one_error_at_the_top_level(body, message):
+    (error,) = errors(ORDER, body)
 
-    assert fault["path"] == ""
-    assert fault["fault"].startswith(said)
-
-
-def test_what_a_responder_could_read_otherwise_is_not_let_through():
-    """Of two members of one name it might take the other than we have looked at."""
-    assert faults({}, '{"a": {"b": 1, "b": 2}}')
+    assert error["path"] == ""
+    assert error["fault"].startswith(message)
 
 
-def test_no_more_faults_are_told_than_anybody_reads():
-    assert len(faults({"items": {"type": "null"}}, json.dumps([0] * 100))) == MAX_FAULTS
+def test_duplicate_members_are_an_error():
+    """The responder might use the member that was not validated."""
+    assert errors({}, '{"a": {"b": 1, "b": 2}}')
 
 
-def test_what_is_told_of_a_large_body_is_small():
+def test_the_number_of_errors_is_limited():
+    assert len(errors({"items": {"type": "null"}}, json.dumps([0] * 100))) == MAX_ERRORS
+
+
+def test_the_messages_for_a_large_body_are_short():
     body = json.dumps({"x" * 10_000: "y" * 10_000, "item": ["z" * 10_000]})
 
-    assert all(len(fault["fault"]) <= 200 for fault in faults(ORDER, body))
+    assert all(len(error["fault"]) <= 200 for error in errors(ORDER, body))
 
 
 @pytest.mark.parametrize(
-    ("document", "body", "said"),
+    ("document", "body", "message"),
     [
         ({"type": ["string", "null"]}, "1", 'expected the type ["string", "null"]'),
         ({"enum": ["a", None]}, "1", 'expected one of ["a", null]'),
         ({"const": {"a": True}}, "1", 'expected {"a": true}'),
-        ({"anyOf": [{"type": "null"}, False]}, "1", "fits none of the alternatives"),
-        ({"properties": {"a": False}}, '{"a": 1}', "is not expected here"),
-        (False, "1", "is not expected here"),
+        ({"anyOf": [{"type": "null"}, False]}, "1", "matches none of the alternatives"),
+        ({"properties": {"a": False}}, '{"a": 1}', "is not allowed here"),
+        (False, "1", "is not allowed here"),
         ({"items": False}, "[1]", "has too many items"),
         ({"unevaluatedItems": False}, "[1]", "has too many items"),
         ({"pattern": "^a{2}$"}, '"b"', 'expected a text that matches "^a{2}$"'),
         ({"propertyNames": {"maxLength": 1}}, '{"ab": 1}', "expected 1 characters or fewer"),
-        ({"contains": {"type": "null"}}, "[1]", "has no item that fits"),
+        ({"contains": {"type": "null"}}, "[1]", "has no item that matches"),
         ({"if": True, "then": {"minItems": 1}}, "[]", "expected 1 items or more"),
     ],
 )
-def test_the_words_are_those_of_json(document, body, said):
-    assert words(document, body) == [said]
+def test_messages_use_the_terms_of_json(document, body, message):
+    assert messages(document, body) == [message]
 
 
 def test_a_format_is_an_annotation():
-    assert faults({"format": "date"}, '"no date"') == []
+    assert errors({"format": "date"}, '"no date"') == []
 
 
 @pytest.mark.parametrize(
-    ("body", "is_fine"),
+    ("body", "is_valid"),
     [
         ('[1, true, "1", null, 0, false]', True),
         ("[1, 1.0]", False),
@@ -132,60 +131,60 @@ def test_a_format_is_an_annotation():
         ("[[1], 1]", True),
     ],
 )
-def test_items_are_unique_as_json_sees_them(body, is_fine):
-    assert (faults({"uniqueItems": True}, body) == []) is is_fine
+def test_unique_items_compares_json_values(body, is_valid):
+    assert (errors({"uniqueItems": True}, body) == []) is is_valid
 
 
 @pytest.mark.parametrize(
     "items",
     [[{"a": n} for n in range(50_000)], [n * (2**61 - 1) for n in range(40_000)]],
-    ids=["objects", "numbers of one hash"],
+    ids=["objects", "numbers with the same hash"],
 )
-def test_unique_items_take_no_more_than_linear_time(items):
-    assert faults({"uniqueItems": True}, json.dumps(items)) == []
+def test_unique_items_takes_linear_time(items):
+    assert errors({"uniqueItems": True}, json.dumps(items)) == []
 
 
 @pytest.mark.parametrize("keyword", ["unevaluatedItems", "unevaluatedProperties"])
-def test_what_would_take_square_time_is_refused(keyword):
+def test_a_large_body_for_a_quadratic_keyword_is_an_error(keyword):
     body = {"unevaluatedItems": [0] * 6_000, "unevaluatedProperties": dict.fromkeys(range(6_000))}
 
-    assert words({keyword: {}}, json.dumps(body[keyword])) == [
-        "takes too long to check; send less, or simpler"
+    assert messages({keyword: {}}, json.dumps(body[keyword])) == [
+        "takes too long to validate; send a smaller or simpler body"
     ]
 
 
-def test_work_without_end_is_ended(monkeypatch):
-    """Each level of the body is looked at twice as often as the one above."""
-    monkeypatch.setattr(schema_keywords, "MAX_WORK_S", 0.2)
+def test_validation_ends_at_the_work_limit(monkeypatch):
+    """Each level of the body is validated twice as often as the one above."""
+    monkeypatch.setattr(schema_limits, "MAX_WORK_S", 0.2)
     twice = {"$schema": DIALECT, "allOf": [{"properties": {"c": {"$ref": "#"}}}] * 2}
 
-    assert words(twice, '{"c":' * 30 + "{}" + "}" * 30) == [
-        "takes too long to check; send less, or simpler"
+    assert messages(twice, '{"c":' * 30 + "{}" + "}" * 30) == [
+        "takes too long to validate; send a smaller or simpler body"
     ]
 
 
 @pytest.mark.parametrize("document", [{"items": {"$ref": "#"}}, {"items": {"$dynamicRef": "#"}}])
-def test_a_body_that_is_nested_too_deeply_for_its_schema_is_told_so(document):
-    assert faults(document, "[" * 40 + "]" * 40) == []
-    assert words(document, "[" * 900 + "]" * 900) == ["nested too deeply"]
+def test_a_body_that_is_nested_too_deeply_is_an_error(document):
+    assert errors(document, "[" * 40 + "]" * 40) == []
+    assert messages(document, "[" * 900 + "]" * 900) == ["nested too deeply"]
 
 
-def test_a_panic_of_the_library_is_told_as_what_it_is(monkeypatch):
-    """It comes as no Exception, and would take the thread of the request with it."""
+def test_a_panic_below_jsonschema_is_reported_as_depth(monkeypatch):
+    """It is not an Exception, and would end the thread of the request."""
     panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
 
-    def no_frames_left():
+    def panic_without_frames():
         raise panic("__eq__ failed!: RecursionError")
 
     order = BodySchema(ORDER)
-    monkeypatch.setattr(schema, "begin_work", no_frames_left)
+    monkeypatch.setattr(schema, "begin_work", panic_without_frames)
 
-    assert [fault["fault"] for fault in order.faults(b"{}")] == ["nested too deeply"]
-    with pytest.raises(SchemaFault, match="leads into itself"):
+    assert [error["fault"] for error in order.errors(b"{}")] == ["nested too deeply"]
+    with pytest.raises(SchemaError, match="refers to itself"):
         BodySchema(ORDER)
 
 
-def test_nothing_else_that_ends_a_process_is_held_up(monkeypatch):
+def test_other_base_exceptions_are_passed_on(monkeypatch):
     def interrupt():
         raise KeyboardInterrupt
 
@@ -193,16 +192,16 @@ def test_nothing_else_that_ends_a_process_is_held_up(monkeypatch):
     monkeypatch.setattr(schema, "begin_work", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        order.faults(b"{}")
+        order.errors(b"{}")
 
 
 @pytest.mark.parametrize("number", ["1e400", "9" * 4_000])
-def test_numbers_that_cannot_be_reckoned_with_are_told(number):
-    assert words({"multipleOf": 0.1}, number) == ["holds a number that cannot be reckoned with"]
+def test_a_number_out_of_range_is_an_error(number):
+    assert messages({"multipleOf": 0.1}, number) == ["has a number that is out of range"]
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "message"),
     [
         (7, "expected an object, or true or false"),
         (None, "expected an object, or true or false"),
@@ -212,37 +211,37 @@ def test_numbers_that_cannot_be_reckoned_with_are_told(number):
         ({"pattern": "("}, "/pattern: '(' is not a 'regex'"),
         ({"patternProperties": {"[": {}}}, "is not a 'regex'"),
         ({"$schema": "http://json-schema.org/draft-07/schema#"}, "$schema is 'http://json-schema"),
-        ({"$defs": {"a": {"$schema": DIALECT}}}, "at its top only"),
-        ({"$ref": "#/$defs/none"}, "$ref '#/$defs/none' leads nowhere within it"),
-        ({"$ref": "#none"}, "$ref '#none' leads nowhere within it"),
+        ({"$defs": {"a": {"$schema": DIALECT}}}, "at the top level only"),
+        ({"$ref": "#/$defs/none"}, "$ref '#/$defs/none' is not in this document"),
+        ({"$ref": "#none"}, "$ref '#none' is not in this document"),
         ({"$ref": "#/stuff", "stuff": {"type": 7}}, "/type: 7 is not valid"),
         ({"$ref": "#/stuff", "stuff": "text"}, "is not of type 'object', 'boolean'"),
-        ({"$ref": "#/stuff", "stuff": {"$ref": "http://x/"}}, "$ref 'http://x/' leads nowhere"),
-        ({"$ref": "http://[x"}, "$ref 'http://[x' leads nowhere"),
-        ({"$ref": DIALECT}, "leads nowhere within it; nothing is fetched"),
-        ({"$ref": "#"}, "leads into itself without end"),
-        ({"allOf": [{"$ref": "#"}]}, "leads into itself without end"),
-        ({"not": {"$dynamicRef": "#"}}, "leads into itself without end"),
+        ({"$ref": "#/stuff", "stuff": {"$ref": "http://x/"}}, "$ref 'http://x/' is not in"),
+        ({"$ref": "http://[x"}, "$ref 'http://[x' is not in"),
+        ({"$ref": DIALECT}, "is not in this document, and nothing is fetched"),
+        ({"$ref": "#"}, "refers to itself endlessly"),
+        ({"allOf": [{"$ref": "#"}]}, "refers to itself endlessly"),
+        ({"not": {"$dynamicRef": "#"}}, "refers to itself endlessly"),
     ],
 )
-def test_a_faulty_schema_is_told(document, said):
-    with pytest.raises(SchemaFault) as caught:
+def test_an_invalid_schema_is_refused_with_the_reason(document, message):
+    with pytest.raises(SchemaError) as caught:
         BodySchema(document)
 
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("where", ["http://127.0.0.1:9/s", "https://127.0.0.1/s", "file:///s", "s"])
-@pytest.mark.parametrize("place", ["$ref", "$dynamicRef"])
-def test_no_reference_is_ever_followed_out_of_the_document(where, place, monkeypatch):
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/s", "https://127.0.0.1/s", "file:///s", "s"])
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
+def test_a_reference_to_another_document_is_refused_and_not_fetched(url, keyword, monkeypatch):
     def connect(*_):
-        raise AssertionError("it went out to look")
+        raise AssertionError("fetched")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr("urllib.request.urlopen", connect)
 
-    with pytest.raises(SchemaFault, match="nothing is fetched"):
-        BodySchema({"properties": {"a": {place: where}}})
+    with pytest.raises(SchemaError, match="nothing is fetched"):
+        BodySchema({"properties": {"a": {keyword: url}}})
 
 
 @pytest.mark.parametrize(
@@ -255,16 +254,16 @@ def test_no_reference_is_ever_followed_out_of_the_document(where, place, monkeyp
     ],
 )
 def test_references_within_the_document_are_followed(document):
-    assert faults(document, '"a"') == []
-    assert len(faults(document, "1")) == 1
+    assert errors(document, '"a"') == []
+    assert len(errors(document, "1")) == 1
 
 
 @pytest.mark.parametrize("document", [{"const": {"$ref": "http://x/"}}, {"default": {"$ref": 7}}])
-def test_what_only_looks_like_a_reference_is_none(document):
+def test_ref_in_an_annotation_is_not_a_reference(document):
     assert BodySchema(document)
 
 
-def test_a_member_may_be_called_as_a_keyword():
+def test_a_member_may_have_the_name_of_a_keyword():
     document = {"properties": {"$ref": {"type": "string"}, "$schema": {"type": "string"}}}
 
-    assert faults(document, '{"$ref": "http://x/", "$schema": "a"}') == []
+    assert errors(document, '{"$ref": "http://x/", "$schema": "a"}') == []

@@ -1,4 +1,4 @@
-"""Whatever a schema file and a body hold, it is taken or told."""
+"""Any schema file and any body is accepted or reported."""
 
 import json
 
@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gateway.routing.schema import MAX_FAULTS, BodySchema, load_schema
-from gateway.routing.schema_document import SchemaFault
+from gateway.routing.schema import MAX_ERRORS, BodySchema, load_schema
+from gateway.routing.schema_document import SchemaError
 
 KEYWORDS = [
     *Draft202012Validator.VALIDATORS, "$id", "$anchor", "$dynamicAnchor", "$defs", "$schema",
@@ -43,7 +43,7 @@ small = st.integers(0, 3)
 
 
 def keywords_over(inner):
-    """Schemas as somebody might write them, with references that lead about in them."""
+    """Return realistic schemas with references within the document."""
     by_name = st.dictionaries(names, inner, max_size=2)
     some = st.lists(inner, min_size=1, max_size=2)
     values = {
@@ -84,47 +84,47 @@ bodies = st.binary(max_size=40) | json_values.map(json.dumps).map(str.encode)
 @example(b"[" * 400 + b"]" * 400)
 @example(b'["\\ud800", 1e400, -1e400]')
 @example(b'{"xa": 1e400}')
-def test_any_body_fits_or_its_faults_are_told(body):
-    assert_told(SCHEMA.faults(body))
+def test_any_body_is_valid_or_has_errors(body):
+    assert_reported(SCHEMA.errors(body))
 
 
 @given(json_values, bodies)
 @example({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, b"1")
 @example({"$id": []}, b"1")
 @example({"$id": "x:", "$ref": "#a", "$defs": {"b": {"$id": "x:", "$anchor": "a"}}}, b"1")
-def test_any_document_is_a_schema_that_any_body_can_be_held_against_or_told(document, body):
+def test_any_document_is_refused_or_validates_any_body(document, body):
     try:
         schema = BodySchema(document)
-    except SchemaFault:
+    except SchemaError:
         return
-    assert_told(schema.faults(body))
+    assert_reported(schema.errors(body))
 
 
 @given(schemas, shallow.map(json.dumps).map(str.encode))
-def test_references_lead_nowhere_unforeseen(document, body):
+def test_any_references_are_refused_or_validate_any_body(document, body):
     try:
         schema = BodySchema(document)
-    except SchemaFault:
+    except SchemaError:
         return
-    assert_told(schema.faults(body))
+    assert_reported(schema.errors(body))
 
 
 @given(st.binary(max_size=40) | json_values.map(json.dumps).map(str.encode))
-def test_any_file_is_a_schema_or_told_in_a_line(tmp_path_factory, content):
+def test_any_file_is_a_schema_or_refused_in_one_line(tmp_path_factory, content):
     file = tmp_path_factory.getbasetemp() / "schema.json"
     file.write_bytes(content)
-    told = "taken"
     try:
         load_schema(file)
-    except SchemaFault as fault:
-        told = str(fault)
-    assert told
-    assert told.isprintable()
+        message = "accepted"
+    except SchemaError as error:
+        message = str(error)
+    assert message
+    assert message.isprintable()
 
 
-def assert_told(faults):
-    assert len(faults) <= MAX_FAULTS
-    for fault in faults:
-        assert fault["path"] == "" or fault["path"].startswith("/")
-        assert 0 < len(fault["fault"]) <= 250
-    json.dumps(faults)
+def assert_reported(errors):
+    assert len(errors) <= MAX_ERRORS
+    for error in errors:
+        assert error["path"] == "" or error["path"].startswith("/")
+        assert 0 < len(error["fault"]) <= 250
+    json.dumps(errors)

@@ -1,4 +1,4 @@
-"""routes.toml: what it may say, and what is said about what it may not."""
+"""The routing table: accepted routes and error lines."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_route_needs_a_path_and_a_topic_only(load):
     assert load(ECHO) == (Route("/echo", "echo", ("POST",), None, ()),)
 
 
-def test_a_route_with_everything(load):
+def test_a_route_with_methods_key_and_headers(load):
     text = route(
         path='"/orders/<order_id>"',
         topic='"orders"',
@@ -48,7 +48,7 @@ def test_a_route_with_everything(load):
     )
 
 
-def test_what_users_say_of_a_route(load, tmp_path):
+def test_a_route_with_limits_schema_and_description(load, tmp_path):
     (tmp_path / "order.json").write_text('{"type": "object"}')
     text = ROUTE + "\n".join(
         [
@@ -69,29 +69,29 @@ def test_what_users_say_of_a_route(load, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("timeout_s", "max_timeout_s", "default_s", "waits"),
+    ("timeout_s", "max_timeout_s", "default_s", "timeouts_s"),
     [
         (None, None, 3.0, (3.0, 3.0)),
         (5.0, None, 3.0, (5.0, 5.0)),
         (None, 10.0, 3.0, (3.0, 10.0)),
         (1.0, 2.0, 3.0, (1.0, 2.0)),
-        (None, 2.0, 3.0, (3.0, 3.0)),  # no setting makes a good file wrong
+        (None, 2.0, 3.0, (3.0, 3.0)),  # accepted although max_timeout_s is below the default
     ],
 )
-def test_clients_wait_as_long_as_the_route_says(timeout_s, max_timeout_s, default_s, waits):
+def test_a_route_overrides_the_default_timeout(timeout_s, max_timeout_s, default_s, timeouts_s):
     found = Route("/a", "a", timeout_s=timeout_s, max_timeout_s=max_timeout_s)
 
-    assert (found.reply_timeout_s(default_s), found.max_reply_timeout_s(default_s)) == waits
+    assert (found.reply_timeout_s(default_s), found.max_reply_timeout_s(default_s)) == timeouts_s
 
 
-def test_a_topic_is_as_slow_as_its_slowest_route():
+def test_a_topic_has_the_timeout_of_its_slowest_route():
     routes = [Route("/a", "x", timeout_s=5.0), Route("/b", "x"), Route("/c", "y")]
 
     assert reply_timeouts_by_topic(routes, 3.0) == {"x": 5.0, "y": 3.0}
     assert reply_timeouts_by_topic(reversed(routes), 3.0) == {"y": 3.0, "x": 5.0}
 
 
-def test_the_limits_are_those_of_the_deployment(load):
+def test_the_limits_of_the_settings_apply_to_routes(load):
     text = ROUTE + "timeout_s = 11\nmax_body_bytes = 100\n"
 
     with pytest.raises(RoutesError) as caught:
@@ -102,7 +102,7 @@ def test_the_limits_are_those_of_the_deployment(load):
     assert load(text, limits=RouteLimits(11.0, 100))
 
 
-def test_a_faulty_schema_is_told_with_file_route_and_reason(load, tmp_path):
+def test_an_invalid_schema_is_an_error_with_file_route_and_reason(load, tmp_path):
     (tmp_path / "order.json").write_text('{"properties": {"a": {"type": "strin"}}}')
 
     with pytest.raises(RoutesError) as caught:
@@ -114,7 +114,7 @@ def test_a_faulty_schema_is_told_with_file_route_and_reason(load, tmp_path):
     )
 
 
-def test_a_schema_is_looked_for_beside_the_file_of_the_routes(tmp_path, monkeypatch):
+def test_the_path_of_a_schema_is_relative_to_the_routes_file(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas" / "a.json").write_text("true")
@@ -126,17 +126,17 @@ def test_a_schema_is_looked_for_beside_the_file_of_the_routes(tmp_path, monkeypa
     assert found.schema.document is True
 
 
-def test_the_prefix_stands_before_every_topic(load):
+def test_the_prefix_is_prepended_to_every_topic(load):
     assert load(ECHO, "team-1.")[0].topic == "team-1.echo"
 
 
-def test_one_path_may_feed_two_topics_by_method(load):
+def test_one_path_may_have_two_topics_by_method(load):
     more = route(path='"/echo"', topic='"other"', methods='["PUT"]')
 
     assert [found.topic for found in load(ECHO + more)] == ["echo", "other"]
 
 
-def test_the_shipped_routes_are_those_of_the_demo_handlers(pytestconfig):
+def test_the_shipped_routes_are_those_of_the_example_handlers(pytestconfig):
     routes = load_routes(pytestconfig.rootpath / "routes.toml")
 
     assert [(found.path, found.topic, found.methods) for found in routes] == [
@@ -145,14 +145,14 @@ def test_the_shipped_routes_are_those_of_the_demo_handlers(pytestconfig):
     ]
 
 
-def test_a_converter_of_flask_may_stand_before_a_parameter(load):
+def test_a_parameter_may_have_a_converter_of_flask(load):
     text = route(path='"/orders/<int:order_id>"', topic='"t"', key='"path:order_id"')
 
     assert load(text)[0].key == "path:order_id"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "expected one or more"),
         ("[route]\npath='/a'\n", "expected one or more"),
@@ -170,12 +170,12 @@ def test_a_converter_of_flask_may_stand_before_a_parameter(load):
         (route(path='"/a/<b"', topic='"t"'), "expected parameters as <name>"),
         (route(path='"/a/<>"', topic='"t"'), "expected parameters as <name>"),
         (route(path='"/<a>/<a>"', topic='"t"'), "expected each parameter once"),
-        (route(path='"/livez"', topic='"t"'), "answers that path itself"),
-        (route(path='"/docs"', topic='"t"'), "answers that path itself"),
-        (route(path='"/docs/<x>"', topic='"t"'), "answers that path itself"),
-        (route(path='"/openapi.json"', topic='"t"'), "answers that path itself"),
+        (route(path='"/livez"', topic='"t"'), "serves this path itself"),
+        (route(path='"/docs"', topic='"t"'), "serves this path itself"),
+        (route(path='"/docs/<x>"', topic='"t"'), "serves this path itself"),
+        (route(path='"/openapi.json"', topic='"t"'), "serves this path itself"),
         (route(path='"/a"', topic='"t"', headers='["X-Request-Id"]'), "may not be listed"),
-        (route(path='"/replies/x"', topic='"t"'), "answers that path itself"),
+        (route(path='"/replies/x"', topic='"t"'), "serves this path itself"),
         (route(path='"/a"'), "topic=None: expected letters"),
         (route(path='"/a"', topic='"a b"'), "topic='a b': expected letters"),
         (route(path='"/a"', topic='"ä"'), "topic='ä': expected letters"),
@@ -197,17 +197,17 @@ def test_a_converter_of_flask_may_stand_before_a_parameter(load):
         (route(path='"/a"', topic='"t"', key='"path:b"'), "expected 'header:<name>' or 'path:"),
         (route(path='"/a"', topic='"t"', key='"body"'), "expected 'header:<name>' or 'path:"),
         (route(path='"/a"', topic='"t"', key='"header:"'), "expected 'header:<name>' or 'path:"),
-        (route(path='"/a"', topic='"t"', key='"header:Authorization"'), "never travels"),
-        (route(path='"/a"', topic='"t"', key='"header:cookie"'), "never travels"),
-        (route(path='"/a"', topic='"t"', zzz='"x"'), "'zzz' is not known; expected one of path, "),
+        (route(path='"/a"', topic='"t"', key='"header:Authorization"'), "is never forwarded"),
+        (route(path='"/a"', topic='"t"', key='"header:cookie"'), "is never forwarded"),
+        (route(path='"/a"', topic='"t"', zzz='"x"'), "'zzz' is unknown; expected one of path, "),
         (route(path='"/a"', topic='"t"', timeout="3"), "did you mean 'timeout_s'? expected one of"),
-        (ROUTE + "headers = ['X-A', 'Accept', 'x-a']", "headers: 'x-a' is there twice"),
-        (ROUTE + "headers = ['X-A', 'X-A']", "headers: 'X-A' is there twice"),
+        (ROUTE + "headers = ['X-A', 'Accept', 'x-a']", "headers: 'x-a' is a duplicate"),
+        (ROUTE + "headers = ['X-A', 'X-A']", "headers: 'X-A' is a duplicate"),
         (ROUTE + "response_headers = 'set-cookie'", "expected a list of HTTP header names"),
         (ROUTE + "response_headers = [7]", "expected a list of HTTP header names"),
-        (ROUTE + "response_headers = ['Allow', 'allow']", "'allow' is there twice"),
-        (ROUTE + "response_headers = ['X-Any']", "'X-Any' is let through anyway"),
-        (ROUTE + "response_headers = ['ETag']", "'ETag' is let through anyway"),
+        (ROUTE + "response_headers = ['Allow', 'allow']", "'allow' is a duplicate"),
+        (ROUTE + "response_headers = ['X-Any']", "'X-Any' is always sent to clients"),
+        (ROUTE + "response_headers = ['ETag']", "'ETag' is always sent to clients"),
         (ROUTE + "response_headers = ['Connection']", "expected any of accept-patch"),
         (ROUTE + "response_headers = ['content-length']", "expected any of accept-patch"),
         (ROUTE + "timeout_s = 0", "timeout_s=0: expected a number of seconds from 0.1 to 28"),
@@ -216,11 +216,11 @@ def test_a_converter_of_flask_may_stand_before_a_parameter(load):
         (ROUTE + "timeout_s = true", "timeout_s=True: expected a number of seconds"),
         (ROUTE + "timeout_s = '3'", "timeout_s='3': expected a number of seconds"),
         (ROUTE + "max_timeout_s = 29", "max_timeout_s=29: expected a number of seconds"),
-        (ROUTE + "timeout_s = 5\nmax_timeout_s = 4", "expected timeout_s, which is 5, or more"),
+        (ROUTE + "timeout_s = 5\nmax_timeout_s = 4", "expected at least timeout_s, 5"),
         (ROUTE + "max_body_bytes = 0", "max_body_bytes=0: expected a whole number from 1 to"),
         (ROUTE + "max_body_bytes = 1.5", "max_body_bytes=1.5: expected a whole number"),
         (ROUTE + "max_body_bytes = true", "max_body_bytes=True: expected a whole number"),
-        (ROUTE + "max_body_bytes = 1000001", "MAX_BODY_BYTES sets the most"),
+        (ROUTE + "max_body_bytes = 1000001", "MAX_BODY_BYTES is the limit"),
         (ROUTE + "idempotency = 'off'", "idempotency='off': expected 'optional' or 'required'"),
         (ROUTE + "idempotency = []", "idempotency=[]: expected 'optional' or 'required'"),
         (ROUTE + "summary = 1", "summary=1: expected a text"),
@@ -229,17 +229,17 @@ def test_a_converter_of_flask_may_stand_before_a_parameter(load):
         (ROUTE + "schema = 'none.json'", "schema='none.json': it cannot be read: No such file"),
         (ROUTE + 'schema = "\\u0000"', "schema='\\x00': it cannot be read"),
         (ROUTE + "schema = 'routes.toml'", "schema='routes.toml': it is not JSON: "),
-        (ECHO + ECHO, "POST '/echo' is there twice"),
+        (ECHO + ECHO, "POST '/echo' is a duplicate"),
     ],
 )
-def test_a_fault_is_told_with_file_place_and_expectation(load, text, said):
+def test_an_error_names_file_key_and_expected_value(load, text, expected):
     with pytest.raises(RoutesError, match=r"routes\.toml") as caught:
         load(text)
 
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
 
 
-def test_all_faults_are_told_at_once(load):
+def test_all_errors_are_reported_at_once(load):
     text = route(path='"a"', topic='"!"') + ECHO + route(path='"/b"', topic='"t"', key='"x"')
 
     with pytest.raises(RoutesError) as caught:
@@ -252,16 +252,16 @@ def test_all_faults_are_told_at_once(load):
     assert "route 3 ('/b')" in lines[2]
 
 
-def test_a_file_that_is_not_there_is_named_with_its_setting(tmp_path):
+def test_the_error_of_a_missing_file_names_its_setting(tmp_path):
     with pytest.raises(RoutesError, match=r"ROUTES_FILE=.*none\.toml cannot be read: No such file"):
         load_routes(tmp_path / "none.toml")
 
 
-def test_a_route_that_is_not_a_table_is_a_fault_like_any_other(load):
+def test_a_route_that_is_not_a_table_is_an_error(load):
     with pytest.raises(RoutesError, match="expected one or more"):
         load("route = [1]")
 
 
-def test_a_converter_that_flask_does_not_know_is_a_fault(load):
+def test_an_unknown_converter_is_an_error(load):
     with pytest.raises(RoutesError, match="expected parameters"):
         load(route(path='"/a/<number:b>"', topic='"t"'))

@@ -1,4 +1,4 @@
-"""What a route says of its requests and replies beyond path and topic, as a client sees it."""
+"""The options of a route, as a client sees them."""
 
 import json
 
@@ -16,7 +16,7 @@ ORDER = {"type": "object", "properties": {"item": {"type": "string"}}, "required
 
 @pytest.fixture
 def client_of(mailbox, publisher, redis):
-    """Return a client of a gateway with that one route, and the publisher behind it."""
+    """Return a function that makes a client of a gateway with one route."""
 
     def build(reply_timeout_s=10.0, **options):
         route = Route("/a", "topic", **options)
@@ -33,16 +33,14 @@ def client_of(mailbox, publisher, redis):
     return build
 
 
-def test_a_body_that_fits_the_schema_is_published_as_it_is(client_of, publisher):
+def test_a_valid_body_is_published_unchanged(client_of, publisher):
     body = b' {"item":\n "t\\u0065a"} '
 
     assert client_of(schema=BodySchema(ORDER)).post("/a", data=body).status_code == 200
     assert [request.body for request in publisher.published] == [body]
 
 
-def test_a_body_that_does_not_fit_is_refused_with_its_faults_and_not_published(
-    client_of, publisher
-):
+def test_an_invalid_body_is_rejected_with_its_faults_and_not_published(client_of, publisher):
     response = client_of(schema=BodySchema(ORDER)).post("/a", data=b'{"item": 7}')
 
     assert response.status_code == 400
@@ -56,7 +54,7 @@ def test_a_body_that_does_not_fit_is_refused_with_its_faults_and_not_published(
 
 
 @pytest.mark.parametrize("body", [b"", b"item=tea", b"\xff", b"[" * 900 + b"]" * 100])
-def test_a_body_that_is_not_json_is_refused_where_there_is_a_schema(client_of, publisher, body):
+def test_a_body_that_is_not_json_is_rejected_if_the_route_has_a_schema(client_of, publisher, body):
     response = client_of(schema=BodySchema(ORDER)).post("/a", data=body)
 
     assert response.status_code == 400
@@ -64,7 +62,7 @@ def test_a_body_that_is_not_json_is_refused_where_there_is_a_schema(client_of, p
     assert publisher.published == []
 
 
-def test_a_body_that_is_too_large_is_not_held_against_the_schema(client_of):
+def test_a_body_that_is_too_large_is_not_validated(client_of):
     client = client_of(schema=BodySchema(ORDER), max_body_bytes=10)
 
     assert client.post("/a", data=b"x" * 11).status_code == 413
@@ -72,7 +70,7 @@ def test_a_body_that_is_too_large_is_not_held_against_the_schema(client_of):
 
 @pytest.mark.parametrize("size", [11, MAX_BODY_BYTES, MAX_BODY_BYTES + 1])
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_route_may_take_less_than_the_gateway(client_of, publisher, size, is_chunked):
+def test_a_route_may_have_a_smaller_body_limit(client_of, publisher, size, is_chunked):
     headers = {"Transfer-Encoding": "chunked"} if is_chunked else {}
     client = client_of(max_body_bytes=10)
 
@@ -87,7 +85,7 @@ def test_a_route_may_take_less_than_the_gateway(client_of, publisher, size, is_c
     assert publisher.published == []
 
 
-def test_a_body_of_just_the_size_that_the_route_takes_is_taken(client_of):
+def test_a_body_of_exactly_the_limit_is_accepted(client_of):
     assert client_of(max_body_bytes=10).post("/a", data=b"x" * 10).status_code == 200
 
 
@@ -104,7 +102,7 @@ def listed_in(response):
     )
 
 
-def test_headers_that_must_be_listed_stay_here_unless_they_are(client_of, publisher):
+def test_reply_headers_that_need_listing_are_dropped_by_default(client_of, publisher):
     publisher.answer = reply_with_all_headers
 
     response = client_of().post("/a")
@@ -113,7 +111,7 @@ def test_headers_that_must_be_listed_stay_here_unless_they_are(client_of, publis
     assert response.headers["ETag"] == '"7"'
 
 
-def test_headers_that_the_route_lists_reach_the_client_each_of_them(client_of, publisher):
+def test_each_listed_reply_header_reaches_the_client(client_of, publisher):
     publisher.answer = reply_with_all_headers
 
     response = client_of(response_headers=("set-cookie", "www-authenticate")).post("/a")
@@ -125,7 +123,7 @@ def test_headers_that_the_route_lists_reach_the_client_each_of_them(client_of, p
     ]
 
 
-def test_the_status_resource_knows_no_route_and_hands_out_no_such_header(client_of, publisher):
+def test_the_status_resource_drops_reply_headers_that_need_listing(client_of, publisher):
     publisher.answer = reply_with_all_headers
     client = client_of(response_headers=("set-cookie",))
     correlation_id = client.post("/a").headers["X-Correlation-ID"]
@@ -136,7 +134,7 @@ def test_the_status_resource_knows_no_route_and_hands_out_no_such_header(client_
     assert listed_in(response) == []
 
 
-def test_a_route_has_its_own_timeout(client_of, publisher):
+def test_a_route_may_have_its_own_timeout(client_of, publisher):
     publisher.answer = lambda request: None
 
     response = client_of(reply_timeout_s=10.0, timeout_s=0.1).post("/a")
@@ -145,7 +143,7 @@ def test_a_route_has_its_own_timeout(client_of, publisher):
     assert "within 0.1 s" in json.loads(response.data)["detail"]
 
 
-def test_a_client_may_not_wait_longer_than_the_route_lets_it(client_of, publisher):
+def test_the_wait_of_a_client_is_limited_by_the_route(client_of, publisher):
     publisher.answer = lambda request: None
 
     response = client_of(reply_timeout_s=0.1, max_timeout_s=0.3).post(
