@@ -1,9 +1,9 @@
 """
-Reply topic to store, then commit.
+Stores the records of the reply topic in Redis, then commits their offsets.
 
-A whole poll is stored in one round trip, and committed only when it is stored: a crash in between
-brings records again, which the store refuses, instead of losing them. Trouble with Redis pauses;
-it never skips. A record that is itself at fault is skipped and counted; it never stops the rest.
+The replies of one poll are stored in one round trip and committed only after that: a crash in
+between delivers records again, and the store refuses the duplicates. While Redis fails, reading
+pauses and nothing is skipped. A record that is itself broken is skipped and counted.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Any
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds
 from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable, UnusableReply
-from rendezvous.kafka_client.consumer import Batch, ResilientConsumer
+from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
@@ -25,32 +25,32 @@ from rendezvous.redis_store.replies import ReplyStore
 
 logger = logging.getLogger(__name__)
 
-#: Offsets are committed this often: each commit costs the broker a write, and what is redelivered
-#: after a crash only counts as a duplicate.
-COMMIT_PAUSE_S = 0.1
+#: How often offsets are committed, in seconds. Each commit is a write for the broker, and what is
+#: delivered again after a crash only counts as a duplicate.
+COMMIT_INTERVAL_S = 0.1
+#: Maximum time of a poll while Redis fails, hence the pause before the next attempt, in seconds.
 STORE_PAUSE_S = 0.2
-#: So many replies that come together are many. Then the next ones are gathered for so many times as
-#: long as these took to be stored: a fetch and a round trip cost as much as ten replies.
-MANY = 4
-GATHER_PER_TURN = 2.0
-MAX_GATHER_S = 0.010
-#: So many make a batch that is large enough as it is.
-FULL = 100
-SUMMARY_PAUSE_S = 10.0
-#: How often the gateways are told what is read.
-TELL_PAUSE_S = 2.0
+#: Batch sizes after which the next poll is delayed, so that more replies share its round trips: a
+#: fetch and a round trip cost as much as ten replies. A batch above the range is large enough.
+LINGER_MIN_REPLIES = 4
+LINGER_MAX_REPLIES = 99
+#: The delay, as a multiple of the time that storing the batch took, and its maximum in seconds.
+LINGER_PER_STORE_TIME = 2.0
+MAX_LINGER_S = 0.010
+SUMMARY_INTERVAL_S = 10.0
+HEARTBEAT_INTERVAL_S = 2.0
 
 
 class ReplyListener:
     """
-    Carries replies from Kafka to the store.
+    Stores the replies that a consumer reads.
 
     Args:
-        consumer: of the reply topic; closed at the end of run().
+        consumer: of the reply topic; run() closes it.
         store: where the replies go.
-        ids: tells our ids from others.
-        watchdog: is told each time the loop turns.
-        path: is told what is read, for the gateways' readiness.
+        ids: tells our correlation ids from foreign ones.
+        watchdog: gets a beat in each round of the loop.
+        heartbeats: tell the gateways which partitions are read.
     """
 
     def __init__(
@@ -59,112 +59,105 @@ class ReplyListener:
         store: ReplyStore,
         ids: CorrelationIds,
         watchdog: Watchdog,
-        path: ReplyPathHeartbeats,
+        heartbeats: ReplyPathHeartbeats,
     ) -> None:
         self._consumer = consumer
         self._store = store
         self._ids = ids
         self._watchdog = watchdog
-        self._path = path
-        self._told_s = -math.inf
+        self._heartbeats = heartbeats
+        self._heartbeat_s = -math.inf
         self._warn = ThrottledLog(logger)
         self._next_offsets: dict[Any, int] = {}
         self._committed_s = 0.0
         self._summary_s = time.monotonic()
         self._summarised = 0
-        #: What became of the records: stored, duplicate, expired, unusable, foreign, malformed.
+        #: Records by result: stored, duplicate, expired, unusable, foreign, malformed, undecodable.
         self.counts: Counter[str] = Counter()
-        #: How many replies were stored for each waiting node.
-        self.nodes: Counter[str] = Counter()
 
     def run(self, stop: threading.Event) -> None:
-        """Carry replies until *stop* is set; what was stored by then is committed."""
+        """Store replies until *stop* is set, then commit what was stored."""
         try:
             while not stop.is_set():
                 self._watchdog.beat()
-                self._turn(stop)
+                self._poll_and_store(stop)
         finally:
             self._consumer.commit(self._next_offsets)
             self._consumer.close()
             self._summarise()
-            logger.info("stored for nodes: %s", _listed(self.nodes))
 
-    def _turn(self, stop: threading.Event) -> None:
+    def _poll_and_store(self, stop: threading.Event) -> None:
         batch = self._consumer.poll()
         polled_s = time.monotonic()
-        if batch and not self._carry(batch, stop):
+        if batch and not self._store_batch(batch, stop):
             return
-        gather_s = _gather_s(sum(map(len, batch.values())), time.monotonic() - polled_s)
-        if gather_s:  # to sleep for no time takes longer than a reply
-            time.sleep(gather_s)
+        linger_s = _linger_s(sum(map(len, batch.values())), time.monotonic() - polled_s)
+        if linger_s:  # sleep(0) takes longer than storing a reply
+            time.sleep(linger_s)
         now_s = time.monotonic()
-        if now_s - self._told_s > TELL_PAUSE_S:
-            self._told_s = now_s
-            self._tell()
-        if self._next_offsets and now_s - self._committed_s > COMMIT_PAUSE_S:
+        if now_s - self._heartbeat_s > HEARTBEAT_INTERVAL_S:
+            self._heartbeat_s = now_s
+            self._leave_heartbeat()
+        if self._next_offsets and now_s - self._committed_s > COMMIT_INTERVAL_S:
             self._committed_s = now_s
             offsets, self._next_offsets = self._next_offsets, {}
             self._consumer.commit_async(offsets)
-        if now_s - self._summary_s > SUMMARY_PAUSE_S:
+        if now_s - self._summary_s > SUMMARY_INTERVAL_S:
             self._summary_s = now_s
             self._summarise()
 
-    def _tell(self) -> None:
+    def _leave_heartbeat(self) -> None:
         lags_s = {partition.partition: lag for partition, lag in self._consumer.lags_s().items()}
         if lags_s:
-            # Redis trouble is told where replies are stored.
+            # Errors of Redis are logged where replies are stored.
             with contextlib.suppress(StoreUnavailable):
-                self._path.leave(self._consumer.partitions_of(self._path.topic), lags_s)
+                self._heartbeats.leave(self._consumer.partitions_of(self._heartbeats.topic), lags_s)
 
-    def _carry(self, batch: Batch, stop: threading.Event) -> bool:
-        """Store *batch*, however long that takes; False when stopped before."""
-        replies = self._read(batch)
-        offsets = _after(batch)
+    def _store_batch(self, batch: RecordsByPartition, stop: threading.Event) -> bool:
+        """Store *batch*, waiting for Redis if need be; return False when stopped before."""
+        replies = self._decode(batch)
+        offsets = _next_offsets(batch)
         paused = False
-        while not self._put(replies):
+        while not self._try_to_store(replies):
             if stop.is_set():
                 return False
-            # poll() goes on while nothing can be stored: a member that does not poll is taken for
-            # dead. Partitions that are assigned meanwhile may still bring records.
+            # A member that does not poll loses its partitions. Partitions that are assigned
+            # meanwhile are not paused yet, so this may return records.
             self._consumer.pause()
             paused = True
             more = self._consumer.poll(round(STORE_PAUSE_S * 1000))
             self._watchdog.beat()
-            replies += self._read(more)
-            offsets |= _after(more)
+            replies += self._decode(more)
+            offsets |= _next_offsets(more)
         if paused:
-            logger.info("Redis takes replies again")
+            logger.info("Redis stores replies again")
             self._consumer.resume()
         self._next_offsets |= offsets
         return True
 
-    def _put(self, replies: list[tuple[CorrelationId, Reply]]) -> bool:
+    def _try_to_store(self, replies: list[tuple[CorrelationId, Reply]]) -> bool:
         if not replies:
             return True
         try:
-            outcomes = self._store.put_many(replies)
+            self.counts.update(self._store.put_many(replies))
         except StoreUnavailable as error:
-            self._warn.warning("%s; %d replies wait for it, none is lost", error, len(replies))
+            self._warn.warning("%s; %d replies are kept and retried", error, len(replies))
             return False
-        self.counts.update(outcomes)
-        self.nodes.update(
-            cid.node for (cid, _), put in zip(replies, outcomes, strict=True) if put == "stored"
-        )
         return True
 
-    def _read(self, batch: Batch) -> list[tuple[CorrelationId, Reply]]:
-        found = []
+    def _decode(self, batch: RecordsByPartition) -> list[tuple[CorrelationId, Reply]]:
+        replies = []
         for records in batch.values():
             for record in records:
                 try:
-                    found.append(self._reply(record))
+                    replies.append(self._decode_record(record))
                 except MalformedRecord as error:
                     self._skip("malformed", record, error)
                 except ForeignCorrelationId as error:
                     self._skip("foreign", record, error)
-        return found
+        return replies
 
-    def _reply(self, record: Any) -> tuple[CorrelationId, Reply]:
+    def _decode_record(self, record: Any) -> tuple[CorrelationId, Reply]:
         try:
             reply = Reply.decode(record.value, record.headers)
         except UnusableReply as error:
@@ -177,7 +170,7 @@ class ReplyListener:
 
     def _skip(self, kind: str, record: Any, error: Exception) -> None:
         self.counts[kind] += 1
-        # Two messages rather than one with the kind put in: each has its own rate limit.
+        # The kind is part of the message, for each message has its own rate limit.
         message = f"{kind} record %s/%d/%d skipped: %s"
         self._warn.warning(message, record.topic, record.partition, record.offset, error)
 
@@ -185,17 +178,16 @@ class ReplyListener:
         self.counts["undecodable"] = self._consumer.undecodable
         if self.counts.total() != self._summarised:
             self._summarised = self.counts.total()
-            logger.info("replies so far: %s", _listed(self.counts))
+            counts = ", ".join(f"{name} {n}" for name, n in self.counts.most_common() if n)
+            logger.info("replies so far: %s", counts)
 
 
-def _gather_s(found: int, took_s: float) -> float:
-    """Return how long the next replies are gathered when *found* were stored in *took_s*."""
-    return min(GATHER_PER_TURN * took_s, MAX_GATHER_S) if MANY <= found < FULL else 0.0
+def _linger_s(found: int, store_s: float) -> float:
+    """Return how long to delay the poll after *found* replies were stored in *store_s*."""
+    if not LINGER_MIN_REPLIES <= found <= LINGER_MAX_REPLIES:
+        return 0.0
+    return min(LINGER_PER_STORE_TIME * store_s, MAX_LINGER_S)
 
 
-def _after(batch: Batch) -> dict[Any, int]:
+def _next_offsets(batch: RecordsByPartition) -> dict[Any, int]:
     return {partition: records[-1].offset + 1 for partition, records in batch.items()}
-
-
-def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {n}" for name, n in counts.most_common(50) if n) or "none"

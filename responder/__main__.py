@@ -5,13 +5,13 @@ from collections.abc import Container
 from contextlib import ExitStack
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 import responder.handlers  # noqa: F401  # registers the handlers
-from rendezvous.kafka_client.connect import wait_until
+from rendezvous.kafka_client.connect import connect_with_retries
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
-from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.process.startup import begin, exit_now, freeze_loaded_objects
 from rendezvous.process.watchdog import Watchdog
@@ -35,7 +35,9 @@ def main() -> None:
     handlers = registered(settings.kafka_prefix)
     watchdog = Watchdog("the loop that takes requests", end=exit_now)
     watchdog.start()
-    clients = wait_until(lambda: _clients(settings, list(handlers)), settings, stop, watchdog.beat)
+    clients = connect_with_retries(
+        lambda: _clients(settings, list(handlers)), settings, stop, watchdog.beat
+    )
     if clients is None:
         return
     consumer, producer = clients
@@ -105,9 +107,7 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
     except KafkaError as error:
         raise ConnectionError(str(error)) from error
     try:
-        return ResilientConsumer.open(
-            topics, lambda: poll_in_caller_thread(KafkaConsumer(**options))
-        ), producer
+        return ResilientConsumer.open(topics, lambda: PatchedConsumer(**options)), producer
     except (ConnectionError, LookupError):
         producer.close(timeout=1)
         raise

@@ -70,7 +70,7 @@ class ResponderWorker:
     def _poll(self) -> None:
         batch, now_ms = self._consumer.poll(), epoch_ms()
         for partition, records in batch.items():
-            received_ms = now_ms if self._consumer.is_fresh(partition) else None
+            received_ms = now_ms if self._consumer.read_on_arrival(partition) else None
             for record in records:
                 self._offsets.begin(partition, record.offset)
                 # Records with the same key are processed in order.

@@ -223,32 +223,12 @@ def batch_of(*records: FakeRecord) -> Batch:
     return batch
 
 
-class _Held:
-    def __init__(self, partition: TopicPartition) -> None:
-        self.topic_partition = partition
-
-
-class _Fetcher:
-    """The one private place of the library that the product looks at."""
-
-    def __init__(self) -> None:
-        self._next_partition_records: _Held | None = None
-
-
-class _Cluster:
-    def __init__(self) -> None:
-        self.topic_ids: dict[str, UUID] = {}
-
-    def topic_id(self, topic: str) -> UUID | None:
-        return self.topic_ids.get(topic)
-
-
 class FakeConsumer:
     """
-    A KafkaConsumer that is fed by the test.
+    A PatchedConsumer whose records come from the test.
 
     Args:
-        partitions: what is assigned to it, and what its topics consist of.
+        partitions: its assigned partitions, and those of its topics.
     """
 
     def __init__(self, *partitions: TopicPartition) -> None:
@@ -267,30 +247,30 @@ class FakeConsumer:
         self.asked_since_ms: dict[TopicPartition, int] = {}
         self.subscribed: list[str] = []
         self.closed = False
-        self._fetcher = _Fetcher()
-        self._cluster = _Cluster()
+        self.topic_ids: dict[str, UUID] = {}
+        self._held: TopicPartition | None = None
         self._script: deque[tuple[Exception | Batch, bool]] = deque()
         self._listener: Any = None
 
     # What a test does.
 
     def rejoin(self) -> None:
-        """Lose all partitions, and be assigned them again before anybody notices."""
+        """Lose all partitions and get them again within one poll()."""
         self._listener.on_partitions_revoked(self.assignment())
         self._listener.on_partitions_assigned(self.assignment())
 
     def feed(self, *records: FakeRecord, although_paused: bool = False) -> None:
-        """Let the next poll() return *records*, after those that were fed before."""
+        """Let the next poll() return *records*, in the order of the calls."""
         self._script.append((batch_of(*records), although_paused))
 
-    def stumble(self, error: Exception, over: TopicPartition | None = None) -> None:
-        """Let the next poll() raise *error*, holding *over* in its hands as the real one does."""
+    def fail_poll(self, error: Exception, held: TopicPartition | None = None) -> None:
+        """Let the next poll() raise *error*, while it decodes records of *held*."""
         self._script.append((error, True))
-        self._fetcher._next_partition_records = None if over is None else _Held(over)
+        self._held = held
 
-    def renew(self, topic: str) -> None:
-        """Delete *topic* and make it anew, as far as the library knows of it."""
-        self._cluster.topic_ids[topic] = uuid4()
+    def recreate(self, topic: str) -> None:
+        """Give *topic* a new id."""
+        self.topic_ids[topic] = uuid4()
 
     def committed_offset(self, partition: TopicPartition) -> int | None:
         found = self.committed.get(partition)
@@ -315,6 +295,12 @@ class FakeConsumer:
             raise found
         self.assigned |= set(found)
         return found
+
+    def held_partition(self) -> TopicPartition | None:
+        return self._held
+
+    def topic_id(self, topic: str) -> UUID | None:
+        return self.topic_ids.get(topic)
 
     def topics(self) -> set[str]:
         if self.metadata_error is not None:

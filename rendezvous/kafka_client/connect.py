@@ -1,8 +1,8 @@
 """
-Why a dependency cannot be reached, in one line that names the setting.
+Connects to Kafka, and names in one line the reason and the setting when it cannot.
 
-kafka-python answers a refused port, a wrong certificate and a plaintext port alike with "Unable to
-bootstrap". Here the same steps are taken by hand, one after the other, to see which of them fails.
+kafka-python reports a refused port, a wrong certificate and a plaintext port alike, as "Unable to
+bootstrap". So the steps of a connection are made here one by one, to find the one that fails.
 """
 
 import logging
@@ -18,10 +18,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: For all brokers together.
+#: Maximum time of kafka_problem() for all brokers together, in seconds.
 CONNECT_TIMEOUT_S = 3.0
+#: Pause between two attempts of connect_with_retries(), in seconds.
 RETRY_PAUSE_S = 2.0
-#: When a port is open and a client still fails.
+#: The problem when a port is open and a client still cannot use it.
 NOT_KAFKA = (
     "it listens but does not answer as a broker; is it a TLS port (then use kafka+ssl://), does it "
     "hang, or does it advertise an address that cannot be reached from here?"
@@ -32,55 +33,59 @@ def kafka_problem(settings: Settings) -> str | None:
     """
     Return why no broker in KAFKA_URL can be reached, and what to do; None when one can be.
 
-    To be asked before a client is built: a TLS handshake that nobody answers hangs the constructor
-    of kafka-python for ever.
+    To be called before a client is built: a TLS handshake without an answer blocks the constructors
+    of kafka-python forever.
     """
     tls = settings.kafka_tls() if settings.kafka_uses_tls() else None
     brokers = settings.kafka_brokers()
     reasons = []
     for broker in brokers:
-        reason = _try(broker, tls, CONNECT_TIMEOUT_S / len(brokers))
+        reason = _connection_problem(broker, tls, CONNECT_TIMEOUT_S / len(brokers))
         if reason is None:
             return None
         reasons.append(f"{broker}: {reason}")
     return f"KAFKA_URL={settings.kafka_url}: {'; '.join(reasons)}"
 
 
-def wait_until(
+def connect_with_retries(
     connect: Callable[[], T],
     settings: Settings,
     stop: threading.Event,
-    beat: Callable[[], object],
+    before_attempt: Callable[[], object],
 ) -> T | None:
     """
-    Return what *connect* returns, trying again until it does; None when *stop* is set first.
+    Return the result of *connect*, called until it succeeds; None when *stop* is set first.
 
-    Each new reason is logged once. *connect* raises ConnectionError when Kafka cannot be reached
-    and LookupError naming the topics that are missing; *beat* is called before each attempt.
+    Each new problem is logged once.
+
+    Args:
+        connect: builds the clients; raises ConnectionError when Kafka cannot be reached, and
+            LookupError naming the topics that are missing.
+        before_attempt: called before each attempt.
     """
-    said = ""
+    logged = ""
     while not stop.is_set():
-        beat()
-        reason = kafka_problem(settings)
-        if reason is None:
+        before_attempt()
+        problem = kafka_problem(settings)
+        if problem is None:
             try:
                 return connect()
             except ConnectionError as error:
-                reason = f"KAFKA_URL={settings.kafka_url}: {NOT_KAFKA} ({error})"
+                problem = f"KAFKA_URL={settings.kafka_url}: {NOT_KAFKA} ({error})"
             except LookupError as error:
-                reason = (
+                problem = (
                     f"topic missing: {error.args[0]}; create it, or correct REPLY_TOPIC, "
-                    "KAFKA_PREFIX or the topics in responder/handlers.py; or, if it is there, "
-                    "grant Describe and Read on it"
+                    "KAFKA_PREFIX or the topics in responder/handlers.py; if it exists, grant "
+                    "Describe and Read on it"
                 )
-        if reason != said:
-            logger.warning("%s. Waiting for it", reason)
-            said = reason
+        if problem != logged:
+            logger.warning("%s; trying again", problem)
+            logged = problem
         stop.wait(RETRY_PAUSE_S)
     return None
 
 
-def _try(broker: str, tls: ssl.SSLContext | None, timeout_s: float) -> str | None:
+def _connection_problem(broker: str, tls: ssl.SSLContext | None, timeout_s: float) -> str | None:
     host, _, port = broker.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as tcp:
@@ -90,28 +95,28 @@ def _try(broker: str, tls: ssl.SSLContext | None, timeout_s: float) -> str | Non
     except (socket.gaierror, UnicodeError):
         return "no such host; correct the name"
     except TimeoutError:
-        return "no answer; see to the network and the address; is this a plaintext port (kafka://)?"
+        return "no answer; check the network and the address; is this a plaintext port (kafka://)?"
     except ConnectionRefusedError:
         return "connection refused; start the broker or correct the port"
     except ssl.SSLCertVerificationError as error:
-        return _distrust(error)
+        return _certificate_problem(error)
     except ssl.SSLError as error:
         return (
             f"TLS failed ({error.reason}); is this a plaintext port, or KAFKA_CLIENT_CERT missing?"
         )
     except OSError as error:
-        return f"{error.strerror or error}; see to the network or correct the address"
+        return f"{error.strerror or error}; check the network or correct the address"
     return None
 
 
-#: OpenSSL's codes for a certificate that names another host, or another address.
-_OTHER_NAMES = (62, 64)
+#: OpenSSL's error codes for a certificate of another host name or address.
+_HOST_MISMATCH = (62, 64)
 
 
-def _distrust(error: ssl.SSLCertVerificationError) -> str:
-    if error.verify_code in _OTHER_NAMES:
+def _certificate_problem(error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in _HOST_MISMATCH:
         return (
             f"its certificate is for another host ({error.verify_message}); correct the host, or "
-            "give its CA in KAFKA_TRUSTED_CERT, which is then trusted under any name"
+            "set KAFKA_TRUSTED_CERT to its CA, which is then trusted for any host"
         )
     return f"its certificate is not trusted ({error.verify_message}); correct KAFKA_TRUSTED_CERT"

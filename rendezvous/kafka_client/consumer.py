@@ -1,9 +1,7 @@
 """
-A Kafka consumer that outlives bad records and brokers that come and go.
+A Kafka consumer that survives broken records and restarting brokers.
 
-kafka-python 3.0 raises once for a record that it cannot decode, and its next poll() then never
-returns, at 100 % CPU. Whoever can write to a topic could so stop every reply. Here such a record is
-stepped over, and no deserializers are used, which would raise in the same place.
+It uses no deserializers: an error in one would hang kafka-python as a broken record does.
 """
 
 import contextlib
@@ -12,47 +10,44 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
-from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka import ConsumerRebalanceListener
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
 from rendezvous.kafka_client.lag import Lag
-from rendezvous.kafka_client.offset_gaps import OffsetGaps
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.kafka_client.recreated_topics import RecreatedTopics
 from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
 
-#: How long one poll() waits for records: as long as we may be late to notice that we should stop.
+#: Maximum time of one poll(), hence of the delay before a stop is noticed.
 POLL_MS = 200
-#: What a broker allows at least: a replica that was killed holds up its partitions this long.
+#: The minimum that brokers allow; a killed member blocks its partitions for this long.
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
-#: While its members join anew, a broker waits so long for one that does not come, and all others
-#: stand still; the library's 300 s were seen after a broker's restart. We poll far more often.
+#: How long a rebalance waits for a missing member, while no member reads. The library's default of
+#: 300 s stopped all replies after a broker's restart. Our consumers poll far more often than this.
 MAX_POLL_INTERVAL_MS = SESSION_TIMEOUT_MS
-#: The pause before a gap is looked at again.
-GAP_PAUSE_S = 0.005
-#: The pause after the brokers refused something.
-TROUBLE_PAUSE_S = 0.5
-#: Trouble is over when none was met for this long: between two refusals nothing is refused.
-TROUBLE_FADES_S = 3.0
+#: Pause after an error of the brokers, in seconds.
+ERROR_PAUSE_S = 0.5
+#: Time without an error after which partitions count as read again, in seconds.
+ERROR_MEMORY_S = 3.0
 CLOSE_TIMEOUT_MS = 3_000
 
-Batch = Mapping[Any, Sequence[Any]]  # TopicPartition -> ConsumerRecords
+#: ConsumerRecords by TopicPartition.
+RecordsByPartition = Mapping[Any, Sequence[Any]]
 
 
 def consumer_options(
     connection: Mapping[str, Any], group: str | None, fetch_max_wait_ms: int, client_id: str
 ) -> dict[str, Any]:
-    """Return the arguments of a consumer in *group*, if any, that commits by hand only."""
+    """Return the arguments of a consumer without automatic commits, in *group* if given."""
     return dict(connection) | {
         "group_id": group,
         "client_id": client_id,
-        # "latest" would lose what came before the first assignment, without a word.
+        # "latest" would silently skip what came before the first assignment.
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
         "session_timeout_ms": SESSION_TIMEOUT_MS,
@@ -63,7 +58,7 @@ def consumer_options(
         "metadata_max_age_ms": 10_000,
         "max_poll_records": 1_000,
         "reconnect_backoff_max_ms": 1_000,
-        # A fetch that is never answered holds up its partitions this long.
+        # A fetch without an answer blocks its partitions for this long.
         "request_timeout_ms": fetch_max_wait_ms + 3_000,
         "bootstrap_timeout_ms": 5_000,
         "allow_auto_create_topics": False,
@@ -74,23 +69,22 @@ def consumer_options(
 
 class ResilientConsumer:
     """
-    A KafkaConsumer whose poll() returns, whatever is in the topic. To be used by one thread.
+    A consumer whose poll() returns whatever is in the topic. To be used by one thread.
 
     Args:
-        consumer: the KafkaConsumer; whoever made it closes it through this object.
+        consumer: a PatchedConsumer; close() closes it.
     """
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
         self._warn = ThrottledLog(logger)
-        self._gaps = OffsetGaps()
         self._lag = Lag()
-        self._renewals = RecreatedTopics(self._identity)
+        self._recreated = RecreatedTopics(consumer.topic_id)
         self._known_partitions = 0
-        #: Partitions that were assigned to us, and of which nothing was read since.
+        #: Assigned partitions of which nothing was read since the assignment.
         self._unread: set[Any] = set()
-        self._troubled_s = -math.inf
-        #: How many records could not be decoded and were stepped over.
+        self._last_error_s = -math.inf
+        #: Number of records that could not be decoded and were skipped.
         self.undecodable = 0
 
     @classmethod
@@ -102,141 +96,134 @@ class ResilientConsumer:
             ConnectionError: when no broker can be reached.
             LookupError: naming the topics that do not exist.
         """
-        consumer = connect(topics, new_consumer)
+        consumer = build_consumer(topics, new_consumer)
         found = cls(consumer)
-        consumer.subscribe(topics, listener=_Assignments(found._begin_anew))
+        consumer.subscribe(topics, listener=_AssignmentListener(found._unread.update))
         return found
 
-    def poll(self, timeout_ms: int = POLL_MS) -> Batch:
-        """Return the next records, by partition; empty when none came in time."""
+    def poll(self, timeout_ms: int = POLL_MS) -> RecordsByPartition:
+        """Return the next records; empty when none came in time or Kafka failed."""
         try:
-            self._begin_renewed_topics()
-            batch = self._without_gaps(self._records(timeout_ms))
-            self._unread.difference_update(batch)
-            self._lag.note(batch, self._consumer.assignment(), self._end)
-            return batch
+            self._before_poll()
+        except kafka_errors.KafkaError as error:
+            self._pause_after(error)
+            return {}
+        try:
+            batch: RecordsByPartition = self._consumer.poll(timeout_ms=timeout_ms)
         except Exception as error:
-            self._lag.look_away()
-            if not self._step_over(error):
+            if not self._recover_from(error):
                 raise
             return {}
+        # Outside of "try": an error below is ours, and must not skip a record of Kafka's.
+        self._unread.difference_update(batch)
+        self._lag.note(batch, self._consumer.assignment(), self._end_offset)
+        return batch
 
-    def is_fresh(self, partition: Any) -> bool:
-        """Say whether what poll() returned last of *partition* was appended while we polled."""
-        return partition in self._lag.fresh
+    def read_on_arrival(self, partition: Any) -> bool:
+        """Return whether the last records of *partition* were appended during the last poll()."""
+        return partition in self._lag.read_on_arrival
 
     def lags_s(self) -> dict[Any, float]:
-        """Return the partitions that we read now, with how late; none while Kafka refuses."""
-        if time.monotonic() - self._troubled_s < TROUBLE_FADES_S:
+        """Return the lag of each assigned partition in seconds; empty after a recent error."""
+        if time.monotonic() - self._last_error_s < ERROR_MEMORY_S:
             return {}
         return {partition: self._lag.lag_s(partition) for partition in self._consumer.assignment()}
 
     def partitions_of(self, topic: str) -> int:
-        """Return how many partitions *topic* has, as far as is known."""
+        """Return the number of partitions of *topic*, as far as is known."""
         with contextlib.suppress(kafka_errors.KafkaError):
             self._known_partitions = len(self._consumer.partitions_for_topic(topic) or ())
         return self._known_partitions
 
     def pause(self) -> None:
-        """Hold every partition of now; poll() then only keeps this member in its group."""
-        self._lag.look_away()
+        """Stop reading the assigned partitions; poll() then only keeps the group membership."""
+        self._lag.note_pause()
         self._consumer.pause(*self._consumer.assignment())
 
     def resume(self) -> None:
-        """Take up the partitions again."""
+        """Read the paused partitions again."""
         paused = self._consumer.paused()
         if paused:
             self._consumer.resume(*paused)
 
     def commit_async(self, offsets: Mapping[Any, int]) -> None:
         """Commit *offsets*, each the next one to read, without waiting."""
-        positions = self._positions(offsets)
+        positions = self._committable(offsets)
         if positions:
-            self._consumer.commit_async(positions, callback=self._committed)
+            self._consumer.commit_async(positions, callback=self._log_failed_commit)
 
     def commit(self, offsets: Mapping[Any, int]) -> None:
-        """Commit *offsets* and wait a moment; not to succeed only brings records again."""
-        positions = self._positions(offsets)
+        """Commit *offsets* and wait for it; after a failure their records are delivered again."""
+        positions = self._committable(offsets)
         if not positions:
             return
         try:
             self._consumer.commit(positions, timeout_ms=CLOSE_TIMEOUT_MS)
         except kafka_errors.KafkaError as error:
-            logger.info("offsets not committed, their records will come again (%s)", error)
+            logger.info("offsets not committed; their records will be delivered again (%s)", error)
 
     def close(self) -> None:
-        """Leave the group at once, so that the others take over."""
+        """Leave the group at once, so that the other members take over."""
         self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
 
-    def _positions(self, offsets: Mapping[Any, int]) -> dict[Any, OffsetAndMetadata]:
-        # A partition that has moved to another member is that one's to commit: the broker would
-        # accept our older offset and bring its records again. One that has come back since, within
-        # a single poll() after we had stood still for a session, has an older offset, too.
+    def _before_poll(self) -> None:
+        """Do what is due before each poll; may raise KafkaError."""
+        if self._recreated.is_due():
+            self._reread_recreated_topics()
+
+    def _reread_recreated_topics(self) -> None:
+        assigned = self._consumer.assignment()
+        recreated = self._recreated.find({partition.topic for partition in assigned})
+        for partition in assigned:
+            if partition.topic in recreated:
+                logger.warning(
+                    "topic of %s/%d was recreated; reading from the beginning",
+                    partition.topic,
+                    partition.partition,
+                )
+                self._consumer.seek(partition, 0)
+
+    def _committable(self, offsets: Mapping[Any, int]) -> dict[Any, OffsetAndMetadata]:
+        # The broker accepts an older offset and delivers its records again. So nothing is committed
+        # for a partition that has moved to another member, nor for one that has come back within a
+        # single poll() and may have been read by another member meanwhile.
         ours = self._consumer.assignment() - self._unread
         return {p: OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items() if p in ours}
 
-    def _begin_anew(self, partitions: Collection[Any]) -> None:
-        # Another member may have read them meanwhile: what we know of them is out of date.
-        self._gaps.forget(partitions)
-        self._unread.update(partitions)
-
-    def _without_gaps(self, batch: Batch) -> Batch:
-        if not batch:
-            return batch
-        good, again = self._gaps.check(batch)
-        for partition, offset in again.items():
-            self._warn.warning(
-                "%s: offset %d was left out; looking again", _name(partition), offset
-            )
-            self._consumer.seek(partition, offset)
-        if again and not good:
-            time.sleep(GAP_PAUSE_S)
-        return good
-
-    def _begin_renewed_topics(self) -> None:
-        """Read topics that were deleted and made anew from their starts."""
-        if not self._renewals.is_due():
-            return
-        assigned = self._consumer.assignment()
-        renewed = self._renewals.look({partition.topic for partition in assigned})
-        for partition in assigned:
-            if partition.topic in renewed:
-                logger.warning("%s was made anew: reading it from its start", _name(partition))
-                self._consumer.seek(partition, 0)
-                self._gaps.expect(partition, 0)
-
-    def _identity(self, topic: str) -> UUID | None:
-        # The library keeps it to itself. Pinned below 3.1, and tested on a real broker.
-        identity: UUID | None = self._consumer._cluster.topic_id(topic)
-        return identity
-
-    def _end(self, partition: Any) -> int | None:
+    def _end_offset(self, partition: Any) -> int | None:
         try:
             end: int | None = self._consumer.highwater(partition)
         except kafka_errors.KafkaError:
             return None  # it has just moved to another member
         return end
 
-    def _records(self, timeout_ms: int) -> Batch:
-        records: Batch = self._consumer.poll(timeout_ms=timeout_ms)
-        return records
+    def _log_failed_commit(self, offsets: object, result: object) -> None:
+        if isinstance(result, kafka_errors.AuthorizationError):
+            self._warn.warning("offsets not committed (%s)%s", result, _advice(result))
+        elif isinstance(result, Exception):
+            self._warn.info(
+                "offsets not committed; their records will be delivered again (%s)", result
+            )
 
-    def _committed(self, offsets: object, answer: object) -> None:
-        if isinstance(answer, kafka_errors.AuthorizationError):
-            self._warn.warning("offsets not committed: %s%s", answer, _advice(answer))
-        elif isinstance(answer, Exception):
-            self._warn.info("offsets not committed, their records will come again (%s)", answer)
-
-    def _step_over(self, error: Exception) -> bool:
-        """Get past *error*; say whether polling can go on."""
+    def _recover_from(self, error: Exception) -> bool:
+        """Make the next poll() possible; return False when *error* is not Kafka's."""
         if isinstance(error, kafka_errors.KafkaError) and not _is_about_a_record(error):
-            self._troubled_s = time.monotonic()
-            self._warn.warning("Kafka: %s%s; trying again", error, _advice(error))
-            time.sleep(TROUBLE_PAUSE_S)
+            self._pause_after(error)
             return True
-        partition = self._undecoded_partition()
+        partition = self._consumer.held_partition()
         if partition is None:
             return False
+        self._skip_record(partition, error)
+        return True
+
+    def _pause_after(self, error: kafka_errors.KafkaError) -> None:
+        self._lag.note_pause()
+        self._last_error_s = time.monotonic()
+        self._warn.warning("Kafka: %s; trying again%s", error, _advice(error))
+        time.sleep(ERROR_PAUSE_S)
+
+    def _skip_record(self, partition: Any, error: Exception) -> None:
+        self._lag.note_pause()
         offset = self._consumer.position(partition)
         self.undecodable += 1
         self._warn.warning(
@@ -246,40 +233,28 @@ class ResilientConsumer:
             offset,
             error,
         )
-        # One at a time. Those behind it in the same batch of the same producer cannot be reached
-        # either: the library unpacks a batch from its start.
+        # The records behind it in the same batch cannot be decoded either, and are skipped one by
+        # one: the library decodes a batch from its start.
         self._consumer.seek(partition, offset + 1)
-        self._gaps.expect(partition, offset + 1)
-        return True
-
-    def _undecoded_partition(self) -> TopicPartition | None:
-        # The library does not say which record it stumbled over, other than by what it still
-        # holds in its hands. Pinned below 3.1, and tested on a real broker.
-        held = self._consumer._fetcher._next_partition_records
-        return None if held is None else held.topic_partition
 
 
-class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
-    """Tells which partitions were assigned; called by the library, before it reads them."""
+class _AssignmentListener(ConsumerRebalanceListener):  # type: ignore[misc]  # no types
+    """Calls *on_assigned* with new partitions before the library reads them."""
 
-    def __init__(self, tell: Callable[[Collection[Any]], None]) -> None:
-        self._tell = tell
+    def __init__(self, on_assigned: Callable[[Collection[Any]], None]) -> None:
+        self._on_assigned = on_assigned
 
     def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
-        """Do nothing: they may come back, and then they are told."""
+        """Do nothing: only a new assignment matters."""
 
     def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
-        """Tell of *assigned*, all or those that are new."""
-        self._tell(assigned)
+        """Report *assigned*, which are all partitions or the new ones."""
+        self._on_assigned(assigned)
 
 
-def _name(partition: Any) -> str:
-    return f"{partition.topic}/{partition.partition}"
-
-
-def connect(topics: Sequence[str], new_consumer: Callable[[], Any]) -> Any:
+def build_consumer(topics: Sequence[str], new_consumer: Callable[[], Any]) -> Any:
     """
-    Return a KafkaConsumer that has seen all of *topics*.
+    Return a consumer after checking that all of *topics* exist.
 
     Raises:
         ConnectionError: when no broker can be reached.
@@ -301,13 +276,13 @@ def connect(topics: Sequence[str], new_consumer: Callable[[], Any]) -> Any:
 
 
 def _advice(error: kafka_errors.KafkaError) -> str:
-    """Return what to grant when *error* says that something is denied."""
+    """Return which right to grant after *error*, if one is missing."""
     what = error.args[0] if error.args else None
     if isinstance(error, kafka_errors.TopicAuthorizationFailedError):
         topics = [what] if isinstance(what, str) else sorted(what or ())
-        return f": grant Read on topic {', '.join(map(repr, topics))}"
+        return f"; grant Read on topic {', '.join(map(repr, topics))}"
     if isinstance(error, kafka_errors.GroupAuthorizationFailedError):
-        return f": grant Read on {'its group' if what is None else f'group {what!r}'}"
+        return f"; grant Read on {'its group' if what is None else f'group {what!r}'}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""How far behind the end of a topic its reader is, in time."""
+"""How far behind the end of each partition its consumer is, in seconds."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -7,8 +7,7 @@ from typing import Any
 
 class Lag:
     """
-    Remembers how old the last record was that was read of a partition, while more follow it; or
-    that none did, so that what is read next has just been appended.
+    Keeps the timestamp of the last record read of each partition in which more records follow.
 
     Args:
         clock: Unix time in seconds; the timestamps of records are by their senders' clocks.
@@ -16,42 +15,42 @@ class Lag:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._behind_since_ms: dict[Any, int] = {}
+        self._last_read_ms: dict[Any, int] = {}
         self._at_end: set[Any] = set()
-        #: Of the partitions read last, those that had been read to their ends before.
-        self.fresh: frozenset[Any] = frozenset()
+        #: Partitions of the last batch whose records were appended since the batch before.
+        self.read_on_arrival: frozenset[Any] = frozenset()
 
     def note(
         self,
         batch: Mapping[Any, Sequence[Any]],
         assigned: Collection[Any],
-        end: Callable[[Any], int | None],
+        end_offset: Callable[[Any], int | None],
     ) -> None:
         """
-        Note that *batch* has been read.
+        Note that *batch* was read.
 
         Args:
-            assigned: the partitions that are ours to read.
-            end: returns the offset after the last record of a partition, if known.
+            assigned: the partitions of this consumer.
+            end_offset: returns the offset after the last record of a partition, if known.
         """
         self._at_end &= set(assigned)
-        self.fresh = frozenset(self._at_end & set(batch))
+        self.read_on_arrival = frozenset(self._at_end & set(batch))
         for partition, records in batch.items():
-            last, after = records[-1], end(partition)
-            self._behind_since_ms.pop(partition, None)
+            last, end = records[-1], end_offset(partition)
+            self._last_read_ms.pop(partition, None)
             self._at_end.discard(partition)
-            if after is None:
+            if end is None:
                 continue
-            if last.offset + 1 < after:
-                self._behind_since_ms[partition] = last.timestamp
+            if last.offset + 1 < end:
+                self._last_read_ms[partition] = last.timestamp
             else:
                 self._at_end.add(partition)
 
-    def look_away(self) -> None:
-        """Note that nothing is read for a while, so that what comes next may have waited."""
+    def note_pause(self) -> None:
+        """Note that reading pauses: the next records may have waited in the topic."""
         self._at_end.clear()
 
     def lag_s(self, partition: Any) -> float:
-        """Return how late the next record of *partition* is read; 0 when all are."""
-        since_ms = self._behind_since_ms.get(partition)
-        return 0.0 if since_ms is None else max(0.0, self._clock() - since_ms / 1000)
+        """Return the age of the last record read of *partition*; 0 when no more follow."""
+        last_read_ms = self._last_read_ms.get(partition)
+        return 0.0 if last_read_ms is None else max(0.0, self._clock() - last_read_ms / 1000)

@@ -1,50 +1,43 @@
-"""
-Topics that were deleted and made anew under a name that is being read.
-
-A consumer knows its place by an offset. In a new topic of the same name that place means nothing:
-kafka-python 3.0 takes the new topic for the old one cut short and goes on at its end, past records
-that nobody has read.
-"""
+"""Finds topics that were deleted and created again while they are being read."""
 
 import time
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-#: How often the identities are compared. They change when the library asks for its metadata.
-LOOK_PAUSE_S = 1.0
+#: How often the ids are compared, in seconds. They change when the library updates its metadata.
+CHECK_INTERVAL_S = 1.0
 
 
 class RecreatedTopics:
     """
-    Tells which topics are no longer those that they were.
+    Compares the ids of topics with those of before.
 
     Args:
-        identity: returns the id that the brokers gave to a topic; None when they gave none.
-        clock: seconds that only go up.
+        topic_id: returns the id that the brokers gave to a topic; None when it is unknown.
+        clock: monotonic, in seconds.
     """
 
     def __init__(
-        self, identity: Callable[[str], UUID | None], clock: Callable[[], float] = time.monotonic
+        self, topic_id: Callable[[str], UUID | None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._identity = identity
+        self._topic_id = topic_id
         self._clock = clock
-        self._looked_s = clock()
+        self._checked_s = clock()
         self._known: dict[str, UUID] = {}
 
     def is_due(self) -> bool:
-        """Say whether it is time to look."""
-        return self._clock() - self._looked_s >= LOOK_PAUSE_S
+        """Return whether it is time for the next find()."""
+        return self._clock() - self._checked_s >= CHECK_INTERVAL_S
 
-    def look(self, topics: Iterable[str]) -> set[str]:
-        """Return those of *topics* that were made anew since the last look."""
-        self._looked_s = self._clock()
-        renewed = set()
+    def find(self, topics: Iterable[str]) -> set[str]:
+        """Return those of *topics* that were recreated since the last call."""
+        self._checked_s = self._clock()
+        recreated = set()
         for topic in topics:
-            found = self._identity(topic)
-            # Old brokers and missing topics have none.
+            found = self._topic_id(topic)
             if found is None or not found.int:
-                continue
+                continue  # the topic is missing, or the broker is too old for ids
             if self._known.setdefault(topic, found) != found:
                 self._known[topic] = found
-                renewed.add(topic)
-        return renewed
+                recreated.add(topic)
+        return recreated

@@ -25,7 +25,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "gateway/problems.py": ({"problem_details"}, set()),
     "gateway/clients": ({"problems", "rendezvous/*"}, {"redis"}),
     "gateway/routing": ({"problems", "rendezvous/*"}, {"jsonschema", "referencing"}),
-    "gateway/exchange": ({"problems", "rendezvous/*"}, {"kafka", "redis"}),
+    "gateway/exchange": ({"problems", "rendezvous/*"}, {"redis"}),
     "gateway/health": ({"problems", "clients", "routing", "exchange", "rendezvous/*"}, {"redis"}),
     "gateway/web": (
         {"problems", "clients", "routing", "exchange", "health", "lifecycle", "rendezvous/*"},

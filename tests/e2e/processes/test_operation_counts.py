@@ -16,7 +16,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 from redis import Redis
 
 from gateway.exchange.mailbox import Mailbox
@@ -24,7 +24,7 @@ from gateway.exchange.publisher import RequestPublisher
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
-from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.producer import PatchedProducer
 from rendezvous.kafka_client.producer import RequestProducer
 from rendezvous.redis_store.client import open_redis
@@ -185,9 +185,7 @@ def test_a_consumer_has_no_thread_beside_the_polling_one(kafka: Server):
     create_topics(connection, [topic], 1)
     others = {thread.name for thread in threading.enumerate()}
     options = consumer_options(connection, f"group-{topic}", 5, "counts")
-    consumer = ResilientConsumer.open(
-        [topic], lambda: poll_in_caller_thread(KafkaConsumer(**options))
-    )
+    consumer = ResilientConsumer.open([topic], lambda: PatchedConsumer(**options))
     producer = KafkaProducer(**connection)
     producer.send(topic, b"x").get(10)
     producer.close()

@@ -92,7 +92,7 @@ def test_in_broadcast_mode_a_killed_replies_process_delays_no_request(deploy: De
             process.child.kill()
             assert Counter(response.result().status for response in responses) == {200: 100}
             successor = deployment.start("replies")
-            assert wait_until(lambda: "carrying replies" in successor.logged(), 30)  # noqa: B023
+            assert wait_until(lambda: "storing replies" in successor.logged(), 30)  # noqa: B023
 
 
 def test_a_killed_worker_disconnects_only_its_own_clients(deploy: Deploy):

@@ -72,7 +72,7 @@ def test_each_process_reads_the_replies_since_the_lookback_and_each_is_stored_on
 def test_an_added_partition_is_read(deploy: Deploy):
     with deploy(gateways=0, replies=1, responders=0, env=ENV) as deployment:
         (process,) = deployment.named("replies")
-        assert wait_until(lambda: "carrying replies" in process.logged(), LIMIT_S)
+        assert wait_until(lambda: "storing replies" in process.logged(), LIMIT_S)
         with ReplyTopic(deployment) as topic:
             replies = put_in_partitions(topic, range(PARTITIONS))
             assert wait_until(lambda: stored(deployment, replies) == replies, LIMIT_S)

@@ -23,7 +23,7 @@ def test_a_poll_that_never_returns_ends_the_process_and_another_takes_over(
 ):
     with deploy(env={"REPLY_TIMEOUT_S": "20"}) as deployment:
         hanging = deployment.start("replies", "python -m tests.faults.replies.hanging_poll")
-        assert wait_until(lambda: "carrying replies" in hanging.logged(), LIMIT_S)
+        assert wait_until(lambda: "storing replies" in hanging.logged(), LIMIT_S)
         with Load([deployment.gateway]) as load:
             assert wait_until(lambda: hanging.child.returncode is not None, LIMIT_S)
             load.wait_for(RECORDS)

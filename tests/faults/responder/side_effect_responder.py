@@ -13,9 +13,10 @@ import time
 from contextlib import closing
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 
 from rendezvous.contract import Reply, Request
+from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from responder import __main__ as responder
 from responder.dedup.sql_journal import CREATE_TABLE_SQLITE, SqlJournal
 from responder.registry import handles
@@ -91,7 +92,7 @@ class KillingProducer(KafkaProducer):  # type: ignore[misc]
         return future
 
 
-class KillingConsumer(KafkaConsumer):  # type: ignore[misc]
+class KillingConsumer(PatchedConsumer):
     """Kills the process before or right after the first commit behind a reply."""
 
     def commit_async(self, *args: Any, **kwargs: Any) -> Any:
@@ -105,5 +106,5 @@ class KillingConsumer(KafkaConsumer):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    vars(responder).update(KafkaProducer=KillingProducer, KafkaConsumer=KillingConsumer)
+    vars(responder).update(KafkaProducer=KillingProducer, PatchedConsumer=KillingConsumer)
     responder.main()

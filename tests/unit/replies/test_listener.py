@@ -1,4 +1,4 @@
-"""The listener: stored, then committed. Redis trouble loses nothing, junk stops nothing."""
+"""The listener: it stores replies, then commits. Redis errors and broken records lose nothing."""
 
 import threading
 
@@ -12,14 +12,20 @@ from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.kafka_client.consumer import ResilientConsumer
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
-from replies.listener import FULL, MANY, MAX_GATHER_S, ReplyListener, _gather_s
+from replies.listener import (
+    LINGER_MAX_REPLIES,
+    LINGER_MIN_REPLIES,
+    MAX_LINGER_S,
+    ReplyListener,
+    _linger_s,
+)
 from tests.fakes import FakeConsumer, FakeRecord, eventually
 
 P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
 
 
 class Running:
-    """A listener in a thread of its own."""
+    """A listener on a thread."""
 
     def __init__(self, kafka, store, ids, heartbeats):
         self.kafka = kafka
@@ -52,7 +58,7 @@ def heartbeats(redis):
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
     monkeypatch.setattr("replies.listener.STORE_PAUSE_S", 0.005)
-    monkeypatch.setattr("replies.listener.COMMIT_PAUSE_S", 0.0)
+    monkeypatch.setattr("replies.listener.COMMIT_INTERVAL_S", 0.0)
 
 
 @pytest.fixture
@@ -85,7 +91,6 @@ def test_a_reply_is_stored_then_committed(running, kafka, store, new_id):
 
     assert store.fetch_many([cid.text]) == {cid.text: Reply(cid.text, b"answer", 201)}
     assert running.counts["stored"] == 1
-    assert running.listener.nodes[cid.node] == 1
 
 
 def test_a_whole_poll_is_stored_in_one_round_trip(running, kafka, store, new_id, monkeypatch):
@@ -125,7 +130,7 @@ def test_nothing_is_committed_before_it_is_stored(running, kafka, store, new_id,
     assert committed_then == [None, 1]
 
 
-def test_redis_trouble_pauses_polls_on_commits_nothing_and_loses_nothing(
+def test_while_redis_fails_the_listener_pauses_and_commits_nothing(
     running, kafka, store, redis_server, new_id, caplog
 ):
     first, second = new_id(60_000), new_id(60_000)
@@ -135,18 +140,18 @@ def test_redis_trouble_pauses_polls_on_commits_nothing_and_loses_nothing(
     eventually(lambda: kafka.paused() == {P0})
     polls = kafka.polls
     eventually(lambda: kafka.polls > polls + 3)
-    committed_meanwhile, waiting = kafka.committed_offset(P0), not kafka.is_drained()
+    committed_meanwhile, is_waiting = kafka.committed_offset(P0), not kafka.is_drained()
     redis_server.connected = True
     eventually(lambda: kafka.committed_offset(P0) == 2)
 
     assert committed_meanwhile is None
-    assert waiting
+    assert is_waiting
     assert set(store.fetch_many([first.text, second.text])) == {first.text, second.text}
     assert kafka.paused() == set()
-    assert "none is lost" in caplog.text
+    assert "are kept and retried" in caplog.text
 
 
-def test_the_watchdog_is_told_during_redis_trouble_too(running, kafka, redis_server, new_id):
+def test_the_watchdog_gets_beats_while_redis_fails(running, kafka, redis_server, new_id):
     redis_server.connected = False
     kafka.feed(record(new_id(60_000)))
     eventually(lambda: kafka.paused() == {P0})
@@ -155,7 +160,7 @@ def test_the_watchdog_is_told_during_redis_trouble_too(running, kafka, redis_ser
     eventually(lambda: running.listener._watchdog._beaten)
 
 
-def test_records_of_a_partition_that_is_assigned_during_trouble_are_kept(
+def test_records_of_a_partition_that_is_assigned_while_redis_fails_are_kept(
     running, kafka, store, redis_server, new_id
 ):
     first, other = new_id(60_000), new_id(60_000)
@@ -172,7 +177,7 @@ def test_records_of_a_partition_that_is_assigned_during_trouble_are_kept(
     assert kafka.paused() == set()
 
 
-def test_being_stopped_during_trouble_commits_what_was_stored_before_only(
+def test_a_stop_while_redis_fails_commits_only_what_was_stored(
     running, kafka, redis_server, new_id
 ):
     kafka.feed(record(new_id(), 0))
@@ -186,10 +191,8 @@ def test_being_stopped_during_trouble_commits_what_was_stored_before_only(
     assert kafka.closed
 
 
-def test_what_was_stored_is_committed_at_the_end(
-    kafka, store, ids, heartbeats, new_id, monkeypatch
-):
-    monkeypatch.setattr("replies.listener.COMMIT_PAUSE_S", 10_000.0)
+def test_what_was_stored_is_committed_on_a_stop(kafka, store, ids, heartbeats, new_id, monkeypatch):
+    monkeypatch.setattr("replies.listener.COMMIT_INTERVAL_S", 10_000.0)
     monkeypatch.setattr(ReplyListener, "_summarise", lambda self: None)
     running = Running(kafka, store, ids, heartbeats)
     running.listener._committed_s = float("inf")  # no commit before the end
@@ -211,7 +214,7 @@ def test_the_first_reply_wins(running, kafka, store, new_id):
     assert (running.counts["stored"], running.counts["duplicate"]) == (1, 2)
 
 
-def test_a_reply_that_nobody_can_ask_for_any_more_is_not_stored(running, kafka, redis, new_id):
+def test_an_expired_reply_is_not_stored(running, kafka, redis, new_id):
     kafka.feed(record(new_id(-61_000), 0))
     eventually(lambda: kafka.committed_offset(P0) == 1)
 
@@ -219,7 +222,7 @@ def test_a_reply_that_nobody_can_ask_for_any_more_is_not_stored(running, kafka, 
     assert running.counts["expired"] == 1
 
 
-JUNK = [
+BROKEN_RECORDS = [
     pytest.param([], "malformed", id="no id"),
     pytest.param([("correlation-id", None)], "malformed", id="null id"),
     pytest.param([("correlation-id", b"a"), ("correlation-id", b"b")], "malformed", id="two ids"),
@@ -229,9 +232,9 @@ JUNK = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "kind"), JUNK)
+@pytest.mark.parametrize(("headers", "kind"), BROKEN_RECORDS)
 @pytest.mark.parametrize("value", [None, b"", b"\xff" * 10])
-def test_junk_is_skipped_counted_and_told_and_holds_up_nothing(
+def test_a_broken_record_is_skipped_counted_and_logged(
     running, kafka, store, new_id, caplog, headers, kind, value
 ):
     cid = new_id()
@@ -244,7 +247,7 @@ def test_junk_is_skipped_counted_and_told_and_holds_up_nothing(
     assert f"{kind} record replies/0/0 skipped" in caplog.text
 
 
-def test_a_poll_of_junk_only_is_committed(running, kafka):
+def test_a_poll_with_broken_records_only_is_committed(running, kafka):
     kafka.feed(FakeRecord(b"", [], 5))
     eventually(lambda: kafka.committed_offset(P0) == 6)
 
@@ -253,8 +256,8 @@ def test_a_poll_of_junk_only_is_committed(running, kafka):
 
 def test_an_id_of_another_secret_key_is_foreign(running, kafka, redis):
     other = CorrelationIds("another secret of the tests")
-    theirs = other.read(other.issue("0a1b2c3d", epoch_ms() + 3_000))
-    kafka.feed(record(theirs, 0))
+    foreign = other.read(other.issue("0a1b2c3d", epoch_ms() + 3_000))
+    kafka.feed(record(foreign, 0))
     eventually(lambda: kafka.committed_offset(P0) == 1)
 
     assert running.counts["foreign"] == 1
@@ -262,9 +265,7 @@ def test_an_id_of_another_secret_key_is_foreign(running, kafka, redis):
 
 
 @pytest.mark.parametrize("status", ["42", "101", "abc", "600", "", "2000", " 200"])
-def test_an_unusable_reply_is_stored_as_a_bad_gateway_for_its_waiter(
-    running, kafka, store, new_id, status
-):
+def test_an_unusable_reply_is_stored_as_a_502(running, kafka, store, new_id, status):
     cid = new_id()
     kafka.feed(record(cid, 0, status=status))
     eventually(lambda: kafka.committed_offset(P0) == 1)
@@ -275,10 +276,10 @@ def test_an_unusable_reply_is_stored_as_a_bad_gateway_for_its_waiter(
     assert running.counts["unusable"] == 1
 
 
-def test_an_undecodable_record_is_stepped_over_and_counted(running, kafka, new_id, caplog):
+def test_an_undecodable_record_is_skipped_and_counted(running, kafka, new_id, caplog):
     caplog.set_level("INFO")
     kafka.positions[P0] = 0
-    kafka.stumble(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), over=P0)
+    kafka.fail_poll(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), held=P0)
     kafka.feed(record(new_id(), 1))
     eventually(lambda: kafka.committed_offset(P0) == 2)
     running.end()
@@ -288,7 +289,7 @@ def test_an_undecodable_record_is_stepped_over_and_counted(running, kafka, new_i
     assert "undecodable 1" in caplog.text
 
 
-def test_a_stored_reply_reaches_the_one_who_waits(running, kafka, store, ids):
+def test_a_stored_reply_reaches_its_waiter(running, kafka, store, ids):
     mailbox = Mailbox(store)
     mailbox.start()
     cid = ids.read(ids.issue(mailbox.node, epoch_ms() + 10_000))
@@ -301,9 +302,11 @@ def test_a_stored_reply_reaches_the_one_who_waits(running, kafka, store, ids):
     assert reply.body == b"answer"
 
 
-def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, heartbeats, new_id):
+def test_an_unexpected_error_ends_the_run_after_commit_and_close(
+    kafka, store, ids, heartbeats, new_id
+):
     kafka.feed(record(new_id(), 0))
-    kafka.stumble(RuntimeError("a fault of ours"))
+    kafka.fail_poll(RuntimeError("an unexpected error"))
     listener = ReplyListener(
         ResilientConsumer(kafka),
         store,
@@ -312,7 +315,7 @@ def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, 
         heartbeats,
     )
 
-    with pytest.raises(RuntimeError, match="a fault of ours"):
+    with pytest.raises(RuntimeError, match="an unexpected error"):
         listener.run(threading.Event())
 
     assert kafka.committed_offset(P0) == 1
@@ -320,32 +323,38 @@ def test_a_fault_of_ours_ends_the_run_but_commits_and_closes(kafka, store, ids, 
 
 
 @pytest.mark.parametrize(
-    ("found", "gathered_s"),
-    [(0, 0), (1, 0), (MANY - 1, 0), (MANY, 0.004), (FULL - 1, 0.004), (FULL, 0)],
+    ("found", "linger_s"),
+    [
+        (0, 0),
+        (LINGER_MIN_REPLIES - 1, 0),
+        (LINGER_MIN_REPLIES, 0.004),
+        (LINGER_MAX_REPLIES, 0.004),
+        (LINGER_MAX_REPLIES + 1, 0),
+    ],
 )
-def test_replies_are_gathered_when_many_come_but_not_enough(found, gathered_s):
-    assert _gather_s(found, 0.002) == gathered_s
+def test_the_next_poll_is_delayed_after_a_batch_of_middle_size(found, linger_s):
+    assert _linger_s(found, 0.002) == linger_s
 
 
-def test_replies_are_gathered_for_a_moment_only():
-    assert _gather_s(MANY, 10.0) == MAX_GATHER_S
+def test_the_delay_is_limited():
+    assert _linger_s(LINGER_MIN_REPLIES, 10.0) == MAX_LINGER_S
 
 
-def test_the_gateways_are_told_what_is_read(running, kafka, heartbeats):
-    kafka.partitions.append(P1)  # somebody else's
+def test_heartbeats_name_the_partitions_that_are_read(running, kafka, heartbeats):
+    kafka.partitions.append(P1)  # read by another process
 
     eventually(lambda: (found := heartbeats.state()) and found.unread == (1,))
 
 
-def test_the_gateways_are_told_how_late_it_is_read(running, kafka, heartbeats, new_id, monkeypatch):
-    monkeypatch.setattr("replies.listener.TELL_PAUSE_S", 0.0)
+def test_heartbeats_contain_the_lag(running, kafka, heartbeats, new_id, monkeypatch):
+    monkeypatch.setattr("replies.listener.HEARTBEAT_INTERVAL_S", 0.0)
     kafka.highwaters[P0] = 10
     kafka.feed(record(new_id(), 3, timestamp_ms=epoch_ms() - 9_000))
 
     eventually(lambda: (found := heartbeats.state()) and 9 <= found.lag_s < 60)
 
 
-def test_nobody_is_told_so_before_the_group_is_joined(kafka, store, ids, heartbeats):
+def test_there_is_no_heartbeat_before_partitions_are_assigned(kafka, store, ids, heartbeats):
     kafka.assigned.clear()
     running = Running(kafka, store, ids, heartbeats)
     try:
@@ -355,7 +364,7 @@ def test_nobody_is_told_so_before_the_group_is_joined(kafka, store, ids, heartbe
         running.end()
 
 
-def test_a_partition_that_has_just_moved_away_costs_none_of_its_replies(
+def test_replies_of_a_partition_that_has_just_moved_away_are_stored(
     running, kafka, store, new_id, monkeypatch
 ):
     def moved(partition):

@@ -1,4 +1,4 @@
-"""A listener that dies at any record, at any step: its successor loses nothing, changes nothing."""
+"""A listener that is killed at any record and step: its successor loses and changes nothing."""
 
 import random
 import threading
@@ -16,15 +16,15 @@ from tests.fakes import FakeConsumer, FakeRecord
 P0 = TopicPartition("replies", 0)
 SEEDS = 20
 RECORDS = 40
-STEPS = ("before storing", "amid storing", "between storing and committing")
+STEPS = ("before storing", "while storing", "between storing and committing")
 
 
 class Killed(BaseException):
-    """What SIGKILL would be if it could be raised."""
+    """Stands for SIGKILL."""
 
 
-class Mortal:
-    """The store and the consumer of a process that dies at record *fatal*, at *step*."""
+class KillingStore:
+    """The store of a process that is killed at record *fatal*, at *step*."""
 
     def __init__(self, store, kafka, fatal, step):
         self._store = store
@@ -37,15 +37,15 @@ class Mortal:
         first, self._seen = self._seen, self._seen + len(replies)
         if not first <= self._fatal < self._seen:
             return self._store.put_many(replies)
-        survivors = {"before storing": 0, "amid storing": self._fatal - first + 1}
+        survivors = {"before storing": 0, "while storing": self._fatal - first + 1}
         self._store.put_many(replies[: survivors.get(self._step, len(replies))])
-        # The dead do not commit, whatever stands in a "finally".
+        # A killed process does not commit in its "finally".
         self._kafka.commit_error = CommitFailedError()
         raise Killed
 
 
 class EndingConsumer(FakeConsumer):
-    """Sets *stop* when all that it was fed has been polled."""
+    """Sets *stop* after its last record was polled."""
 
     def __init__(self, stop):
         super().__init__(P0)
@@ -58,7 +58,7 @@ class EndingConsumer(FakeConsumer):
 
 
 def fed(records, rng, stop):
-    """Return a consumer that is given *records* in batches of any size."""
+    """Return a consumer that returns *records* in batches of random sizes."""
     kafka = EndingConsumer(stop)
     while records:
         size = rng.randint(1, 10)
@@ -69,10 +69,10 @@ def fed(records, rng, stop):
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_successor_stores_what_is_missing_and_leaves_what_is_there(
+def test_a_successor_stores_the_missing_replies_and_changes_none(
     store, ids, new_id, redis, monkeypatch, seed, step
 ):
-    monkeypatch.setattr("replies.listener.COMMIT_PAUSE_S", 0.0)
+    monkeypatch.setattr("replies.listener.COMMIT_INTERVAL_S", 0.0)
     rng = random.Random(f"{seed} {step}")
     stop = threading.Event()
     bodies = {new_id(60_000).text: b"%d" % n for n in range(RECORDS)}
@@ -81,12 +81,12 @@ def test_a_successor_stores_what_is_missing_and_leaves_what_is_there(
         for offset, (cid, body) in enumerate(bodies.items())
     ]
     kafka = fed(records, rng, stop)
-    mortal = Mortal(store, kafka, rng.randrange(RECORDS), step)
+    killing = KillingStore(store, kafka, rng.randrange(RECORDS), step)
     with pytest.raises(Killed):
-        listener(kafka, mortal, ids, redis).run(stop)
+        listener(kafka, killing, ids, redis).run(stop)
     committed = kafka.committed_offset(P0) or 0
     before = store.fetch_many(list(bodies))
-    # Another body for the same ids: what was stored must not change.
+    # Stored replies come again with another body, which must not replace the first one.
     again = [
         FakeRecord(b"again", r.headers, r.offset) if b"%d" % r.offset in _bodies(before) else r
         for r in records[committed:]

@@ -24,7 +24,7 @@ def test_the_producer_of_replies_is_not_idempotent_and_closed_on_failure(
         raise KafkaError("not needed here")
 
     monkeypatch.setattr(entry_point, "KafkaProducer", new_producer)
-    monkeypatch.setattr(entry_point, "KafkaConsumer", no_consumer)
+    monkeypatch.setattr(entry_point, "PatchedConsumer", no_consumer)
     settings = Settings.from_env({"KAFKA_URL": "b:1"}, needs=("KAFKA_URL",))
 
     with pytest.raises(ConnectionError):

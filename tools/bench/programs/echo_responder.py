@@ -13,9 +13,9 @@ import sys
 import time
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 
-from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from tools.bench.load.bodies import delay_of
 
 POLL_MS = 200.0
@@ -52,15 +52,13 @@ class DelayedReplies:
 def main() -> None:
     """Reply until killed."""
     broker, topic, group = sys.argv[1:]
-    consumer = poll_in_caller_thread(
-        KafkaConsumer(
-            topic,
-            bootstrap_servers=broker,
-            group_id=group,
-            auto_offset_reset="earliest",  # requests published before the start need replies too
-            fetch_max_wait_ms=100,
-            metrics_enabled=False,
-        )
+    consumer = PatchedConsumer(
+        topic,
+        bootstrap_servers=broker,
+        group_id=group,
+        auto_offset_reset="earliest",  # requests published before the start need replies too
+        fetch_max_wait_ms=100,
+        metrics_enabled=False,
     )
     producer = KafkaProducer(
         bootstrap_servers=broker, acks=1, enable_idempotence=False, metrics_enabled=False

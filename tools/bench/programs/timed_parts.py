@@ -10,7 +10,7 @@ from gateway.server.access_log import TextAccessLogger
 from gateway.server.http_response import HttpResponse
 from gateway.server.worker import GatewayWorker
 from gateway.web.fast_path import FastPath, FastRoute
-from rendezvous.kafka_client.patches.quick_producer import FastProducer
+from rendezvous.kafka_client.producer import RequestProducer
 from rendezvous.redis_store.replies import ReplyStore
 
 #: Name, class and method of each part; how they nest is in experiments/cpu_profile.py.
@@ -22,7 +22,7 @@ PARTS: tuple[tuple[str, type, str], ...] = (
     ("fast path", FastRoute, "exchange"),
     ("id", Requester, "issue_id"),
     ("exchange", Requester, "exchange"),
-    ("send", FastProducer, "send"),
+    ("send", RequestProducer, "send"),
     ("wait", Waiter, "wait"),
     ("write", HttpResponse, "_send"),
     ("access log", TextAccessLogger, "access"),

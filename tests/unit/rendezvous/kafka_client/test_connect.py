@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from rendezvous.kafka_client import connect as preflight
-from rendezvous.kafka_client.connect import kafka_problem, wait_until
+from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
 from settings import Settings
 
 
@@ -24,13 +24,13 @@ def short_pauses(monkeypatch):
 @pytest.fixture
 def refused_port():
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets it either
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: no other process gets it
         yield taken.getsockname()[1]
 
 
 @contextmanager
 def listening(answer):
-    """Yield a port at which each connection is given to *answer*, then closed."""
+    """Yield a port whose connections go to *answer*, and are then closed."""
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.02)
@@ -54,99 +54,99 @@ def listening(answer):
             thread.join(10)
 
 
-def closes_when_spoken_to(connection):
+def closes_after_a_request(connection):
     connection.recv(1_000)
 
 
-def speaks_plainly(connection):
+def answers_in_plaintext(connection):
     connection.recv(1_000)
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-def assert_one_line(trouble, url):
-    assert trouble is not None
-    assert trouble.startswith(f"KAFKA_URL={url}: ")
-    assert "\n" not in trouble
+def assert_one_line(problem, url):
+    assert problem is not None
+    assert problem.startswith(f"KAFKA_URL={url}: ")
+    assert "\n" not in problem
 
 
-def test_a_port_that_refuses_is_named(refused_port):
+def test_a_refused_connection_is_named(refused_port):
     url = f"kafka://127.0.0.1:{refused_port}"
-    trouble = kafka_problem(settings_for(url))
+    problem = kafka_problem(settings_for(url))
 
-    assert_one_line(trouble, url)
-    assert "connection refused; start the broker or correct the port" in str(trouble)
+    assert_one_line(problem, url)
+    assert "connection refused; start the broker or correct the port" in str(problem)
 
 
-def test_a_host_that_is_not_there_is_named():
+def test_an_unknown_host_is_named():
     url = "kafka://there.is.no.such.host.invalid:9092"
-    trouble = kafka_problem(settings_for(url))
+    problem = kafka_problem(settings_for(url))
 
-    assert_one_line(trouble, url)
-    assert "no such host; correct the name" in str(trouble)
+    assert_one_line(problem, url)
+    assert "no such host; correct the name" in str(problem)
 
 
-@pytest.mark.parametrize("answer", [speaks_plainly, closes_when_spoken_to])
-def test_a_plaintext_port_where_tls_is_asked_for_is_named(answer):
+@pytest.mark.parametrize("answer", [answers_in_plaintext, closes_after_a_request])
+def test_a_plaintext_port_instead_of_tls_is_named(answer):
     with listening(answer) as port:
         url = f"kafka+ssl://127.0.0.1:{port}"
-        trouble = kafka_problem(settings_for(url))
+        problem = kafka_problem(settings_for(url))
 
-    assert_one_line(trouble, url)
-    assert "plaintext port" in str(trouble)
+    assert_one_line(problem, url)
+    assert "plaintext port" in str(problem)
 
 
-def test_a_port_that_says_nothing_where_tls_is_asked_for_is_not_waited_for_long(monkeypatch):
+def test_a_silent_port_instead_of_tls_is_named_after_the_timeout(monkeypatch):
     monkeypatch.setattr(preflight, "CONNECT_TIMEOUT_S", 0.1)
-    go_on = threading.Event()
-    with listening(lambda connection: go_on.wait(10)) as port:
-        trouble = kafka_problem(settings_for(f"kafka+ssl://127.0.0.1:{port}"))
-        go_on.set()
+    finish = threading.Event()
+    with listening(lambda connection: finish.wait(10)) as port:
+        problem = kafka_problem(settings_for(f"kafka+ssl://127.0.0.1:{port}"))
+        finish.set()
 
-    assert "no answer" in str(trouble)
-    assert "plaintext port" in str(trouble)
+    assert "no answer" in str(problem)
+    assert "plaintext port" in str(problem)
 
 
-def test_one_broker_that_can_be_reached_is_enough(refused_port):
+def test_one_reachable_broker_is_enough(refused_port):
     with listening(lambda connection: None) as port:
         settings = settings_for(f"127.0.0.1:{refused_port},127.0.0.1:{port}")
 
         assert kafka_problem(settings) is None
 
 
-def test_every_broker_has_its_own_reason(refused_port):
-    trouble = kafka_problem(settings_for(f"no.such.host.invalid:1,127.0.0.1:{refused_port}"))
+def test_each_broker_has_its_own_reason(refused_port):
+    problem = kafka_problem(settings_for(f"no.such.host.invalid:1,127.0.0.1:{refused_port}"))
 
-    assert "no.such.host.invalid:1: no such host" in str(trouble)
-    assert f"127.0.0.1:{refused_port}: connection refused" in str(trouble)
+    assert "no.such.host.invalid:1: no such host" in str(problem)
+    assert f"127.0.0.1:{refused_port}: connection refused" in str(problem)
 
 
-def test_a_host_name_that_cannot_be_is_named_too():
+def test_an_invalid_host_name_is_named():
     assert "no such host" in str(kafka_problem(settings_for(f"kafka://{'a' * 64}.invalid:9092")))
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
-        (62, "its certificate is for another host (as it says); correct the host"),
-        (64, "its certificate is for another host (as it says); correct the host"),
-        (19, "its certificate is not trusted (as it says); correct KAFKA_TRUSTED_CERT"),
+        (62, "its certificate is for another host (the reason); correct the host"),
+        (64, "its certificate is for another host (the reason); correct the host"),
+        (19, "its certificate is not trusted (the reason); correct KAFKA_TRUSTED_CERT"),
     ],
 )
-def test_a_certificate_that_is_not_accepted_is_told_with_its_remedy(monkeypatch, code, said):
+def test_a_rejected_certificate_is_named_with_its_remedy(monkeypatch, code, message):
     error = ssl.SSLCertVerificationError()
-    error.verify_code, error.verify_message = code, "as it says"
+    error.verify_code, error.verify_message = code, "the reason"
 
     def refuse(*_, **__):
         raise error
 
     monkeypatch.setattr(ssl.SSLContext, "wrap_socket", refuse)
     with listening(lambda connection: None) as port:
-        trouble = kafka_problem(settings_for(f"kafka+ssl://127.0.0.1:{port}"))
+        problem = kafka_problem(settings_for(f"kafka+ssl://127.0.0.1:{port}"))
 
-    assert said in str(trouble)
+    assert message in str(problem)
 
 
-# Waiting
+# Retries
 
 
 @pytest.fixture
@@ -157,46 +157,51 @@ def reachable(monkeypatch):
 SETTINGS = settings_for("kafka://b:1")
 
 
-def test_what_connects_is_returned(reachable):
-    assert wait_until(lambda: "a client", SETTINGS, threading.Event(), lambda: None) == "a client"
+def test_the_result_of_a_successful_attempt_is_returned(reachable):
+    assert (
+        connect_with_retries(lambda: "a client", SETTINGS, threading.Event(), lambda: None)
+        == "a client"
+    )
 
 
-def test_a_missing_topic_is_waited_for_and_told_once(reachable, caplog):
-    endings = [LookupError("orders")] * 3 + [ConnectionError("asleep")] + ["a client"]
-    beats = []
+def test_each_new_problem_is_logged_once_until_an_attempt_succeeds(reachable, caplog):
+    results = [LookupError("orders")] * 3 + [ConnectionError("asleep")] + ["a client"]
+    attempts = []
 
     def connect():
-        ending = endings.pop(0)
-        if isinstance(ending, Exception):
-            raise ending
-        return ending
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    found = wait_until(connect, SETTINGS, threading.Event(), lambda: beats.append(1))
+    found = connect_with_retries(connect, SETTINGS, threading.Event(), lambda: attempts.append(1))
 
     assert found == "a client"
-    assert len(beats) == 5
+    assert len(attempts) == 5
     assert [message.partition(";")[0] for message in caplog.messages] == [
         "topic missing: orders",
         "KAFKA_URL=kafka://b:1: it listens but does not answer as a broker",
     ]
 
 
-def test_no_client_is_built_while_the_brokers_cannot_be_reached(monkeypatch, caplog):
-    troubles = ["refused", "refused", None]
+def test_no_client_is_built_while_no_broker_can_be_reached(monkeypatch, caplog):
+    problems = ["refused", "refused", None]
     built = []
-    monkeypatch.setattr(preflight, "kafka_problem", lambda settings: troubles.pop(0))
+    monkeypatch.setattr(preflight, "kafka_problem", lambda settings: problems.pop(0))
 
-    wait_until(lambda: built.append(len(troubles)), SETTINGS, threading.Event(), lambda: None)
+    connect_with_retries(
+        lambda: built.append(len(problems)), SETTINGS, threading.Event(), lambda: None
+    )
 
     assert built == [0]
-    assert caplog.messages == ["refused. Waiting for it"]
+    assert caplog.messages == ["refused; trying again"]
 
 
-def test_being_told_to_stop_ends_the_wait(reachable):
+def test_a_stop_ends_the_retries(reachable):
     stop = threading.Event()
 
     def connect():
         stop.set()
         raise ConnectionError("asleep")
 
-    assert wait_until(connect, SETTINGS, stop, lambda: None) is None
+    assert connect_with_retries(connect, SETTINGS, stop, lambda: None) is None

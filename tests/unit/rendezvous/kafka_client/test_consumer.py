@@ -1,4 +1,4 @@
-"""The consumer that outlives bad records and brokers that come and go."""
+"""The consumer that survives broken records and restarting brokers."""
 
 import pytest
 from kafka import TopicPartition
@@ -13,7 +13,7 @@ RECORD = FakeRecord(b"x", [])
 
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch):
-    monkeypatch.setattr("rendezvous.kafka_client.consumer.TROUBLE_PAUSE_S", 0.001)
+    monkeypatch.setattr("rendezvous.kafka_client.consumer.ERROR_PAUSE_S", 0.001)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def consumer(kafka):
     return ResilientConsumer(kafka)
 
 
-def test_records_come_as_the_library_returns_them(kafka, consumer):
+def test_records_are_returned_as_the_library_returns_them(kafka, consumer):
     kafka.feed(RECORD)
 
     assert consumer.poll() == {P0: [RECORD]}
@@ -43,11 +43,9 @@ def test_records_come_as_the_library_returns_them(kafka, consumer):
         RuntimeError("whatever"),
     ],
 )
-def test_a_record_that_cannot_be_decoded_is_stepped_over_and_counted(
-    kafka, consumer, error, caplog
-):
+def test_a_record_that_cannot_be_decoded_is_skipped_and_counted(kafka, consumer, error, caplog):
     kafka.positions[P1] = 41
-    kafka.stumble(error, over=P1)
+    kafka.fail_poll(error, held=P1)
     kafka.feed(RECORD)
 
     assert consumer.poll() == {}
@@ -68,9 +66,9 @@ def test_a_record_that_cannot_be_decoded_is_stepped_over_and_counted(
     ],
 )
 def test_kafka_errors_do_not_end_polling(kafka, consumer, error, caplog):
-    # A record is in its hands all the same: it is not the one at fault.
+    # The library holds a partition all the same: its record is not the cause.
     kafka.positions[P0] = 7
-    kafka.stumble(error, over=P0)
+    kafka.fail_poll(error, held=P0)
     kafka.feed(RECORD)
 
     assert consumer.poll() == {}
@@ -89,35 +87,35 @@ def test_kafka_errors_do_not_end_polling(kafka, consumer, error, caplog):
         (kafka_errors.GroupAuthorizationFailedError(), "grant Read on its group"),
     ],
 )
-def test_what_has_to_be_granted_is_said(kafka, consumer, error, advice, caplog):
-    kafka.stumble(error)
+def test_the_missing_right_is_logged(kafka, consumer, error, advice, caplog):
+    kafka.fail_poll(error)
     consumer.poll()
 
     assert advice in caplog.text
 
 
-def test_nothing_counts_as_read_while_kafka_refuses(kafka, consumer, monkeypatch):
-    monkeypatch.setattr("rendezvous.kafka_client.consumer.TROUBLE_FADES_S", 0.05)
-    kafka.stumble(kafka_errors.TopicAuthorizationFailedError({"replies"}))
+def test_no_partition_counts_as_read_after_a_recent_error(kafka, consumer, monkeypatch):
+    monkeypatch.setattr("rendezvous.kafka_client.consumer.ERROR_MEMORY_S", 0.05)
+    kafka.fail_poll(kafka_errors.TopicAuthorizationFailedError({"replies"}))
     before = consumer.lags_s()
     consumer.poll()
     refused = consumer.lags_s()
-    consumer.poll()  # nothing is refused this time
+    consumer.poll()  # this one succeeds
     still_refused = consumer.lags_s()
 
     assert (set(before), refused, still_refused) == ({P0, P1}, {}, {})
     eventually(lambda: set(consumer.lags_s()) == {P0, P1})
 
 
-def test_a_topic_that_was_made_anew_is_read_from_its_start(kafka, consumer, monkeypatch):
-    monkeypatch.setattr("rendezvous.kafka_client.recreated_topics.LOOK_PAUSE_S", 0)
-    kafka.renew("replies")
+def test_a_recreated_topic_is_read_from_the_beginning(kafka, consumer, monkeypatch):
+    monkeypatch.setattr("rendezvous.kafka_client.recreated_topics.CHECK_INTERVAL_S", 0)
+    kafka.recreate("replies")
     kafka.feed(FakeRecord(b"x", [], 41))
     consumer.poll()
     kafka.positions = {P0: 42, P1: 7}
     consumer.poll()
     stayed = dict(kafka.positions)
-    kafka.renew("replies")
+    kafka.recreate("replies")
     kafka.feed(FakeRecord(b"new", [], 0))
 
     assert consumer.poll() == {P0: [FakeRecord(b"new", [], 0)]}
@@ -125,14 +123,31 @@ def test_a_topic_that_was_made_anew_is_read_from_its_start(kafka, consumer, monk
     assert kafka.positions == {P0: 0, P1: 0}
 
 
-def test_an_error_that_is_about_no_record_is_not_hidden(kafka, consumer):
-    kafka.stumble(RuntimeError("a fault of ours"))
+def test_an_error_without_a_held_partition_is_raised(kafka, consumer):
+    kafka.fail_poll(RuntimeError("an unexpected error"))
 
-    with pytest.raises(RuntimeError, match="a fault of ours"):
+    with pytest.raises(RuntimeError, match="an unexpected error"):
         consumer.poll()
 
 
-def test_pausing_holds_what_is_assigned_now_and_resuming_takes_all_up_again(kafka, consumer):
+@pytest.mark.parametrize("ours", ["_lag.note", "_recreated.is_due"])
+def test_an_error_of_our_own_is_raised_and_skips_no_record(kafka, consumer, monkeypatch, ours):
+    def fail(*args):
+        raise ValueError("our own error")
+
+    target, name = ours.split(".")
+    monkeypatch.setattr(getattr(consumer, target), name, fail)
+    kafka.positions[P0] = 7
+    kafka.feed(RECORD)
+    kafka._held = P0  # more records of the same batch
+
+    with pytest.raises(ValueError, match="our own error"):
+        consumer.poll()
+    assert kafka.positions[P0] == 7
+    assert consumer.undecodable == 0
+
+
+def test_pause_and_resume_apply_to_all_assigned_partitions(kafka, consumer):
     consumer.pause()
     held = kafka.paused()
     consumer.resume()
@@ -142,29 +157,27 @@ def test_pausing_holds_what_is_assigned_now_and_resuming_takes_all_up_again(kafk
     consumer.resume()  # nothing to do
 
 
-@pytest.mark.parametrize("waits", ["while paused", "while Kafka is in trouble", "never"])
-def test_what_was_appended_while_we_polled_is_told_from_what_may_have_waited(
-    kafka, consumer, waits
-):
+@pytest.mark.parametrize("waits", ["while paused", "after an error", "never"])
+def test_records_that_followed_the_end_were_read_on_arrival(kafka, consumer, waits):
     kafka.highwaters[P0] = 1
     kafka.feed(FakeRecord(b"x", [], 0))
     consumer.poll()
-    first = consumer.is_fresh(P0)
+    first = consumer.read_on_arrival(P0)
     if waits == "while paused":
         consumer.pause()
         consumer.resume()
-    elif waits == "while Kafka is in trouble":
-        kafka.stumble(kafka_errors.KafkaConnectionError())
+    elif waits == "after an error":
+        kafka.fail_poll(kafka_errors.KafkaConnectionError())
         consumer.poll()
     kafka.highwaters[P0] = 2
     kafka.feed(FakeRecord(b"x", [], 1))
     consumer.poll()
 
     assert not first
-    assert consumer.is_fresh(P0) == (waits == "never")
+    assert consumer.read_on_arrival(P0) == (waits == "never")
 
 
-def test_offsets_are_committed_for_partitions_that_are_still_ours_only(kafka, consumer):
+def test_offsets_are_committed_only_for_assigned_partitions(kafka, consumer):
     kafka.assigned = {P1}
 
     consumer.commit_async({P0: 5, P1: 6})
@@ -173,25 +186,22 @@ def test_offsets_are_committed_for_partitions_that_are_still_ours_only(kafka, co
     assert kafka.commits == [{P1: 6}, {P1: 7}]
 
 
-def test_after_partitions_left_and_came_back_within_a_poll_what_was_read_before_says_nothing(kafka):
+def test_after_a_rejoin_nothing_is_committed_before_new_records_are_read(kafka):
     consumer = ResilientConsumer.open(["replies"], lambda: kafka)
-    before, by_another = FakeRecord(b"x", [], 17), FakeRecord(b"x", [], 1_700)
-    kafka.feed(before)
+    kafka.feed(FakeRecord(b"x", [], 17))
     consumer.poll()
-    kafka.rejoin()
+    kafka.rejoin()  # another member may have read and committed more meanwhile
     consumer.commit_async({P0: 18})
     consumer.commit({P0: 18})
-    at_first = list(kafka.commits)
-    kafka.feed(by_another)
-
-    assert at_first == []
-    assert consumer.poll() == {P0: [by_another]}
-    assert kafka.positions == {}  # no second look at what another one has read
+    before = list(kafka.commits)
+    kafka.feed(FakeRecord(b"x", [], 1_700))
+    consumer.poll()
     consumer.commit_async({P0: 1_701, P1: 3})
-    assert kafka.commits == [{P0: 1_701}]
+
+    assert (before, kafka.commits) == ([], [{P0: 1_701}])
 
 
-def test_nothing_is_committed_when_nothing_is_ours(kafka, consumer):
+def test_nothing_is_committed_without_assigned_partitions(kafka, consumer):
     kafka.assigned = set()
 
     consumer.commit_async({P0: 5})
@@ -202,13 +212,13 @@ def test_nothing_is_committed_when_nothing_is_ours(kafka, consumer):
 
 
 @pytest.mark.parametrize("how", ["commit", "commit_async"])
-def test_a_commit_that_fails_is_told_and_not_fatal(kafka, consumer, how, caplog):
+def test_a_failed_commit_is_logged_and_not_fatal(kafka, consumer, how, caplog):
     caplog.set_level("INFO")
     kafka.commit_error = kafka_errors.CommitFailedError()
 
     getattr(consumer, how)({P0: 5})
 
-    assert "their records will come again" in caplog.text
+    assert "their records will be delivered again" in caplog.text
 
 
 def test_closing_leaves_the_group_without_committing(kafka, consumer):
@@ -218,7 +228,7 @@ def test_closing_leaves_the_group_without_committing(kafka, consumer):
     assert kafka.commits == []
 
 
-def test_opening_subscribes_to_topics_that_are_there(kafka):
+def test_opening_subscribes_to_existing_topics(kafka):
     ResilientConsumer.open(["replies"], lambda: kafka)
 
     assert kafka.subscribed == ["replies"]
@@ -232,14 +242,14 @@ def test_opening_without_brokers_is_a_connection_error():
         ResilientConsumer.open(["replies"], unreachable)
 
 
-def test_opening_names_the_topics_that_are_missing_and_closes_what_it_built(kafka):
+def test_opening_names_missing_topics_and_closes_the_client(kafka):
     with pytest.raises(LookupError, match="more, others"):
         ResilientConsumer.open(["others", "replies", "more"], lambda: kafka)
 
     assert kafka.closed
 
 
-def test_brokers_that_go_away_while_topics_are_looked_up_are_a_connection_error(kafka):
+def test_an_error_while_topics_are_looked_up_is_a_connection_error(kafka):
     kafka.metadata_error = kafka_errors.KafkaTimeoutError("asleep")
 
     with pytest.raises(ConnectionError):
@@ -248,7 +258,7 @@ def test_brokers_that_go_away_while_topics_are_looked_up_are_a_connection_error(
     assert kafka.closed
 
 
-def test_a_consumer_commits_by_hand_and_misses_nothing():
+def test_the_options_of_a_consumer():
     options = consumer_options({"bootstrap_servers": ["b:1"]}, "replies", 5, "me")
 
     assert options["bootstrap_servers"] == ["b:1"]
@@ -257,26 +267,14 @@ def test_a_consumer_commits_by_hand_and_misses_nothing():
     assert options["enable_auto_commit"] is False
     assert options["auto_offset_reset"] == "earliest"
     assert options["allow_auto_create_topics"] is False
-    # A killed replica stalls its partitions this long; the default is 45 s.
+    # A killed member blocks its partitions for this long; the default is 45 s.
     assert options["session_timeout_ms"] <= 10_000
     assert options["heartbeat_interval_ms"] * 3 <= options["session_timeout_ms"]
-    # A member that does not come holds up the others so long when they join; the default is 300 s.
+    # A rebalance waits for a missing member for this long; the default is 300 s.
     assert options["session_timeout_ms"] <= options["max_poll_interval_ms"] <= 10_000
-    # A deserializer that raises would hang the library for good.
+    # A deserializer that raises would hang the library.
     assert not [name for name in options if "deserializer" in name]
 
 
-def test_without_a_group_there_is_none():
+def test_without_a_group_the_group_id_is_none():
     assert consumer_options({}, None, 500, "me")["group_id"] is None
-
-
-def test_a_record_that_was_stepped_over_is_not_looked_for_again(kafka, consumer):
-    kafka.feed(FakeRecord(b"x", [], 5))
-    consumer.poll()
-    kafka.positions[P0] = 6
-    kafka.stumble(kafka_errors.CorruptRecordError("crc"), over=P0)
-    consumer.poll()
-    behind = FakeRecord(b"x", [], 7)
-    kafka.feed(behind)
-
-    assert consumer.poll() == {P0: [behind]}

@@ -1,4 +1,4 @@
-"""How late a reader is."""
+"""The lag of a consumer, and which records it read on arrival."""
 
 import pytest
 from kafka import TopicPartition
@@ -15,8 +15,8 @@ def lag():
     return Lag(lambda: NOW_S)
 
 
-def read(lag, offset, age_s, end, partition=0):
-    """Let the record at *offset* be read, *age_s* old, of a partition that ends at *end*."""
+def read(lag, offset, end, age_s=0.0, partition=0):
+    """Read the record at *offset*, *age_s* old, and the one before; the partition ends at *end*."""
     timestamp_ms = round((NOW_S - age_s) * 1000)
     records = [
         FakeRecord(b"", [], offset - 1, partition=partition, timestamp=0),
@@ -25,90 +25,64 @@ def read(lag, offset, age_s, end, partition=0):
     lag.note(batch_of(*records), {P0, P1}, lambda _: end)
 
 
-def test_a_partition_of_which_nothing_was_read_is_not_late(lag):
-    assert lag.lag_s(P0) == 0.0
+@pytest.mark.parametrize(
+    ("offset", "end", "age_s", "lag_s"),
+    [
+        pytest.param(9, 10, 100, 0.0, id="at the end, however old the last record"),
+        pytest.param(8, 10, 7.5, 7.5, id="before the end: the age of the last record"),
+        pytest.param(8, None, 7.5, 0.0, id="where the end is unknown"),
+        pytest.param(8, 10, -60, 0.0, id="when the sender's clock is ahead"),
+    ],
+)
+def test_the_lag_is_the_age_of_the_last_record_before_the_end(lag, offset, end, age_s, lag_s):
+    read(lag, offset, end, age_s)
+
+    assert lag.lag_s(P0) == lag_s
 
 
-def test_who_has_read_all_is_not_late_however_old_it_was(lag):
-    read(lag, offset=9, age_s=100, end=10)
-
-    assert lag.lag_s(P0) == 0.0
-
-
-def test_who_has_not_is_as_late_as_what_was_read_last_is_old(lag):
-    read(lag, offset=8, age_s=7.5, end=10)
-
-    assert lag.lag_s(P0) == 7.5
-
-
-def test_catching_up_ends_the_lag(lag):
-    read(lag, offset=8, age_s=7.5, end=10)
-    read(lag, offset=9, age_s=0, end=10)
-
-    assert lag.lag_s(P0) == 0.0
-
-
-def test_each_partition_has_its_own(lag):
-    read(lag, offset=8, age_s=7.5, end=10, partition=1)
-
-    assert lag.lag_s(P0) == 0.0
-    assert lag.lag_s(P1) == 7.5
-
-
-def test_where_the_end_is_not_known_nothing_is_claimed(lag):
-    read(lag, offset=8, age_s=7.5, end=None)
+def test_reading_up_to_the_end_ends_the_lag(lag):
+    read(lag, offset=8, end=10, age_s=7.5)
+    read(lag, offset=9, end=10)
 
     assert lag.lag_s(P0) == 0.0
 
 
-def test_a_sender_whose_clock_is_ahead_makes_no_negative_lag(lag):
-    read(lag, offset=8, age_s=-60, end=10)
+def test_each_partition_has_its_own_lag(lag):
+    read(lag, offset=8, end=10, age_s=7.5, partition=1)
 
-    assert lag.lag_s(P0) == 0.0
-
-
-def test_what_follows_the_end_has_just_been_appended(lag):
-    read(lag, offset=9, age_s=0, end=10)
-    first = lag.fresh
-    read(lag, offset=11, age_s=0, end=12)
-
-    assert first == set()
-    assert lag.fresh == {P0}
+    assert (lag.lag_s(P0), lag.lag_s(P1)) == (0.0, 7.5)
 
 
-def test_what_was_there_already_may_have_waited(lag):
-    read(lag, offset=7, age_s=0, end=10)
-    read(lag, offset=9, age_s=0, end=10)
+def test_records_behind_the_end_were_read_on_arrival(lag):
+    read(lag, offset=9, end=10)
+    first = lag.read_on_arrival
+    read(lag, offset=11, end=12)
 
-    assert lag.fresh == set()
-
-
-def test_after_looking_away_everything_may_have_waited(lag):
-    read(lag, offset=9, age_s=0, end=10)
-    lag.look_away()
-    read(lag, offset=11, age_s=0, end=12)
-
-    assert lag.fresh == set()
+    assert (first, lag.read_on_arrival) == (set(), {P0})
 
 
-def test_a_partition_that_left_and_came_back_may_have_waited(lag):
-    read(lag, offset=9, age_s=0, end=10)
-    lag.note({}, {P1}, lambda _: None)
-    read(lag, offset=11, age_s=0, end=12)
+@pytest.mark.parametrize(("offset", "end"), [(7, 10), (9, None)])
+def test_records_before_the_end_or_an_unknown_end_may_have_waited(lag, offset, end):
+    read(lag, offset, end)
+    read(lag, offset + 2, 12)
 
-    assert lag.fresh == set()
-
-
-def test_an_empty_poll_at_the_end_keeps_what_is_known(lag):
-    read(lag, offset=9, age_s=0, end=10)
-    lag.note({}, {P0, P1}, lambda _: None)
-    read(lag, offset=11, age_s=0, end=12)
-
-    assert lag.fresh == {P0}
+    assert lag.read_on_arrival == set()
 
 
-def test_where_the_end_is_not_known_nothing_is_fresh(lag):
-    read(lag, offset=9, age_s=0, end=None)
-    read(lag, offset=11, age_s=0, end=12)
+def test_after_a_pause_all_records_may_have_waited(lag):
+    read(lag, offset=9, end=10)
+    lag.note_pause()
+    read(lag, offset=11, end=12)
 
-    assert lag.fresh == set()
+    assert lag.read_on_arrival == set()
+
+
+@pytest.mark.parametrize(
+    ("assigned", "read_on_arrival"), [({P1}, set()), ({P0, P1}, {P0})], ids=["lost", "kept"]
+)
+def test_a_partition_that_was_lost_meanwhile_may_have_waited(lag, assigned, read_on_arrival):
+    read(lag, offset=9, end=10)
+    lag.note({}, assigned, lambda _: None)
+    read(lag, offset=11, end=12)
+
+    assert lag.read_on_arrival == read_on_arrival

@@ -1,56 +1,57 @@
-"""Topics that were deleted and made anew."""
+"""Topics that were deleted and created again."""
 
 from uuid import UUID
 
 import pytest
 
-from rendezvous.kafka_client.recreated_topics import LOOK_PAUSE_S, RecreatedTopics
+from rendezvous.kafka_client.recreated_topics import CHECK_INTERVAL_S, RecreatedTopics
+from tests.fakes import FakeClock
 
-OLD, NEW, NONE = UUID(int=1), UUID(int=2), UUID(int=0)
+OLD, NEW, ZERO = UUID(int=1), UUID(int=2), UUID(int=0)
 
 
 @pytest.fixture
-def identities():
+def ids():
     return {"replies": OLD, "others": OLD}
 
 
 @pytest.fixture
-def now():
-    return [100.0]
+def clock():
+    return FakeClock(100.0)
 
 
 @pytest.fixture
-def renewals(identities, now):
-    return RecreatedTopics(identities.get, lambda: now[0])
+def recreated(ids, clock):
+    return RecreatedTopics(ids.get, clock)
 
 
-def test_a_topic_that_stays_is_not_renewed(renewals):
-    assert [renewals.look(["replies", "others"]) for _ in range(3)] == [set()] * 3
+def test_a_topic_that_keeps_its_id_was_not_recreated(recreated):
+    assert [recreated.find(["replies", "others"]) for _ in range(3)] == [set()] * 3
 
 
-def test_a_topic_that_was_made_anew_is_told_once(renewals, identities):
-    renewals.look(["replies", "others"])
-    identities["replies"] = NEW
+def test_a_topic_with_a_new_id_is_found_once(recreated, ids):
+    recreated.find(["replies", "others"])
+    ids["replies"] = NEW
 
-    assert renewals.look(["replies", "others"]) == {"replies"}
-    assert renewals.look(["replies", "others"]) == set()
-
-
-@pytest.mark.parametrize("gone", [None, NONE])
-def test_a_topic_is_remembered_while_it_is_missing(renewals, identities, gone):
-    renewals.look(["replies"])
-    identities["replies"] = gone
-    missing = renewals.look(["replies"])
-    identities["replies"] = OLD
-    again = renewals.look(["replies"])
-    identities["replies"] = NEW
-
-    assert (missing, again, renewals.look(["replies"])) == (set(), set(), {"replies"})
+    assert recreated.find(["replies", "others"]) == {"replies"}
+    assert recreated.find(["replies", "others"]) == set()
 
 
-def test_it_is_time_to_look_now_and_then(renewals, now):
-    assert not renewals.is_due()
-    now[0] += LOOK_PAUSE_S
-    assert renewals.is_due()
-    renewals.look([])
-    assert not renewals.is_due()
+@pytest.mark.parametrize("missing", [None, ZERO])
+def test_the_id_of_a_topic_is_remembered_while_it_is_missing(recreated, ids, missing):
+    recreated.find(["replies"])
+    found = []
+    for ids["replies"] in (missing, OLD, NEW):
+        found.append(recreated.find(["replies"]))
+
+    assert found == [set(), set(), {"replies"}]
+
+
+def test_a_check_is_due_after_each_interval(recreated, clock):
+    due = [recreated.is_due()]
+    clock.now_s += CHECK_INTERVAL_S
+    due.append(recreated.is_due())
+    recreated.find([])
+    due.append(recreated.is_due())
+
+    assert due == [False, True, False]
