@@ -1,7 +1,7 @@
 """
-Who waits for what in this process, and the one poller that fetches for all of them.
+Mailbox: the waiters of this process, and the one poller that fetches replies for all of them.
 
-However many requests wait, Redis sees one MGET per tick, and none at all when nobody waits.
+Redis gets one MGET per poll, however many requests wait, and none while no request waits.
 """
 
 import logging
@@ -9,12 +9,11 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from gateway.exchange.linger import linger_ms
 from gateway.exchange.poll_schedule import PollSchedule
 from gateway.exchange.waiter import Waiter
-from gateway.exchange.wakeup import Notifications, PollerSleep, WakeReason
+from gateway.exchange.wakeup import Notifications, PollerWakeup, WakeReason
 from rendezvous.contract import Reply
 from rendezvous.correlation import new_node
 from rendezvous.errors import StoreUnavailable
@@ -23,27 +22,27 @@ from rendezvous.redis_store.replies import ReplyStore
 
 logger = logging.getLogger(__name__)
 
-#: Above this a pause can be cut short by a request whose reply may come sooner.
+#: Shortest pause that a new waiter can interrupt, in seconds; shorter ones are not worth it.
 SHORT_PAUSE_S = 0.005
-#: The pause after Redis failed.
-TROUBLE_PAUSE_S = 0.1
-#: So many failures in a row are trouble, of which newcomers are told at once. A single one is a
-#: connection that was reset, or a machine that stood still for a moment.
-FAILURES = 2
-#: How long the poller sleeps when nobody waits, to show then that it is alive.
-IDLE_PAUSE_S = 1.0
-#: One look takes 0.25 s at most. A poller that is silent for so long hangs or is dead, and whoever
-#: waits in this process waits in vain.
+#: Pause after a failed poll, in seconds.
+FAILURE_PAUSE_S = 0.1
+#: Failed polls in a row after which new requests are rejected. A single one may be a connection
+#: that was reset, or a machine that was suspended for a moment.
+MAX_FAILURES = 2
+#: Longest sleep of an idle poller, in seconds; the watchdog expects it to wake up.
+IDLE_S = 1.0
+#: Time without a sign of life after which the poller hangs or is dead, in seconds. One poll takes
+#: 0.25 s at most.
 POLLER_LIMIT_S = 10.0
 
 
 class Mailbox:
     """
-    The replies that this process waits for.
+    The waiters of this process, and their poller.
 
     Args:
         store: where the replies arrive.
-        watchdog: ends this process when its poller is dead.
+        watchdog: ends this process when the poller is dead.
         subscribe: subscribes to the notifications for a node, or raises StoreUnavailable; None to
             poll without.
     """
@@ -59,18 +58,18 @@ class Mailbox:
         self._subscribe = subscribe
         self._watchdog = watchdog or Watchdog("the reply poller", POLLER_LIMIT_S)
         self._waiters: dict[str, Waiter] = {}
-        self._coming_and_going = threading.Lock()
-        self._alarm: PollerSleep | None = None
+        self._registration = threading.Lock()
+        self._wakeup: PollerWakeup | None = None
         self._closing = False
-        self._failures = 0  # of looks, in a row
-        # Until when the poller sleeps: for good when nobody waits; -inf while it is awake.
+        self._failures = 0  # of polls, in a row
+        # When the sleep of the poller ends: inf while it is idle, -inf while it is awake.
         self._sleeps_until_s = -math.inf
-        self._looks = PollSchedule()
-        self._hinted_meanwhile = False
+        self._schedule = PollSchedule()
+        self._notified_during_poll = False
         self._thread: threading.Thread | None = None
         #: The name of this process in the ids it issues.
         self.node = new_node()
-        #: Why Redis cannot be asked at the moment, in words for a client, or None.
+        #: Why Redis cannot be polled, as a text for clients; None when it can.
         self.trouble: str | None = None
 
     def start(self) -> None:
@@ -79,135 +78,132 @@ class Mailbox:
         self._waiters.clear()
         self._closing = False
         subscribe = self._subscribe
-        self._alarm = PollerSleep(None if subscribe is None else (lambda: subscribe(self.node)))
+        self._wakeup = PollerWakeup(None if subscribe is None else (lambda: subscribe(self.node)))
         self._thread = threading.Thread(
-            target=self._poll, args=(self._alarm,), name="reply-poller", daemon=True
+            target=self._run, args=(self._wakeup,), name="reply-poller", daemon=True
         )
         self._thread.start()
         self._watchdog.start()
 
     def close(self) -> None:
-        """Stop the poller. Whoever still waits does so until the deadline."""
+        """Stop the poller; requests that still wait time out."""
         self._watchdog.stop()
         self._closing = True
-        self._ring()
+        self._wake_poller()
         if self._thread is not None:
             self._thread.join(timeout=2)
 
-    def waiting_for(self, correlation_id: str, kind: str = "") -> "Expectation":
+    def waiting_for(self, correlation_id: str, topic: str = "") -> Waiter:
         """
-        Return a ``with`` block that waits for the ending of *correlation_id*.
+        Register one more client that waits for *correlation_id*, until the ``with`` block ends.
 
-        Alone or with others in this process; to be entered before the request is published.
+        To be called before the request is published.
 
         Args:
-            kind: what such requests have in common, as to how long they take; empty when unknown.
+            topic: the topic of the request, from whose latency the polls are scheduled; empty when
+                unknown.
         """
-        return Expectation(self, correlation_id, kind)
-
-    def enter(self, correlation_id: str, kind: str) -> Waiter:
-        """Return the waiter for *correlation_id*, of whom there is one more holder now."""
-        with self._coming_and_going:
+        with self._registration:
             waiter = self._waiters.get(correlation_id)
             if waiter is None:
-                waiter = self._waiters[correlation_id] = Waiter(correlation_id, kind)
-            waiter.holders += 1
-        waiter.notified_within_s = self._looks.notified_within_s(waiter, len(self._waiters))
+                waiter = self._waiters[correlation_id] = Waiter(correlation_id, topic, self._leave)
+            waiter.clients += 1
+        waiter.notified_within_s = self._schedule.notified_within_s(waiter, len(self._waiters))
         if waiter.notified_within_s:
-            # Asleep, the poller keeps nobody from the processor while the request is published.
-            waiter.call_poller = self._call_poller
+            # Until then the poller sleeps, and leaves the processor to the publication.
+            waiter.call_poller = self._schedule_poll
         else:
-            self._call_poller(waiter)
+            self._schedule_poll(waiter)
         return waiter
 
-    def _call_poller(self, waiter: Waiter) -> None:
-        """See to it that the poller looks for *waiter* in time."""
-        if self._sleeps_until_s > self._looks.earliest_s(waiter):
-            self._ring()
-
-    def _ring(self) -> None:
-        if self._alarm is not None:
-            self._alarm.ring()
-
-    def leave(self, waiter: Waiter) -> None:
-        """Wait no longer, as one of the holders of *waiter*."""
-        with self._coming_and_going:
-            waiter.holders -= 1
-            if not waiter.holders and self._waiters.get(waiter.correlation_id) is waiter:
-                # The poller may have taken it out since.
-                self._waiters.pop(waiter.correlation_id, None)
-
-    def linger_ms(self) -> float:
-        """Return for how long records may be gathered, by how many wait and for how long."""
-        return linger_ms(len(self._waiters), self._looks.usual_reply_s)
-
-    def settle(self, correlation_id: str, ending: Reply | Exception) -> None:
-        """Give the waiter of *correlation_id* its ending; the first one counts."""
-        # Taking it out of the dict is what decides who was first.
+    def settle(self, correlation_id: str, outcome: Reply | Exception) -> None:
+        """Give the waiter of *correlation_id* its outcome; only the first one counts."""
+        # Whichever thread takes it out of the dict is the first.
         waiter = self._waiters.pop(correlation_id, None)
         if waiter is not None:
-            waiter.settle(ending)
+            waiter.settle(outcome)
+
+    def linger_ms(self) -> float:
+        """Return the current linger of the producer, in milliseconds."""
+        return linger_ms(len(self._waiters), self._schedule.lowest_latency_s)
 
     def poll(self, correlation_id: str) -> Reply | None:
         """
         Return the reply to *correlation_id* if it has arrived.
 
         Raises:
-            StoreUnavailable: when Redis cannot be asked.
+            StoreUnavailable: when Redis refuses or does not answer.
         """
         return self._store.fetch(correlation_id)
 
     def check(self) -> None:
         """
-        Ask the store what a waiter would ask; to be called now and then, so that the first request
-        after a while need not be the one to find out that Redis is gone.
+        Poll once without a waiter, so that a Redis failure is found before a request needs Redis.
 
         Raises:
-            StoreUnavailable: when Redis cannot be asked.
+            StoreUnavailable: when Redis refuses or does not answer.
         """
         try:
-            self._store.fetch_many([self.node])  # nobody's id
+            self._store.fetch_many([self.node])  # no reply has this id
         except StoreUnavailable as error:
-            self._note(error)
-            self._ring()  # from now on it is the poller that asks whether it answers
+            self._record_failure(error)
+            self._wake_poller()  # it polls until Redis answers again
             raise
 
-    def _note(self, error: StoreUnavailable) -> None:
+    def _leave(self, waiter: Waiter) -> None:
+        with self._registration:
+            waiter.clients -= 1
+            if not waiter.clients and self._waiters.get(waiter.correlation_id) is waiter:
+                # The poller may have taken it out since.
+                self._waiters.pop(waiter.correlation_id, None)
+
+    def _schedule_poll(self, waiter: Waiter) -> None:
+        """Wake the poller if *waiter* is due before its sleep ends."""
+        if self._sleeps_until_s > self._schedule.due_s(waiter):
+            self._wake_poller()
+
+    def _wake_poller(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup.wake()
+
+    def _record_failure(self, error: StoreUnavailable) -> None:
         self._failures += 1
-        if self._failures < FAILURES:
+        if self._failures < MAX_FAILURES:
             return
         if self.trouble is None:
             logger.error("%s; %d requests wait", error, len(self._waiters))
         self.trouble = error.advice
 
-    def _poll(self, alarm: PollerSleep) -> None:
+    def _run(self, wakeup: PollerWakeup) -> None:
         while not self._closing:
             self._watchdog.beat()
             try:
-                self._turn(alarm)
+                self._sleep_and_poll(wakeup)
             except Exception:
-                # Without the poller every later request would wait in vain.
-                logger.exception("the reply poller failed and goes on; %d wait", len(self._waiters))
-        alarm.close()
+                # Without the poller every later request would time out.
+                logger.exception(
+                    "the reply poller failed; continuing with %d requests waiting",
+                    len(self._waiters),
+                )
+        wakeup.close()
 
-    def _turn(self, alarm: PollerSleep) -> None:
+    def _sleep_and_poll(self, wakeup: PollerWakeup) -> None:
         if not self._failures:
-            alarm.listen()
-        if not alarm.listens:
-            self._looks.are_hinted = False
-        woken = self._sleep(alarm)
-        if woken is WakeReason.RUNG:
+            wakeup.subscribe()
+        if not wakeup.is_subscribed:
+            self._schedule.is_notified = False
+        reason = self._sleep(wakeup)
+        if reason is WakeReason.NEW_WAITER:
             return
-        waiting, hinted = list(self._waiters), woken is WakeReason.HINTED
-        # When nobody waits there is nothing to look for, but whether Redis answers again.
-        if (waiting or self._failures) and self._fetch(waiting, hinted=hinted):
-            # The hint may have come when the look was under way already: for what it has found, or
-            # for what it was too early to find.
-            self._hinted_meanwhile = alarm.hinted()
-            self._looks.are_hinted = self._hinted_meanwhile or hinted
+        waiting, notified = list(self._waiters), reason is WakeReason.NOTIFICATION
+        # After a failure it polls even if no request waits, to find out when Redis answers again.
+        if (waiting or self._failures) and self._fetch(waiting, notified=notified):
+            # It may be for a reply that this poll has found, or for one that was stored too late.
+            self._notified_during_poll = wakeup.take_notification()
+            self._schedule.is_notified = self._notified_during_poll or notified
 
-    def _fetch(self, waiting: list[str], *, hinted: bool) -> bool:
-        """Look for those *waiting*, or for nobody; say whether something was found."""
+    def _fetch(self, waiting: list[str], *, notified: bool) -> bool:
+        """Fetch the replies to *waiting*, settle their waiters; return whether there were any."""
         began_s = time.monotonic()
         found: dict[str, Reply] = {}
         try:
@@ -215,68 +211,46 @@ class Mailbox:
             for correlation_id, reply in found.items():
                 waiter = self._waiters.get(correlation_id)
                 if waiter is not None:
-                    self._looks.learn(waiter, hinted=hinted)
+                    self._schedule.record_reply(waiter, notified=notified)
                 self.settle(correlation_id, reply)
         except StoreUnavailable as error:
-            self._note(error)
+            self._record_failure(error)
         else:
             if self.trouble is not None:
                 logger.info("Redis answers again")
             self.trouble = None
             self._failures = 0
         finally:
-            self._looks.note(began_s)
+            self._schedule.record_poll(began_s)
         return bool(found)
 
-    def _sleep(self, alarm: PollerSleep) -> WakeReason:
-        """Sleep until the next look, and say why it has ended; RUNG when there is more to plan."""
-        # Before the waiters are read: whoever registers later sees it and rings.
+    def _sleep(self, wakeup: PollerWakeup) -> WakeReason:
+        """Sleep until the next poll; return NEW_WAITER when that has to be scheduled again."""
+        # Before the waiters are read: a later waiter sees this, and wakes the poller.
         self._sleeps_until_s = math.inf
         if self._closing:
-            return WakeReason.RUNG
-        now_s, look_at_s = time.monotonic(), self._next_look_s()
-        if look_at_s is not None:
-            self._sleeps_until_s = look_at_s
-        pause_s = IDLE_PAUSE_S if look_at_s is None else look_at_s - now_s
-        heed_hints = self._looks.heeds_hints(len(self._waiters))
-        meanwhile, self._hinted_meanwhile = self._hinted_meanwhile, False
-        woken = WakeReason.IN_TIME
-        if meanwhile and heed_hints:
-            woken = WakeReason.HINTED
-        elif pause_s > SHORT_PAUSE_S or (heed_hints and self._looks.are_hinted):
-            woken = alarm.sleep(pause_s, heed_hints=heed_hints)
+            return WakeReason.NEW_WAITER
+        now_s, poll_s = time.monotonic(), self._next_poll_s()
+        if poll_s is not None:
+            self._sleeps_until_s = poll_s
+        pause_s = IDLE_S if poll_s is None else poll_s - now_s
+        uses_notifications = self._schedule.uses_notifications(len(self._waiters))
+        notified, self._notified_during_poll = self._notified_during_poll, False
+        reason = WakeReason.TIMEOUT
+        if notified and uses_notifications:
+            reason = WakeReason.NOTIFICATION
+        elif pause_s > SHORT_PAUSE_S or (uses_notifications and self._schedule.is_notified):
+            reason = wakeup.wait(pause_s, with_notifications=uses_notifications)
         elif pause_s > 0:
             time.sleep(pause_s)
         self._sleeps_until_s = -math.inf
-        return WakeReason.RUNG if look_at_s is None and woken is WakeReason.IN_TIME else woken
+        if poll_s is None and reason is WakeReason.TIMEOUT:
+            return WakeReason.NEW_WAITER  # idle: a request may have been registered meanwhile
+        return reason
 
-    def _next_look_s(self) -> float | None:
-        """Return when to look, by the monotonic clock; None when there is nothing to look for."""
+    def _next_poll_s(self) -> float | None:
+        """Return when to poll next, by the monotonic clock; None while no request waits."""
         if self._failures:
-            return self._looks.looked_s + TROUBLE_PAUSE_S
+            return self._schedule.polled_s + FAILURE_PAUSE_S
         waiters = list(self._waiters.values())
-        return self._looks.next_s(waiters) if waiters else None
-
-
-class Expectation:
-    """Somebody who waits, from the start to the end of the ``with`` block."""
-
-    __slots__ = ("_correlation_id", "_kind", "_mailbox", "_waiter")
-
-    def __init__(self, mailbox: Mailbox, correlation_id: str, kind: str) -> None:
-        self._mailbox = mailbox
-        self._correlation_id = correlation_id
-        self._kind = kind
-        self._waiter: Waiter
-
-    def __enter__(self) -> Waiter:
-        waiter = self._waiter = self._mailbox.enter(self._correlation_id, self._kind)
-        return waiter
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._mailbox.leave(self._waiter)
+        return self._schedule.next_poll_s(waiters) if waiters else None

@@ -1,112 +1,139 @@
-"""When the reply poller looks into Redis: as late as it can be without keeping anybody waiting."""
+"""Poll schedule: decides when the reply poller next queries Redis."""
 
 import math
 import time
 from collections.abc import Sequence
 
-from gateway.exchange.reply_times import ReplyTimes
 from gateway.exchange.waiter import Waiter
 
-#: The pause between two looks: until a reply is due, then short, then a fixed share of the
-#: request's age, so that a slow reply costs few looks.
-MIN_PAUSE_S = 0.0005
-MAX_PAUSE_S = 0.050
-PAUSE_PER_AGE = 0.05
-#: And, when many wait, no shorter than so many times the last look took: then the processor is
-#: scarce, and each look keeps it from those it is for. For the few, what counts is how soon.
-PAUSE_PER_LOOK = 4.0
+#: Shortest and longest poll interval, in seconds.
+MIN_INTERVAL_S = 0.0005
+MAX_INTERVAL_S = 0.050
+#: Poll interval as a share of the age of a request, once its reply is due. A slow reply thus costs
+#: few polls.
+INTERVAL_PER_AGE = 0.05
+#: Number of waiters from which processor time is scarce.
 MANY_WAITERS = 16
-#: Of many some are replied to sooner than is usual: there is a look each time that so much of what
-#: the fastest replies take has passed, whoever is due. It costs each of them next to nothing.
-PAUSE_OF_MANY = 0.1
-#: Who waits alone is looked for once after so long, whatever is usual: the responder may have
-#: become faster meanwhile, and there is nobody from whom the look keeps anything.
+#: Minimum poll interval among MANY_WAITERS, as a multiple of the duration of the last poll; less in
+#: proportion among fewer.
+INTERVAL_PER_POLL = 4.0
+#: Maximum poll interval among MANY_WAITERS, as a share of the lowest latency that they have: some
+#: replies come early.
+INTERVAL_OF_MANY = 0.1
+#: Time after which a lone waiter is polled for once, whatever the learned latency: the responder
+#: may have become faster.
 TRIAL_S = 0.010
-#: While hints come before the looks do, the few are looked for only so long after they were due,
-#: and no more often than that: should a hint be lost, its reply is late by so much.
-HINT_GRACE_S = 0.005
-#: How many can do without looks, as long as hints come. More than that need many anyway.
-FEW_HINTED = 8
+#: While notifications arrive, time to wait for one after the reply is due, and minimum poll
+#: interval: a lost notification delays its reply by this much.
+NOTIFICATION_GRACE_S = 0.005
+#: Largest number of waiters that rely on notifications. More of them need many polls anyway.
+MAX_NOTIFIED_WAITERS = 8
+
+#: Weight of a slower reply in the learned latency; a faster one replaces it.
+SLOWER_WEIGHT = 0.03
+#: Share of the learned latency after which polls begin; without it, faster replies would not be
+#: noticed.
+DUE_SHARE = 0.8
+#: Assumed share of the measured latency when the first poll finds the reply, which had arrived at
+#: an unknown time before.
+FIRST_POLL_SHARE = 0.5
+
+
+class Latencies:
+    """Learned latency of the fast replies of each topic, in seconds. For one thread."""
+
+    def __init__(self) -> None:
+        self._latency_s: dict[str, float] = {}
+
+    def record(self, topic: str, latency_s: float, *, at_first_poll: bool = False) -> None:
+        """Learn from one reply; *at_first_poll* if the first poll for it found it."""
+        if at_first_poll:
+            latency_s *= FIRST_POLL_SHARE
+        learned_s = self._latency_s.get(topic, latency_s)
+        slower_s = max(latency_s - learned_s, 0.0)
+        self._latency_s[topic] = min(latency_s, learned_s + SLOWER_WEIGHT * slower_s)
+
+    def of(self, topic: str) -> float:
+        """Return the learned latency of *topic*; 0 when unknown."""
+        return self._latency_s.get(topic, 0.0)
 
 
 class PollSchedule:
     """
-    The plan of one poller.
+    The schedule of one poller.
 
     Attributes:
-        looked_s: when the last look ended, by the monotonic clock.
-        are_hinted: whether the last replies were announced by a hint before they were found.
-        usual_reply_s: how long the fastest of the replies that are waited for usually take, as of
-            the last plan; 0 when unknown.
-        times: how long replies take.
+        polled_s: when the last poll ended, by the monotonic clock.
+        is_notified: whether the last replies were notified before a poll found them.
+        lowest_latency_s: lowest learned latency of the current waiters; 0 when unknown.
+        latencies: the learned latency of each topic.
     """
 
     def __init__(self) -> None:
-        self.looked_s = -math.inf
-        self.are_hinted = False
-        self.usual_reply_s = 0.0
-        self.times = ReplyTimes()
-        self._look_s = 0.0
+        self.polled_s = -math.inf
+        self.is_notified = False
+        self.lowest_latency_s = 0.0
+        self.latencies = Latencies()
+        self._poll_took_s = 0.0
 
-    def note(self, began_s: float) -> None:
-        """Note that a look, which began at *began_s*, has just ended."""
-        self.looked_s = time.monotonic()
-        self._look_s = self.looked_s - began_s
+    def record_poll(self, began_s: float) -> None:
+        """Record that a poll, which began at *began_s*, has just ended."""
+        self.polled_s = time.monotonic()
+        self._poll_took_s = self.polled_s - began_s
 
-    def learn(self, waiter: Waiter, *, hinted: bool) -> None:
+    def record_reply(self, waiter: Waiter, *, notified: bool) -> None:
         """
-        Learn from the reply that a look has just found for *waiter*; to be called before note().
+        Learn from the reply that a poll has found for *waiter*; to be called before record_poll().
 
         Args:
-            hinted: whether a hint has led to the look.
+            notified: whether a notification caused the poll.
         """
-        if waiter.kind:
-            at_first_look = waiter.since_s > self.looked_s and not hinted
-            took_s = time.monotonic() - waiter.since_s
-            self.times.note(waiter.kind, took_s, at_first_look=at_first_look)
+        if waiter.topic:
+            at_first_poll = waiter.since_s > self.polled_s and not notified
+            latency_s = time.monotonic() - waiter.since_s
+            self.latencies.record(waiter.topic, latency_s, at_first_poll=at_first_poll)
 
     def notified_within_s(self, waiter: Waiter, waiting: int) -> float:
-        """Return for how long *waiter* can count on a hint among *waiting*; 0 when it cannot."""
-        if not self.are_hinted or waiting > FEW_HINTED:
+        """Return how long *waiter*, one of *waiting*, may rely on a notification; 0 for not."""
+        if not self.is_notified or waiting > MAX_NOTIFIED_WAITERS:
             return 0.0
-        return self.times.usual_s(waiter.kind) + HINT_GRACE_S
+        return self.latencies.of(waiter.topic) + NOTIFICATION_GRACE_S
 
-    def earliest_s(self, waiter: Waiter) -> float:
-        """Return when it makes sense to look for *waiter*."""
-        return waiter.since_s + self.times.earliest_s(waiter.kind)
-
-    def next_s(self, waiters: Sequence[Waiter]) -> float:
-        """Return when to look for *waiters*, the first of whom has waited longest."""
-        # All pauses are counted from the last look, so that newcomers do not put off the next one.
-        since_s = max(self.looked_s, waiters[0].since_s)
-        hinted = self.heeds_hints(len(waiters)) and self.are_hinted
-        due_s = self._first_due_s(waiters, since_s, hinted)
-        if len(waiters) == 1 and waiters[0].since_s > self.looked_s and not hinted:
-            due_s = min(due_s, waiters[0].since_s + TRIAL_S)
-        self.usual_reply_s = self._fastest_usual_s(waiters)
-        longest_s = MAX_PAUSE_S
-        if len(waiters) >= MANY_WAITERS and self.usual_reply_s:
-            longest_s = min(longest_s, self.usual_reply_s * PAUSE_OF_MANY)
-        crowd = min(len(waiters) / MANY_WAITERS, 1.0)
-        least_s = HINT_GRACE_S if hinted else MIN_PAUSE_S
-        soonest_s = since_s + max(least_s, self._look_s * PAUSE_PER_LOOK * crowd)
-        return max(soonest_s, min(due_s, since_s + longest_s))
-
-    def heeds_hints(self, waiting: int) -> bool:
-        """Say whether a hint is a reason to look when so many wait; many are looked for anyway."""
+    def uses_notifications(self, waiting: int) -> bool:
+        """Return whether a notification causes a poll among *waiting*; many are polled anyway."""
         return waiting < MANY_WAITERS
 
-    def _first_due_s(self, waiters: Sequence[Waiter], since_s: float, hinted: bool) -> float:
+    def due_s(self, waiter: Waiter) -> float:
+        """Return when polling for *waiter* begins, by the monotonic clock."""
+        return waiter.since_s + DUE_SHARE * self.latencies.of(waiter.topic)
+
+    def next_poll_s(self, waiters: Sequence[Waiter]) -> float:
+        """Return when to poll for *waiters*, oldest first, by the monotonic clock."""
+        # Intervals count from the last poll, so that new waiters do not postpone the next one.
+        since_s = max(self.polled_s, waiters[0].since_s)
+        notified = self.uses_notifications(len(waiters)) and self.is_notified
+        due_s = self._first_due_s(waiters, since_s, notified)
+        if len(waiters) == 1 and waiters[0].since_s > self.polled_s and not notified:
+            due_s = min(due_s, waiters[0].since_s + TRIAL_S)
+        self.lowest_latency_s = min(
+            (self.latencies.of(waiter.topic) for waiter in waiters if waiter.topic), default=0.0
+        )
+        longest_s = MAX_INTERVAL_S
+        if len(waiters) >= MANY_WAITERS and self.lowest_latency_s:
+            longest_s = min(longest_s, self.lowest_latency_s * INTERVAL_OF_MANY)
+        load = min(len(waiters) / MANY_WAITERS, 1.0)
+        shortest_s = NOTIFICATION_GRACE_S if notified else MIN_INTERVAL_S
+        soonest_s = since_s + max(shortest_s, self._poll_took_s * INTERVAL_PER_POLL * load)
+        return max(soonest_s, min(due_s, since_s + longest_s))
+
+    def _first_due_s(self, waiters: Sequence[Waiter], since_s: float, notified: bool) -> float:
         first_s = math.inf
         for waiter in waiters:
-            grown_s = since_s + (since_s - waiter.since_s) * PAUSE_PER_AGE
-            if hinted:
-                due_s = waiter.since_s + self.times.usual_s(waiter.kind) + HINT_GRACE_S
+            by_age_s = since_s + (since_s - waiter.since_s) * INTERVAL_PER_AGE
+            if notified:
+                latency_s = self.latencies.of(waiter.topic)
+                due_s = waiter.since_s + latency_s + NOTIFICATION_GRACE_S
             else:
-                due_s = max(self.earliest_s(waiter), waiter.since_s + MIN_PAUSE_S)
-            first_s = min(first_s, max(due_s, grown_s))
+                due_s = max(self.due_s(waiter), waiter.since_s + MIN_INTERVAL_S)
+            first_s = min(first_s, max(due_s, by_age_s))
         return first_s
-
-    def _fastest_usual_s(self, waiters: Sequence[Waiter]) -> float:
-        usual_s = (self.times.usual_s(waiter.kind) for waiter in waiters if waiter.kind)
-        return min(usual_s, default=0.0)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Self
 
 from gateway.exchange.latch import Latch
 from rendezvous.contract import Reply
@@ -9,41 +10,56 @@ from rendezvous.contract import Reply
 
 class Waiter:
     """
-    One request that waits for one outcome: its reply, or the refusal of its publication.
+    A request that waits for its outcome: its reply, or the refusal of its publication.
+
+    It is a context manager, whose end tells the mailbox that one client waits no longer.
 
     Attributes:
         correlation_id: the id of the request.
-        kind: requests of one kind take similarly long; empty when unknown.
-        holders: number of clients that wait for it in this process.
+        topic: its topic; empty when unknown.
+        clients: number of clients of this process that wait for the outcome.
         since_s: when the wait began, by the monotonic clock.
-        outcome: the outcome; None while it is pending.
+        outcome: None while the request is pending.
         notified_within_s: how long wait() relies on a notification before it calls *call_poller*.
     """
 
     __slots__ = (
         "_latch",
+        "_leave",
         "call_poller",
+        "clients",
         "correlation_id",
-        "holders",
-        "kind",
         "notified_within_s",
         "outcome",
         "since_s",
+        "topic",
     )
 
-    def __init__(self, correlation_id: str, kind: str = "") -> None:
+    def __init__(
+        self,
+        correlation_id: str,
+        topic: str = "",
+        leave: Callable[["Waiter"], None] = lambda waiter: None,
+    ) -> None:
         self.correlation_id = correlation_id
-        self.kind = kind
-        self.holders = 0
+        self.topic = topic
+        self.clients = 0
         self.since_s = time.monotonic()
         self.outcome: Reply | Exception | None = None
         self.notified_within_s = 0.0
         self.call_poller: Callable[[Waiter], None] | None = None
+        self._leave = leave
         self._latch = Latch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._leave(self)
 
     def wait(self, timeout_s: float) -> Reply | None:
         """
-        Return the reply, or None when it is still pending after *timeout_s*.
+        Return the reply, or None when the request is still pending after *timeout_s*.
 
         Raises:
             Exception: the outcome, when it is one.

@@ -1,4 +1,4 @@
-"""What ends the sleep of the reply poller: its time, a newcomer, or a hint of Redis's."""
+"""Wake-up sources of the reply poller: timeout, new waiter, Redis notification."""
 
 import contextlib
 import logging
@@ -15,119 +15,122 @@ from rendezvous.process.throttled_log import SELDOM_S, ThrottledLog
 
 logger = logging.getLogger(__name__)
 
-#: The pause before Redis is asked for hints again after it did not give any.
-ASK_AGAIN_S = 30.0
+#: Pause before subscribing again after a failure, in seconds.
+RESUBSCRIBE_PAUSE_S = 30.0
 
 
 class Notifications(Protocol):
-    """What the alarm needs of the hints of Redis's."""
+    """A subscription to the notifications of Redis."""
 
     def fileno(self) -> int:
-        """Return the file descriptor that can be read when there is a hint."""
+        """Return the file descriptor, which is readable when a notification has arrived."""
 
     def take(self) -> bool:
-        """Take all hints that are there; say whether more can come."""
+        """Discard all notifications that have arrived; return whether more can come."""
 
     def close(self) -> None:
-        """Listen no more."""
+        """End the subscription."""
 
 
 class WakeReason(Enum):
-    """Why a sleep has ended."""
+    """Why the poller woke up."""
 
-    IN_TIME = auto()
-    RUNG = auto()
-    HINTED = auto()
+    TIMEOUT = auto()
+    NEW_WAITER = auto()  # or another call of wake()
+    NOTIFICATION = auto()
 
 
-class PollerSleep:
+class PollerWakeup:
     """
-    The sleep of one thread.
+    Puts the poller to sleep and wakes it.
 
     Args:
-        new_hints: begins to listen for hints, or raises StoreUnavailable; None for none.
+        subscribe: subscribes to notifications, or raises StoreUnavailable; None to do without.
     """
 
-    def __init__(self, new_hints: Callable[[], Notifications] | None = None) -> None:
-        self._new_hints = new_hints
+    def __init__(self, subscribe: Callable[[], Notifications] | None = None) -> None:
+        self._subscribe = subscribe
         self._log = ThrottledLog(logger, SELDOM_S)
-        self._hints: Notifications | None = None
-        self._hints_fd = -1
-        self._asked_s = -math.inf
-        self._bell, self._hammer = socket.socketpair()
-        self._bell.setblocking(False)
-        self._hammer.setblocking(False)
-        self._bell_alone = _poll_of(self._bell)
-        self._all = _poll_of(self._bell)
+        self._notifications: Notifications | None = None
+        self._notifications_fd = -1
+        self._subscribed_s = -math.inf  # time of the last attempt
+        # A byte in this pair is a call of wake().
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+        self._without_notifications = _poll_of(self._receiver)
+        self._with_notifications = _poll_of(self._receiver)
 
-    def ring(self) -> None:
-        """End the sleep, or the next one; from any thread."""
-        # When it is full of rings that were not heard yet, one more changes nothing; when it is
-        # closed, nobody sleeps any more.
+    def wake(self) -> None:
+        """Wake the poller now or at its next wait(); from any thread."""
+        # A full buffer wakes it as well, and a closed one has no poller any more.
         with contextlib.suppress(OSError):
-            self._hammer.send(b"!")
+            self._sender.send(b"!")
 
-    def sleep(self, pause_s: float, *, heed_hints: bool = True) -> WakeReason:
-        """Return after *pause_s*, or sooner with the reason."""
-        until_s = time.monotonic() + pause_s
-        # In whole milliseconds, which it would round up; the rest is slept.
-        pause_ms = max(int(pause_s * 1000), 0)
-        woken = self._wait(self._all if heed_hints else self._bell_alone, pause_ms)
-        if woken is WakeReason.IN_TIME and (left_s := until_s - time.monotonic()) > 0:
+    def wait(self, timeout_s: float, *, with_notifications: bool = True) -> WakeReason:
+        """Sleep for *timeout_s* or until woken; return the reason."""
+        until_s = time.monotonic() + timeout_s
+        # poll() rounds up to milliseconds: it gets the whole ones, and sleep() the rest.
+        timeout_ms = max(int(timeout_s * 1000), 0)
+        reason = self._poll(
+            self._with_notifications if with_notifications else self._without_notifications,
+            timeout_ms,
+        )
+        if reason is WakeReason.TIMEOUT and (left_s := until_s - time.monotonic()) > 0:
             time.sleep(left_s)
-        return woken
+        return reason
 
-    def hinted(self) -> bool:
-        """Say whether there are hints that nobody was woken by, and take them."""
-        return self._hints is not None and self._wait(self._all, 0) is WakeReason.HINTED
+    def take_notification(self) -> bool:
+        """Return whether a notification has arrived that woke nothing, and discard it."""
+        return (
+            self._notifications is not None
+            and self._poll(self._with_notifications, 0) is WakeReason.NOTIFICATION
+        )
 
     @property
-    def listens(self) -> bool:
-        """Whether hints can come."""
-        return self._hints is not None
+    def is_subscribed(self) -> bool:
+        """Whether notifications can arrive."""
+        return self._notifications is not None
 
-    def listen(self) -> None:
-        """Ask Redis for hints, unless it gives them or was asked just now."""
-        if self._new_hints is None or self._hints is not None:
+    def subscribe(self) -> None:
+        """Subscribe to notifications, unless subscribed or tried in RESUBSCRIBE_PAUSE_S."""
+        if self._subscribe is None or self._notifications is not None:
             return
         now_s = time.monotonic()
-        if now_s - self._asked_s < ASK_AGAIN_S:
+        if now_s - self._subscribed_s < RESUBSCRIBE_PAUSE_S:
             return
-        self._asked_s = now_s
+        self._subscribed_s = now_s
         try:
-            self._hints = self._new_hints()
+            self._notifications = self._subscribe()
         except StoreUnavailable as error:
-            self._log.info("%s; replies are looked for without hints until then", error)
+            self._log.info("%s; polling for replies without notifications until then", error)
             return
-        self._hints_fd = self._hints.fileno()
-        self._all.register(self._hints_fd, select.POLLIN)
+        self._notifications_fd = self._notifications.fileno()
+        self._with_notifications.register(self._notifications_fd, select.POLLIN)
 
     def close(self) -> None:
-        """Let go of all."""
-        self._forget_hints()
-        self._bell.close()
-        self._hammer.close()
+        """Close the subscription and the sockets."""
+        self._unsubscribe()
+        self._receiver.close()
+        self._sender.close()
 
-    def _wait(self, what: select.poll, pause_ms: int) -> WakeReason:
-        woken = WakeReason.IN_TIME
-        for fd, _ in what.poll(pause_ms):
-            if fd != self._hints_fd:
-                self._hear()
-                return WakeReason.RUNG
-            if self._hints is not None and not self._hints.take():
-                self._forget_hints()
-            woken = WakeReason.HINTED
-        return woken
+    def _poll(self, poll: select.poll, timeout_ms: int) -> WakeReason:
+        reason = WakeReason.TIMEOUT
+        for fd, _ in poll.poll(timeout_ms):
+            if fd != self._notifications_fd:
+                with contextlib.suppress(BlockingIOError):
+                    self._receiver.recv(4096)
+                return WakeReason.NEW_WAITER
+            if self._notifications is not None and not self._notifications.take():
+                self._unsubscribe()
+            reason = WakeReason.NOTIFICATION
+        return reason
 
-    def _hear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._bell.recv(4096)
-
-    def _forget_hints(self) -> None:
-        if self._hints is not None:
-            self._all.unregister(self._hints_fd)
-            self._hints.close()
-            self._hints, self._hints_fd = None, -1
+    def _unsubscribe(self) -> None:
+        if self._notifications is not None:
+            self._with_notifications.unregister(self._notifications_fd)
+            self._notifications.close()
+            self._notifications, self._notifications_fd = None, -1
 
 
 def _poll_of(sock: socket.socket) -> select.poll:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from gateway.exchange import wakeup as alarm
+from gateway.exchange import wakeup
 from gateway.exchange.mailbox import Mailbox
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
@@ -157,15 +157,15 @@ def mailbox(store: ReplyStore, redis: Redis) -> Iterator[Mailbox]:
         Watchdog("the poller of the test", 120.0),
         subscribe=lambda node: Notifications(redis, node),
     )
-    mailbox._looks.times.note("slow", 40.0)
+    mailbox._schedule.latencies.record("slow", 40.0)
     mailbox.start()
-    assert wait_until(lambda: listens(mailbox), 5)
+    assert wait_until(lambda: is_subscribed(mailbox), 5)
     yield mailbox
     mailbox.close()
 
 
-def listens(mailbox: Mailbox) -> bool:
-    return mailbox._alarm is not None and mailbox._alarm.listens
+def is_subscribed(mailbox: Mailbox) -> bool:
+    return mailbox._wakeup is not None and mailbox._wakeup.is_subscribed
 
 
 def record_polls(store: ReplyStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -189,19 +189,19 @@ def test_a_notified_reply_takes_one_poll(
     for number in range(3):
         (reply,) = replies(mailbox.node)
         # Each request starts with the same learned latency.
-        mailbox._looks.times._usual_s["slow"] = 40.0
+        mailbox._schedule.latencies._latency_s["slow"] = 40.0
         with mailbox.waiting_for(reply[0].text, "slow") as waiter:
             threading.Timer(0.05, store.put_many, [[reply]]).start()
             assert waiter.wait(LONG_S) == reply[1]
         assert len(polls) == number + 1
-        assert wait_until(lambda: mailbox._looks.are_hinted, 5)
+        assert wait_until(lambda: mailbox._schedule.is_notified, 5)
 
 
 @pytest.mark.usefixtures("patience")
 def test_a_notification_during_a_poll_causes_another_poll(
     mailbox: Mailbox, store: ReplyStore, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
-    mailbox._looks.are_hinted = True
+    mailbox._schedule.is_notified = True
     first, second = replies(mailbox.node, 2)
     fetch_many = store.fetch_many
 
@@ -225,14 +225,14 @@ def test_a_notification_during_a_poll_causes_another_poll(
 
 
 def notifications_of(mailbox: Mailbox) -> Any:
-    return mailbox._alarm is not None and mailbox._alarm._hints
+    return mailbox._wakeup is not None and mailbox._wakeup._notifications
 
 
 def test_a_lost_notification_only_delays_the_reply(
     mailbox: Mailbox, store: ReplyStore, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
-    mailbox._looks.times._usual_s["fast"] = 0.02
-    mailbox._looks.are_hinted = True
+    mailbox._schedule.latencies._latency_s["fast"] = 0.02
+    mailbox._schedule.is_notified = True
     monkeypatch.setattr(notifications_module, "MAX_NOTIFIED", 0)
     (reply,) = replies(mailbox.node)
 
@@ -240,16 +240,16 @@ def test_a_lost_notification_only_delays_the_reply(
         store.put_many([reply])
         assert waiter.wait(LONG_S) == reply[1]
     # The next reply is polled for as without notifications.
-    assert wait_until(lambda: not mailbox._looks.are_hinted, 5)
+    assert wait_until(lambda: not mailbox._schedule.is_notified, 5)
 
 
 def test_a_waiter_that_expects_a_notification_calls_the_poller_late(
     mailbox: Mailbox, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
     called: list[object] = []
-    monkeypatch.setattr(mailbox, "_call_poller", called.append)
-    mailbox._looks.are_hinted = True
-    mailbox._looks.times._usual_s["fast"] = 0.1
+    monkeypatch.setattr(mailbox, "_schedule_poll", called.append)
+    mailbox._schedule.is_notified = True
+    mailbox._schedule.latencies._latency_s["fast"] = 0.1
     (reply,) = replies(mailbox.node)
 
     with mailbox.waiting_for(reply[0].text, "fast") as waiter:
@@ -266,12 +266,12 @@ def test_notifications_continue_after_the_subscription_was_closed(
     replies: Ids,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(alarm, "ASK_AGAIN_S", 0.1)
-    mailbox._looks.are_hinted = True
+    monkeypatch.setattr(wakeup, "RESUBSCRIBE_PAUSE_S", 0.1)
+    mailbox._schedule.is_notified = True
     with Redis.from_url(server.url) as other:
         other.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-    assert wait_until(lambda: not mailbox._looks.are_hinted, 5)
-    assert wait_until(lambda: listens(mailbox), 5)
+    assert wait_until(lambda: not mailbox._schedule.is_notified, 5)
+    assert wait_until(lambda: is_subscribed(mailbox), 5)
 
     (reply,) = replies(mailbox.node)
     with mailbox.waiting_for(reply[0].text, "slow") as waiter:

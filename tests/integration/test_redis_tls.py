@@ -72,9 +72,9 @@ def test_notifications_over_tls_wake_the_poller(secured: Secured, new_id):
         store = ReplyStore(redis, 60)
         mailbox = Mailbox(store, patient, subscribe=lambda node: Notifications(redis, node))
         mailbox.start()
-        assert wait_until(lambda: mailbox._alarm is not None and mailbox._alarm.listens, 5)
+        assert wait_until(lambda: mailbox._wakeup is not None and mailbox._wakeup.is_subscribed, 5)
         for body in (b"one", b"after the other", b"and the last"):
-            mailbox._looks.times._usual_s["slow"] = 40.0
+            mailbox._schedule.latencies._latency_s["slow"] = 40.0
             cid = new_id(mailbox.node)
             with mailbox.waiting_for(cid.text, "slow") as waiter:
                 store.put_many([(cid, Reply(cid.text, body))])

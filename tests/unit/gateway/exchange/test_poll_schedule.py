@@ -1,88 +1,248 @@
-"""The plan of the looks while hints come; without hints it is tested with the mailbox."""
+"""Poll schedule: learned latency, poll intervals, and what notifications change."""
 
 import time
 
 import pytest
 
 from gateway.exchange.poll_schedule import (
-    FEW_HINTED,
-    HINT_GRACE_S,
+    DUE_SHARE,
+    FIRST_POLL_SHARE,
+    INTERVAL_OF_MANY,
+    INTERVAL_PER_AGE,
     MANY_WAITERS,
-    MAX_PAUSE_S,
-    MIN_PAUSE_S,
-    PAUSE_OF_MANY,
+    MAX_INTERVAL_S,
+    MAX_NOTIFIED_WAITERS,
+    MIN_INTERVAL_S,
+    NOTIFICATION_GRACE_S,
     TRIAL_S,
+    Latencies,
     PollSchedule,
 )
-from gateway.exchange.reply_times import MARGIN, UNSEEN
 from gateway.exchange.waiter import Waiter
 
-USUAL_S = 0.02
+LATENCY_S = 0.02
 
 
-def waiting(count: int = 1) -> list[Waiter]:
-    return [Waiter(str(number), "echo") for number in range(count)]
+def waiters(count: int = 1, topic: str = "echo", age_s: float = 0.0) -> list[Waiter]:
+    """Return waiters that have waited *age_s*."""
+    found = [Waiter(str(number), topic) for number in range(count)]
+    for waiter in found:
+        waiter.since_s -= age_s
+    return found
 
 
 @pytest.fixture
-def looks() -> PollSchedule:
-    looks = PollSchedule()
-    looks.times.note("echo", USUAL_S)
-    looks.are_hinted = True
-    return looks
+def latencies() -> Latencies:
+    return Latencies()
 
 
-def test_who_is_hinted_is_looked_for_only_when_the_hint_is_overdue(looks: PollSchedule):
-    (waiter,) = waiting()
-
-    assert looks.next_s([waiter]) - waiter.since_s == pytest.approx(USUAL_S + HINT_GRACE_S)
-    assert looks.notified_within_s(waiter, 1) == pytest.approx(USUAL_S + HINT_GRACE_S)
-
-
-def test_after_that_looks_are_rarer_than_without_hints(looks: PollSchedule):
-    (waiter,) = waiting()
-    looks.looked_s = waiter.since_s + USUAL_S + 2 * HINT_GRACE_S
-
-    assert looks.next_s([waiter]) - looks.looked_s == pytest.approx(HINT_GRACE_S)
-    looks.are_hinted = False
-    assert looks.next_s([waiter]) - looks.looked_s < HINT_GRACE_S
+@pytest.fixture
+def schedule() -> PollSchedule:
+    """A schedule whose last poll ended just now."""
+    schedule = PollSchedule()
+    schedule.polled_s = time.monotonic()
+    return schedule
 
 
-def test_a_slow_reply_is_still_looked_for_now_and_then(looks: PollSchedule):
-    (waiter,) = waiting()
-    looks.times.note("echo", 1_000.0)
+@pytest.fixture
+def notified() -> PollSchedule:
+    """A schedule with notifications and a learned latency, which has not polled yet."""
+    schedule = PollSchedule()
+    schedule.latencies.record("echo", LATENCY_S)
+    schedule.is_notified = True
+    return schedule
+
+
+# Learned latency
+
+
+def test_the_latency_of_an_unknown_topic_is_zero(latencies: Latencies):
+    latencies.record("orders", 1.0)
+
+    assert latencies.of("echo") == 0
+
+
+def test_the_first_reply_sets_the_latency(latencies: Latencies):
+    latencies.record("echo", 0.5)
+
+    assert latencies.of("echo") == pytest.approx(0.5)
+
+
+def test_the_latency_follows_the_fast_replies(latencies: Latencies):
+    for _ in range(200):
+        for latency_s in (0.010, 0.100, 0.100, 0.100):
+            latencies.record("echo", latency_s)
+
+    assert 0.008 < latencies.of("echo") < 0.030
+
+
+def test_one_faster_reply_lowers_the_latency_at_once(latencies: Latencies):
+    latencies.record("echo", 1.0)
+    latencies.record("echo", 0.01)
+
+    assert latencies.of("echo") == pytest.approx(0.01)
+
+
+def test_slower_replies_raise_the_latency_slowly(latencies: Latencies):
+    latencies.record("echo", 0.01)
+    for _ in range(200):
+        latencies.record("echo", 1.0)
+
+    assert latencies.of("echo") > 0.9
+
+
+def test_replies_that_only_the_first_poll_sees_lower_the_latency_within_few_polls(
+    latencies: Latencies,
+):
+    latencies.record("echo", 1.0)
+    polls = 0
+    while latencies.of("echo") > 0.006:
+        latencies.record("echo", DUE_SHARE * latencies.of("echo"), at_first_poll=True)
+        polls += 1
+
+    assert polls < 8
+
+
+@pytest.mark.parametrize(("is_notified", "share"), [(True, 1.0), (False, FIRST_POLL_SHARE)])
+def test_a_notified_reply_is_measured_and_a_first_poll_is_estimated(is_notified, share):
+    schedule, (waiter,) = PollSchedule(), waiters(age_s=10)
+
+    schedule.record_reply(waiter, notified=is_notified)
+
+    assert schedule.latencies.of("echo") == pytest.approx(10 * share, rel=0.01)
+
+
+def test_nothing_is_learned_from_a_reply_of_an_unknown_topic():
+    schedule, (waiter,) = PollSchedule(), waiters(topic="", age_s=10)
+
+    schedule.record_reply(waiter, notified=True)
+
+    assert schedule.latencies.of("") == 0
+
+
+# Poll intervals without notifications
+
+
+def test_intervals_are_short_enough_for_a_fast_responder():
+    assert 0 < MIN_INTERVAL_S <= 0.005
+    assert MIN_INTERVAL_S < MAX_INTERVAL_S <= 0.1
+
+
+def test_the_interval_grows_with_the_age_of_the_request(schedule: PollSchedule):
+    polled_s = schedule.polled_s
+    for age_s, interval_s in ((0, MIN_INTERVAL_S), (0.4, 0.4 * INTERVAL_PER_AGE), (9, 0.05)):
+        (old,) = waiters()
+        old.since_s = polled_s - age_s
+        assert schedule.next_poll_s([old]) - polled_s == pytest.approx(interval_s)
+
+        (young,) = waiters()
+        young.since_s = polled_s
+        assert schedule.next_poll_s([old, young]) - polled_s == pytest.approx(MIN_INTERVAL_S)
+
+
+def test_a_request_is_polled_for_when_its_reply_is_due(schedule: PollSchedule):
+    schedule.latencies.record("echo", 0.025)
+    (waiter,) = waiters()
+    schedule.polled_s = waiter.since_s
+    due_s = waiter.since_s + 0.025 * DUE_SHARE
+    assert schedule.next_poll_s([waiter]) == pytest.approx(due_s)
+
+    schedule.polled_s = due_s
+    assert schedule.next_poll_s([waiter]) - due_s == pytest.approx(0.02 * INTERVAL_PER_AGE)
+
+
+def test_new_waiters_do_not_postpone_the_poll_for_a_due_reply(schedule: PollSchedule):
+    schedule.latencies.record("slow", 0.2)
+    old, *new = waiters(4, "slow")
+    assert schedule.next_poll_s([old, *new]) - schedule.polled_s == pytest.approx(
+        MAX_INTERVAL_S, rel=0.01
+    )
+
+    old.since_s = schedule.polled_s - 0.2 * DUE_SHARE + 0.01
+    assert schedule.next_poll_s([old, *new]) - schedule.polled_s == pytest.approx(0.01)
+
+
+def test_a_lone_waiter_is_polled_for_once_before_its_reply_is_due(schedule: PollSchedule):
+    schedule.latencies.record("slow", 0.2)
+    (waiter,) = waiters(topic="slow")
+    assert schedule.next_poll_s([waiter]) == pytest.approx(waiter.since_s + TRIAL_S)
+
+    schedule.polled_s = waiter.since_s + TRIAL_S
+    assert schedule.next_poll_s([waiter]) == pytest.approx(schedule.polled_s + MAX_INTERVAL_S)
+
+
+def test_two_waiters_are_not_polled_for_before_a_reply_is_due(schedule: PollSchedule):
+    schedule.latencies.record("slow", 0.2)
+    schedule.polled_s -= 1
+    two = waiters(2, "slow")
+
+    assert schedule.next_poll_s(two) > two[0].since_s + TRIAL_S
+
+
+def test_many_waiters_are_polled_for_before_a_reply_is_due(schedule: PollSchedule):
+    schedule.latencies.record("slow", 0.2)
+    few, many = waiters(MANY_WAITERS - 1, "slow"), waiters(MANY_WAITERS, "slow")
+    schedule.polled_s = time.monotonic()
+
+    assert schedule.next_poll_s(few) - schedule.polled_s == pytest.approx(MAX_INTERVAL_S)
+    assert schedule.next_poll_s(many) - schedule.polled_s == pytest.approx(0.2 * INTERVAL_OF_MANY)
+
+
+def test_the_lowest_latency_is_that_of_the_current_waiters(schedule: PollSchedule):
+    for topic, latency_s in (("fast", 0.01), ("slow", 0.02), ("unused", 0.001)):
+        schedule.latencies.record(topic, latency_s)
+
+    for topics, lowest_s in ((["slow", ""], 0.02), (["slow", "", "fast"], 0.01), ([""], 0)):
+        schedule.next_poll_s([Waiter(topic, topic) for topic in topics])
+        assert schedule.lowest_latency_s == pytest.approx(lowest_s)
+
+
+# With notifications
+
+
+def test_a_notified_waiter_is_polled_for_when_its_notification_is_overdue(notified: PollSchedule):
+    (waiter,) = waiters()
+    overdue_s = LATENCY_S + NOTIFICATION_GRACE_S
+
+    assert notified.next_poll_s([waiter]) - waiter.since_s == pytest.approx(overdue_s)
+    assert notified.notified_within_s(waiter, 1) == pytest.approx(overdue_s)
+
+
+def test_intervals_are_longer_with_notifications(notified: PollSchedule):
+    (waiter,) = waiters()
+    notified.polled_s = waiter.since_s + LATENCY_S + 2 * NOTIFICATION_GRACE_S
+
+    assert notified.next_poll_s([waiter]) - notified.polled_s == pytest.approx(NOTIFICATION_GRACE_S)
+    notified.is_notified = False
+    assert notified.next_poll_s([waiter]) - notified.polled_s < NOTIFICATION_GRACE_S
+
+
+def test_a_slow_reply_is_polled_for_even_with_notifications(notified: PollSchedule):
     for _ in range(300):
-        looks.times.note("echo", 1_000.0)
-    looks.looked_s = waiter.since_s + 1
+        notified.latencies.record("echo", 1_000.0)
+    (waiter,) = waiters()
+    notified.polled_s = waiter.since_s + 1
 
-    assert looks.next_s([waiter]) - looks.looked_s == pytest.approx(MAX_PAUSE_S)
-
-
-def test_without_hints_nobody_counts_on_them(looks: PollSchedule):
-    looks.are_hinted = False
-    (waiter,) = waiting()
-
-    assert looks.notified_within_s(waiter, 1) == 0
-    assert looks.next_s([waiter]) - waiter.since_s == pytest.approx(TRIAL_S)
-    assert looks.next_s([waiter, waiter]) - waiter.since_s == pytest.approx(USUAL_S * MARGIN)
-    looks.looked_s = time.monotonic()
-    assert looks.next_s([waiter]) - looks.looked_s >= MIN_PAUSE_S
+    assert notified.next_poll_s([waiter]) - notified.polled_s == pytest.approx(MAX_INTERVAL_S)
 
 
-def test_among_many_hints_count_for_nothing(looks: PollSchedule):
-    many = waiting(MANY_WAITERS)
-    looks.looked_s = many[0].since_s + 10
+def test_without_notifications_no_waiter_relies_on_them(notified: PollSchedule):
+    notified.is_notified = False
+    (waiter,) = waiters()
 
-    assert looks.notified_within_s(many[0], FEW_HINTED) > 0
-    assert looks.notified_within_s(many[0], FEW_HINTED + 1) == 0
-    assert looks.heeds_hints(MANY_WAITERS - 1)
-    assert not looks.heeds_hints(MANY_WAITERS)
-    assert looks.next_s(many) - looks.looked_s == pytest.approx(USUAL_S * PAUSE_OF_MANY)
+    assert notified.notified_within_s(waiter, 1) == 0
+    assert notified.next_poll_s([waiter]) - waiter.since_s == pytest.approx(TRIAL_S)
+    due_s = LATENCY_S * DUE_SHARE
+    assert notified.next_poll_s([waiter, waiter]) - waiter.since_s == pytest.approx(due_s)
 
 
-def test_the_time_of_a_reply_that_was_hinted_is_known_and_not_guessed():
-    for hinted, share in ((True, 1.0), (False, UNSEEN)):
-        looks, (waiter,) = PollSchedule(), waiting()
-        waiter.since_s -= 10
-        looks.learn(waiter, hinted=hinted)
-        assert looks.times.usual_s("echo") == pytest.approx(10 * share, rel=0.01)
+def test_many_waiters_do_not_rely_on_notifications(notified: PollSchedule):
+    many = waiters(MANY_WAITERS)
+    notified.polled_s = many[0].since_s + 10
+
+    assert notified.notified_within_s(many[0], MAX_NOTIFIED_WAITERS) > 0
+    assert notified.notified_within_s(many[0], MAX_NOTIFIED_WAITERS + 1) == 0
+    assert notified.uses_notifications(MANY_WAITERS - 1)
+    assert not notified.uses_notifications(MANY_WAITERS)
+    interval_s = LATENCY_S * INTERVAL_OF_MANY
+    assert notified.next_poll_s(many) - notified.polled_s == pytest.approx(interval_s)

@@ -1,4 +1,4 @@
-"""The poller's sleep: it ends in time, by a ring or by a hint, and no hint is needed for that."""
+"""Wake-up sources of the reply poller: timeout, new waiter, notification."""
 
 import math
 import socket
@@ -8,148 +8,143 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.exchange import wakeup as alarm_module
-from gateway.exchange.wakeup import PollerSleep, WakeReason
+from gateway.exchange import wakeup as wakeup_module
+from gateway.exchange.wakeup import PollerWakeup, WakeReason
 from rendezvous.errors import StoreUnavailable
 
 LONG_S = 20.0
 
 
-class FakeHints:
-    """Hints from the other end of a pair of sockets."""
+class FakeNotifications:
+    """Notifications that the test sends through a socket pair."""
 
     def __init__(self) -> None:
-        self._near, self.far = socket.socketpair()
-        self._near.setblocking(False)
+        self._receiver, self.sender = socket.socketpair()
+        self._receiver.setblocking(False)
         self.is_closed = False
 
     def fileno(self) -> int:
-        return self._near.fileno()
+        return self._receiver.fileno()
 
     def take(self) -> bool:
         try:
-            return bool(self._near.recv(4096))
+            return bool(self._receiver.recv(4096))
         except BlockingIOError:
             return True
 
     def close(self) -> None:
         self.is_closed = True
-        self._near.close()
+        self._receiver.close()
 
 
 @pytest.fixture
-def hints() -> Iterator[FakeHints]:
-    hints = FakeHints()
-    yield hints
-    hints.close()
-    hints.far.close()
+def notifications() -> Iterator[FakeNotifications]:
+    notifications = FakeNotifications()
+    yield notifications
+    notifications.close()
+    notifications.sender.close()
 
 
 @pytest.fixture
-def alarm(hints: FakeHints) -> Iterator[PollerSleep]:
-    alarm = PollerSleep(lambda: hints)
-    alarm.listen()
-    yield alarm
-    alarm.close()
+def wakeup(notifications: FakeNotifications) -> Iterator[PollerWakeup]:
+    wakeup = PollerWakeup(lambda: notifications)
+    wakeup.subscribe()
+    yield wakeup
+    wakeup.close()
 
 
-@pytest.mark.parametrize("pause_s", [0.0, 0.0004, 0.0035, 0.02])
-def test_a_sleep_lasts_as_long_as_it_is_to(alarm: PollerSleep, pause_s: float):
+@pytest.mark.parametrize("timeout_s", [-1.0, 0.0, 0.0004, 0.0035, 0.02])
+def test_a_wait_ends_at_its_timeout(wakeup: PollerWakeup, timeout_s: float):
     began_s = time.monotonic()
 
-    assert alarm.sleep(pause_s) is WakeReason.IN_TIME
-    assert time.monotonic() - began_s >= pause_s
+    assert wakeup.wait(timeout_s) is WakeReason.TIMEOUT
+    assert time.monotonic() - began_s >= timeout_s
 
 
-def test_a_pause_that_is_over_is_none(alarm: PollerSleep):
-    assert alarm.sleep(-1.0) is WakeReason.IN_TIME
+@pytest.mark.parametrize("with_notifications", [True, False])
+def test_another_thread_can_wake_the_poller(wakeup: PollerWakeup, with_notifications: bool):
+    threading.Timer(0.05, wakeup.wake).start()
+
+    assert wakeup.wait(LONG_S, with_notifications=with_notifications) is WakeReason.NEW_WAITER
+    assert wakeup.wait(0) is WakeReason.TIMEOUT
 
 
-def test_a_ring_ends_the_sleep_from_any_thread(alarm: PollerSleep):
-    threading.Timer(0.05, alarm.ring).start()
+def test_many_wake_calls_between_two_waits_end_the_next_one(wakeup: PollerWakeup):
+    for _ in range(100_000):  # more bytes than the socket buffers
+        wakeup.wake()
+    reasons = [wakeup.wait(0) for _ in range(1_000)]
 
-    assert alarm.sleep(LONG_S) is WakeReason.RUNG
-    assert alarm.sleep(0) is WakeReason.IN_TIME
-
-
-def test_a_ring_between_two_sleeps_ends_the_next_one_and_many_are_as_one(alarm: PollerSleep):
-    for _ in range(100_000):  # more than the bell can hold
-        alarm.ring()
-    woken = [alarm.sleep(0) for _ in range(1_000)]
-
-    assert woken[0] is WakeReason.RUNG
-    assert woken[-1] is WakeReason.IN_TIME
+    assert reasons[0] is WakeReason.NEW_WAITER
+    assert reasons[-1] is WakeReason.TIMEOUT
 
 
-def test_a_ring_after_the_end_is_heard_by_nobody():
-    alarm = PollerSleep()
-    alarm.close()
+def test_waking_a_closed_poller_has_no_effect():
+    wakeup = PollerWakeup()
+    wakeup.close()
 
-    alarm.ring()
-
-
-def test_a_hint_ends_the_sleep_once(alarm: PollerSleep, hints: FakeHints):
-    hints.far.send(b"hint")
-
-    assert alarm.sleep(LONG_S) is WakeReason.HINTED
-    assert alarm.sleep(0) is WakeReason.IN_TIME
+    wakeup.wake()
 
 
-def test_a_hint_that_is_not_heeded_is_found_later(alarm: PollerSleep, hints: FakeHints):
-    hints.far.send(b"hint")
-
-    assert alarm.sleep(0.01, heed_hints=False) is WakeReason.IN_TIME
-    assert alarm.hinted()
-    assert not alarm.hinted()
-
-
-def test_a_ring_is_heard_when_hints_are_not_heeded(alarm: PollerSleep):
-    alarm.ring()
-
-    assert alarm.sleep(LONG_S, heed_hints=False) is WakeReason.RUNG
-
-
-def test_hints_that_end_are_a_hint_and_asked_for_again(
-    alarm: PollerSleep, hints: FakeHints, monkeypatch: pytest.MonkeyPatch
+def test_a_notification_wakes_the_poller_once(
+    wakeup: PollerWakeup, notifications: FakeNotifications
 ):
-    assert alarm.listens
-    hints.far.close()
+    notifications.sender.send(b"!")
 
-    assert alarm.sleep(LONG_S) is WakeReason.HINTED
-    assert hints.is_closed
-    assert not alarm.listens
-    assert alarm.sleep(0.01) is WakeReason.IN_TIME
-    alarm.listen()  # too soon
-    assert not alarm.listens
-    new = FakeHints()
-    monkeypatch.setattr(alarm, "_new_hints", lambda: new)
-    monkeypatch.setattr(alarm_module, "ASK_AGAIN_S", 0.0)
-    alarm.listen()
-    assert alarm.listens
-    new.far.send(b"hint")
-    assert alarm.sleep(LONG_S) is WakeReason.HINTED
-    new.far.close()
+    assert wakeup.wait(LONG_S) is WakeReason.NOTIFICATION
+    assert wakeup.wait(0) is WakeReason.TIMEOUT
 
 
-def test_who_gets_no_hints_sleeps_without_and_says_so(
+def test_a_notification_that_woke_nothing_can_be_taken_later(
+    wakeup: PollerWakeup, notifications: FakeNotifications
+):
+    notifications.sender.send(b"!")
+
+    assert wakeup.wait(0.01, with_notifications=False) is WakeReason.TIMEOUT
+    assert wakeup.take_notification()
+    assert not wakeup.take_notification()
+
+
+def test_the_end_of_a_subscription_wakes_the_poller_which_subscribes_again_after_a_pause(
+    wakeup: PollerWakeup, notifications: FakeNotifications, monkeypatch: pytest.MonkeyPatch
+):
+    assert wakeup.is_subscribed
+    notifications.sender.close()
+
+    assert wakeup.wait(LONG_S) is WakeReason.NOTIFICATION
+    assert notifications.is_closed
+    assert not wakeup.is_subscribed
+    assert wakeup.wait(0.01) is WakeReason.TIMEOUT
+    wakeup.subscribe()  # too soon
+    assert not wakeup.is_subscribed
+    new = FakeNotifications()
+    monkeypatch.setattr(wakeup, "_subscribe", lambda: new)
+    monkeypatch.setattr(wakeup_module, "RESUBSCRIBE_PAUSE_S", 0.0)
+    wakeup.subscribe()
+    assert wakeup.is_subscribed
+    new.sender.send(b"!")
+    assert wakeup.wait(LONG_S) is WakeReason.NOTIFICATION
+    new.sender.close()
+
+
+def test_a_refused_subscription_is_logged_and_tried_again_after_a_pause(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    asked: list[int] = []
+    attempts: list[int] = []
 
-    def refuse() -> FakeHints:
-        asked.append(1)
+    def refuse() -> FakeNotifications:
+        attempts.append(1)
         raise StoreUnavailable("Redis denies it: allow SUBSCRIBE")
 
     caplog.set_level("INFO")
-    alarm = PollerSleep(refuse)
+    wakeup = PollerWakeup(refuse)
     for _ in range(3):
-        alarm.listen()
-    woken = alarm.sleep(0.01)
-    monkeypatch.setattr(alarm_module, "ASK_AGAIN_S", -math.inf)
-    alarm.listen()
-    alarm.close()
+        wakeup.subscribe()
+    reason = wakeup.wait(0.01)
+    monkeypatch.setattr(wakeup_module, "RESUBSCRIBE_PAUSE_S", -math.inf)
+    wakeup.subscribe()
+    wakeup.close()
 
-    assert woken is WakeReason.IN_TIME
-    assert not alarm.listens
-    assert len(asked) == 2
+    assert reason is WakeReason.TIMEOUT
+    assert not wakeup.is_subscribed
+    assert len(attempts) == 2
     assert "allow SUBSCRIBE" in caplog.text

@@ -75,7 +75,7 @@ class Gateway:
         return self.publisher.published
 
     def waiters(self) -> int:
-        return sum(waiter.holders for waiter in list(self.mailbox._waiters.values()))
+        return sum(waiter.clients for waiter in list(self.mailbox._waiters.values()))
 
 
 @pytest.fixture
@@ -618,7 +618,7 @@ def test_a_retry_that_cannot_read_the_claim_goes_on_waiting(gateway, other, pool
     reads: list[str] = []
     other.claims._result = _recording(other.claims._result, reads)
     eventually(lambda: reads)
-    assert waiter.holders == 1
+    assert waiter.clients == 1
 
     reply_to(gateway.published[0])
     assert_same(first.result(), second.result())
