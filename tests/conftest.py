@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 with warnings.catch_warnings():
-    # kafka-python reads its schemas with a function that Python 3.11 deprecated and 3.13 took back.
-    # Only while it is imported; a warning of anybody's later on is still an error.
+    # kafka-python reads its schemas with a function that Python 3.11 deprecated and 3.13 restored.
+    # Ignored during its import only; any later warning is an error.
     warnings.simplefilter("ignore", DeprecationWarning)
     import kafka.admin
     import kafka.consumer
@@ -15,8 +15,8 @@ with warnings.catch_warnings():
 
 from tests.support.brokers import BROKERS
 
-# The same examples in every run, and no bound on the time of each: a test run finds what is broken,
-# and does not fail for what it happened to discover or for a busy machine.
+# The same examples in every run, without a deadline for each, so that results depend neither on
+# chance nor on the speed of the machine.
 settings.register_profile(
     "steady",
     derandomize=True,
@@ -25,7 +25,7 @@ settings.register_profile(
     max_examples=100,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# `make fuzz`: to discover.
+# `make fuzz` searches for new counterexamples.
 settings.register_profile(
     "fuzz",
     deadline=None,

@@ -1,1 +1,1 @@
-"""Holds a running deployment against its own description: ``make conform``."""
+"""Conformance of a deployment with its OpenAPI description: ``make conform``."""

@@ -1,5 +1,5 @@
 """
-Sends a deployment whatever its description allows, and what it does not, with a fixed seed.
+Test a deployment against its OpenAPI description with schemathesis, by a fixed seed.
 
 python -m tests.conform [SEED] [EXAMPLES]
 """
@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from gateway.clients.api_keys import hash_of, new_key
-from tests.conform.hooks import ANSWERS
+from tests.conform.hooks import RESPONSES_FILE
 from tests.support.deployment import Deployment
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.kafka.embedded import EmbeddedBroker
@@ -25,7 +25,7 @@ LIMIT_S = 1_800
 
 
 def main(seed: int, examples: int) -> int:
-    """Return the exit code: 0 when every answer was as described."""
+    """Return the exit code: 0 if every response conforms to the description."""
     command = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
     if command is None:
         print("schemathesis is not installed: pip install -r requirements-conform.txt")  # noqa: T201
@@ -36,15 +36,15 @@ def main(seed: int, examples: int) -> int:
         tempfile.TemporaryDirectory() as folder,
         Deployment(kafka, redis, Path(folder), env=_ENVIRONMENT, key=_KEY) as deployment,
     ):
-        responses = Path(folder, "answers")
+        responses = Path(folder, "responses")
         code = subprocess.run(
             [command, *_arguments(deployment.gateway.port, seed, examples)],
-            cwd=folder,  # where it leaves its notes
+            cwd=folder,  # it writes files there
             env=os.environ
             | {
                 "PYTHONPATH": str(ROOT),
                 "SCHEMATHESIS_HOOKS": "tests.conform.hooks",
-                ANSWERS: str(responses),
+                RESPONSES_FILE: str(responses),
             },
             timeout=LIMIT_S,
             check=False,
@@ -54,7 +54,7 @@ def main(seed: int, examples: int) -> int:
         counted = Counter(responses.read_text(encoding="utf-8").splitlines())
     for response, number in sorted(counted.items()):
         print(f"{number:6} {response}")  # noqa: T201
-    print(f"{counted.total():6} answers")  # noqa: T201
+    print(f"{counted.total():6} responses")  # noqa: T201
     return code
 
 

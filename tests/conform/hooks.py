@@ -1,4 +1,4 @@
-"""What schemathesis does not know to ask: whether an answer is one of those that are designed."""
+"""Hooks for schemathesis: check that each response is described, count the responses."""
 
 import os
 from collections import deque
@@ -6,8 +6,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-#: Where the environment says in which file the answers are counted.
-ANSWERS = "CONFORM_ANSWERS"
+#: Environment variable with the file to which each response appends a line.
+RESPONSES_FILE = "CONFORM_RESPONSES_FILE"
 PROBLEM = "application/problem+json"
 _numbers = count()
 #: The ids of the last requests.
@@ -15,16 +15,16 @@ _issued: deque[str] = deque(maxlen=20)
 
 
 def install() -> None:
-    """Add our check and our count to those of schemathesis."""
+    """Register the check and the hooks."""
     import schemathesis
 
-    schemathesis.check(every_answer_is_designed)
+    schemathesis.check(every_response_is_described)
     for hook in (after_call, map_headers, map_path_parameters):
         schemathesis.hook(hook)
 
 
 def map_headers(ctx: Any, headers: Any) -> Any:
-    """Tell most requests apart by their Idempotency-Key, and have some not wait."""
+    """Make most idempotency keys unique; send every fourth request with respond-async."""
     number = next(_numbers)
     if headers and number % 4:
         key = headers.get("Idempotency-Key")
@@ -36,30 +36,30 @@ def map_headers(ctx: Any, headers: Any) -> Any:
 
 
 def map_path_parameters(ctx: Any, parameters: Any) -> Any:
-    """Ask for replies that there are, now and then."""
+    """Ask for existing replies in half of the requests to the reply resource."""
     if parameters and "correlation_id" in parameters and _issued and next(_numbers) % 2:
         parameters["correlation_id"] = _issued.pop()
     return parameters
 
 
 def after_call(ctx: Any, case: Any, response: Any) -> None:
-    """Note what kind of answer came to which operation."""
+    """Append operation, status and kind of the response to the file."""
     _issued.extend(response.headers.get("x-correlation-id", []))
-    with Path(os.environ[ANSWERS]).open("a", encoding="utf-8") as file:
+    with Path(os.environ[RESPONSES_FILE]).open("a", encoding="utf-8") as file:
         file.write(f"{case.method} {case.path} {response.status_code} {_kind(response)}\n")
 
 
-def every_answer_is_designed(ctx: Any, response: Any, case: Any) -> None:
-    """An answer is a responder's, a problem that is described there, or an own one's success."""
+def every_response_is_described(ctx: Any, response: Any, case: Any) -> None:
+    """Assert that a response is a reply, a described problem, or a described success."""
     status, kind = str(response.status_code), _kind(response)
     described = case.operation.definition.raw["responses"]
     if kind.startswith("/problems/"):
         named = f"#/components/schemas/{kind.removeprefix('/problems/')}"
         assert named in str(described.get(status)), f"{kind} with {status} is not described"
-        _assert_whole(response.json())
+        _assert_complete(response.json())
     elif kind == "about:blank":
         assert status in described or status in ("404", "405"), f"{status} is not described"
-        _assert_whole(response.json())
+        _assert_complete(response.json())
     elif kind != "reply" and case.method != "OPTIONS":
         assert status in described, f"{status} is not described"
         assert int(status) < 500, f"{status} without a problem"
@@ -73,9 +73,9 @@ def _kind(response: Any) -> str:
     return "reply" if "x-correlation-id" in response.headers else "own"
 
 
-def _assert_whole(problem: dict[str, Any]) -> None:
+def _assert_complete(problem: dict[str, Any]) -> None:
     assert {"type", "title", "status", "detail", "retryable"} <= set(problem)
 
 
-if ANSWERS in os.environ:
+if RESPONSES_FILE in os.environ:
     install()

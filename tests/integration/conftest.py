@@ -6,7 +6,7 @@ from gateway.exchange import poll_schedule
 
 
 @pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make polls so rare that only a notification finds a reply in the time of a test."""
+def no_timed_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the timed polls so rare that only a notification can find a reply within a test."""
     monkeypatch.setattr(poll_schedule, "MAX_INTERVAL_S", 60.0)
     monkeypatch.setattr(poll_schedule, "TRIAL_S", 60.0)

@@ -181,7 +181,7 @@ def record_polls(store: ReplyStore, monkeypatch: pytest.MonkeyPatch) -> list[int
     return polls
 
 
-@pytest.mark.usefixtures("patience")
+@pytest.mark.usefixtures("no_timed_polls")
 def test_a_notified_reply_takes_one_poll(
     mailbox: Mailbox, store: ReplyStore, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
@@ -197,7 +197,7 @@ def test_a_notified_reply_takes_one_poll(
         assert wait_until(lambda: mailbox._schedule.is_notified, 5)
 
 
-@pytest.mark.usefixtures("patience")
+@pytest.mark.usefixtures("no_timed_polls")
 def test_a_notification_during_a_poll_causes_another_poll(
     mailbox: Mailbox, store: ReplyStore, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
@@ -258,7 +258,7 @@ def test_a_waiter_that_expects_a_notification_calls_the_poller_late(
         assert called == [waiter]
 
 
-@pytest.mark.usefixtures("patience")
+@pytest.mark.usefixtures("no_timed_polls")
 def test_notifications_continue_after_the_subscription_was_closed(
     mailbox: Mailbox,
     store: ReplyStore,

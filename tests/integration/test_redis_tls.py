@@ -65,7 +65,7 @@ def test_a_large_reply_is_fetched_as_it_was_put(secured: Secured, connect, new_i
         assert store.fetch(cid.text) == reply
 
 
-@pytest.mark.usefixtures("patience")
+@pytest.mark.usefixtures("no_timed_polls")
 def test_notifications_over_tls_wake_the_poller(secured: Secured, new_id):
     patient = Watchdog("the poller of the test", 120.0)
     with closing(not_verifying(secured)) as redis:
