@@ -1,4 +1,4 @@
-"""What routes.toml says of a route holds over HTTP, and gateway.check says what would not work."""
+"""The options of routes.toml over HTTP, and python -m gateway.check."""
 
 import json
 import os
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.e2e
 
 DEFAULT_S = 1.0
 PATIENT_S = 8.0
-DELAY_S = 4.0  # longer than the default timeout and the 2 s that a stop allows on top
+DELAY_S = 4.0  # longer than the default timeout and the 2 s that a shutdown adds
 ROUTES = f"""
 [[route]]
 path = "/echo"
@@ -89,7 +89,7 @@ def deployment(
 
 @pytest.fixture(scope="module")
 def responder(deployment: Deployment) -> Iterator[ScriptedResponder]:
-    """A Service B that sets cookies, and headers that are between two hops."""
+    """A responder that replies with cookies and hop-by-hop headers."""
 
     def play(responder: ScriptedResponder, record: Any) -> None:
         responder.reply(
@@ -109,7 +109,7 @@ def responder(deployment: Deployment) -> Iterator[ScriptedResponder]:
         yield responder
 
 
-def test_each_route_waits_as_long_as_it_says(deployment: Deployment):
+def test_each_route_has_its_own_timeout(deployment: Deployment):
     with ThreadPoolExecutor(2) as clients:
         patient = clients.submit(deployment.gateway.post, "/patient", SLOW_ORDER)
         usual = clients.submit(deployment.gateway.post, "/orders", SLOW_ORDER)
@@ -120,7 +120,7 @@ def test_each_route_waits_as_long_as_it_says(deployment: Deployment):
     assert usual.result().elapsed_s < DELAY_S
 
 
-def test_a_stop_waits_for_the_route_that_waits_longest(deployment: Deployment):
+def test_a_shutdown_waits_for_the_route_with_the_longest_timeout(deployment: Deployment):
     gateway = deployment.start_gateway()
     deployment.wait_until_ready()
     before = len(records_of(deployment, "orders"))
@@ -134,13 +134,13 @@ def test_a_stop_waits_for_the_route_that_waits_longest(deployment: Deployment):
     deployment.processes.remove(gateway)
 
 
-def test_in_broadcast_mode_a_reply_waits_for_a_reader_as_long_as_its_route_does(
+def test_in_broadcast_mode_a_new_reader_reads_replies_as_old_as_the_longest_timeout(
     kafka: Server, redis_server: Server, tmp_path: Path
 ):
     """
-    A reader that starts looks back as far as any route waits, and not as the default does.
+    Not only as old as the default timeout.
 
-    The embedded broker finds no place by time, so that there everything is read anyway.
+    The embedded broker has no offsets by time; with it, everything is read anyway.
     """
     (tmp_path / "routes.toml").write_text(ROUTES.replace(f"{PATIENT_S}", "25"))
     (tmp_path / "order.json").write_text(json.dumps(SCHEMA))
@@ -170,7 +170,7 @@ def test_in_broadcast_mode_a_reply_waits_for_a_reader_as_long_as_its_route_does(
         assert waiting.result().status == 201
 
 
-def test_a_body_that_is_too_large_for_its_route_is_413_and_for_another_is_not(
+def test_a_body_above_the_limit_of_its_route_is_413_and_accepted_by_another_route(
     deployment: Deployment,
 ):
     refused = deployment.gateway.post("/small", bytes(101))
@@ -181,16 +181,16 @@ def test_a_body_that_is_too_large_for_its_route_is_413_and_for_another_is_not(
     assert deployment.gateway.post("/echo", bytes(101)).body == bytes(101)
 
 
-def test_a_client_that_sends_all_before_it_listens_hears_that_it_was_too_much(
+def test_a_client_that_sends_a_whole_large_body_before_it_reads_gets_the_413(
     deployment: Deployment,
 ):
-    """More than sockets hold, and more than four times what the route takes."""
+    """The body exceeds the socket buffers and four times the limit of the route."""
     response = deployment.gateway.post("/small", bytes(800_000))
 
     assert (response.status, response.json["type"]) == (413, "/problems/too-large")
 
 
-def test_what_does_not_fit_the_schema_is_400_and_never_published(
+def test_an_invalid_body_is_400_and_not_published(
     deployment: Deployment, responder: ScriptedResponder
 ):
     good = b'{"item": "tea", "quantity": 1}'
@@ -209,7 +209,7 @@ def test_what_does_not_fit_the_schema_is_400_and_never_published(
     assert not published & set(bad)
 
 
-def test_cookies_come_back_only_over_the_route_that_lists_them(
+def test_cookies_are_returned_only_by_the_route_that_lists_them(
     deployment: Deployment, responder: ScriptedResponder
 ):
     listed = deployment.gateway.post("/session")
@@ -247,12 +247,12 @@ def lines_of(ended: subprocess.CompletedProcess[str], mark: str) -> list[str]:
     return [line for line in lines if line.startswith(mark)]
 
 
-def test_a_good_deployment_is_found_good(deployment: Deployment):
+def test_a_healthy_deployment_passes_every_check(deployment: Deployment):
     ended = check(deployment.environment)
 
     assert lines_of(ended, "✗") == []
     assert ended.returncode == 0
-    for said in (
+    for text in (
         "POST /patient publishes to topic t",
         "reply timeout 8 s",
         "Kafka answers at kafka://",
@@ -261,33 +261,33 @@ def test_a_good_deployment_is_found_good(deployment: Deployment):
         "Redis answers at redis://",
         "read every partition",
     ):
-        assert said in ended.stdout
+        assert text in ended.stdout
     assert deployment.secret_key not in ended.stdout
 
 
-def test_each_thing_that_is_missing_is_told_with_what_to_do(deployment: Deployment, tmp_path: Path):
+def test_each_missing_part_is_reported_with_what_to_do(deployment: Deployment, tmp_path: Path):
     routes = tmp_path / "routes.toml"
     routes.write_text(ROUTES.replace('"order.json"', '"none.json"'))
-    more = {"ROUTES_FILE": str(routes), "REPLY_TOPIC": "nobodys"}
+    more = {"ROUTES_FILE": str(routes), "REPLY_TOPIC": "missing"}
     schema_missing = check(deployment.environment | more)
     routes.write_text('[[route]]\npath = "/a"\ntopic = "not-there"\n')
     redis = f"redis://:hunter2@{LOOPBACK}:{free_port()}/0"
     topic_missing = check(deployment.environment | more | {"REDIS_URL": redis})
 
     assert (schema_missing.returncode, topic_missing.returncode) == (1, 1)
-    schema, reply_topic, nobody_reads = lines_of(schema_missing, "✗")
+    schema, reply_topic, no_reader = lines_of(schema_missing, "✗")
     assert "schema='none.json': it cannot be read" in schema
-    assert f"reply topic {deployment.prefix}nobodys is missing; create it" in reply_topic
-    assert "start one (python -m replies)" in nobody_reads
-    topic, _, unreached, unknown = lines_of(topic_missing, "✗")
+    assert f"reply topic {deployment.prefix}missing is missing; create it" in reply_topic
+    assert "start one (python -m replies)" in no_reader
+    topic, _, unreachable, unknown = lines_of(topic_missing, "✗")
     assert f"topic {deployment.prefix}not-there is missing; create it" in topic
-    assert "redis://:***@" in unreached
-    assert "start it or correct REDIS_URL" in unreached
+    assert "redis://:***@" in unreachable
+    assert "start it or correct REDIS_URL" in unreachable
     assert "fix Redis first" in unknown
     assert "hunter2" not in topic_missing.stdout
 
 
-def test_servers_that_hang_hold_the_check_up_for_no_longer_than_it_says():
+def test_the_check_ends_in_time_while_servers_hang():
     with ExitStack() as stack:
         ports = [
             stack.enter_context(socket.create_server((LOOPBACK, 0))).getsockname()[1]
@@ -310,7 +310,7 @@ def test_servers_that_hang_hold_the_check_up_for_no_longer_than_it_says():
     assert "Redis does not answer" in redis
 
 
-def test_without_settings_each_of_them_is_told_where_marks_are_ascii():
+def test_every_missing_setting_is_reported_with_ascii_marks():
     ended = check({"PYTHONIOENCODING": "ascii"})
 
     assert ended.returncode == 1
@@ -321,7 +321,7 @@ def test_without_settings_each_of_them_is_told_where_marks_are_ascii():
     ]  # fmt: skip
 
 
-def test_help_says_what_is_checked():
+def test_help_describes_the_check():
     ended = check({}, "--help")
 
     assert ended.returncode == 0

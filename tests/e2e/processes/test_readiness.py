@@ -1,4 +1,4 @@
-"""What is missing is said in words, and at once, whatever hangs."""
+"""/readyz reports problems in words, and at once even while a server hangs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
-#: The checks wait 5 s before they call a silence one.
+#: Time to report or clear a problem; a check counts as hanging after 5 s.
 LIMIT_S = 20.0
 
 
@@ -25,10 +25,10 @@ def paused(server: Server) -> Iterator[None]:
         server.resume()
 
 
-def says(deployment: Deployment, words: str) -> bool:
+def reports(deployment: Deployment, text: str) -> bool:
     response: Response = deployment.gateway.get("/readyz")
     assert response.elapsed_s < 1
-    return response.status == 503 and any(words in problem for problem in response.json["problems"])
+    return response.status == 503 and any(text in problem for problem in response.json["problems"])
 
 
 def is_ready(deployment: Deployment) -> bool:
@@ -36,10 +36,10 @@ def is_ready(deployment: Deployment) -> bool:
     return response.status == 200 and response.json["problems"] == []
 
 
-def test_a_redis_that_hangs_is_told_and_so_is_its_return(deploy: Deploy):
+def test_a_hanging_redis_is_reported_until_it_answers_again(deploy: Deploy):
     with deploy() as deployment:
         with paused(deployment.redis):
-            assert wait_until(lambda: says(deployment, "Redis does not answer"), LIMIT_S)
+            assert wait_until(lambda: reports(deployment, "Redis does not answer"), LIMIT_S)
             assert deployment.gateway.get("/livez").status == 200
             refused = deployment.gateway.post("/echo", b"x")
         assert wait_until(lambda: is_ready(deployment), LIMIT_S)
@@ -48,11 +48,14 @@ def test_a_redis_that_hangs_is_told_and_so_is_its_return(deploy: Deploy):
     assert (refused.status, refused.json["type"]) == (503, "/problems/reply-store-unavailable")
 
 
-def test_a_broker_that_hangs_is_told_and_so_is_its_return(deploy: Deploy):
+def test_a_hanging_broker_is_reported_until_it_answers_again(deploy: Deploy):
     with deploy() as deployment:
         with paused(deployment.kafka):
             assert wait_until(
-                lambda: says(deployment, "no broker reachable") or says(deployment, "not answered"),
+                lambda: (
+                    reports(deployment, "no broker reachable")
+                    or reports(deployment, "not answered")
+                ),
                 LIMIT_S,
             )
             assert deployment.gateway.get("/livez").status == 200
@@ -60,11 +63,11 @@ def test_a_broker_that_hangs_is_told_and_so_is_its_return(deploy: Deploy):
         assert wait_until(lambda: deployment.gateway.post("/echo", b"x").status == 200, LIMIT_S)
 
 
-def test_a_reply_topic_that_nobody_reads_is_told(deploy: Deploy):
+def test_a_reply_topic_without_a_reader_is_reported(deploy: Deploy):
     with deploy() as deployment:
         assert is_ready(deployment)
         deployment.named("replies")[0].child.stop(10)
-        assert wait_until(lambda: says(deployment, "no replies process reads"), LIMIT_S)
+        assert wait_until(lambda: reports(deployment, "no replies process reads"), LIMIT_S)
         deployment.start("replies")
 
         assert wait_until(lambda: is_ready(deployment), LIMIT_S)
@@ -77,18 +80,18 @@ def test_a_missing_topic_is_named(deploy: Deploy):
         file.write_text(routes)
         gateway = deployment.start_gateway(ROUTES_FILE=str(file))
 
-        def named() -> bool:
+        def is_named() -> bool:
             try:
                 response = gateway.get("/readyz")
             except OSError:
                 return False
             return f"topic missing: {deployment.prefix}not-there; create it" in str(response.json)
 
-        assert wait_until(named, LIMIT_S)
+        assert wait_until(is_named, LIMIT_S)
         refused = gateway.post("/missing", b"x")
 
     assert refused.status == 503
-    # The embedded broker makes a topic of its own accord when somebody publishes to it.
+    # The embedded broker creates a topic when a record is published to it.
     if not isinstance(deployment.kafka, EmbeddedBroker):
         assert refused.json["type"] == "/problems/not-sent"
         assert refused.json["sent"] == "no"
