@@ -1,10 +1,10 @@
 """
-Clock skew: tells a clock that is ahead of the gateways' from requests that come late.
+Clock skew: distinguishes a clock that is ahead of the gateways' from requests that come late.
 
-Deadlines are by the gateway's clock and compared with ours. When ours is ahead, every request seems
-late, and dropping them all in silence would look like a dead responder. A request that was
-published a moment ago, while its partition was read to the end, cannot have waited long: if all of
-these are late for a while, the clocks differ.
+A deadline is by the gateway's clock and compared with ours. When ours is ahead, every request seems
+late, and without any reply the responder would seem dead. A request that was published a moment ago,
+while its partition was read to the end, cannot have waited long: if all of these are late for a
+while, the clocks differ.
 """
 
 import logging

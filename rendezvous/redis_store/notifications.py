@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: Maximum time to wait for the answer to SUBSCRIBE, in seconds; the reply poller is blocked by it.
 SUBSCRIBE_TIMEOUT_S = 0.25
-#: Maximum number of replies stored together that are notified. With more of them, so many requests
-#: wait that their processes poll often anyway.
+#: Maximum number of replies, stored together, that cause notifications. With more of them, their
+#: processes have enough waiters to poll often anyway.
 MAX_NOTIFIED = 8
 #: The pause before notifications are sent again after Redis refused one, in seconds.
 REFUSED_PAUSE_S = 60.0

@@ -1,4 +1,4 @@
-"""The clients that the entry point of the responder builds."""
+"""The entry point of the responder: the clients that it builds, and a start without Redis."""
 
 import threading
 from contextlib import ExitStack
