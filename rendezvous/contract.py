@@ -46,20 +46,9 @@ STATUS = "status"
 ID_HEADERS = (CORRELATION_ID, "kafka_correlationId", "REPLY_CORRELATION_ID", "correlation_id")
 #: Names of the reply topic, in the same order.
 REPLY_TOPIC_HEADERS = (REPLY_TOPIC, "kafka_replyTopic", "REPLY_TOPIC", "reply_to")
+_OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, STATUS, CONTENT_TYPE)
 #: Headers of a request record that an HTTP client must not set, in lower case.
-RESERVED_HEADERS = frozenset(
-    name.lower()
-    for name in (
-        *ID_HEADERS,
-        *REPLY_TOPIC_HEADERS,
-        DEADLINE,
-        METHOD,
-        PATH,
-        QUERY,
-        STATUS,
-        CONTENT_TYPE,
-    )
-)
+RESERVED_HEADERS = frozenset(map(str.lower, (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *_OWN_HEADERS)))
 
 #: Names of the HTTP status in a reply: ours, Zilla's, RIG's.
 _STATUS_HEADERS = (STATUS, ":status", "rig-response-code")

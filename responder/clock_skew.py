@@ -2,9 +2,9 @@
 Clock skew: distinguishes a clock that is ahead of the gateways' from requests that come late.
 
 A deadline is by the gateway's clock and compared with ours. When ours is ahead, every request seems
-late, and without any reply the responder would seem dead. A request that was published a moment ago,
-while its partition was read to the end, cannot have waited long: if all of these are late for a
-while, the clocks differ.
+late, and without any reply the responder would seem dead. A request that was published just now,
+while its partition was read to the end, cannot have waited: if all of these are late for a while,
+the clocks differ.
 """
 
 import logging

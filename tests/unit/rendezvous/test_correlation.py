@@ -36,35 +36,14 @@ def test_an_id_contains_its_node_and_deadline(ids):
     assert (known.node, known.deadline_ms) == (NODE, 1_700_000_000_000)
 
 
-def test_an_id_is_short_and_safe_in_urls_and_headers(ids):
-    text = ids.issue(new_node(), epoch_ms())
-
-    assert len(text) <= MAX_ID_LENGTH
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", text)
-
-
 def test_ids_are_unique(ids):
     assert len({ids.issue(NODE, 1_700_000_000_000) for _ in range(1_000)}) == 1_000
-
-
-def test_an_id_is_foreign_under_another_secret_key(ids):
-    with pytest.raises(ForeignCorrelationId, match="SECRET_KEY"):
-        CorrelationIds("another secret of the tests").read(ids.issue(NODE, epoch_ms()))
 
 
 def test_an_id_is_read_elsewhere_under_the_same_secret_key(ids):
     text = CorrelationIds("a secret of the unit tests").issue(NODE, epoch_ms())
 
     assert ids.read(text).text == text
-
-
-def test_any_altered_character_makes_an_id_foreign(ids):
-    text = ids.issue(NODE, epoch_ms())
-
-    for place, character in enumerate(text):
-        other = "0" if character != "0" else "1"
-        with pytest.raises(ForeignCorrelationId):
-            ids.read(text[:place] + other + text[place + 1 :])
 
 
 def test_an_equivalent_last_character_makes_an_id_foreign(ids):
@@ -171,8 +150,9 @@ def test_a_retention_out_of_range_is_refused(ids, keep_s):
         ids.issue(NODE, epoch_ms(), keep_s=keep_s)
 
 
-def test_any_altered_character_makes_an_id_with_owner_and_retention_foreign(ids):
-    text = ids.issue(NODE, epoch_ms(), owner="blue", keep_s=600)
+@pytest.mark.parametrize("options", [{}, {"owner": "blue", "keep_s": 600}])
+def test_any_altered_character_makes_an_id_foreign(ids, options):
+    text = ids.issue(NODE, epoch_ms(), **options)
 
     for place, character in enumerate(text):
         other = "0" if character != "0" else "1"

@@ -63,7 +63,8 @@ def test_an_id_mixed_from_two_ids_is_refused(one, other):
 def test_an_id_under_another_key_is_refused(secret, node, deadline_ms):
     assume(secret != "a secret of the unit tests")
 
-    refused(CorrelationIds(secret).issue(node, deadline_ms))
+    with pytest.raises(ForeignCorrelationId, match="SECRET_KEY"):
+        IDS.read(CorrelationIds(secret).issue(node, deadline_ms))
 
 
 @given(wild_texts | pointed_texts | st.text(max_size=5_000))

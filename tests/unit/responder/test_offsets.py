@@ -2,52 +2,51 @@
 
 import random
 
-from responder.offsets import Offsets, PartitionOffsets
+from responder.offsets import Offsets
 
 
-def begun(*offsets):
-    progress = PartitionOffsets()
-    for offset in offsets:
-        progress.begin(offset)
-    return progress
+class Partition:
+    """One partition of Offsets, and the last offset that was to be committed."""
+
+    def __init__(self, *begun):
+        self._offsets = Offsets()
+        self._next = {}
+        for offset in begun:
+            self._offsets.begin("p", offset)
+
+    def finish(self, *offsets):
+        """Finish the records at *offsets*, and return the offset that can be committed then."""
+        for offset in offsets:
+            self._offsets.finish("p", offset)
+        self._next |= self._offsets.to_commit()
+        return self._next["p"]
 
 
 def test_no_offset_past_an_unfinished_record_can_be_committed():
-    progress = begun(5, 6, 7)
-    progress.finish(7)
-    progress.finish(6)
-    before = progress.next_offset()
-    progress.finish(5)
+    partition = Partition(5, 6, 7)
 
-    assert (before, progress.next_offset()) == (5, 8)
+    assert partition.finish(7, 6) == 5
+    assert partition.finish(5) == 8
 
 
 def test_offset_gaps_do_not_prevent_commits():
-    progress = begun(5, 9, 20)
-    progress.finish(5)
-    progress.finish(9)
+    partition = Partition(5, 9, 20)
 
-    assert progress.next_offset() == 20
-    progress.finish(20)
-    assert progress.next_offset() == 21
+    assert partition.finish(5, 9) == 20
+    assert partition.finish(20) == 21
 
 
 def test_finishing_twice_changes_nothing():
-    progress = begun(5, 6)
-    progress.finish(5)
-    progress.finish(5)
-
-    assert progress.next_offset() == 6
+    assert Partition(5, 6).finish(5, 5) == 6
 
 
 def test_no_order_of_finishing_commits_past_an_unfinished_record():
     rng = random.Random(7)
     for _ in range(50):
-        progress, open_offsets = begun(*range(30)), set(range(30))
+        partition, unfinished = Partition(*range(30)), set(range(30))
         for offset in rng.sample(range(30), 30):
-            progress.finish(offset)
-            open_offsets.remove(offset)
-            assert progress.next_offset() == min(open_offsets, default=30)
+            unfinished.remove(offset)
+            assert partition.finish(offset) == min(unfinished, default=30)
 
 
 def test_only_changed_offsets_are_to_be_committed():
