@@ -12,6 +12,7 @@ from gateway.clients.api_keys import ApiKeys
 from gateway.clients.rates import RateLimiter
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.claims import Claims
+from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.mailbox import POLLER_LIMIT_S, Mailbox
 from gateway.exchange.publisher import RequestPublisher
@@ -113,12 +114,13 @@ def build(
     )
     requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
     claims = claims or Claims(redis, ids.deployment)
+    idempotency = Idempotency(claims, requester, settings.idempotency_ttl_s)
+    breakers = breakers or Breakers(waits_s, max_in_flight=settings.max_in_flight)
     app = create_app(
         routes=routes,
+        exchange=Exchange(requester, idempotency, breakers),
         requester=requester,
-        idempotency=Idempotency(claims, requester, settings.idempotency_ttl_s),
         admission=Admission(settings.max_in_flight),
-        breakers=breakers or Breakers(waits_s, max_in_flight=settings.max_in_flight),
         store=store,
         cancellations=Cancellations(redis),
         ids=ids,

@@ -9,9 +9,7 @@ from werkzeug.exceptions import HTTPException
 from gateway.clients.admission import Admission
 from gateway.clients.api_keys import ApiKeys
 from gateway.clients.rates import RateLimiter
-from gateway.exchange.breaker import Breakers
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.requester import Requester
 from gateway.health.readiness import Readiness
 from gateway.lifecycle import Lifecycle
@@ -45,10 +43,9 @@ _DETAILS = {
 def create_app(
     *,
     routes: Sequence[Route],
+    exchange: Exchange,
     requester: Requester,
-    idempotency: Idempotency,
     admission: Admission,
-    breakers: Breakers,
     store: ReplyStore,
     cancellations: Cancellations,
     ids: CorrelationIds,
@@ -66,10 +63,9 @@ def create_app(
 
     Args:
         routes: the HTTP routes.
-        requester: exchanges a request for its reply.
-        idempotency: publishes one request per idempotency key.
+        exchange: exchanges requests for their replies.
+        requester: waits for the replies to earlier requests.
         admission: the in-flight limits of this process.
-        breakers: the circuit breakers of the request topics.
         store: the replies in Redis.
         cancellations: the cancelled requests in Redis.
         ids: issues and verifies correlation ids.
@@ -88,7 +84,6 @@ def create_app(
     Cors(cors_origins, routes).install(app)
     access = ClientAccess(keyring, admission, rates)
     access.register(app)
-    exchange = Exchange(requester, idempotency, breakers)
     views = RouteViews(exchange, access, reply_topic, reply_timeout_s, max_body_bytes)
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(
