@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from gateway.exchange.linger import linger_ms
 from gateway.exchange.poll_schedule import PollSchedule
 from gateway.exchange.waiter import Waiter
 from gateway.exchange.wakeup import Notifications, PollerWakeup, WakeReason
@@ -125,7 +124,7 @@ class Mailbox:
 
     def linger_ms(self) -> float:
         """Return the current linger of the producer, in milliseconds."""
-        return linger_ms(len(self._waiters), self._schedule.lowest_latency_s)
+        return self._schedule.linger_ms(len(self._waiters))
 
     def poll(self, correlation_id: str) -> Reply | None:
         """

@@ -1,4 +1,9 @@
-"""Poll schedule: decides when the reply poller next queries Redis."""
+"""
+Poll schedule: decides when the reply poller next queries Redis.
+
+The latency of replies, which it learns, also limits the linger of the producer: a produce request
+costs several times what a record costs, so records are batched while many requests wait.
+"""
 
 import math
 import time
@@ -28,6 +33,14 @@ TRIAL_S = 0.010
 NOTIFICATION_GRACE_S = 0.005
 #: Largest number of waiters that rely on notifications. More of them need many polls anyway.
 MAX_NOTIFIED_WAITERS = 8
+
+#: Number of waiters below which records are sent at once: too few for a batch.
+MIN_LINGER_WAITERS = 8
+#: Linger as a share of the lowest latency: for each waiter, and at most.
+LINGER_PER_WAITER = 0.01
+MAX_LINGER_SHARE = 0.25
+#: Maximum linger, in milliseconds; 200 produce requests a second cost little.
+MAX_LINGER_MS = 5.0
 
 #: Weight of a slower reply in the learned latency; a faster one replaces it.
 SLOWER_WEIGHT = 0.03
@@ -65,14 +78,13 @@ class PollSchedule:
     Attributes:
         polled_s: when the last poll ended, by the monotonic clock.
         is_notified: whether the last replies were notified before a poll found them.
-        lowest_latency_s: lowest learned latency of the current waiters; 0 when unknown.
         latencies: the learned latency of each topic.
     """
 
     def __init__(self) -> None:
         self.polled_s = -math.inf
         self.is_notified = False
-        self.lowest_latency_s = 0.0
+        self._lowest_latency_s = 0.0  # of the current waiters; 0 when unknown
         self.latencies = Latencies()
         self._poll_took_s = 0.0
 
@@ -115,16 +127,23 @@ class PollSchedule:
         due_s = self._first_due_s(waiters, since_s, notified)
         if len(waiters) == 1 and waiters[0].since_s > self.polled_s and not notified:
             due_s = min(due_s, waiters[0].since_s + TRIAL_S)
-        self.lowest_latency_s = min(
+        self._lowest_latency_s = min(
             (self.latencies.of(waiter.topic) for waiter in waiters if waiter.topic), default=0.0
         )
         longest_s = MAX_INTERVAL_S
-        if len(waiters) >= MANY_WAITERS and self.lowest_latency_s:
-            longest_s = min(longest_s, self.lowest_latency_s * INTERVAL_OF_MANY)
+        if len(waiters) >= MANY_WAITERS and self._lowest_latency_s:
+            longest_s = min(longest_s, self._lowest_latency_s * INTERVAL_OF_MANY)
         load = min(len(waiters) / MANY_WAITERS, 1.0)
         shortest_s = NOTIFICATION_GRACE_S if notified else MIN_INTERVAL_S
         soonest_s = since_s + max(shortest_s, self._poll_took_s * INTERVAL_PER_POLL * load)
         return max(soonest_s, min(due_s, since_s + longest_s))
+
+    def linger_ms(self, waiting: int) -> float:
+        """Return the linger of the producer among *waiting* requests, in milliseconds."""
+        if waiting < MIN_LINGER_WAITERS:
+            return 0.0
+        share = min(waiting * LINGER_PER_WAITER, MAX_LINGER_SHARE)
+        return min(self._lowest_latency_s * share * 1000, MAX_LINGER_MS)
 
     def _first_due_s(self, waiters: Sequence[Waiter], since_s: float, notified: bool) -> float:
         first_s = math.inf

@@ -8,9 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.exchange import poll_schedule
-from gateway.exchange.linger import MAX_SHARE
 from gateway.exchange.mailbox import Mailbox
-from gateway.exchange.poll_schedule import MAX_INTERVAL_S
+from gateway.exchange.poll_schedule import MAX_INTERVAL_S, MAX_LINGER_SHARE
 from gateway.exchange.waiter import Waiter
 from rendezvous.contract import Reply
 from rendezvous.errors import StoreUnavailable
@@ -299,16 +298,13 @@ def test_the_latency_of_a_topic_is_learned_from_its_replies(mailbox, store, new_
     assert mailbox._schedule.latencies.of("echo") == pytest.approx(1.0, rel=0.2)
 
 
-def test_the_linger_depends_on_the_number_of_waiters_and_their_latency(idle, new_id):
-    idle._schedule.latencies.record("slow", 0.020)
+def test_the_linger_is_for_the_current_waiters(idle, new_id):
+    idle._schedule.latencies.record("slow", 0.016)
     with ExitStack() as stack:
         for _ in range(30):
-            stack.enter_context(idle.waiting_for(new_id().text))
+            stack.enter_context(idle.waiting_for(new_id().text, "slow"))
         idle._next_poll_s()
-        assert idle.linger_ms() == 0  # the latency is unknown
-        stack.enter_context(idle.waiting_for(new_id().text, "slow"))
-        idle._next_poll_s()
-        assert idle.linger_ms() == pytest.approx(20 * MAX_SHARE)
+        assert idle.linger_ms() == pytest.approx(16 * MAX_LINGER_SHARE)
     assert idle.linger_ms() == 0
 
 

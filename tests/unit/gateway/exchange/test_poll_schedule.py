@@ -11,8 +11,11 @@ from gateway.exchange.poll_schedule import (
     INTERVAL_PER_AGE,
     MANY_WAITERS,
     MAX_INTERVAL_S,
+    MAX_LINGER_MS,
+    MAX_LINGER_SHARE,
     MAX_NOTIFIED_WAITERS,
     MIN_INTERVAL_S,
+    MIN_LINGER_WAITERS,
     NOTIFICATION_GRACE_S,
     TRIAL_S,
     Latencies,
@@ -188,13 +191,41 @@ def test_many_waiters_are_polled_for_before_a_reply_is_due(schedule: PollSchedul
     assert schedule.next_poll_s(many) - schedule.polled_s == pytest.approx(0.2 * INTERVAL_OF_MANY)
 
 
-def test_the_lowest_latency_is_that_of_the_current_waiters(schedule: PollSchedule):
-    for topic, latency_s in (("fast", 0.01), ("slow", 0.02), ("unused", 0.001)):
-        schedule.latencies.record(topic, latency_s)
+# Linger of the producer
 
-    for topics, lowest_s in ((["slow", ""], 0.02), (["slow", "", "fast"], 0.01), ([""], 0)):
-        schedule.next_poll_s([Waiter(topic, topic) for topic in topics])
-        assert schedule.lowest_latency_s == pytest.approx(lowest_s)
+
+@pytest.mark.parametrize(
+    ("topics", "lowest_ms"), [(["slow", ""], 16), (["slow", "", "fast"], 8), ([""], 0)]
+)
+def test_the_linger_is_a_share_of_the_lowest_latency_of_the_waiters(
+    schedule: PollSchedule, topics: list[str], lowest_ms: float
+):
+    for topic, latency_s in (("fast", 0.008), ("slow", 0.016), ("unused", 0.001)):
+        schedule.latencies.record(topic, latency_s)
+    schedule.next_poll_s([Waiter(topic, topic) for topic in topics])
+
+    assert schedule.linger_ms(30) == pytest.approx(lowest_ms * MAX_LINGER_SHARE)
+
+
+def lingers_ms(schedule: PollSchedule, latency_s: float) -> list[float]:
+    """Return the linger for 0 to 299 waiters whose replies take *latency_s*."""
+    schedule.latencies.record("echo", latency_s)
+    schedule.next_poll_s(waiters())
+    return [schedule.linger_ms(waiting) for waiting in range(300)]
+
+
+def test_the_linger_grows_with_the_number_of_waiters_up_to_a_share_of_the_latency(
+    schedule: PollSchedule,
+):
+    found_ms = lingers_ms(schedule, 0.010)
+
+    assert found_ms[:MIN_LINGER_WAITERS] == [0.0] * MIN_LINGER_WAITERS
+    assert found_ms == sorted(found_ms)
+    assert 0 < found_ms[MIN_LINGER_WAITERS] < found_ms[-1] == pytest.approx(10 * MAX_LINGER_SHARE)
+
+
+def test_the_linger_has_a_maximum(schedule: PollSchedule):
+    assert lingers_ms(schedule, 60.0)[-1] == MAX_LINGER_MS
 
 
 # With notifications
