@@ -63,8 +63,9 @@ class Cors:
             or request.url_rule is None
         ):
             return None
-        response = current_app.make_default_options_response()
-        response.status_code = 204
+        response = Response(status=204)
+        adapter = current_app.create_url_adapter(request)
+        response.allow.update(adapter.allowed_methods() if adapter else ())
         if self._allowed_origin() is not None:
             response.headers["Access-Control-Allow-Methods"] = response.headers["Allow"]
             response.headers["Access-Control-Allow-Headers"] = self._request_headers

@@ -3,11 +3,11 @@
 import json
 import logging
 from collections.abc import Collection, Iterable
+from http import HTTPStatus
 from typing import Any
 
 from flask import Response, request, url_for
 from werkzeug.datastructures import Headers
-from werkzeug.http import HTTP_STATUS_CODES
 
 from gateway.problems import Problem, Sent
 from gateway.web.pages import page_response, prefers_html, render
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 CORRELATION_ID = "X-Correlation-ID"
 _CORRELATION_ID_LOWER = CORRELATION_ID.lower()
+#: Reason phrases, in upper case as Werkzeug sends them.
+_PHRASES = {status.value: status.phrase.upper() for status in HTTPStatus}
 #: Retry-After of a pending reply, in seconds.
 PENDING_RETRY_S = "1"
 
@@ -43,7 +45,7 @@ def is_plain(status: int, headers: Iterable[tuple[str, str]]) -> bool:
 
 def status_line(code: int) -> str:
     """Return *code* with its reason phrase."""
-    return f"{code} {HTTP_STATUS_CODES.get(code, 'Unknown').upper()}"
+    return f"{code} {_PHRASES.get(code, 'UNKNOWN')}"
 
 
 def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:

@@ -183,12 +183,9 @@ def test_everything_else_does(gateway, method, path, sent):
 def test_no_view_is_open_that_was_not_meant_to_be(gateway):
     """A view that is added later is closed until somebody opens it."""
     open_to_all = {
-        str(rule)
+        rule.rule
         for rule in gateway.app.url_map.iter_rules()
-        if gateway.request(
-            min((rule.methods or set()) - {"HEAD", "OPTIONS"}), str(rule)
-        ).status_code
-        != 401
+        if gateway.request(min(rule.methods - {"HEAD", "OPTIONS"}), rule.rule).status_code != 401
     }
 
     assert open_to_all == {

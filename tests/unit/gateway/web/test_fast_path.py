@@ -40,9 +40,9 @@ def flask_saw(monkeypatch):
     """The requests that took Flask's way."""
     seen, dispatch = [], Flask.full_dispatch_request
 
-    def noted(app):
+    def noted(*arguments):
         seen.append(1)
-        return dispatch(app)
+        return dispatch(*arguments)
 
     monkeypatch.setattr(Flask, "full_dispatch_request", noted)
     return seen
