@@ -31,7 +31,7 @@ KILL_INTERVAL_S = 1.0
 KEY_LIMIT_S, LIMIT_S = 8.0, 45.0
 
 
-def test_thousands_per_keys_have_one_effect_and_one_reply_each(
+def test_thousands_of_keys_have_one_effect_and_one_reply_each(
     deploy: Deploy, record_property: RecordProperty
 ):
     effects = CountingResponder()

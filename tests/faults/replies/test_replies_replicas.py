@@ -74,7 +74,7 @@ def test_rebalances_delay_replies_and_lose_none(deploy: Deploy, record_property:
         assert set(load.outcomes) == {OWN}
 
 
-def test_the_partitions_of_a_replica_that_hangs_pass_to_its_peer_and_its_return_does_no_harm(
+def test_another_replica_takes_over_from_a_suspended_one_which_then_resumes(
     deploy: Deploy, record_property: RecordProperty
 ):
     with deploy(replies=2, env=LONG_TIMEOUT) as deployment, ReplyTopic(deployment) as topic:
