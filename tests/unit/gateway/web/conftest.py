@@ -1,0 +1,42 @@
+"""A gateway whose requests take the fast path or go through Flask."""
+
+import pytest
+
+from tests.unit.apps import new_app
+from tests.unit.gateway.web.route_gateway import MAX_BODY_BYTES, ROUTES, Gateway
+
+
+@pytest.fixture(params=["fast path", "through Flask"])
+def new_gateway(request, mailbox, publisher, store, redis):
+    """Build a gateway; each test runs on the fast path and through Flask."""
+
+    def build(reply_timeout_s=10.0, max_in_flight=8, reply_timeout_status=503):
+        draining = [False]
+        app = new_app(
+            ROUTES,
+            mailbox,
+            publisher,
+            redis,
+            reply_timeout_s=reply_timeout_s,
+            reply_timeout_status=reply_timeout_status,
+            max_in_flight=max_in_flight,
+            max_body_bytes=MAX_BODY_BYTES,
+            draining=lambda: draining[0],
+            reply_topic="prefix.replies",
+        )
+        if request.param != "fast path":
+            app.before_request(lambda: None)
+        return Gateway(app.test_client(), publisher, mailbox, store, draining)
+
+    return build
+
+
+@pytest.fixture
+def gateway(new_gateway):
+    return new_gateway()
+
+
+@pytest.fixture
+def hasty(new_gateway):
+    """A gateway that waits 0.1 s for a reply."""
+    return new_gateway(reply_timeout_s=0.1)
