@@ -385,23 +385,21 @@ class FakePublisher:
         self._store = store
         self._ids = ids
         self.published: list[Request] = []
-        #: The responder: returns the reply, or None for no reply.
-        self.answer: Callable[[Request], Reply | None] = lambda request: Reply.to(request)
+        #: Returns the reply to a request, or None for no reply.
+        self.responder: Callable[[Request], Reply | None] = lambda request: Reply.to(request)
         #: Raised by publish().
         self.refused_at_once: PublishRefused | None = None
-        #: Called by await_broker().
-        self.connect: Callable[[], object] = lambda: None
+        self.on_await_broker: Callable[[], object] = lambda: None
         #: Passed to on_refused after publish().
         self.refused_later: PublishRefused | None = None
         self.acknowledges = True
         self.trouble: str | None = None
         #: Without acknowledgement or trouble, the test settles them.
         self.publications: list[Publication] = []
-        #: Called at the end of publish().
-        self.then: Callable[[], object] = lambda: None
+        self.after_publish: Callable[[], object] = lambda: None
 
     def await_broker(self, timeout_s: float) -> None:
-        self.connect()
+        self.on_await_broker()
 
     def publish(
         self, request: Request, timeout_s: float, on_refused: Callable[[PublishRefused], None]
@@ -415,10 +413,10 @@ class FakePublisher:
         self.publications.append(publication)
         if self.refused_later is not None:
             on_refused(self.refused_later)
-        reply = self.answer(request)
+        reply = self.responder(request)
         if reply is not None:
             self._store.put_many([(self._ids.read(reply.correlation_id), reply)])
-        self.then()
+        self.after_publish()
         return publication
 
 

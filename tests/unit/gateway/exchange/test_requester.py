@@ -34,7 +34,7 @@ def hasty(requester):
 
 @pytest.fixture
 def no_reply(publisher):
-    publisher.answer = lambda request: None
+    publisher.responder = lambda request: None
 
 
 def new_request(correlation_id, deadline_ms):
@@ -42,7 +42,7 @@ def new_request(correlation_id, deadline_ms):
 
 
 def test_the_reply_to_a_request_is_returned(client, publisher):
-    publisher.answer = lambda request: Reply.to(request, b"answer", status=201)
+    publisher.responder = lambda request: Reply.to(request, b"answer", status=201)
 
     reply = client.send_and_receive(new_request)
 
@@ -71,7 +71,7 @@ def test_the_id_contains_the_owner_and_the_time_to_keep_the_reply(requester, ids
 
 def test_a_request_is_registered_before_it_is_published(hasty, mailbox, publisher, no_reply):
     registered = []
-    publisher.then = lambda: registered.append(
+    publisher.after_publish = lambda: registered.append(
         publisher.published[-1].correlation_id in mailbox._waiters
     )
 
@@ -83,7 +83,7 @@ def test_a_request_is_registered_before_it_is_published(hasty, mailbox, publishe
 
 def test_no_waiter_is_left_after_the_exchange(client, hasty, publisher, mailbox):
     client.send_and_receive(new_request)
-    publisher.answer = lambda request: None
+    publisher.responder = lambda request: None
     with pytest.raises(problems.ReplyTimeout):
         hasty.send_and_receive(new_request)
     publisher.refused_at_once = PublishRefused("no")
@@ -191,7 +191,7 @@ def test_a_redis_failure_during_the_wait_reports_whether_the_request_was_sent(
     requester, publisher, redis_server, no_reply, acknowledged, sent
 ):
     publisher.acknowledges = acknowledged
-    publisher.then = lambda: setattr(redis_server, "connected", False)
+    publisher.after_publish = lambda: setattr(redis_server, "connected", False)
 
     with pytest.raises(problems.ReplyStoreUnavailable) as caught:
         PatientClient(requester, 0.3).send_and_receive(new_request)
@@ -203,7 +203,7 @@ def test_a_redis_failure_during_the_wait_reports_whether_the_request_was_sent(
 def test_the_last_poll_finds_a_redis_failure_that_the_poller_has_not_seen(
     ids, store, publisher, redis_server, no_reply
 ):
-    publisher.then = lambda: setattr(redis_server, "connected", False)
+    publisher.after_publish = lambda: setattr(redis_server, "connected", False)
 
     with pytest.raises(problems.ReplyStoreUnavailable) as caught:
         PatientClient(Requester(ids, Mailbox(store), publisher), 0.05).send_and_receive(new_request)
@@ -216,7 +216,7 @@ def test_the_last_poll_finds_a_redis_failure_that_the_poller_has_not_seen(
     [(Outcome.UNUSABLE, problems.BadReply), (Outcome.FAILED, problems.ResponderError)],
 )
 def test_a_reply_that_is_no_http_response_is_a_bad_gateway(client, publisher, outcome, problem):
-    publisher.answer = lambda request: Reply(
+    publisher.responder = lambda request: Reply(
         request.correlation_id, status=502, outcome=outcome, detail="because"
     )
 

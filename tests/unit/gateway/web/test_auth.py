@@ -359,11 +359,11 @@ class held:  # noqa: N801
             self._go_on.wait(10)
             return Reply.to(request)
 
-        publisher.answer, self._answer = answer, publisher.answer
+        publisher.responder, self._answer = answer, publisher.responder
         for thread in self._threads:
             thread.start()
         eventually(lambda: len(publisher.published) == already + self._count)
-        publisher.answer = self._answer
+        publisher.responder = self._answer
 
     def __exit__(self, *_):
         self._go_on.set()

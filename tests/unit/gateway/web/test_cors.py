@@ -67,7 +67,7 @@ def test_a_failure_of_ours_can_be_read_too(client, publisher):
     def broken(request):
         raise RuntimeError
 
-    publisher.answer = broken
+    publisher.responder = broken
     response = client.post("/echo", headers={"Origin": OURS})
 
     assert response.status_code == 500
@@ -92,7 +92,9 @@ def test_caches_are_told_that_the_response_depends_on_the_origin(client, headers
 
 
 def test_what_a_responder_says_of_caches_stays(client, publisher):
-    publisher.answer = lambda request: Reply.to(request, headers=[("vary", "X-A"), ("vary", "X-B")])
+    publisher.responder = lambda request: Reply.to(
+        request, headers=[("vary", "X-A"), ("vary", "X-B")]
+    )
     response = client.post("/echo", headers={"Origin": OURS, "Prefer": "wait=1"})
 
     varies = items(",".join(response.headers.getlist("Vary")))

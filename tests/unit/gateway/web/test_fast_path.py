@@ -172,7 +172,7 @@ REPLIES = {
 @pytest.mark.parametrize("path", ["/echo", "/cookies"])
 @pytest.mark.parametrize("name", REPLIES)
 def test_no_reply_makes_a_difference(app, watched_app, publisher, name, path, request_id):
-    publisher.answer = REPLIES[name]
+    publisher.responder = REPLIES[name]
     headers = {} if request_id is None else {"X-Request-ID": request_id}
     straight = app.test_client().post(path, data=b"x", headers=headers)
 
@@ -186,7 +186,7 @@ def test_no_reply_makes_a_difference(app, watched_app, publisher, name, path, re
 def test_an_ending_that_is_not_plain_is_flasks_and_nothing_is_sent_twice(
     app, publisher, flask_saw, name
 ):
-    publisher.answer = REPLIES[name]
+    publisher.responder = REPLIES[name]
 
     app.test_client().post("/echo", data=b"x")
 
@@ -195,7 +195,7 @@ def test_an_ending_that_is_not_plain_is_flasks_and_nothing_is_sent_twice(
 
 
 def test_a_promise_is_flasks_and_nothing_is_sent_twice(app, publisher, flask_saw):
-    publisher.answer = REPLIES["none"]
+    publisher.responder = REPLIES["none"]
 
     response = app.test_client().post("/echo", data=b"x", headers={"Prefer": "respond-async"})
 
@@ -208,7 +208,7 @@ def test_a_fault_of_ours_is_flasks_and_told_as_such(app, publisher, flask_saw, c
     def fail(request):
         raise RuntimeError("a fault of ours")
 
-    publisher.answer = fail
+    publisher.responder = fail
 
     assert app.test_client().post("/echo", data=b"x").status_code == 500
     assert "a fault of ours" in caplog.text

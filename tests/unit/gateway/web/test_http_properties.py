@@ -165,7 +165,7 @@ def test_any_request_is_answered_and_every_error_is_problem_details(
     """The body breaks off when bytes are *missing* of what Content-Length says."""
     app, publisher = gateway
     publisher.published.clear()
-    publisher.answer = serve
+    publisher.responder = serve
 
     declared = max(len(body) + missing, 0)
     environ = environ_of(method, path, query, body[:declared], headers)
@@ -188,7 +188,7 @@ def test_any_reply_is_answered_and_every_error_of_ours_is_problem_details(gatewa
         cid = request.correlation_id.encode()
         return read(value, [(n, cid if v == b"the-id" else v) for n, v in headers])
 
-    publisher.answer = reply
+    publisher.responder = reply
     status, given_headers, content = answer(app, environ_of("POST", "/echo", "", b"x", {}))
 
     told = given_headers.get("Content-Type") == "application/problem+json"

@@ -159,7 +159,7 @@ def assert_problem(response, status, kind, sent):
 
 @pytest.mark.parametrize("status", [200, 201, 204, 400, 409, 422, 500, 503])
 def test_a_retry_gets_the_reply_to_the_first_request_whatever_its_status(gateway, other, status):
-    gateway.publisher.answer = lambda request: Reply.to(
+    gateway.publisher.responder = lambda request: Reply.to(
         request, b"\x00first", status=status, content_type="a/b", headers=[("location", "/o/7")]
     )
 
@@ -179,7 +179,7 @@ def test_a_retry_gets_the_reply_to_the_first_request_whatever_its_status(gateway
 def test_a_reply_that_is_no_http_response_is_replayed_as_the_same_problem(
     gateway, other, outcome, kind
 ):
-    gateway.publisher.answer = lambda request: Reply(
+    gateway.publisher.responder = lambda request: Reply(
         request.correlation_id, status=502, outcome=outcome, detail="because"
     )
 
@@ -233,7 +233,7 @@ def test_a_replay_needs_neither_kafka_nor_a_closed_breaker(gateway, other):
 
 
 def test_replays_do_not_count_for_the_breaker(gateway, pool):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     first = gateway.post(path="/hasty")
     retries = list(pool.map(lambda _: gateway.post(path="/hasty"), range(MIN_FINISHED + 2)))
 
@@ -250,7 +250,7 @@ def test_replays_do_not_count_for_the_breaker(gateway, pool):
 def test_one_of_several_concurrent_requests_is_published_and_all_get_its_reply(
     gateway, pool, reply_to
 ):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     waiting = [pool.submit(gateway.post) for _ in range(3)]
     eventually(lambda: gateway.published and gateway.waiters() == 3)
 
@@ -268,7 +268,7 @@ def test_one_of_several_concurrent_requests_is_published_and_all_get_its_reply(
 
 
 def test_a_retry_at_another_replica_gets_the_same_reply(gateway, other, pool, reply_to):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
     second = pool.submit(other.post)
@@ -287,7 +287,9 @@ def test_many_keys_from_many_clients_are_published_once_each(gateway, other, poo
         replica, key = job
         return key, replica.post(key, data=key.encode())
 
-    gateway.publisher.answer = other.publisher.answer = lambda r: Reply.to(r, b"re: " + r.body)
+    gateway.publisher.responder = other.publisher.responder = lambda r: Reply.to(
+        r, b"re: " + r.body
+    )
     jobs = [(replica, key) for key in keys for replica in (gateway, other, gateway)]
     responses = list(pool.map(send, jobs))
 
@@ -297,7 +299,7 @@ def test_many_keys_from_many_clients_are_published_once_each(gateway, other, poo
 
 
 def test_a_retry_waits_as_it_asks_for_itself(gateway, other, pool, reply_to):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
     request = gateway.published[0]
@@ -313,7 +315,7 @@ def test_a_retry_waits_as_it_asks_for_itself(gateway, other, pool, reply_to):
 
 
 def test_a_retry_that_times_out_reports_the_id_of_the_first_request(gateway, reply_to):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     first = assert_problem(gateway.post(path="/hasty"), 503, "reply-timeout", "yes")
 
     again = gateway.post(path="/hasty")
@@ -331,7 +333,7 @@ def test_a_retry_that_times_out_reports_the_id_of_the_first_request(gateway, rep
 
 
 def test_a_cancelled_request_stays_cancelled_for_its_key(gateway, other, pool):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
     waiting = pool.submit(other.post)
@@ -351,7 +353,7 @@ def test_a_cancelled_request_stays_cancelled_for_its_key(gateway, other, pool):
 
 @pytest.mark.parametrize("has_reply", [True, False])
 def test_another_request_with_the_same_key_is_rejected(gateway, other, pool, reply_to, has_reply):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
     if has_reply:
@@ -396,7 +398,7 @@ def test_a_route_may_require_a_key(gateway):
     [(PublishRefused("no"), 503, "not-sent"), (PublishTooLarge("no"), 413, "too-large")],
 )
 def test_a_refused_request_releases_its_key(gateway, other, when, refusal, status, kind):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     setattr(gateway.publisher, when, refusal)
     assert_problem(gateway.post(), status, kind, "no")
 
@@ -415,7 +417,7 @@ def test_an_open_breaker_releases_the_key(gateway, other):
 
 
 def test_a_request_that_may_be_in_kafka_keeps_its_key(gateway, other, pool, reply_to):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     gateway.publisher.acknowledges = False
     gateway.publisher.trouble = "the broker did not acknowledge it"
     assert_problem(gateway.post(path="/hasty"), 503, "not-sent", "unknown")
@@ -428,12 +430,12 @@ def test_a_request_that_may_be_in_kafka_keeps_its_key(gateway, other, pool, repl
 
 
 def test_an_internal_error_after_publishing_keeps_the_key(gateway, other):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
 
     def fails():
         raise RuntimeError("a bug")
 
-    gateway.publisher.then = fails
+    gateway.publisher.after_publish = fails
     assert gateway.post(path="/hasty").status_code == 500
 
     assert_problem(other.post(path="/hasty"), 503, "reply-timeout", "unknown")
@@ -448,8 +450,8 @@ def test_a_waiting_retry_is_published_when_the_first_request_is_refused(gateway,
         eventually(lambda: refuse)
         raise PublishRefused("no broker")
 
-    gateway.publisher.answer = silent
-    gateway.publisher.then = refused_after_a_while
+    gateway.publisher.responder = silent
+    gateway.publisher.after_publish = refused_after_a_while
     first = pool.submit(gateway.post)
     eventually(lambda: publishing)
     waiting = [pool.submit(other.post) for _ in range(2)]
@@ -471,12 +473,12 @@ def test_a_retry_in_the_same_process_is_published_too_when_the_first_is_refused(
 
     def refused_later():
         eventually(lambda: refuse)
-        gateway.publisher.then = lambda: None
-        gateway.publisher.answer = lambda request: Reply.to(request)
+        gateway.publisher.after_publish = lambda: None
+        gateway.publisher.responder = lambda request: Reply.to(request)
         gateway.mailbox.settle(gateway.published[0].correlation_id, PublishRefused("denied"))
 
-    gateway.publisher.answer = silent
-    gateway.publisher.then = refused_later
+    gateway.publisher.responder = silent
+    gateway.publisher.after_publish = refused_later
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)
     second = pool.submit(gateway.post)
@@ -498,7 +500,7 @@ def test_random_refusals_never_publish_a_key_twice(gateway, other, pool):
         accepted.append(request.body)
         return Reply.to(request, b"%d" % len(accepted))
 
-    gateway.publisher.answer = other.publisher.answer = refuse_half
+    gateway.publisher.responder = other.publisher.responder = refuse_half
     keys = [f"key-{n}" for n in range(50)]
     jobs = [(replica, key) for key in keys for replica in (gateway, other) * 2]
     responses = list(pool.map(lambda job: job[0].post(job[1], data=job[1].encode()), jobs))
@@ -516,7 +518,7 @@ def test_random_refusals_never_publish_a_key_twice(gateway, other, pool):
 def test_a_retry_with_too_little_time_left_to_be_published_is_to_be_sent_again(
     gateway, other, pool, redis
 ):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     first = pool.submit(gateway.post, path="/hasty")
     eventually(lambda: gateway.published)
     found: list[object] = []
@@ -551,7 +553,7 @@ def test_a_request_without_a_broker_releases_its_key(gateway, other):
     def not_connected():
         raise PublishRefused("no broker")
 
-    gateway.publisher.connect = not_connected
+    gateway.publisher.on_await_broker = not_connected
     assert_problem(gateway.post(), 503, "not-sent", "no")
 
     assert other.post(data=b"another request").status_code == 200
@@ -565,7 +567,7 @@ def test_a_request_that_waits_for_a_broker_does_not_keep_its_key(gateway, other,
         waits.append(True)
         eventually(lambda: connected)
 
-    gateway.publisher.connect = connects_late
+    gateway.publisher.on_await_broker = connects_late
     first = pool.submit(gateway.post)
     eventually(lambda: waits)
 
@@ -608,7 +610,7 @@ def test_a_key_that_cannot_be_released_stays_claimed_and_is_logged(gateway, othe
 
 
 def test_a_retry_that_cannot_read_the_claim_goes_on_waiting(gateway, other, pool, reply_to):
-    gateway.publisher.answer = silent
+    gateway.publisher.responder = silent
     other.claims.failing = {"current"}
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)

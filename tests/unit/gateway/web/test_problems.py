@@ -126,7 +126,7 @@ def test_a_page_keeps_status_and_headers_of_its_problem(client):
 
 
 def test_a_page_says_what_problem_details_say(publisher, new_app):
-    publisher.answer = lambda request: None
+    publisher.responder = lambda request: None
     app = new_app(reply_timeout_s=0.05)
 
     response = app.test_client().post("/echo", headers={"Accept": "text/html"})

@@ -29,7 +29,9 @@ def unread(size):
 def test_a_request_over_the_in_flight_limit_is_rejected_before_its_body_is_read(new_gateway):
     gateway = new_gateway(max_in_flight=1)
     rejected = []
-    gateway.publisher.then = lambda: rejected.append(gateway.request(environ_overrides=unread(10)))
+    gateway.publisher.after_publish = lambda: rejected.append(
+        gateway.request(environ_overrides=unread(10))
+    )
 
     assert gateway.request(data=b"x").status_code == 200
     assert_problem(rejected[0], 503, "overloaded", "no")

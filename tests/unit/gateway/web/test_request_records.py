@@ -128,7 +128,7 @@ def test_error_responses_have_the_request_id(gateway):
 
 
 def test_the_request_id_of_the_client_replaces_that_of_the_reply(gateway):
-    gateway.publisher.answer = lambda request: Reply.to(
+    gateway.publisher.responder = lambda request: Reply.to(
         request, headers=[("x-request-id", "of-the-responder")]
     )
 

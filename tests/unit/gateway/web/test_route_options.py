@@ -103,7 +103,7 @@ def listed_in(response):
 
 
 def test_reply_headers_that_need_listing_are_dropped_by_default(client_of, publisher):
-    publisher.answer = reply_with_all_headers
+    publisher.responder = reply_with_all_headers
 
     response = client_of().post("/a")
 
@@ -112,7 +112,7 @@ def test_reply_headers_that_need_listing_are_dropped_by_default(client_of, publi
 
 
 def test_each_listed_reply_header_reaches_the_client(client_of, publisher):
-    publisher.answer = reply_with_all_headers
+    publisher.responder = reply_with_all_headers
 
     response = client_of(response_headers=("set-cookie", "www-authenticate")).post("/a")
 
@@ -124,7 +124,7 @@ def test_each_listed_reply_header_reaches_the_client(client_of, publisher):
 
 
 def test_the_status_resource_drops_reply_headers_that_need_listing(client_of, publisher):
-    publisher.answer = reply_with_all_headers
+    publisher.responder = reply_with_all_headers
     client = client_of(response_headers=("set-cookie",))
     correlation_id = client.post("/a").headers["X-Correlation-ID"]
 
@@ -135,7 +135,7 @@ def test_the_status_resource_drops_reply_headers_that_need_listing(client_of, pu
 
 
 def test_a_route_may_have_its_own_timeout(client_of, publisher):
-    publisher.answer = lambda request: None
+    publisher.responder = lambda request: None
 
     response = client_of(reply_timeout_s=10.0, timeout_s=0.1).post("/a")
 
@@ -144,7 +144,7 @@ def test_a_route_may_have_its_own_timeout(client_of, publisher):
 
 
 def test_the_wait_of_a_client_is_limited_by_the_route(client_of, publisher):
-    publisher.answer = lambda request: None
+    publisher.responder = lambda request: None
 
     response = client_of(reply_timeout_s=0.1, max_timeout_s=0.3).post(
         "/a", headers={"Prefer": "wait=20"}

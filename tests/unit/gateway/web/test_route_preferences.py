@@ -43,7 +43,7 @@ def test_the_deadline_of_the_responder_follows_from_prefer_and_the_route(
 
 
 def test_a_client_that_prefers_a_shorter_wait_times_out_sooner(gateway):
-    gateway.publisher.answer = lambda request: None
+    gateway.publisher.responder = lambda request: None
 
     response = gateway.request(headers={"Prefer": "wait=1"})
 
@@ -54,7 +54,7 @@ def test_a_client_that_prefers_a_shorter_wait_times_out_sooner(gateway):
 
 
 def test_a_client_that_prefers_a_longer_wait_gets_a_late_reply(hasty, ids):
-    hasty.publisher.answer = lambda request: None
+    hasty.publisher.responder = lambda request: None
     with ThreadPoolExecutor(1) as client:
         response = client.submit(
             lambda: hasty.request(path="/patient", headers={"Prefer": "wait=15"})
@@ -86,7 +86,7 @@ def test_preference_applied_lists_the_preferences_that_were_applied(
     gateway, prefer, has_reply, status, applied
 ):
     if not has_reply:
-        gateway.publisher.answer = lambda request: None
+        gateway.publisher.responder = lambda request: None
 
     response = gateway.request(headers={"Prefer": prefer})
 
@@ -96,7 +96,7 @@ def test_preference_applied_lists_the_preferences_that_were_applied(
 
 
 def test_several_prefer_headers_count_as_one(gateway):
-    gateway.publisher.answer = lambda request: None
+    gateway.publisher.responder = lambda request: None
 
     response = gateway.request(headers=[("Prefer", "wait=1"), ("Prefer", "respond-async, wait=9")])
 
@@ -104,7 +104,7 @@ def test_several_prefer_headers_count_as_one(gateway):
 
 
 def test_vary_of_the_reply_is_kept(gateway):
-    gateway.publisher.answer = lambda request: Reply.to(
+    gateway.publisher.responder = lambda request: Reply.to(
         request, headers=[("vary", "Accept"), ("vary", "Origin")]
     )
 
@@ -114,7 +114,7 @@ def test_vary_of_the_reply_is_kept(gateway):
 
 
 def test_a_202_contains_the_location_of_the_reply(gateway):
-    gateway.publisher.answer = lambda request: None
+    gateway.publisher.responder = lambda request: None
 
     response = gateway.request(headers={"Prefer": "respond-async"})
 
@@ -128,7 +128,7 @@ def test_a_202_contains_the_location_of_the_reply(gateway):
 
 @pytest.mark.parametrize("when", ["refused_at_once", "refused_later"])
 def test_a_refused_request_gets_no_202(gateway, when):
-    gateway.publisher.answer = lambda request: None
+    gateway.publisher.responder = lambda request: None
     setattr(gateway.publisher, when, PublishRefused("denied"))
 
     response = gateway.request(headers={"Prefer": "respond-async"})
@@ -138,7 +138,7 @@ def test_a_refused_request_gets_no_202(gateway, when):
 
 
 def test_an_unacknowledged_request_gets_no_202(hasty):
-    hasty.publisher.answer = lambda request: None
+    hasty.publisher.responder = lambda request: None
     hasty.publisher.acknowledges = False
 
     response = hasty.request(headers={"Prefer": "respond-async"})
@@ -151,7 +151,7 @@ def test_an_unacknowledged_request_gets_no_202(hasty):
 @pytest.mark.parametrize("prefer", ["respond-async", "respond-async, wait=1"])
 def test_a_202_frees_its_slot(new_gateway, prefer):
     gateway = new_gateway(max_in_flight=1)
-    gateway.publisher.answer = lambda request: None
+    gateway.publisher.responder = lambda request: None
 
     responses = [gateway.request(headers={"Prefer": prefer}) for _ in range(2)]
 
@@ -194,7 +194,7 @@ def test_the_permit_records_whether_the_client_waits_less_than_the_default(
 
 
 def test_a_202_does_not_count_for_the_breaker(gateway, monkeypatch):
-    gateway.publisher.answer = lambda request: None
+    gateway.publisher.responder = lambda request: None
     headers = {"Prefer": "respond-async"}
 
     assert permit_of(gateway, monkeypatch, headers=headers).is_pending is True
@@ -202,8 +202,8 @@ def test_a_202_does_not_count_for_the_breaker(gateway, monkeypatch):
 
 def test_a_cancelled_request_gets_its_response_at_once(gateway):
     cancelled = []
-    gateway.publisher.answer = lambda request: None
-    gateway.publisher.then = lambda: cancelled.append(
+    gateway.publisher.responder = lambda request: None
+    gateway.publisher.after_publish = lambda: cancelled.append(
         gateway.request("DELETE", f"/replies/{gateway.published.correlation_id}").status_code
     )
     began_s = time.monotonic()
@@ -216,6 +216,6 @@ def test_a_cancelled_request_gets_its_response_at_once(gateway):
 
 
 def test_a_cancelled_request_does_not_count_for_the_breaker(gateway, monkeypatch):
-    gateway.publisher.answer = lambda request: cancellation(request.correlation_id)
+    gateway.publisher.responder = lambda request: cancellation(request.correlation_id)
 
     assert permit_of(gateway, monkeypatch).is_pending is True

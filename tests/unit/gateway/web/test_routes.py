@@ -15,7 +15,7 @@ from tests.unit.gateway.web.route_gateway import (
 
 @pytest.mark.parametrize("status", [200, 201, 400, 404, 410, 422, 500, 503, 599])
 def test_the_response_has_the_status_body_and_content_type_of_the_reply(gateway, status):
-    gateway.publisher.answer = lambda request: Reply.to(
+    gateway.publisher.responder = lambda request: Reply.to(
         request, b"\x00answer\xff", status=status, content_type="application/x-own; a=b"
     )
 
@@ -28,7 +28,7 @@ def test_the_response_has_the_status_body_and_content_type_of_the_reply(gateway,
 
 
 def test_a_reply_without_a_content_type_is_a_response_without_one(gateway):
-    gateway.publisher.answer = lambda request: Reply.to(request, b"<b>")
+    gateway.publisher.responder = lambda request: Reply.to(request, b"<b>")
 
     response = gateway.request(data=b"x")
 
@@ -38,7 +38,7 @@ def test_a_reply_without_a_content_type_is_a_response_without_one(gateway):
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_a_response_with_204_or_304_has_no_body(gateway, status):
-    gateway.publisher.answer = lambda request: Reply.to(request, b"lost", status=status)
+    gateway.publisher.responder = lambda request: Reply.to(request, b"lost", status=status)
 
     response = gateway.request(data=b"x")
 
@@ -46,7 +46,7 @@ def test_a_response_with_204_or_304_has_no_body(gateway, status):
 
 
 def test_the_headers_of_a_reply_are_forwarded_except_the_correlation_id(gateway):
-    gateway.publisher.answer = lambda request: Reply.to(
+    gateway.publisher.responder = lambda request: Reply.to(
         request,
         headers=[
             ("x-many", "1"),
@@ -64,7 +64,7 @@ def test_the_headers_of_a_reply_are_forwarded_except_the_correlation_id(gateway)
 
 
 def test_a_relative_location_of_the_responder_is_unchanged(gateway):
-    gateway.publisher.answer = lambda request: Reply.to(
+    gateway.publisher.responder = lambda request: Reply.to(
         request, status=201, headers=[("location", "/orders/7")]
     )
 
@@ -72,7 +72,7 @@ def test_a_relative_location_of_the_responder_is_unchanged(gateway):
 
 
 def test_an_unusable_reply_is_a_bad_gateway(gateway):
-    gateway.publisher.answer = lambda request: Reply.unusable(
+    gateway.publisher.responder = lambda request: Reply.unusable(
         UnusableReply(request.correlation_id, "header 'status' is '42'")
     )
 
@@ -84,7 +84,7 @@ def test_an_unusable_reply_is_a_bad_gateway(gateway):
 
 
 def test_a_responder_error_without_an_http_status_is_a_bad_gateway(gateway):
-    gateway.publisher.answer = lambda request: Reply(
+    gateway.publisher.responder = lambda request: Reply(
         request.correlation_id, status=502, outcome=Outcome.FAILED, detail="Error: no stock"
     )
 
@@ -98,7 +98,7 @@ def test_a_responder_error_without_an_http_status_is_a_bad_gateway(gateway):
 def test_without_a_reply_the_response_is_a_timeout_with_the_location_of_the_reply(
     hasty, acknowledged, sent
 ):
-    hasty.publisher.answer = lambda request: None
+    hasty.publisher.responder = lambda request: None
     hasty.publisher.acknowledges = acknowledged
 
     response = hasty.request(data=b"x")
@@ -111,14 +111,14 @@ def test_without_a_reply_the_response_is_a_timeout_with_the_location_of_the_repl
 
 def test_the_status_of_a_timeout_can_be_504(new_gateway):
     gateway = new_gateway(reply_timeout_s=0.05, reply_timeout_status=504)
-    gateway.publisher.answer = lambda request: None
+    gateway.publisher.responder = lambda request: None
 
     assert_problem(gateway.request(data=b"x"), 504, "reply-timeout", "yes")
 
 
 @pytest.mark.parametrize("when", ["refused_at_once", "refused_later"])
 def test_a_refused_request_was_not_sent(gateway, when):
-    gateway.publisher.answer = lambda request: None
+    gateway.publisher.responder = lambda request: None
     setattr(gateway.publisher, when, PublishRefused("topic 'echo' does not exist"))
 
     response = gateway.request(data=b"x")
@@ -130,7 +130,7 @@ def test_a_refused_request_was_not_sent(gateway, when):
 
 
 def test_an_unacknowledged_request_may_have_been_sent(hasty):
-    hasty.publisher.answer = lambda request: None
+    hasty.publisher.responder = lambda request: None
     hasty.publisher.acknowledges = False
     hasty.publisher.trouble = "the broker did not acknowledge it"
 
@@ -155,8 +155,8 @@ def test_nothing_is_published_while_redis_cannot_be_reached(gateway, redis_serve
 
 def test_a_redis_failure_during_the_wait_is_reported(new_gateway, redis_server):
     gateway = new_gateway(reply_timeout_s=0.2)
-    gateway.publisher.answer = lambda request: None
-    gateway.publisher.then = lambda: setattr(redis_server, "connected", False)
+    gateway.publisher.responder = lambda request: None
+    gateway.publisher.after_publish = lambda: setattr(redis_server, "connected", False)
 
     response = gateway.request(data=b"x")
 
@@ -205,7 +205,7 @@ def test_an_internal_error_is_a_500_problem_without_its_cause(gateway, caplog):
     def fail(request):
         raise RuntimeError("an internal secret")
 
-    gateway.publisher.answer = fail
+    gateway.publisher.responder = fail
 
     response = gateway.request(data=b"x")
 
@@ -217,13 +217,13 @@ def test_an_internal_error_is_a_500_problem_without_its_cause(gateway, caplog):
 
 def test_every_outcome_frees_its_slot(new_gateway):
     gateway = new_gateway(reply_timeout_s=0.02, max_in_flight=1)
-    gateway.publisher.answer = lambda request: None
+    gateway.publisher.responder = lambda request: None
     gateway.request(data=b"x")
     gateway.publisher.refused_at_once = PublishRefused("no")
     gateway.request(data=b"x")
     gateway.request(data=b"x" * (MAX_BODY_BYTES + 1))
     gateway.publisher.refused_at_once = None
-    gateway.publisher.answer = lambda request: Reply.to(request)
+    gateway.publisher.responder = lambda request: Reply.to(request)
 
     assert gateway.request(data=b"x").status_code == 200
 
@@ -254,7 +254,7 @@ def test_a_malformed_correlation_id_is_unknown(gateway, text):
 
 
 def test_a_late_reply_can_be_fetched_at_the_location_of_the_timeout_again_and_again(hasty, ids):
-    hasty.publisher.answer = lambda request: None
+    hasty.publisher.responder = lambda request: None
     location = hasty.request(data=b"x").headers["Location"]
     pending = hasty.request("GET", location)
     request = hasty.published
