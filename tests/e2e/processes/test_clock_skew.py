@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deploy, Deployment, Process, Response
+from tests.support.deployment import Deploy, Deployment, Gateway
 from tools.devstack.readiness import ECHO, GatewayProbe
 from tools.devstack.waiting import wait_until
 
@@ -24,29 +24,24 @@ def shifted(ahead_s: int) -> dict[str, str]:
     return {"PYTHONPATH": SHIFTED, "CLOCK_AHEAD_S": str(ahead_s)}
 
 
-def replace(deployment: Deployment, name: str, ahead_s: int) -> Process:
-    """Replace the process by one whose clock is ahead."""
-    (old,) = deployment.named(name)
-    assert old.child.stop(10) == 0
-    deployment.processes.remove(old)
-    return deployment.start(name, **shifted(ahead_s))
-
-
-def ready(deployment: Deployment) -> Response:
-    return deployment.gateway.get("/readyz")
+def is_not_ready(gateway: Gateway, cause: str) -> bool:
+    """Return whether /readyz is 503 with *cause* among its problems."""
+    try:
+        response = gateway.get("/readyz")
+    except OSError:
+        return False
+    return response.status == 503 and cause in str(response.json["problems"])
 
 
 def test_a_responder_an_hour_ahead_is_logged_and_requests_fail_at_once(deploy: Deploy):
-    with deploy(env={"REPLY_TIMEOUT_S": "1"}) as deployment:
-        responder = replace(deployment, "responder", HOUR_S)
-        responses: list[Response] = []
+    with deploy(responders=0, env={"REPLY_TIMEOUT_S": "1"}) as deployment:
+        responder = deployment.start("responder", **shifted(HOUR_S))
 
-        def rejected() -> bool:
-            responses.append(deployment.gateway.post("/echo", b"x"))
-            return bool(responses[-1].json.get("title") == "Clocks Differ")
+        def is_rejected() -> bool:
+            return bool(deployment.gateway.post("/echo", b"x").json.get("title") == "Clocks Differ")
 
         # Until the difference is detected, requests time out or are shed.
-        assert wait_until(rejected, 2 * LIMIT_S)
+        assert wait_until(is_rejected, 2 * LIMIT_S)
         again = deployment.gateway.post("/echo", b"x")
 
     assert "this clock is 3599 s or more" in responder.logged()
@@ -57,25 +52,19 @@ def test_a_responder_an_hour_ahead_is_logged_and_requests_fail_at_once(deploy: D
 
 
 def test_a_responder_an_hour_behind_replies_and_logs_it(deploy: Deploy):
-    with deploy() as deployment:
-        responder = replace(deployment, "responder", -HOUR_S)
+    with deploy(responders=0) as deployment:
+        responder = deployment.start("responder", **shifted(-HOUR_S))
         assert wait_until(lambda: deployment.gateway.post("/echo", b"x").status == 200, LIMIT_S)
 
     assert "this clock is behind the gateways'; set it (NTP)" in responder.logged()
 
 
-def test_a_replies_process_an_hour_ahead_makes_gateways_not_ready(
-    deploy: Deploy,
-):
-    with deploy() as deployment:
-        replace(deployment, "replies", HOUR_S)
+def test_a_replies_process_an_hour_ahead_makes_gateways_not_ready(deploy: Deploy):
+    with deploy(gateways=0, replies=0, responders=0) as deployment:
+        deployment.start("replies", **shifted(HOUR_S))
+        gateway = deployment.start_gateway()
 
-        def is_reported() -> bool:
-            response = ready(deployment)
-            problems = str(response.json["problems"])
-            return response.status == 503 and "3600 s ahead of this gateway's" in problems
-
-        assert wait_until(is_reported, LIMIT_S)
+        assert wait_until(lambda: is_not_ready(gateway, "3600 s ahead of this gateway's"), LIMIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +76,9 @@ def deployment(deploy_for_module: Deploy) -> Iterator[Deployment]:
 def test_a_gateway_an_hour_behind_is_not_ready(deployment: Deployment):
     gateway = deployment.start_gateway(**shifted(-HOUR_S))
 
-    def is_reported() -> bool:
-        try:
-            response = gateway.get("/readyz")
-        except OSError:
-            return False
-        problems = str(response.json["problems"])
-        return response.status == 503 and "3600 s ahead of this gateway's" in problems
-
-    assert wait_until(is_reported, LIMIT_S)
+    assert wait_until(lambda: is_not_ready(gateway, "3600 s ahead of this gateway's"), LIMIT_S)
     # The other gateway is ready.
-    assert ready(deployment).status == 200
+    assert deployment.gateway.get("/readyz").status == 200
 
 
 def test_a_gateway_an_hour_ahead_serves_and_reports_a_warning(deployment: Deployment):
@@ -114,15 +95,16 @@ def test_a_gateway_an_hour_ahead_serves_and_reports_a_warning(deployment: Deploy
 
 
 def test_a_difference_of_a_second_is_not_reported(deploy: Deploy):
-    with deploy() as deployment:
-        responder = replace(deployment, "responder", 1)
-        replies = replace(deployment, "replies", 1)
-        assert wait_until(lambda: ready(deployment).status == 200, LIMIT_S)
+    with deploy(gateways=0, replies=0, responders=0) as deployment:
+        responder = deployment.start("responder", **shifted(1))
+        replies = deployment.start("replies", **shifted(1))
+        deployment.start_gateway()
+        assert wait_until(lambda: deployment.gateway.responds("/readyz"), LIMIT_S)
         assert wait_until(lambda: deployment.gateway.post("/echo", b"x").status == 200, LIMIT_S)
         started_s = time.monotonic()
         while time.monotonic() - started_s < 3:  # a difference is detected within this time
             assert deployment.gateway.post("/echo", b"x").status == 200
-        warnings = ready(deployment).json["warnings"]
+        warnings = deployment.gateway.get("/readyz").json["warnings"]
 
     assert warnings == []
     assert "clock" not in responder.logged() + replies.logged()

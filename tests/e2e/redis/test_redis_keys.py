@@ -13,7 +13,7 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
-UNSOLICITED = 30_000
+UNSOLICITED = 10_000
 
 
 def reply_keys(redis: Redis, node: str) -> list[bytes]:
@@ -27,7 +27,7 @@ def redis_of(deployment: Deployment) -> Iterator[Redis]:
 
 
 def test_a_reply_expires_after_deadline_and_retention(deploy: Deploy):
-    timeout_s, retention_s = 2.0, 3.0
+    timeout_s, retention_s = 1.0, 2.0
     env = {"REPLY_TIMEOUT_S": str(timeout_s), "REPLY_RETENTION_S": str(retention_s)}
     with deploy(env=env) as deployment, redis_of(deployment) as redis:
         ids = [deployment.gateway.post("/echo", b"x").correlation_id for _ in range(20)]
