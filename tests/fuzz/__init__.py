@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing of the readers that strangers reach: for `make fuzz`, not for pytest."""
+"""Coverage-guided fuzzing of decoders of untrusted input; run by `make fuzz`."""

@@ -1,10 +1,10 @@
 """
-Feed one reader with bytes that atheris mutates towards new code, for so many seconds.
+Fuzz one decoder with atheris for a number of seconds.
 
     python -m tests.fuzz request|reply|id SECONDS
 
-Ends with an error, and the bytes that led to it, when anything but the errors of the contract comes
-out. Seeds are in SEEDS; what a run finds it keeps nowhere.
+Fails with the input when a decoder raises anything but an error of the contract. The corpus starts
+with SEEDS and is not kept.
 """
 
 import contextlib
@@ -23,23 +23,23 @@ with atheris.instrument_imports(include=["rendezvous.contract", "rendezvous.corr
     from rendezvous.errors import ForeignCorrelationId, MalformedRecord, UnusableReply
 
 IDS = CorrelationIds("a secret of the fuzzer")
-#: Header names and values are parted by these, since a record is more than bytes.
-BETWEEN, WITHIN = b"\x1e", b"\x1f"
+#: Separators of headers, and of name and value: they encode a record as bytes.
+HEADER_SEPARATOR, VALUE_SEPARATOR = b"\x1e", b"\x1f"
 NULL = b"\x00null"
 
 
 def record_of(data: bytes) -> tuple[bytes | None, list[tuple[str, bytes | None]]]:
-    """Read *data* as a value and headers, all of them bytes that a stranger chose."""
-    value, *headers = data.split(BETWEEN)
-    named = (header.partition(WITHIN) for header in headers)
+    """Decode *data* into the value and headers of a record."""
+    value, *headers = data.split(HEADER_SEPARATOR)
+    named = (header.partition(VALUE_SEPARATOR) for header in headers)
     return (
         None if value == NULL else value,
         [(n.decode("utf-8", "replace"), None if v == NULL else v) for n, _, v in named],
     )
 
 
-def read_request(data: bytes) -> None:
-    """Whatever comes, it is a request that can be written again, or malformed."""
+def check_request(data: bytes) -> None:
+    """Any input is malformed or a request that survives encoding."""
     value, headers = record_of(data)
     with contextlib.suppress(MalformedRecord):
         request = Request.decode("orders", None, value, headers)
@@ -51,8 +51,8 @@ def read_request(data: bytes) -> None:
             request.json()
 
 
-def read_reply(data: bytes) -> None:
-    """Whatever comes, it is a response, an unhappy ending or malformed."""
+def check_reply(data: bytes) -> None:
+    """Any input is malformed, unusable or a reply that fits into HTTP."""
     value, headers = record_of(data)
     with contextlib.suppress(MalformedRecord):
         try:
@@ -66,24 +66,26 @@ def read_reply(data: bytes) -> None:
             assert Reply.decode(*reply.encode()) == reply
 
 
-def read_id(data: bytes) -> None:
-    """Whatever comes, it was issued by us, which no fuzzer guesses, or it is refused."""
+def check_id(data: bytes) -> None:
+    """Any input is rejected unless it was issued here."""
     text = data.decode("utf-8", "surrogateescape")
     with contextlib.suppress(ForeignCorrelationId):
         assert IDS.read(text).text in ISSUED
 
 
 ISSUED = {IDS.issue("0a1b2c3d", 1_700_000_000_000), IDS.issue("ffffffff", 0)}
-READERS: dict[str, Callable[[bytes], None]] = {
-    "request": read_request,
-    "reply": read_reply,
-    "id": read_id,
+DECODERS: dict[str, Callable[[bytes], None]] = {
+    "request": check_request,
+    "reply": check_reply,
+    "id": check_id,
 }
 
 
 def record(value: bytes, *headers: tuple[bytes, bytes]) -> bytes:
-    """The opposite of record_of()."""
-    return BETWEEN.join([value, *(name + WITHIN + content for name, content in headers)])
+    """Encode a record; the inverse of record_of()."""
+    return HEADER_SEPARATOR.join(
+        [value, *(name + VALUE_SEPARATOR + content for name, content in headers)]
+    )
 
 
 ID = (b"correlation-id", b"the-id")
@@ -108,7 +110,7 @@ SEEDS: dict[str, list[bytes]] = {
 
 
 def main() -> None:
-    """Fuzz the reader that the command line names."""
+    """Fuzz the decoder named on the command line."""
     name, seconds = sys.argv[1], int(sys.argv[2])
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):
@@ -120,8 +122,7 @@ def main() -> None:
             "-print_final_stats=1",
             f"-artifact_prefix={tempfile.gettempdir()}/",
         ]
-        # Ends the process.
-        atheris.Setup([sys.argv[0], *options, corpus], READERS[name])
+        atheris.Setup([sys.argv[0], *options, corpus], DECODERS[name])
         atheris.Fuzz()
 
 

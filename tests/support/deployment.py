@@ -217,7 +217,7 @@ class Deployment:
             timeout_s = settings.reply_timeout_s
             probe = GatewayProbe(gateway.port, path, workers, timeout_s, self.key)
             ready = wait_until(probe.is_ready, READY_LIMIT_S)
-            assert ready, f"{probe.missing}\n{self.logs()}"
+            assert ready, f"{probe.problem}\n{self.logs()}"
 
     def pids(self) -> list[int]:
         """Return the ids of all processes, gunicorn's workers included."""

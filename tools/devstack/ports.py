@@ -4,16 +4,16 @@ import random
 import socket
 
 LOOPBACK = "127.0.0.1"
-# Below the ports that Linux and macOS give to outgoing connections: in there, a client that
-# retries while its server restarts can be given the server's port, and connects to itself.
+# Below the ephemeral ports of Linux and macOS: a client that retries while its server restarts
+# could get the server's port as its own and connect to itself.
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 ATTEMPTS = 100
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 without a listener."""
     for _ in range(ATTEMPTS):
-        # At random, so that two stacks that start at once do not choose the same one.
+        # At random, so that two stacks that start together choose different ports.
         port = random.randint(FIRST_PORT, LAST_PORT)
         if can_listen(LOOPBACK, port):
             return port
@@ -21,9 +21,9 @@ def free_port() -> int:
 
 
 def can_listen(host: str, port: int) -> bool:
-    """Say whether *port* of *host* can be listened on."""
+    """Return whether *port* of *host* is free to listen on."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: the closing connections of a predecessor are no obstacle.
+        # As servers do, so that closing connections of an earlier server do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -34,7 +34,7 @@ def can_listen(host: str, port: int) -> bool:
 
 
 def accepts_connections(host: str, port: int, timeout_s: float = 1.0) -> bool:
-    """Say whether somebody listens on *port* of *host*."""
+    """Return whether *port* of *host* accepts a connection."""
     try:
         socket.create_connection((host, port), timeout_s).close()
     except OSError:

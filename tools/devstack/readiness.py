@@ -1,4 +1,4 @@
-"""Whether the gateway answers real requests, and if not, what is missing."""
+"""Probes whether the gateway answers requests, and reports the problem if not."""
 
 import contextlib
 import http.client
@@ -12,22 +12,22 @@ from tools.devstack.ports import LOOPBACK
 
 BODY = b"hello"
 ECHO = "/echo"
-#: Which worker takes a connection is chance: one that has taken none of so many is not there.
-MOST_PER_WORKER = 25
-#: On top of the reply timeout, for the HTTP around it.
+#: Connections per worker after which a worker that took none is assumed not to exist.
+MAX_CONNECTIONS_PER_WORKER = 25
+#: Time for a request in addition to the reply timeout, in seconds.
 SPARE_S = 2.0
 
 
 class GatewayProbe:
     """
-    Asks the gateway the way a client does, each time over a fresh connection.
+    Sends requests to the gateway like a client, each over a new connection.
 
     Args:
         port: of the gateway on this machine.
-        path: takes a POST; None when no route does, then /readyz alone is asked.
-        workers: how many of them share the port; each gets ready by itself.
-        reply_timeout_s: how long the gateway may wait for a reply.
-        key: an API key; without one, a gateway that asks for it is ready when /readyz says so.
+        path: of a route with POST, or None to request /readyz only.
+        workers: number of workers on the port; each must be ready.
+        reply_timeout_s: reply timeout of the gateway.
+        key: API key; without one, 401 for the POST counts as success.
     """
 
     def __init__(
@@ -39,46 +39,46 @@ class GatewayProbe:
         self._key = key
         self._timeout_s = reply_timeout_s + SPARE_S
         self._ready_nodes: set[str] = set()
-        self.missing = "the gateway has not been asked yet"
+        self.problem = "the gateway was not probed yet"
 
     def is_ready(self) -> bool:
-        """Say whether all requests succeed; the reason why not is in ``missing``."""
+        """Return whether all requests succeed; ``problem`` has the reason if not."""
         self._ready_nodes.clear()
-        for _ in range(MOST_PER_WORKER * self._workers):
+        for _ in range(MAX_CONNECTIONS_PER_WORKER * self._workers):
             if not self._succeeds():
                 return False
             if len(self._ready_nodes) >= self._workers:
                 return True
-        return True  # there are fewer of them, say by an option of gunicorn
+        return True  # fewer workers, for example by an option of gunicorn
 
     def _succeeds(self) -> bool:
         try:
-            return self._ready() and self._replies()
+            return self._is_ready_itself() and self._replies()
         except (OSError, http.client.HTTPException) as error:
-            self.missing = f"the gateway does not answer on port {self._port}: {error}"
+            self.problem = f"the gateway does not answer on port {self._port}: {error}"
             return False
 
-    def _ready(self) -> bool:
-        status, body = self._ask("GET", "/readyz")
-        self.missing = f"GET /readyz gives {status}: {_shown(body)}"
+    def _is_ready_itself(self) -> bool:
+        status, body = self._request("GET", "/readyz")
+        self.problem = f"GET /readyz returned {status}: {_text(body)}"
         if status == 200:
-            with contextlib.suppress(ValueError, KeyError):  # a user's own gateway need not say it
+            with contextlib.suppress(ValueError, KeyError):  # another gateway may not report it
                 self._ready_nodes.add(json.loads(body)["node"])
         return status == 200
 
     def _replies(self) -> bool:
         if self._path is None:
             return True
-        status, body = self._ask("POST", self._path, BODY)
-        self.missing = f"POST {self._path} gives {status}: {_shown(body)}"
+        status, body = self._request("POST", self._path, BODY)
+        self.problem = f"POST {self._path} returned {status}: {_text(body)}"
         if status == HTTPStatus.UNAUTHORIZED and not self._key:
             return True
         if self._path == ECHO:
             return (status, body) == (200, BODY)
-        # What a responder of the user thinks of our body is its affair: a 400 is a reply too.
+        # The user's responder may reject this body; a 400 is a reply too.
         return status < 500
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    def _request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=self._timeout_s)
         headers = {"Connection": "close", "X-Request-ID": "devstack"}
         if self._key:
@@ -93,13 +93,13 @@ class GatewayProbe:
             connection.close()
 
 
-def path_to_try(routes: Sequence[Route]) -> str | None:
-    """Return a path that takes a POST, /echo if there is one, with "1" for each parameter."""
+def example_path(routes: Sequence[Route]) -> str | None:
+    """Return a path that accepts POST, preferably /echo, with "1" for parameters."""
     paths = [route.path for route in routes if "POST" in route.methods]
     if not paths:
         return None
     return ECHO if ECHO in paths else re.sub(r"<[^>]*>", "1", paths[0])
 
 
-def _shown(body: bytes) -> str:
+def _text(body: bytes) -> str:
     return body.decode("utf-8", "replace").strip()[:2000]

@@ -1,4 +1,4 @@
-"""Everything that one start of the development stack has running, and how it ends."""
+"""The running servers and processes, and how to stop them in order."""
 
 import signal
 import time
@@ -9,17 +9,16 @@ from tools.devstack.process.child import Child
 from tools.devstack.process.server import Server
 
 WEB = "web"
-#: Time to end for the gateway, then for the other processes, then for the servers: 10 s with the
-#: killing of those who do not.
+#: Time to stop for the gateway, then the other processes, then the servers; with killing 10 s.
 WEB_GRACE_S, PROCESSES_GRACE_S, SERVERS_GRACE_S = 5.0, 2.5, 1.5
 
 
-class PartEnded(Exception):
-    """Raised when a process or server ended by itself, saying which and how."""
+class EndedByItself(Exception):
+    """Raised with the process or server that ended, and how."""
 
 
 class Stack:
-    """The servers and processes that run, stopped in order at the end."""
+    """Running servers and processes, stopped in order."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -27,30 +26,30 @@ class Stack:
         self.processes: dict[str, Child] = {}
 
     def start_server(self, server: Server) -> None:
-        """Start *server*, and say so."""
-        self._console.say(f"starting {server.name} on {server.address} ...")
-        # First, so that one that is interrupted while it starts is stopped too.
+        """Print and start *server*."""
+        self._console.print(f"starting {server.name} on {server.address} ...")
+        # Before its start, so that stop() also covers an interrupted start.
         self.servers.append(server)
         server.start()
 
     def check(self) -> None:
         """
-        Return when everything still runs.
+        Check that everything is running.
 
         Raises:
-            PartEnded: naming the first one that does not.
+            EndedByItself: for the first process or server that is not.
         """
         for name, process in self.processes.items():
             if process.returncode is not None:
-                raise PartEnded(f"{name} ended by itself: {_how(process.returncode)}")
+                raise EndedByItself(f"{name} ended by itself: {_how(process.returncode)}")
         for server in self.servers:
             if server.returncode is not None:
                 reason = f"{server.name} ended by itself: {_how(server.returncode)}"
-                raise PartEnded(f"{reason}\n{server.log_tail()}".rstrip())
+                raise EndedByItself(f"{reason}\n{server.log_tail()}".rstrip())
 
     def stop(self) -> None:
         """Stop the gateway, then the other processes, then the servers."""
-        # No new request is taken while those under way still find their responder.
+        # The gateway first, so that pending requests still get their replies.
         web = [process for name, process in self.processes.items() if name == WEB]
         others = [process for name, process in self.processes.items() if name != WEB]
         _stop_together(web, WEB_GRACE_S)
@@ -62,7 +61,7 @@ class Stack:
             server.stop()
 
     def kill(self) -> None:
-        """Kill everything and return at once; a stop() under way has nothing left to wait for."""
+        """Kill everything without waiting; a running stop() then returns soon."""
         for process in self.processes.values():
             process.signal(signal.SIGKILL)
         for server in self.servers:

@@ -1,4 +1,4 @@
-"""A TCP connection that can be made slow, silent, broken or impossible."""
+"""A TCP proxy that can delay, drop, reset or refuse connections."""
 
 import asyncio
 import enum
@@ -13,18 +13,18 @@ from tools.devstack.ports import LOOPBACK, free_port
 T = TypeVar("T")
 
 CHUNK_BYTES = 65_536
-#: Chunks that may be under way in each direction; beyond them senders meet a full window.
+#: Maximum number of buffered chunks per direction; then the sender's window fills.
 CHUNKS = 16
 BACKLOG = 128
 COMMAND_LIMIT_S = 10.0
-#: Of SO_LINGER: whether, and for how many seconds; zero seconds send RST rather than FIN.
+#: Values of SO_LINGER: on for 0 s, which sends RST instead of FIN, and off.
 RESET_AT_CLOSE, FINISH_AT_CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 
-#: When each chunk is due, by the clock of the loop; an empty one is the end.
+#: Chunks with their due times by the clock of the loop; an empty chunk is the end.
 Chunks = asyncio.Queue[tuple[float, bytes]]
 
 
-class Way(enum.Enum):
+class Direction(enum.Enum):
     """The two directions of a connection."""
 
     UPSTREAM = "from client to target"
@@ -33,20 +33,20 @@ class Way(enum.Enum):
 
 class TcpProxy:
     """
-    Passes connections on to *target_port* of 127.0.0.1, in a thread of its own.
+    Forwards connections to *target_port* of 127.0.0.1, in a thread of its own.
 
-    A fault holds for existing and new connections as soon as its method returns, until heal().
-    Where the target refuses connections, the client's is reset.
+    A fault applies to existing and new connections from the return of its method until heal(). If
+    the target refuses a connection, that of the client is reset.
 
     Args:
-        port: where it listens; a free one by default. It is kept for life.
+        port: to listen on; a free one by default.
     """
 
     def __init__(self, target_port: int, port: int | None = None) -> None:
         self.target_port = target_port
         self.port = port or free_port()
         self._delay_s = 0.0
-        self._open = {way: asyncio.Event() for way in Way}
+        self._open = {direction: asyncio.Event() for direction in Direction}
         self._listener: socket.socket | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -71,29 +71,29 @@ class TcpProxy:
 
     @property
     def connections(self) -> int:
-        """How many connections there are."""
+        """Number of open connections."""
         return len(self._connections)
 
     def delay(self, seconds: float) -> None:
-        """Hold what is sent from now on for *seconds*, in each direction."""
+        """Delay data by *seconds* in each direction from now on."""
         self._do(self._slow_down(seconds))
 
     def blackhole(self, upstream: bool = True, downstream: bool = True) -> None:
         """
-        Accept connections and pass nothing on, as a partition does; heal() resets them.
+        Accept connections and forward nothing, like a network partition; heal() resets them.
 
         Args:
-            upstream, downstream: the directions that are cut.
+            upstream, downstream: whether to cut this direction.
         """
-        cut = {Way.UPSTREAM: upstream, Way.DOWNSTREAM: downstream}
-        self._do(self._cut({way for way, is_cut in cut.items() if is_cut}))
+        cut = {Direction.UPSTREAM: upstream, Direction.DOWNSTREAM: downstream}
+        self._do(self._cut({direction for direction, is_cut in cut.items() if is_cut}))
 
     def reset(self) -> None:
-        """Reset all existing connections; new ones are served."""
+        """Reset all existing connections; new ones work."""
         self._do(self._reset())
 
     def refuse(self) -> None:
-        """Refuse new connections and reset the existing ones."""
+        """Refuse new connections and reset existing ones."""
         self._do(self._stop())
 
     def heal(self) -> None:
@@ -103,7 +103,7 @@ class TcpProxy:
     def _do(self, command: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(command, self._loop).result(COMMAND_LIMIT_S)
 
-    # What follows runs in the thread of the loop.
+    # The following methods run in the thread of the loop.
 
     async def _stop(self) -> None:
         if self._listener is not None:
@@ -121,14 +121,14 @@ class TcpProxy:
     async def _slow_down(self, delay_s: float) -> None:
         self._delay_s = delay_s
 
-    async def _cut(self, ways: set[Way]) -> None:
-        for way in ways:
-            self._open[way].clear()
+    async def _cut(self, directions: set[Direction]) -> None:
+        for direction in directions:
+            self._open[direction].clear()
 
     async def _heal(self) -> None:
         self._delay_s = 0.0
         if not all(event.is_set() for event in self._open.values()):
-            # Before they are opened: nothing that a partition held back arrives after it.
+            # Before the directions open, so that no data from the partition arrives after it.
             await self._reset()
         for event in self._open.values():
             event.set()
@@ -140,13 +140,13 @@ class TcpProxy:
     def _accept(self, listener: socket.socket) -> None:
         try:
             client, _ = listener.accept()
-        except OSError:  # the client has gone already
+        except OSError:  # the client has closed already
             return
         _prepare(client)
         connection = self._loop.create_task(self._connect(client))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
-        # A task that is cancelled before its first step never gets to close anything.
+        # A task that is cancelled before its first step closes nothing.
         connection.add_done_callback(lambda _: client.close())
 
     async def _connect(self, client: socket.socket) -> None:
@@ -154,25 +154,25 @@ class TcpProxy:
         with client, target:
             _prepare(target)
             try:
-                await self._open[Way.UPSTREAM].wait()
+                await self._open[Direction.UPSTREAM].wait()
                 await self._loop.sock_connect(target, (LOOPBACK, self.target_port))
-                await self._pass_on(client, target)
+                await self._forward(client, target)
             except* OSError:
-                pass  # closing them is all that is left
+                pass  # both are closed below
             else:
                 for end in (client, target):
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FINISH_AT_CLOSE)
 
-    async def _pass_on(self, client: socket.socket, target: socket.socket) -> None:
-        """Return when both ends have finished."""
+    async def _forward(self, client: socket.socket, target: socket.socket) -> None:
+        """Return when both ends have closed."""
         async with asyncio.TaskGroup() as tasks:
-            for source, sink, way in (
-                (client, target, Way.UPSTREAM),
-                (target, client, Way.DOWNSTREAM),
+            for source, sink, direction in (
+                (client, target, Direction.UPSTREAM),
+                (target, client, Direction.DOWNSTREAM),
             ):
                 chunks: Chunks = asyncio.Queue(CHUNKS)
                 tasks.create_task(self._read(source, chunks))
-                tasks.create_task(self._write(chunks, sink, way))
+                tasks.create_task(self._write(chunks, sink, direction))
 
     async def _read(self, source: socket.socket, chunks: Chunks) -> None:
         data = None
@@ -180,12 +180,12 @@ class TcpProxy:
             data = await self._loop.sock_recv(source, CHUNK_BYTES)
             await chunks.put((self._loop.time() + self._delay_s, data))
 
-    async def _write(self, chunks: Chunks, sink: socket.socket, way: Way) -> None:
+    async def _write(self, chunks: Chunks, sink: socket.socket, direction: Direction) -> None:
         data = None
         while data != b"":
             due_s, data = await chunks.get()
             await asyncio.sleep(due_s - self._loop.time())
-            await self._open[way].wait()
+            await self._open[direction].wait()
             if data:
                 await self._loop.sock_sendall(sink, data)
         sink.shutdown(socket.SHUT_WR)
@@ -194,5 +194,5 @@ class TcpProxy:
 def _prepare(end: socket.socket) -> None:
     end.setblocking(False)
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Whatever breaks the connection off, both ends see a reset.
+    # If the connection breaks, both ends see a reset.
     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)

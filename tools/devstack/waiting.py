@@ -1,4 +1,4 @@
-"""Wait for a condition, with a limit."""
+"""Wait for a condition with a time limit."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ POLL_S = 0.05
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float, poll_s: float = POLL_S) -> bool:
-    """Ask *condition* again and again; say whether it came true within *limit_s*."""
+    """Poll *condition*; return whether it became true within *limit_s*."""
     deadline = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() >= deadline:

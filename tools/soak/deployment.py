@@ -158,7 +158,7 @@ class Deployment:
         for port in self.ports:
             probe = GatewayProbe(port, ECHO, WORKERS, TIMEOUT_S)
             if not wait_until(probe.is_ready, READY_LIMIT_S):
-                raise NotReady(f"{probe.missing}; logs: {self._folder}")
+                raise NotReady(f"{probe.problem}; logs: {self._folder}")
 
 
 def _kafka(kind: str, advertised_port: int) -> tuple[Server, int]:

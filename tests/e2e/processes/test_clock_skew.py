@@ -84,7 +84,7 @@ def test_a_gateway_an_hour_behind_is_not_ready(deployment: Deployment):
 def test_a_gateway_an_hour_ahead_serves_and_reports_a_warning(deployment: Deployment):
     gateway = deployment.start_gateway(**shifted(HOUR_S))
     probe = GatewayProbe(gateway.port, ECHO, 2, 3)
-    assert wait_until(probe.is_ready, LIMIT_S), probe.missing
+    assert wait_until(probe.is_ready, LIMIT_S), probe.problem
     response = gateway.post("/echo", b"x")
     warnings = gateway.get("/readyz").json["warnings"]
     responder = deployment.named("responder")[0]

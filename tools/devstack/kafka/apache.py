@@ -1,4 +1,4 @@
-"""Apache Kafka itself, for what the embedded broker cannot stand in for."""
+"""Apache Kafka, for what the embedded broker does not cover."""
 
 import base64
 import re
@@ -23,11 +23,11 @@ FORMAT_LIMIT_S = 60.0
 @dataclass(frozen=True)
 class Listener:
     """
-    One more port of a broker.
+    A further listener of a broker.
 
     Args:
-        name: in capital letters, as the options of Kafka spell it.
-        advertised_port: where clients of this port are sent; that of a proxy, for example.
+        name: in capital letters, as in Kafka's options.
+        advertised_port: port advertised to clients, for example that of a proxy.
         protocol: PLAINTEXT or SSL.
     """
 
@@ -38,24 +38,24 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """Where the broker listens."""
+        """Address that the broker listens on."""
         return f"{LOOPBACK}:{self.port}"
 
     @property
     def advertised(self) -> str:
-        """Where clients are sent."""
+        """Address that the broker advertises."""
         return f"{LOOPBACK}:{self.advertised_port or self.port}"
 
 
 @dataclass(frozen=True)
 class Membership:
     """
-    What one node knows of its cluster.
+    The place of a node in its cluster.
 
     Args:
-        node: its own number, from 1.
-        controller_ports: of all nodes, in the order of their numbers.
-        cluster_id: the same for all of them.
+        node: node id, from 1.
+        controller_ports: of all nodes, ordered by id.
+        cluster_id: the same for all nodes.
     """
 
     node: int
@@ -64,17 +64,17 @@ class Membership:
 
     @property
     def size(self) -> int:
-        """How many nodes there are."""
+        """Number of nodes."""
         return len(self.controller_ports)
 
     @property
     def controller(self) -> str:
-        """The address of this node's controller."""
+        """Address of this node's controller."""
         return f"{LOOPBACK}:{self.controller_ports[self.node - 1]}"
 
     @property
     def voters(self) -> str:
-        """All controllers, as controller.quorum.voters has them."""
+        """All controllers, in the format of controller.quorum.voters."""
         ports = enumerate(self.controller_ports, start=1)
         return ",".join(f"{node}@{LOOPBACK}:{port}" for node, port in ports)
 
@@ -83,12 +83,12 @@ class ApacheKafka(Server):
     """
     A broker and controller in one Java process.
 
-    What it holds survives kill() and restart(); stop() removes it.
+    Its data survives kill() and restart(); stop() removes it.
 
     Args:
-        listeners: further ports, beside the one of ``url``.
-        options: lines of server.properties that add to ours or replace them.
-        membership: of a cluster; by default it is one of its own.
+        listeners: in addition to that of ``url``.
+        options: further or replaced lines of server.properties.
+        membership: of a cluster; by default a cluster of one node.
     """
 
     name = "Apache Kafka"
@@ -111,7 +111,7 @@ class ApacheKafka(Server):
 
     @staticmethod
     def unavailable_reason() -> str | None:
-        """Return in one sentence what is missing to run it here, or None."""
+        """Return what is missing on this machine as a sentence, or None."""
         missing = [program for program in ("java", "mvn") if shutil.which(program) is None]
         if missing:
             return f"Apache Kafka needs {' and '.join(missing)} on PATH."
@@ -121,11 +121,11 @@ class ApacheKafka(Server):
         return None
 
     def answers(self, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-        """Say whether the broker answers a metadata request."""
+        """Return whether the broker answers a metadata request."""
         return broker_answers(LOOPBACK, self.port, timeout_s)
 
     def prepare(self) -> None:
-        """Write the configuration, and format the data folder before the first start."""
+        """Write the configuration and format the data folder before the first start."""
         if (reason := self.unavailable_reason()) is not None:
             raise ServerNotStarted(reason)
         if self._properties.exists():
@@ -136,7 +136,9 @@ class ApacheKafka(Server):
         command = self._java("kafka.tools.StorageTool", *options)
         if run_to_end(command, self.log, FORMAT_LIMIT_S) != 0:
             self._properties.unlink()
-            raise ServerNotStarted(f"StorageTool could not format:\n{self.log_tail()}")
+            raise ServerNotStarted(
+                f"StorageTool failed to format the data folder:\n{self.log_tail()}"
+            )
 
     def command(self) -> list[str]:
         """Return the command that runs the broker."""
@@ -159,15 +161,15 @@ class ApacheKafka(Server):
 
     def _configuration(self) -> str:
         membership = self.membership
-        own = ",".join(f"{one.name}://{one.address}" for one in self._listeners)
-        copies = str(membership.size)
+        listeners = ",".join(f"{one.name}://{one.address}" for one in self._listeners)
+        replicas = str(membership.size)
         protocols = {one.name: one.protocol for one in self._listeners}
         lines = {
             "process.roles": "broker,controller",
             "node.id": str(membership.node),
             "controller.quorum.voters": membership.voters,
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"{own},CONTROLLER://{membership.controller}",
+            "listeners": f"{listeners},CONTROLLER://{membership.controller}",
             "advertised.listeners": ",".join(
                 f"{one.name}://{one.advertised}" for one in self._listeners
             ),
@@ -178,31 +180,31 @@ class ApacheKafka(Server):
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": str(self.folder / "data"),
             "auto.create.topics.enable": "false",
-            # The default of 3 s is for many members that start together; here it is only delay.
+            # The default of 3 s would only delay the few consumers here.
             "group.initial.rebalance.delay.ms": "0",
-            # After a kill the next start waits for the end of its predecessor's session.
+            # After a kill the next start waits for the old session to expire.
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
-            "default.replication.factor": copies,
-            # As many as a cluster has that one of its nodes has left.
+            "default.replication.factor": replicas,
+            # Writable when one node is down.
             "min.insync.replicas": str(max(membership.size - 1, 1)),
             "offsets.topic.num.partitions": "1",
-            "offsets.topic.replication.factor": copies,
+            "offsets.topic.replication.factor": replicas,
             "transaction.state.log.num.partitions": "1",
-            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.replication.factor": replicas,
             "transaction.state.log.min.isr": "1",
         } | self._options
         return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
 def _java_version() -> int:
-    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False)
-    # 'openjdk version "17.0.15"', or "1.8.0_402" for Java 8: its 1 is old enough for the answer.
-    found = re.search(r'version "(\d+)', said.stderr + said.stdout)
+    done = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False)
+    # 'openjdk version "17.0.15"', or "1.8.0_402" for Java 8: 1 is too old as well.
+    found = re.search(r'version "(\d+)', done.stderr + done.stdout)
     return int(found[1]) if found else 0
 
 
 def new_cluster_id() -> str:
-    """Return an id as `kafka-storage random-uuid` makes it."""
-    # With a leading "-" it would be taken for an option.
+    """Return an id in the format of `kafka-storage random-uuid`."""
+    # A leading "-" would be parsed as an option.
     return "r" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]

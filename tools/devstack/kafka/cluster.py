@@ -1,4 +1,4 @@
-"""Three nodes of Apache Kafka: what one of them holds, the others hold too."""
+"""A cluster of three Apache Kafka nodes with replicated topics."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +10,15 @@ from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.process.server import ANSWER_TIMEOUT_S
 
 NODES = 3
-#: Three of them share a laptop: a small heap, and no compiler that takes the processors away.
+#: Three nodes share a machine: small heaps, and only the cheap compiler.
 JAVA_OPTIONS = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class ApacheCluster:
     """
-    A cluster whose topics have three copies, of which two have to have a record (acks=all).
+    A cluster with three replicas per topic and min.insync.replicas=2.
 
-    Each node is a broker and a controller, so that a kill takes both along.
+    Each node is broker and controller, so a kill ends both.
     """
 
     def __init__(self, java_options: Sequence[str] = JAVA_OPTIONS) -> None:
@@ -34,34 +34,34 @@ class ApacheCluster:
 
     @property
     def url(self) -> str:
-        """All nodes, as KAFKA_URL says it."""
+        """All nodes, in the format of KAFKA_URL."""
         return ",".join(node.url for node in self.nodes)
 
     def node(self, node_id: int) -> ApacheKafka:
-        """Return the node that brokers call *node_id*."""
+        """Return the node with id *node_id*."""
         return self.nodes[node_id - 1]
 
     def start(self) -> Self:
         """
-        Start all nodes and return when each of them answers and has been let in.
+        Start all nodes and return when each has joined the cluster.
 
         Raises:
-            ServerNotStarted: when one does not.
+            ServerNotStarted: when a node does not.
         """
         self.start_again()
         return self
 
     def start_again(self) -> None:
-        """Start the nodes that do not run; what they held is there again."""
+        """Start the nodes that are down; they keep their data."""
         down = [node for node in self.nodes if not node.runs]
         with ThreadPoolExecutor(NODES) as pool:
-            # None of them answers before two are there.
+            # Together, because none answers before two are up.
             list(pool.map(lambda node: node.start(), down))
 
     def stop(self) -> None:
-        """End all nodes and remove what they hold."""
+        """Stop all nodes and remove their data."""
         for node in self.nodes:
-            # At once: a polite end waits for a quorum, which the last ones do not have.
+            # Killed, because a graceful shutdown needs a quorum, which the last nodes do not have.
             node.kill()
             node.stop()
 
@@ -78,7 +78,7 @@ class ApacheCluster:
 
 class _Node(ApacheKafka):
     def answers(self, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-        """Say whether the node answers and counts itself among the brokers."""
+        """Return whether the node answers and is one of the brokers it lists."""
         return self.membership.node in broker_ids(LOOPBACK, self.port, timeout_s)
 
 

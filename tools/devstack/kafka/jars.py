@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka: fetched by Maven once, kept in the user's cache folder."""
+"""The jars of Apache Kafka, fetched once by Maven into the user's cache folder."""
 
 import contextlib
 import fcntl
@@ -16,20 +16,20 @@ DOWNLOAD_LIMIT_S = 600.0
 
 
 class JarsNotFetched(Exception):
-    """Raised when Maven fails, with the end of what it said."""
+    """Raised when Maven fails, with the end of its output."""
 
 
 def kafka_jars() -> Path:
     """
-    Return the folder of Kafka's jars, fetching them first where they are missing.
+    Return the folder of Kafka's jars; fetch them if missing.
 
     Raises:
-        JarsNotFetched: when Maven cannot get them.
+        JarsNotFetched: when Maven fails.
     """
-    # Named for the content of the pom: a change of versions is another folder.
+    # Named for the content of pom.xml, so that another version is another folder.
     folder = _cache() / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
     if not folder.is_dir():
-        with _only_one(folder.with_suffix(".lock")):
+        with _exclusive(folder.with_suffix(".lock")):
             if not folder.is_dir():
                 _fetch(folder)
     return folder
@@ -43,15 +43,15 @@ def _cache() -> Path:
 
 
 @contextlib.contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """Let one process at a time in; who dies inside lets the next one in."""
+def _exclusive(lock: Path) -> Iterator[None]:
+    """Hold *lock* exclusively; it is released if the process dies."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _fetch(folder: Path) -> None:
-    """Fill *folder*, which is there completely or not at all."""
+    """Create *folder* atomically with the jars."""
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         jars = unfinished / "jars"
@@ -69,5 +69,5 @@ def _run_maven(target: Path, log: Path) -> None:
     except TimeoutError as error:
         raise JarsNotFetched(f"mvn took longer than {DOWNLOAD_LIMIT_S:g} s") from error
     if exit_code != 0 or not any(target.glob("kafka_*.jar")):
-        said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-20:])
-        raise JarsNotFetched(f"mvn could not fetch Apache Kafka (exit code {exit_code}):\n{said}")
+        output = "\n".join(log.read_text("utf-8", "replace").splitlines()[-20:])
+        raise JarsNotFetched(f"mvn failed to fetch Apache Kafka (exit code {exit_code}):\n{output}")

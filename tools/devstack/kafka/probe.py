@@ -1,8 +1,8 @@
 """
-Ask a Kafka broker for its metadata, by hand, over a connection of our own.
+A metadata request to a Kafka broker, without a Kafka client.
 
-kafka-python's clients would do, but a constructor that fails leaves a thread behind that goes on
-trying, and a server that is starting fails it many times.
+The constructor of a kafka-python client that fails leaves a thread behind that keeps retrying, and
+while a server starts it fails many times.
 """
 
 import socket
@@ -13,12 +13,12 @@ CORRELATION_ID = 1
 
 
 def broker_answers(host: str, port: int, timeout_s: float) -> bool:
-    """Say whether the broker answers a metadata request and knows of a broker."""
+    """Return whether the broker answers a metadata request with at least one broker."""
     return bool(broker_ids(host, port, timeout_s))
 
 
 def broker_ids(host: str, port: int, timeout_s: float) -> set[int]:
-    """Return the ids of the brokers that this one knows of; empty when it does not answer."""
+    """Return the broker ids in the metadata; empty without an answer."""
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
             connection.settimeout(timeout_s)
@@ -30,7 +30,7 @@ def broker_ids(host: str, port: int, timeout_s: float) -> set[int]:
 
 def _metadata_request() -> bytes:
     header = struct.pack(">hhih", METADATA, VERSION, CORRELATION_ID, -1) + b"\0"
-    # An empty list of topics, which asks for the brokers alone; nothing is created; no tags.
+    # An empty list of topics, no topic creation, no authorized operations, no tags.
     body = b"\x01" + b"\0" + b"\0" + b"\0"
     return struct.pack(">i", len(header + body)) + header + body
 
@@ -51,7 +51,7 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def _broker_ids(response: bytes) -> set[int]:
-    """Return the ids of the brokers in *response*: none before a new broker is let in."""
+    """Return the broker ids in *response*; none before a new broker has joined."""
     # Correlation id, no tags, throttle time, then the length plus one of the list of brokers.
     correlation_id, _, _, count_plus_one = struct.unpack_from(">ibiB", response)
     if correlation_id != CORRELATION_ID:

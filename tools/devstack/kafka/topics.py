@@ -1,4 +1,4 @@
-"""Create the topics that are missing."""
+"""Creates missing topics."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,14 +7,14 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-#: More than one, so that replicas can share the work; few, so that a laptop does not notice.
+#: More than one, so that replicas can share the work.
 PARTITIONS = 4
 BOOTSTRAP_LIMIT_MS = 10_000
 LEADERS_LIMIT_MS = 15_000
 
 
 class TopicsNotCreated(Exception):
-    """Raised with the topics that are missing and could not be created."""
+    """Raised with the missing topics that could not be created."""
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
@@ -25,14 +25,14 @@ def create_topics(
     kafka_connection: Mapping[str, Any], names: Iterable[str], partitions: int = PARTITIONS
 ) -> list[str]:
     """
-    Create those of *names* that are missing; return them when each partition has its leader.
+    Create and return the missing topics of *names*; wait until all partitions have leaders.
 
     Args:
-        kafka_connection: the connection arguments of kafka-python's clients.
-        partitions: of the topics that are created; others stay as they are.
+        kafka_connection: connection arguments of kafka-python's clients.
+        partitions: of new topics.
 
     Raises:
-        TopicsNotCreated: naming each topic that is missing still, with the broker's reason.
+        TopicsNotCreated: with the broker's reason for each topic.
         KafkaTimeoutError: when no broker can be reached.
     """
     wanted = list(dict.fromkeys(names))
@@ -41,13 +41,13 @@ def create_topics(
         missing = [name for name in wanted if name not in present]
         if missing:
             _create(admin, missing, partitions)
-        # Also those that another starter has only just created.
+        # All, because another process may have just created some.
         admin.wait_for_topics(wanted, timeout_ms=LEADERS_LIMIT_MS)
     return missing
 
 
 def _create(admin: KafkaAdminClient, names: list[str], partitions: int) -> None:
-    # No replication factor: the broker knows how many copies its cluster keeps.
+    # Without a replication factor, the broker uses its default.
     topics = {name: {"num_partitions": partitions} for name in names}
     try:
         answer = admin.create_topics(topics, raise_errors=False)
@@ -56,7 +56,7 @@ def _create(admin: KafkaAdminClient, names: list[str], partitions: int) -> None:
     reasons = {}
     for topic in answer["topics"]:
         kind = for_code(topic["error_code"])
-        # Not an error: another starter was faster.
+        # Not an error if another process created it first.
         if topic["error_code"] != 0 and kind is not TopicAlreadyExistsError:
             reasons[topic["name"]] = topic["error_message"] or kind.__name__
     if reasons:

@@ -1,1 +1,1 @@
-"""Child processes that never outlive their parent."""
+"""Child processes and servers that never outlive their parent."""

@@ -1,4 +1,4 @@
-"""Read a Procfile and start processes from it."""
+"""Reads a Procfile and starts its processes."""
 
 import os
 import re
@@ -9,20 +9,20 @@ from pathlib import Path
 
 from tools.devstack.process.child import Child, LineCallback
 
-#: Runs once per deployment on Heroku, not beside the others.
+#: Runs once per deployment on Heroku, not continuously.
 RELEASE = "release"
 _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
-# A variable assignment in front, or anything else that only a shell understands.
+# A leading variable assignment, or another construct of the shell.
 _SHELL_SYNTAX = re.compile(r"^\s*\w+=|[$&|;<>()`*?~#\n]")
 
 
 class ProcfileError(Exception):
-    """Raised when a Procfile cannot be read, naming the line."""
+    """Raised with the line when a Procfile cannot be read."""
 
 
 def read_procfile(file: Path) -> dict[str, str]:
     """
-    Return the command of each process that keeps running, by name, in the order of *file*.
+    Return the commands of *file* by process name, in order, without the release command.
 
     Raises:
         ProcfileError: when *file* is missing or a line is not "name: command".
@@ -50,24 +50,24 @@ def start_process(
     cwd: Path | None = None,
 ) -> Child:
     """
-    Start *command*, a line of a Procfile, in the virtual environment that runs us.
+    Start *command*, as in a Procfile, in the virtual environment of this process.
 
     Args:
-        env: variables on top of our own environment.
+        env: added to the environment of this process.
         output: see Child.start().
     """
     return Child.start(_argv(command), env=_environment(env), output=output, cwd=cwd)
 
 
 def _argv(command: str) -> list[str]:
-    # Without a shell in between, the id and the signals are those of the process itself.
+    # Without a shell where possible, so that id and signals are those of the process itself.
     return ["sh", "-c", command] if _SHELL_SYNTAX.search(command) else shlex.split(command)
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:
     merged = {**os.environ, **env}
-    # "python" and "gunicorn" are those of the virtual environment, activated or not.
+    # Finds "python" and "gunicorn" in the virtual environment, activated or not.
     merged["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), merged.get("PATH", "")])
-    # Into a pipe Python writes blocks; we want each line when it happens.
+    # Into a pipe Python would write blocks instead of lines.
     merged.setdefault("PYTHONUNBUFFERED", "1")
     return merged

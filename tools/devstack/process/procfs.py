@@ -1,16 +1,16 @@
-"""What Linux tells about processes and their connections, from /proc."""
+"""Processes and their connections, from Linux's /proc."""
 
 import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Of the states of a TCP connection in /proc/net/tcp.
+#: A connection state in /proc/net/tcp.
 ESTABLISHED = "01"
 
 
 def children_of(pid: int) -> list[int]:
-    """Return *pid* and the processes below it."""
+    """Return *pid* and its descendants."""
     found = [pid]
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -21,7 +21,7 @@ def children_of(pid: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Usage:
-    """What one process holds."""
+    """Resources of one process."""
 
     rss_bytes: int
     threads: int
@@ -29,12 +29,12 @@ class Usage:
 
 
 def usage_of(pid: int) -> Usage | None:
-    """Return what process *pid* holds, or None when it is gone."""
+    """Return the resources of process *pid*, or None when it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         status = dict(line.split(":", 1) for line in lines if ":" in line)
         fds = len(os.listdir(f"/proc/{pid}/fd"))
-        # A process that has ended and was not collected yet has no memory.
+        # A zombie has no VmRSS.
         rss_kib = int(status["VmRSS"].split()[0])
     except (OSError, KeyError):
         return None
@@ -42,10 +42,10 @@ def usage_of(pid: int) -> Usage | None:
 
 
 def unread_bytes(port: int) -> int:
-    """Return how much the server on *port* (IPv4) has received and not read yet."""
+    """Return the bytes that the server on *port* (IPv4) has received but not read."""
     _, *connections = Path("/proc/net/tcp").read_text().splitlines()
     fields = [line.split() for line in connections]
-    # Address and port in hexadecimal, the queues as what waits to be sent : to be read.
+    # Address:port in hexadecimal; queues as bytes to send : bytes to read.
     return sum(
         int(queues.partition(":")[2], 16)
         for _, local, _, state, queues, *_ in fields

@@ -1,4 +1,4 @@
-"""What the servers of the development stack have in common."""
+"""Base class of the Kafka and Redis servers."""
 
 import abc
 import shutil
@@ -17,17 +17,17 @@ LOG_TAIL_LINES = 20
 
 
 class ServerNotStarted(Exception):
-    """Raised when a server does not answer in time, with the end of its log."""
+    """Raised with the end of the log when a server does not answer in time."""
 
 
 class Server(abc.ABC):
     """
-    A server on a port of 127.0.0.1 that it keeps for life, with a data folder of its own.
+    A server on a fixed port of 127.0.0.1, with its own data folder.
 
-    The folder lives from start() to stop(), kill() and restart() leave it alone.
+    The folder exists from start() to stop(); it survives kill() and restart().
     """
 
-    #: What the server is called in messages.
+    #: Name in messages.
     name: str
     scheme: str
     url_path = ""
@@ -41,7 +41,7 @@ class Server(abc.ABC):
 
     @property
     def url(self) -> str:
-        """Where clients find it, as KAFKA_URL or REDIS_URL says it."""
+        """URL for clients, in the format of KAFKA_URL or REDIS_URL."""
         return f"{self.scheme}://{self.address}{self.url_path}"
 
     @property
@@ -51,22 +51,22 @@ class Server(abc.ABC):
 
     @property
     def pid(self) -> int:
-        """The id of the server's process."""
+        """Process id of the server."""
         return self._running().pid
 
     @property
     def returncode(self) -> int | None:
-        """How the server's process ended, or None while it runs."""
+        """Return code of the process, or None while it is running."""
         return self._running().returncode
 
     @property
     def runs(self) -> bool:
-        """Whether its process is there."""
+        """Whether the process is running."""
         return self._child is not None and self._child.returncode is None
 
     @property
     def folder(self) -> Path:
-        """The data folder, with the log in it."""
+        """The data folder, which also has the log."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="rendezvous-"))
         return self._folder
@@ -79,7 +79,7 @@ class Server(abc.ABC):
             ServerNotStarted: when it ended or did not answer within ``start_limit_s``.
         """
         if self.runs:
-            raise RuntimeError(f"{self.name} runs already")
+            raise RuntimeError(f"{self.name} is already running")
         self.prepare()
         self._child = Child.start(
             self.command(),
@@ -92,28 +92,28 @@ class Server(abc.ABC):
         return self
 
     def stop(self) -> None:
-        """End the server and remove its data folder; nothing happens when it does not run."""
+        """Stop the server, if it is running, and remove its data folder."""
         self._end(lambda child: child.stop(self.stop_grace_s))
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
     def terminate(self) -> None:
-        """Ask the server to end and return at once; stop() waits for it."""
+        """Send SIGTERM without waiting; stop() waits."""
         if self._child is not None:
             self._child.terminate()
 
     def signal(self, number: int) -> None:
-        """Send signal *number* to the server, if it runs, and return at once."""
+        """Send signal *number* to the server, if it is running."""
         if self._child is not None:
             self._child.signal(number)
 
     def kill(self) -> None:
-        """End the server as a crash does: SIGKILL."""
+        """Kill the server with SIGKILL."""
         self._end(lambda child: child.kill())
 
     def pause(self) -> None:
-        """Make the server hang: its port still accepts connections, nothing is answered."""
+        """Suspend the server: its port accepts connections, but nothing is answered."""
         self._running().pause()
 
     def resume(self) -> None:
@@ -121,7 +121,7 @@ class Server(abc.ABC):
         self._running().resume()
 
     def restart(self) -> None:
-        """Stop the server, if it still runs, and start it on the same port and data folder."""
+        """Stop the server, if running, and start it with the same port and data folder."""
         self._end(lambda child: child.stop(self.stop_grace_s))
         self.start()
 
@@ -137,21 +137,21 @@ class Server(abc.ABC):
 
     @abc.abstractmethod
     def answers(self, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-        """Say whether the server answers a real request within *timeout_s*."""
+        """Return whether the server answers a request within *timeout_s*."""
 
     @abc.abstractmethod
     def command(self) -> list[str]:
         """Return the command that runs the server."""
 
     def environment(self) -> Mapping[str, str] | None:
-        """Return the whole environment of the server; ours when None."""
+        """Return the whole environment of the server, or None for that of this process."""
         return None
 
     def prepare(self) -> None:  # noqa: B027 - most servers need nothing
-        """Do what has to be done before each start."""
+        """Prepare a start; called before each."""
 
     def log_tail(self) -> str:
-        """Return the last lines that the server logged."""
+        """Return the last lines of the log."""
         if not self.log.exists():
             return ""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -159,18 +159,18 @@ class Server(abc.ABC):
 
     @property
     def log(self) -> Path:
-        """The file with what the server says."""
+        """The file with the output of the server."""
         return self.folder / "server.log"
 
     def _running(self) -> Child:
         if self._child is None:
-            raise RuntimeError(f"{self.name} does not run")
+            raise RuntimeError(f"{self.name} is not running")
         return self._child
 
     def _end(self, how: Callable[[Child], object]) -> None:
         if self._child is not None:
             how(self._child)
-            # A kill from outside leaves a child that ended; its pipes are closed here.
+            # Also closes the pipes of a child that something else killed.
             self._child.wait(self.stop_grace_s)
             self._child = None
 
@@ -178,9 +178,9 @@ class Server(abc.ABC):
         deadline = time.monotonic() + self.start_limit_s
         while not self.answers():
             if child.returncode is not None:
-                raise ServerNotStarted(self._failure(f"ended with {child.returncode}"))
+                raise ServerNotStarted(self._failure(f"it ended with {child.returncode}"))
             if time.monotonic() > deadline:
-                raise ServerNotStarted(self._failure(f"no answer in {self.start_limit_s:g} s"))
+                raise ServerNotStarted(self._failure(f"no answer within {self.start_limit_s:g} s"))
             time.sleep(POLL_S)
 
     def _failure(self, what: str) -> str:

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to the starter."""
+"""Handlers for Ctrl-C and SIGTERM."""
 
 import signal
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 class StopSignals:
     """
-    Ctrl-C and SIGTERM: the first raises KeyboardInterrupt, later ones never interrupt the stopping.
+    The first signal raises KeyboardInterrupt; later ones never interrupt the shutdown.
 
-    A Ctrl-C while we stop calls *kill* instead. A second SIGTERM means nothing: make passes one on
-    that we may have had already.
+    A later Ctrl-C calls *kill*. A later SIGTERM is ignored, because make forwards one that may have
+    arrived already.
     """
 
     def __init__(self, kill: Callable[[], None]) -> None:

@@ -1,16 +1,15 @@
 """
-Run a command that does not outlive whoever started it.
+Run a command that never outlives the process that started this supervisor.
 
-    python -m tools.devstack.process.tether
+    python -m tools.devstack.process.supervisor
         [--report-fd N] [--grace-s S] [--scratch DIR] -- COMMAND ...
 
-Standard input is the tether: a pipe whose other end only the starter holds. When it ends, because
-the starter closed it or died, even by SIGKILL, the command is stopped with everything that it
-started: SIGTERM, S seconds later SIGKILL. SIGTERM, SIGINT and SIGHUP are passed on to the command
-and its children. Nothing of the command's process group is left when this program ends, and it ends
-as the command did: with the same exit code or by the same signal.
+Standard input is a pipe whose other end only the parent holds. When the parent closes it or dies,
+even by SIGKILL, the process group of the command gets SIGTERM and S seconds later SIGKILL. SIGTERM,
+SIGINT and SIGHUP are forwarded to the group. The supervisor ends after the whole group, with the
+exit code or by the signal of the command.
 
-Standard library only, and little of it: this starts before every process of the stack.
+It imports little of the standard library, because it starts before every process of the stack.
 """
 
 import contextlib
@@ -23,17 +22,17 @@ import sys
 import time
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# An exec resets handlers, but what is ignored stays ignored, and Python ignores SIGPIPE.
+# Ignored signals stay ignored across exec, and Python ignores SIGPIPE.
 RESET = (*FORWARDED, signal.SIGCHLD, signal.SIGPIPE)
 POLL_S = 0.02
-#: How long what was killed may take to disappear.
+#: Maximum time for a killed process to disappear, in seconds.
 KILL_LIMIT_S = 2.0
 PROC = "/proc"
-TETHER_FD = 0
+PARENT_FD = 0
 
 
-class Tether:
-    """The command, the group of processes that it leads, and the signals meant for them."""
+class Supervisor:
+    """The process group of the command, and its signals."""
 
     def __init__(self, command: list[str], grace_s: float) -> None:
         self._grace_s = grace_s
@@ -42,19 +41,19 @@ class Tether:
         self.exit_status: int | None = None
 
     def watch(self) -> bool:
-        """Wait until the command ends (False) or the tether does (True)."""
+        """Wait for the end of the command (returns False) or of the parent (True)."""
         while not self._ended():
-            readable, _, _ = select.select([TETHER_FD, self._wakeup_fd], [], [])
+            readable, _, _ = select.select([PARENT_FD, self._wakeup_fd], [], [])
             if self._wakeup_fd in readable:
                 self._forward(os.read(self._wakeup_fd, 512))
-            if TETHER_FD in readable and not os.read(TETHER_FD, 4096):
+            if PARENT_FD in readable and not os.read(PARENT_FD, 4096):
                 return True
         return False
 
     def stop(self) -> None:
-        """End what is left of the group; also where the command ended and left children behind."""
+        """Stop the rest of the group, including children that the command left behind."""
         self._signal_group(signal.SIGTERM)
-        # A paused process does not see the SIGTERM before it goes on.
+        # A paused process handles the SIGTERM only after SIGCONT.
         self._signal_group(signal.SIGCONT)
         if not self._gone_within(self._grace_s):
             self._signal_group(signal.SIGKILL)
@@ -63,7 +62,7 @@ class Tether:
     def _gone_within(self, limit_s: float) -> bool:
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
-            # In a container whose first process collects nobody the zombies stay for ever.
+            # Zombies do not count: in a container without an init process they stay.
             if self._ended() and not (self._signal_group(0) and _group_lives(self.pid)):
                 return True
             time.sleep(POLL_S)
@@ -86,13 +85,13 @@ class Tether:
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
-            # macOS answers EPERM where only zombies are left.
+            # macOS returns EPERM when only zombies are left.
             return False
         return True
 
 
 def group_states(group: int) -> list[str]:
-    """Return the state, as ps shows it, of each process or thread of *group*; empty when gone."""
+    """Return the state of each process or thread of *group*, as shown by ps."""
     # Small Linux images have no ps, and macOS has no /proc.
     lines = _states_from_proc() if os.path.exists(f"{PROC}/self/stat") else _states_from_ps()
     return [state for pgid, state in lines if pgid == group]
@@ -105,7 +104,7 @@ def _group_lives(group: int) -> bool:
 def _states_from_proc() -> list[tuple[int, str]]:
     found = []
     for pid in filter(str.isdigit, os.listdir(PROC)):
-        # A process ends, or a thread of it, while we look.
+        # Processes and threads may end meanwhile.
         with contextlib.suppress(OSError):
             for thread in os.listdir(f"{PROC}/{pid}/task"):
                 with open(f"{PROC}/{pid}/task/{thread}/stat", "rb") as file:
@@ -116,14 +115,14 @@ def _states_from_proc() -> list[tuple[int, str]]:
 
 
 def _states_from_ps() -> list[tuple[int, str]]:
-    import subprocess  # here, for it takes as long to import as all the rest
+    import subprocess  # slow to import
 
     lines = subprocess.check_output(["ps", "-A", "-o", "pgid=,stat="], text=True).splitlines()
     return [(int(pgid), state) for pgid, state in map(str.split, lines)]
 
 
 def _wake_up_on_signals() -> int:
-    """Return a file descriptor that reads the number of each signal that arrives."""
+    """Return a file descriptor that delivers the number of each signal."""
     read_fd, write_fd = os.pipe()
     os.set_blocking(write_fd, False)
     for number in (*FORWARDED, signal.SIGCHLD):
@@ -133,13 +132,13 @@ def _wake_up_on_signals() -> int:
 
 
 def _spawn(command: list[str]) -> int:
-    """Return the id of the process that runs *command*; OSError when it cannot be run."""
-    # Closed by the exec: until then nobody may signal the process, which is still a copy of us.
+    """Start *command* and return its process id; OSError when it cannot be run."""
+    # Closed by exec; before that, a signal would reach a copy of the supervisor.
     read_fd, write_fd = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, RESET)
     pid = os.fork()
     if pid == 0:
-        _become(command, write_fd)
+        _exec(command, write_fd)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, RESET)
     os.close(write_fd)
     with os.fdopen(read_fd, "rb") as failure:
@@ -150,14 +149,14 @@ def _spawn(command: list[str]) -> int:
     return pid
 
 
-def _become(command: list[str], failure_fd: int) -> None:
+def _exec(command: list[str], failure_fd: int) -> None:
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in RESET:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, RESET)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), TETHER_FD)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), PARENT_FD)
         os.execvp(command[0], command)
     except OSError as error:
         os.write(failure_fd, str(error.errno or errno.EINVAL).encode())
@@ -172,8 +171,8 @@ def _report(report_fd: int | None, text: str) -> None:
         os.close(report_fd)
 
 
-def _end_as(exit_status: int) -> None:
-    """Exit with *exit_status*, or by the signal that it names when negative."""
+def _exit_like(exit_status: int) -> None:
+    """Exit with *exit_status*, or by that signal when negative."""
     if exit_status < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if -exit_status not in (signal.SIGKILL, signal.SIGSTOP):
@@ -183,7 +182,7 @@ def _end_as(exit_status: int) -> None:
 
 
 def _remove(folder: str) -> None:
-    import shutil  # here, for most commands have no folder to remove
+    import shutil  # rarely needed
 
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -197,7 +196,7 @@ def _arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command and end as it does."""
+    """Run the command and exit like it."""
     try:
         options, command = _arguments(arguments)
     except ValueError:
@@ -206,16 +205,16 @@ def main(arguments: list[str]) -> None:
     if report_fd is not None:
         os.set_inheritable(report_fd, False)
     try:
-        tether = Tether(command, float(options.get("--grace-s", "5")))
+        supervisor = Supervisor(command, float(options.get("--grace-s", "5")))
     except OSError as error:
         _report(report_fd, f"error {error.strerror}")
         sys.exit(f"{command[0]}: {error.strerror}")
-    _report(report_fd, f"pid {tether.pid}")
-    orphaned = tether.watch()
-    tether.stop()
+    _report(report_fd, f"pid {supervisor.pid}")
+    orphaned = supervisor.watch()
+    supervisor.stop()
     if orphaned and "--scratch" in options:
         _remove(options["--scratch"])
-    _end_as(0 if tether.exit_status is None else tether.exit_status)
+    _exit_like(0 if supervisor.exit_status is None else supervisor.exit_status)
 
 
 if __name__ == "__main__":

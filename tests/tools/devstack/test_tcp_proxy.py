@@ -1,4 +1,4 @@
-"""The proxy does to a connection what its faults say, to existing and to new ones."""
+"""Faults of the proxy, on existing and new connections."""
 
 import socket
 import socketserver
@@ -13,10 +13,8 @@ from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.tcp_proxy import TcpProxy
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.integration
-
 LIMIT_S = 10.0
-#: Long enough for what is not to arrive.
+#: Time without data that counts as silence, in seconds.
 SILENCE_S = 0.3
 
 
@@ -58,12 +56,12 @@ def connected(proxy: TcpProxy) -> Iterator[socket.socket]:
         yield connection
 
 
-def echoed(connection: socket.socket, data: bytes) -> bytes:
+def echo(connection: socket.socket, data: bytes) -> bytes:
     connection.sendall(data)
-    answer = b""
-    while len(answer) < len(data) and (part := connection.recv(65_536)):
-        answer += part
-    return answer
+    received = b""
+    while len(received) < len(data) and (part := connection.recv(65_536)):
+        received += part
+    return received
 
 
 def is_silent(connection: socket.socket) -> bool:
@@ -87,46 +85,46 @@ def is_reset(connection: socket.socket) -> bool:
 
 def works(proxy: TcpProxy) -> bool:
     with connected(proxy) as connection:
-        return echoed(connection, b"hello") == b"hello"
+        return echo(connection, b"hello") == b"hello"
 
 
-def test_what_is_sent_arrives_in_both_directions(proxy: TcpProxy):
+def test_data_passes_in_both_directions(proxy: TcpProxy):
     data = bytes(range(256)) * 4_000
     with connected(proxy) as connection:
         sender = threading.Thread(target=connection.sendall, args=(data,))
         sender.start()
-        answer = b""
-        while len(answer) < len(data):
-            answer += connection.recv(65_536)
+        received = b""
+        while len(received) < len(data):
+            received += connection.recv(65_536)
         sender.join()
 
-    assert answer == data
+    assert received == data
 
 
-def test_an_end_that_finishes_is_passed_on_after_what_it_sent(proxy: TcpProxy):
+def test_the_end_of_a_stream_is_forwarded_after_its_data(proxy: TcpProxy):
     with connected(proxy) as connection:
-        connection.sendall(b"last words")
+        connection.sendall(b"last bytes")
         connection.shutdown(socket.SHUT_WR)
-        answer = b""
+        received = b""
         while part := connection.recv(100):
-            answer += part
+            received += part
 
-    assert answer == b"last words"
+    assert received == b"last bytes"
     assert wait_until(lambda: proxy.connections == 0, LIMIT_S)
 
 
-def test_a_delay_holds_each_direction_of_existing_and_new_connections(proxy: TcpProxy):
+def test_a_delay_applies_to_both_directions_of_existing_and_new_connections(proxy: TcpProxy):
     with connected(proxy) as existing:
-        assert echoed(existing, b"before") == b"before"
+        assert echo(existing, b"before") == b"before"
         proxy.delay(0.1)
         with connected(proxy) as new:
             for connection in (existing, new):
                 started_s = time.monotonic()
-                assert echoed(connection, b"delayed") == b"delayed"
+                assert echo(connection, b"delayed") == b"delayed"
                 assert time.monotonic() - started_s >= 0.2
 
 
-def test_a_delay_is_not_added_up_over_what_is_sent_meanwhile(proxy: TcpProxy):
+def test_delays_do_not_add_up(proxy: TcpProxy):
     proxy.delay(0.5)
     with connected(proxy) as connection:
         started_s = time.monotonic()
@@ -142,9 +140,9 @@ def test_a_delay_is_not_added_up_over_what_is_sent_meanwhile(proxy: TcpProxy):
     assert 1.0 <= elapsed_s < 3.0
 
 
-def test_a_blackhole_accepts_and_passes_nothing_and_its_end_resets(proxy: TcpProxy, target: Target):
+def test_a_blackhole_forwards_nothing_and_healing_resets(proxy: TcpProxy, target: Target):
     with connected(proxy) as existing:
-        assert echoed(existing, b"before") == b"before"
+        assert echo(existing, b"before") == b"before"
         proxy.blackhole()
         with connected(proxy) as new:
             for connection in (existing, new):
@@ -158,26 +156,26 @@ def test_a_blackhole_accepts_and_passes_nothing_and_its_end_resets(proxy: TcpPro
     assert target.received == b"beforehello"
 
 
-def test_a_blackhole_of_one_direction_passes_the_other(proxy: TcpProxy, target: Target):
+def test_a_blackhole_of_one_direction_forwards_the_other(proxy: TcpProxy, target: Target):
     proxy.blackhole(upstream=False)
     with connected(proxy) as connection:
-        connection.sendall(b"heard")
-        assert wait_until(lambda: target.received == b"heard", LIMIT_S)
+        connection.sendall(b"data")
+        assert wait_until(lambda: target.received == b"data", LIMIT_S)
         assert is_silent(connection)
         proxy.heal()
         assert is_reset(connection)
 
     with connected(proxy) as connection:
-        assert echoed(connection, b"a") == b"a"
+        assert echo(connection, b"a") == b"a"
         proxy.blackhole(downstream=False)
         connection.sendall(b"b")
         assert is_silent(connection)
-    assert target.received == b"hearda"
+    assert target.received == b"dataa"
 
 
-def test_a_reset_reaches_the_existing_connections_only(proxy: TcpProxy):
+def test_a_reset_affects_existing_connections_only(proxy: TcpProxy):
     with connected(proxy) as connection:
-        assert echoed(connection, b"before") == b"before"
+        assert echo(connection, b"before") == b"before"
         proxy.reset()
         assert is_reset(connection)
 
@@ -190,7 +188,7 @@ async def accept_and_reset(proxy: TcpProxy) -> None:
     await proxy._reset()
 
 
-def test_a_connection_that_was_only_just_accepted_is_reset_too(proxy: TcpProxy):
+def test_a_just_accepted_connection_is_reset_too(proxy: TcpProxy):
     assert proxy._listener is not None
     proxy._loop.call_soon_threadsafe(proxy._loop.remove_reader, proxy._listener)
     with connected(proxy) as connection:
@@ -198,9 +196,9 @@ def test_a_connection_that_was_only_just_accepted_is_reset_too(proxy: TcpProxy):
         assert is_reset(connection)
 
 
-def test_a_refusal_resets_and_lets_nobody_in_until_healed(proxy: TcpProxy):
+def test_refusing_resets_and_rejects_connections_until_healed(proxy: TcpProxy):
     with connected(proxy) as connection:
-        assert echoed(connection, b"before") == b"before"
+        assert echo(connection, b"before") == b"before"
         proxy.refuse()
         assert is_reset(connection)
     with pytest.raises(ConnectionRefusedError), connected(proxy):
@@ -211,23 +209,23 @@ def test_a_refusal_resets_and_lets_nobody_in_until_healed(proxy: TcpProxy):
     assert works(proxy)
 
 
-def is_reset_at_once(proxy: TcpProxy) -> bool:
+def is_reset_immediately(proxy: TcpProxy) -> bool:
     try:
         with connected(proxy) as connection:
             return is_reset(connection)
-    except ConnectionResetError:  # before create_connection() had looked
+    except ConnectionResetError:  # already in create_connection()
         return True
 
 
 def test_a_target_that_is_down_resets_the_client():
     with TcpProxy(free_port()) as proxy:
-        assert is_reset_at_once(proxy)
+        assert is_reset_immediately(proxy)
 
 
-def test_a_target_that_comes_back_is_reached_again(target: Target):
+def test_a_target_that_starts_later_is_reached(target: Target):
     port = free_port()
     with TcpProxy(port) as proxy:
-        assert is_reset_at_once(proxy)
+        assert is_reset_immediately(proxy)
         with Target((LOOPBACK, port), Echo) as late:
             thread = threading.Thread(target=late.serve_forever, kwargs={"poll_interval": 0.05})
             thread.start()
@@ -236,10 +234,10 @@ def test_a_target_that_comes_back_is_reached_again(target: Target):
             thread.join()
 
 
-def test_nothing_is_left_when_it_ends(target: Target):
+def test_no_thread_and_no_listener_remain(target: Target):
     threads = threading.active_count()
     with TcpProxy(target.server_address[1]) as proxy, connected(proxy) as connection:
-        assert echoed(connection, b"x") == b"x"
+        assert echo(connection, b"x") == b"x"
         proxy.blackhole()
         port = proxy.port
     assert wait_until(lambda: threading.active_count() <= threads, LIMIT_S)
