@@ -56,7 +56,7 @@ conform: $(INSTALLED)  ## test a deployment against its OpenAPI document; SEED=1
 
 bench: $(INSTALLED)  ## throughput, latency and CPU against floors and a naive gateway (Java 17, Maven, wrk); 25 minutes
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
-	@exec $(BIN)/python -m tools.bench $(or $(BENCH),run --plots docs)
+	@exec $(BIN)/python -m tools.bench $(or $(BENCH),run --plots docs/images)
 
 # Options of soak and leaks.
 SOAK = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
