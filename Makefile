@@ -39,7 +39,7 @@ e2e: $(INSTALLED)  ## run the tests of the whole over HTTP; KAFKA=embedded|apach
 	@exec $(BIN)/pytest tests/e2e $(KAFKA_OPTION)
 
 faults: $(INSTALLED)  ## run the tests that kill brokers and cut networks (Java 17, Maven); half an hour
-	@exec $(BIN)/pytest tests/faults
+	@exec $(BIN)/pytest tests/faults $(KAFKA_OPTION)
 
 fuzz: $(INSTALLED)  ## properties with many examples, then fuzz each decoder for SECONDS=60 (Linux)
 	$(BIN)/pytest --hypothesis-profile=fuzz tests/unit tests/integration -k "properties or model"
