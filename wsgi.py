@@ -14,6 +14,6 @@ try:
 except configuration.ConfigurationError as error:
     sys.exit(str(error))
 configure_logs(configured.settings.log_format)
-gateway = build(configured.settings, configured.routes, configured.keyring)
+gateway = build(configured.settings, configured.routes, configured.api_keys)
 register(gateway.lifecycle)
 app = gateway.app

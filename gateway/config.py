@@ -1,13 +1,12 @@
 """
-What the gateway runs by: settings, routes and API keys, read and checked together.
+The gateway's configuration: settings, routes and API keys, read and checked together.
 
-gunicorn's master reads it, and its workers inherit it. So all workers have the same, one that is
-replaced gets what the others have, and a file that is edited counts from the next SIGHUP on.
+gunicorn's master reads it, and its workers inherit it: all workers have the same configuration, a
+replaced worker gets that of the others, and a file that is edited takes effect at the next SIGHUP.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gateway.clients.api_keys import ApiKeys
 from gateway.clients.api_keys_file import ApiKeysError, load_api_keys
@@ -25,16 +24,16 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True)
 class Configuration:
-    """All of it; see settings.py, gateway/routing/table.py and gateway/clients/api_keys_file.py."""
+    """See settings.py, gateway/routing/table.py and gateway/clients/api_keys_file.py."""
 
     settings: Settings
     routes: tuple[Route, ...]
-    keyring: ApiKeys | None
+    api_keys: ApiKeys | None
 
 
 def current() -> Configuration:
     """
-    Return what holds now, which is read only if nobody has.
+    Return the current configuration; the first call reads it.
 
     Raises:
         ConfigurationError: see read().
@@ -44,20 +43,29 @@ def current() -> Configuration:
 
 def read() -> Configuration:
     """
-    Read everything and let it hold from now on.
+    Read the configuration and make it the current one.
 
     Raises:
-        ConfigurationError: with one line for each fault; what held before still does.
+        ConfigurationError: with one line for each fault; the current one is kept.
     """
     global _current
     try:
         settings = Settings.from_env()
         routes = routes_of(settings)
-        keyring = api_keys_of(settings, routes)
+        api_keys = api_keys_of(settings, routes)
     except (SettingsError, RoutesError, ApiKeysError) as error:
         raise ConfigurationError(str(error)) from None
-    _current = Configuration(settings, routes, keyring)
+    _current = Configuration(settings, routes, api_keys)
     return _current
+
+
+def read_again() -> list[str]:
+    """Read the configuration as read() does, and return its faults; the current one is kept."""
+    try:
+        read()
+    except ConfigurationError as error:
+        return str(error).splitlines()
+    return []
 
 
 def routes_of(settings: Settings) -> tuple[Route, ...]:
@@ -70,23 +78,3 @@ def api_keys_of(settings: Settings, routes: Sequence[Route]) -> ApiKeys | None:
     """Return the API keys, None for none; raises ApiKeysError as load_api_keys() does."""
     paths = dict.fromkeys(route.path for route in routes)
     return load_api_keys(settings.api_keys_file, settings.api_keys, paths)
-
-
-def validate_before_reload(server: Any) -> None:
-    """
-    Let gunicorn's arbiter *server* go on with what it has when the new configuration is faulty.
-
-    By itself it would end over the fault, or start workers that cannot, again and again.
-    """
-    reload: Callable[[], None] = server.reload
-
-    def reload_if_faultless() -> None:
-        try:
-            read()
-        except ConfigurationError as error:
-            for line in str(error).splitlines():
-                server.log.error("reload refused: %s", line)
-            return
-        reload()
-
-    server.reload = reload_if_faultless

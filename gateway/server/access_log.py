@@ -1,4 +1,4 @@
-"""gunicorn's access log, as text or as JSON, without the API keys that some put into their URL."""
+"""gunicorn's access log, as text or JSON, without API keys that clients put into a URL."""
 
 import json
 import logging
@@ -10,49 +10,57 @@ from gunicorn.glogging import Logger
 from gateway.clients.api_keys import KEY_PATTERN, KEY_PREFIX
 from gateway.clients.client import CLIENT_ENVIRON_KEY
 
-#: gunicorn.conf.py's, in gunicorn's own notation.
+#: The access log of gunicorn.conf.py, in gunicorn's notation.
 ACCESS_LOG_FORMAT = (
     '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
     f" client=%({{{CLIENT_ENVIRON_KEY}}}e)s"
 )
 
 
-class TextAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's logger, except that no API key is in the request line."""
+class GatewayLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
+    """gunicorn's logger, of which no request makes the access log raise."""
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         """Log one request."""
+        if not self.access_log_enabled:
+            return
+        try:
+            self._log_request(resp, req, environ, request_time)
+        except Exception:  # noqa: BLE001  # it is logged
+            self.exception("a request is missing in the access log")
+
+    def _log_request(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
+        super().access(resp, req, environ, request_time)
+
+    def atoms(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> dict[str, Any]:
+        """Return the values for the format of the access log."""
+        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
+        return atoms | {"r": without_keys(atoms["r"])}
+
+
+class TextAccessLogger(GatewayLogger):
+    """Logs requests in ACCESS_LOG_FORMAT, or in another format that gunicorn was given."""
+
+    def _log_request(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
-            super().access(resp, req, environ, request_time)
-        elif self.access_log_enabled:
-            # The same by hand: gunicorn gathers all headers and variables for those few.
+            super()._log_request(resp, req, environ, request_time)
+        else:
+            # Without gunicorn's atoms: it copies all headers and variables for these few.
             self._write(_line(resp, environ, request_time))
 
     def _write(self, line: str) -> None:
         handlers = self.access_log.handlers
         if len(handlers) == 1 and type(handlers[0]) is logging.StreamHandler:
-            # gunicorn's own, for "-": it puts nothing before the line, and needs no record of it.
+            # gunicorn's own, for "-": it puts nothing before the line, and needs no log record.
             handlers[0].stream.write(line + "\n")
         else:
             self.access_log.info(line)
 
-    def atoms(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> dict[str, Any]:
-        """Return what the format of the access log is filled with."""
-        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
-        return atoms | {"r": without_keys(atoms["r"])}
 
+class JsonAccessLogger(GatewayLogger):
+    """Logs each request as one JSON object, whatever a client puts into its path."""
 
-class JsonAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """
-    gunicorn's logger, except that the access log is built as JSON and not pasted together.
-
-    One object per line, whatever a client puts into its path.
-    """
-
-    def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
-        """Log one request."""
-        if not self.cfg.accesslog:
-            return
+    def _log_request(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         headers = {str(name).lower(): str(value) for name, value in resp.headers}
         event = {
             "time": self.now(),
@@ -61,7 +69,7 @@ class JsonAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
             "client_name": environ.get(CLIENT_ENVIRON_KEY),
             "method": environ.get("REQUEST_METHOD"),
             "target": without_keys(str(environ.get("RAW_URI"))),
-            "status": resp.status_code,
+            "status": int(_status(resp)),
             "bytes": getattr(resp, "sent", None),
             "duration_ms": round(request_time.total_seconds() * 1000),
             "correlation_id": headers.get("x-correlation-id"),
@@ -77,9 +85,14 @@ def _line(resp: Any, environ: Any, request_time: timedelta) -> str:
     client = _quoted(environ.get(CLIENT_ENVIRON_KEY, "-"))
     return (
         f'{environ.get("REMOTE_ADDR", "-")} "{_quoted(without_keys(target))}" '
-        f"{resp.status.split(None, 1)[0]} {resp.sent} {_milliseconds(request_time)}ms "
+        f"{_status(resp)} {resp.sent} {_milliseconds(request_time)}ms "
         f"id={_quoted(correlation_id)} request_id={request_id} client={client}"
     )
+
+
+def _status(resp: Any) -> str:
+    # Not status_code: gunicorn's response to a malformed request has none.
+    return str(resp.status).split(None, 1)[0]
 
 
 def _quoted(text: str) -> str:

@@ -1,45 +1,63 @@
 """
-Which processor core a worker keeps to.
+CPU affinity: pins each worker to a core, where there are as many workers as cores.
 
-The threads of a worker take turns with the interpreter. On one core a turn is a switch from one to
-the other; on two it wakes another core each time, whose caches know nothing of the request. But who
-keeps to a core cannot leave it when others crowd in. So only as many workers as there are cores
-keep to one each: whatever else runs, also another such server, finds all cores alike.
+The threads of a worker take turns with the interpreter. On one core a turn is a switch between
+threads; on two it wakes another core, whose caches know nothing of the request. But a pinned worker
+cannot leave a core that other programs load. So workers are pinned only if there is one per core:
+other programs, also another such server, then find all cores equally loaded.
 """
 
 import os
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 
 def free_core(taken: Iterable[int | None], workers: int) -> int | None:
     """
-    Return the core that a new worker should keep to, or None when it should keep to none.
+    Return the core for a new worker, or None if it is not to be pinned.
 
     Args:
-        taken: the cores of the workers that live; None for those that keep to none.
-        workers: how many there are to be.
+        taken: the cores of the running workers; None for those that are not pinned.
+        workers: the configured number of workers.
     """
     usable = _usable_cores()
     if workers < 2 or workers != len(usable):
         return None
-    # A worker that follows another one overlaps with it for a while.
-    crowd = Counter(taken)
-    return min(usable, key=lambda core: (crowd[core], core))
+    # A worker and its successor overlap for a while.
+    counts = Counter(taken)
+    return min(usable, key=lambda core: (counts[core], core))
+
+
+def core_for_new_worker(server: Any) -> int | None:
+    """Return the core for the worker that the arbiter *server* is about to fork."""
+    return free_core((worker.core for worker in server.WORKERS.values()), server.num_workers)
+
+
+def pin_worker(worker: Any) -> None:
+    """Pin the process of *worker* to its core, if it has one; log what came of it."""
+    if worker.core is None:
+        return
+    try:
+        pin_to(worker.core)
+    except OSError as error:  # a sandbox may forbid it
+        worker.log.warning("worker %d is not pinned to a core: %s", worker.pid, error)
+    else:
+        worker.log.info("worker %d is pinned to core %d", worker.pid, worker.core)
 
 
 def pin_to(core: int) -> None:
     """
-    Keep the threads of this process, and those that they will start, to *core*.
+    Pin the threads of this process, and those that they will start, to *core*.
 
     Raises:
         OSError: when the system does not allow that.
     """
-    # Of a process that was forked, Python 3.11 remembers the main thread's number wrongly.
+    # In a forked process Python 3.11 has the wrong number of the main thread.
     for thread in os.listdir("/proc/self/task"):
         os.sched_setaffinity(int(thread), {core})
 
 
 def _usable_cores() -> set[int]:
-    # Linux only; elsewhere the system does not say.
+    # Only Linux tells.
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

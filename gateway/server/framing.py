@@ -28,6 +28,10 @@ class Verdict(Enum):
     BODY_TOO_LARGE = auto()
 
 
+#: The end of the request is there, or where it is will never be known.
+COMPLETE_VERDICTS = (Verdict.WHOLE, Verdict.ODD)
+
+
 class Intake:
     """
     One request.

@@ -1,9 +1,9 @@
 """
-The end of a whole server: whoever comes last is answered or refused, never reset, never left alone.
+Graceful shutdown: late connections get a response or a 503, never a TCP reset.
 
 When the last process closes a listening socket, the kernel resets every connection that waits in
-it, and those whose handshake is under way. So no handshake may begin while somebody still accepts,
-and somebody has to accept until the last one is there.
+it, and those whose handshake is under way. So new handshakes are stopped while a process still
+accepts, and the arbiter accepts until the last connection has come.
 """
 
 import contextlib
@@ -21,18 +21,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.problems import Sent, ShuttingDown
-from gateway.server.raw_response import raw_response
+from gateway.server.refusals import raw_response
 
-#: For so long the workers may still take who is waiting: better served than turned away.
+#: How long the workers may still accept waiting connections before the arbiter does, in seconds.
 WORKERS_FIRST_S = 0.1
-#: Longer than a handshake that is under way takes to complete.
+#: Without a new connection for that long no handshake is under way any more, in seconds.
 QUIET_S = 0.25
-#: For so long at most somebody stands at the door, and waits for those turned away to hang up.
-LIMIT_S = 2.0
+#: Maximum time to accept late connections and to wait until they close, in seconds.
+LATE_CONNECTIONS_S = 2.0
 #: Linux's asm-generic/socket.h; Python has no name for it.
 SO_ATTACH_FILTER = 26
-#: Classic BPF on a TCP header: drop what has SYN (2) and not ACK (16) in byte 13, keep the rest.
-_NO_NEW_HANDSHAKES = (
+#: Classic BPF on a TCP header: drop packets with SYN (2) but not ACK (16) in byte 13.
+_DROP_NEW_HANDSHAKES = (
     (0x30, 0, 0, 13),  # A = header[13]
     (0x54, 0, 0, 0x12),  # A &= SYN | ACK
     (0x15, 0, 1, 0x02),  # A == SYN?
@@ -48,22 +48,22 @@ class SharedFlag:
         self._memory = mmap.mmap(-1, 1)
 
     def set(self) -> None:
-        """Raise it, for all of them."""
+        """Set it, for all processes."""
         self._memory[0] = 1
 
     def is_set(self) -> bool:
-        """Say whether anybody has raised it."""
+        """Return whether a process has set it."""
         return self._memory[0] == 1
 
 
 @dataclass(frozen=True)
 class ShutdownState:
     """
-    How far the end of a server has come, for all its processes.
+    How far the shutdown of a server is, for all its processes.
 
     Args:
-        draining: it still serves everybody, and says that it is not ready.
-        stopping: newcomers are turned away.
+        draining: it still serves everything, but /readyz reports that it is shutting down.
+        stopping: new connections are refused.
     """
 
     draining: SharedFlag = field(default_factory=SharedFlag)
@@ -72,41 +72,41 @@ class ShutdownState:
 
 def install_graceful_shutdown(server: Any, drain_delay_s: float = 0.0) -> ShutdownState:
     """
-    Let gunicorn's arbiter *server* turn newcomers away when it stops; return how far it has come.
+    Let gunicorn's arbiter *server* refuse late connections when it stops; return the state.
 
-    It first serves on for *drain_delay_s*, so that whoever asks for its readiness can send them
-    elsewhere. Nothing changes where others go on listening: after a binary upgrade, under systemd,
-    and when a single worker finishes.
+    First it keeps serving for *drain_delay_s*, so that load balancers see its readiness and choose
+    other replicas. Nothing changes where another process goes on listening: after a binary upgrade,
+    under systemd, and when a single worker drains.
     """
-    ending = ShutdownState()
+    state = ShutdownState()
     stop: Callable[..., None] = server.stop
 
-    def stop_well(graceful: bool = True) -> None:
-        alone = server.reexec_pid == server.master_pid == 0 and not server.systemd
-        if not (graceful and alone and server.LISTENERS):
+    def stop_gracefully(graceful: bool = True) -> None:
+        is_last_listener = server.reexec_pid == server.master_pid == 0 and not server.systemd
+        if not (graceful and is_last_listener and server.LISTENERS):
             stop(graceful)
             return
-        ending.draining.set()
-        if not serve_on(server, drain_delay_s):
+        state.draining.set()
+        if not keep_serving(server, drain_delay_s):
             stop(False)
             return
-        ending.stopping.set()
+        state.stopping.set()
         for listener in server.LISTENERS:
-            let_no_handshake_begin(listener)
-        door = LateConnections(server.LISTENERS)
+            drop_new_handshakes(listener)
+        late_connections = LateConnections(server.LISTENERS)
         time.sleep(WORKERS_FIRST_S)
-        door.start()
+        late_connections.start()
         try:
             stop(graceful)
         finally:
-            door.join(LIMIT_S)
+            late_connections.join(LATE_CONNECTIONS_S)
 
-    server.stop = stop_well
-    return ending
+    server.stop = stop_gracefully
+    return state
 
 
-def serve_on(server: Any, duration_s: float) -> bool:
-    """Keep the workers of *server* going for *duration_s*; False when told to be quick."""
+def keep_serving(server: Any, duration_s: float) -> bool:
+    """Keep the workers of *server* alive for *duration_s*; return False on SIGINT or SIGQUIT."""
     until_s = time.monotonic() + duration_s
     while (left_s := until_s - time.monotonic()) > 0:
         if {signal.SIGINT, signal.SIGQUIT} & set(server.wait_for_signals(timeout=min(left_s, 1.0))):
@@ -118,79 +118,80 @@ def serve_on(server: Any, duration_s: float) -> bool:
 
 
 class LateConnections(threading.Thread):
-    """Turns away whoever is still on the way to *listeners*."""
+    """Answers connections that still come to *listeners* with a 503."""
 
     def __init__(self, listeners: Sequence[Any]) -> None:
-        super().__init__(name="door", daemon=True)
-        # Of its own, for the arbiter closes the others.
+        super().__init__(name="late-connections", daemon=True)
+        # Copies, for the arbiter closes its own.
         self._listeners: list[socket.socket] = [listener.dup() for listener in listeners]
         self._poller = selectors.DefaultSelector()
-        self._answer = raw_response(ShuttingDown("this gateway is shutting down", sent=Sent.NO))
+        problem = ShuttingDown("this gateway is shutting down; send it again", sent=Sent.NO)
+        self._response = raw_response(problem)
 
     def run(self) -> None:
-        """Answer newcomers until nobody has come for a while, close, and let them read it."""
-        give_up_s = time.monotonic() + LIMIT_S
+        """Respond until no connection has come for a while; then wait until clients have read."""
+        give_up_s = time.monotonic() + LATE_CONNECTIONS_S
         with self._poller:
-            self._answer_newcomers(give_up_s)
+            self._accept_until_quiet(give_up_s)
             while self._poller.get_map() and (now := time.monotonic()) < give_up_s:
-                self._look(give_up_s - now)
+                self._dispatch(give_up_s - now)
             for key in list(self._poller.get_map().values()):
-                self._forget(key.fileobj)
+                self._close(key.fileobj)
 
-    def _answer_newcomers(self, give_up_s: float) -> None:
+    def _accept_until_quiet(self, give_up_s: float) -> None:
         for listener in self._listeners:
             listener.setblocking(False)
-            self._poller.register(listener, selectors.EVENT_READ, self._turn_away)
+            self._poller.register(listener, selectors.EVENT_READ, self._refuse)
         quiet_s = time.monotonic() + QUIET_S
         while (now := time.monotonic()) < min(quiet_s, give_up_s):
-            if self._look(quiet_s - now):
+            if self._dispatch(quiet_s - now):
                 quiet_s = time.monotonic() + QUIET_S
         for listener in self._listeners:
-            self._forget(listener)
+            self._close(listener)
 
-    def _look(self, timeout_s: float) -> bool:
-        """Wait for something to happen; say whether somebody came."""
-        came = False
+    def _dispatch(self, timeout_s: float) -> bool:
+        """Wait for events and handle them; return whether a connection was accepted."""
+        accepted = False
         for key, _ in self._poller.select(timeout_s):
-            came |= key.data(key.fileobj)
-        return came
+            accepted |= key.data(key.fileobj)
+        return accepted
 
-    def _turn_away(self, listener: socket.socket) -> bool:
+    def _refuse(self, listener: socket.socket) -> bool:
         try:
-            guest, _ = listener.accept()
+            connection, _ = listener.accept()
         except OSError:
-            return False  # gone again, or a worker was faster
-        guest.setblocking(False)
+            return False  # the client has gone, or a worker was faster
+        connection.setblocking(False)
         with contextlib.suppress(OSError):
-            guest.send(self._answer)
-            guest.shutdown(socket.SHUT_WR)
-        # Closed now, with a request unread, it would be reset, and the answer lost.
-        self._poller.register(guest, selectors.EVENT_READ, self._hear_out)
+            connection.send(self._response)
+            connection.shutdown(socket.SHUT_WR)
+        # Closed now, with a request unread, it would be reset, and the response lost.
+        self._poller.register(connection, selectors.EVENT_READ, self._discard)
         return True
 
-    def _hear_out(self, guest: socket.socket) -> bool:
+    def _discard(self, connection: socket.socket) -> bool:
         try:
-            if guest.recv(65_536):
+            if connection.recv(65_536):
                 return False
         except BlockingIOError:
             return False
         except OSError:
-            pass  # the guest is gone
-        self._forget(guest)
+            pass  # the client has gone
+        self._close(connection)
         return False
 
-    def _forget(self, connection: Any) -> None:
+    def _close(self, connection: Any) -> None:
         self._poller.unregister(connection)
         connection.close()
 
 
-def let_no_handshake_begin(listener: Any) -> None:
-    """Have *listener* ignore new connections, where the system can (Linux); others complete."""
+def drop_new_handshakes(listener: Any) -> None:
+    """Let *listener* ignore new connections, where the system can (Linux); others complete."""
     with contextlib.suppress(OSError):
-        _attach(listener, _NO_NEW_HANDSHAKES)
+        _attach_filter(listener, _DROP_NEW_HANDSHAKES)
 
 
-def _attach(listener: Any, program: Sequence[tuple[int, int, int, int]]) -> None:
+def _attach_filter(listener: Any, program: Sequence[tuple[int, int, int, int]]) -> None:
     """Attach a socket filter to *listener*, which all processes share; OSError if refused."""
     if sys.platform != "linux" or listener.family == socket.AF_UNIX:
         return

@@ -1,62 +1,64 @@
-"""The threads that serve requests: no more than are needed, and nothing told of what came of it."""
+"""A thread pool that starts as few threads as the load needs."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+logger = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
 
 
 class Pool(Generic[Job]):
     """
-    Up to *size* threads, each started when the others are busy, that do one job after the other.
+    Up to *size* threads that do jobs; one is started when all others are busy.
 
-    Unlike an executor it makes no future of a job, which costs more than the hand-over itself. And
-    the thread that was busy last is the next one to be: its memory is still in the caches. In
-    turn, as from a queue, all those that one crowd has needed would be gone through ever after.
+    Unlike an executor it makes no future of a job, which costs more than the job's hand-over. The
+    thread that was busy last gets the next job: its memory is still in the processor's caches.
 
     Args:
-        size: how many jobs are done at once; the others wait for their turn.
-        do: what is done with a job; must not raise.
+        size: maximum number of threads; further jobs are queued.
+        do: called with each job; what it raises is logged.
     """
 
     def __init__(self, size: int, do: Callable[[Job], None]) -> None:
         self._size = size
         self._do = do
         self._lock = threading.Lock()
-        self._left: deque[Job] = deque()  # for whom there was no thread
-        self._idle: list[_Place[Job]] = []
-        self._ending = False
+        self._queue: deque[Job] = deque()
+        self._idle: list[_IdleThread[Job]] = []
+        self._closing = False
         self._threads: list[threading.Thread] = []
 
     def submit(self, job: Job) -> None:
         """Have *job* done; to be called by one thread only."""
         with self._lock:
-            place = self._idle.pop() if self._idle else None
-            if place is None and len(self._threads) >= self._size:
-                self._left.append(job)
+            idle = self._idle.pop() if self._idle else None
+            if idle is None and len(self._threads) >= self._size:
+                self._queue.append(job)
                 return
-        if place is None:
-            self._start_one(job)
+        if idle is None:
+            self._start_thread(job)
         else:
-            place.hand_over(job)
+            idle.wake(job)
 
     def has_room(self) -> bool:
-        """Say whether another job would be done at once."""
+        """Return whether another job would be done at once."""
         return bool(self._idle) or len(self._threads) < self._size
 
     def shutdown(self, wait: bool = True) -> None:
-        """End the threads when all that was submitted is done; return then, or at once."""
+        """End the threads when all submitted jobs are done; return then, or at once."""
         with self._lock:
-            self._ending = True
+            self._closing = True
             idle, self._idle = self._idle, []
-        for place in idle:
-            place.hand_over(None)
+        for waiting in idle:
+            waiting.wake(None)
         for thread in self._threads if wait else ():
             thread.join()
 
-    def _start_one(self, job: Job) -> None:
+    def _start_thread(self, job: Job) -> None:
         # Daemons: a process that has waited long enough for them ends without them.
         thread = threading.Thread(
             target=self._work, args=(job,), name=f"server-{len(self._threads)}", daemon=True
@@ -65,39 +67,42 @@ class Pool(Generic[Job]):
         thread.start()
 
     def _work(self, first: Job) -> None:
-        place: _Place[Job] = _Place()
+        idle: _IdleThread[Job] = _IdleThread()
         job: Job | None = first
         while job is not None:
-            self._do(job)
-            job = self._next(place)
+            try:
+                self._do(job)
+            except BaseException:  # a thread that ends is lost for good
+                logger.exception("a job of %s failed", threading.current_thread().name)
+            job = self._next(idle)
 
-    def _next(self, place: "_Place[Job]") -> Job | None:
+    def _next(self, idle: "_IdleThread[Job]") -> Job | None:
         with self._lock:
-            if self._left:
-                return self._left.popleft()
-            if self._ending:
+            if self._queue:
+                return self._queue.popleft()
+            if self._closing:
                 return None
-            self._idle.append(place)
-        return place.wait()
+            self._idle.append(idle)
+        return idle.wait()
 
 
-class _Place(Generic[Job]):
-    """Where an idle thread waits for a job."""
+class _IdleThread(Generic[Job]):
+    """An idle thread, which waits for a job."""
 
-    __slots__ = ("_called", "_job")
+    __slots__ = ("_job", "_woken")
 
     def __init__(self) -> None:
         self._job: Job | None = None
-        self._called = threading.Lock()
-        self._called.acquire()
+        self._woken = threading.Lock()
+        self._woken.acquire()
 
-    def hand_over(self, job: Job | None) -> None:
-        """Wake the one who waits, to do *job*; without any, to end."""
+    def wake(self, job: Job | None) -> None:
+        """Let the thread do *job*, or end when there is none."""
         self._job = job
-        self._called.release()
+        self._woken.release()
 
     def wait(self) -> Job | None:
-        """Return the job when there is one, or None at the end."""
-        self._called.acquire()
+        """Return the job when there is one, None at shutdown."""
+        self._woken.acquire()
         job, self._job = self._job, None
         return job

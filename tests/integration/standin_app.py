@@ -54,7 +54,7 @@ publisher: Any = EchoPublisher(store, CorrelationIds(settings.secret_key))
 gateway: Gateway = build(
     settings,
     configured.routes,
-    configured.keyring,
+    configured.api_keys,
     redis=redis,
     publisher=publisher,
     mailbox=mailbox,

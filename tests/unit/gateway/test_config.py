@@ -1,6 +1,5 @@
-"""What the gateway runs by: read together, inherited, and not given up for something faulty."""
+"""Settings, routes and API keys are read together; faulty ones never become the current ones."""
 
-import logging
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from gateway import config as configuration
 from gateway.clients.api_keys import hash_of, new_key
 from gateway.clients.client import Client
-from gateway.config import ConfigurationError, current, read, validate_before_reload
+from gateway.config import ConfigurationError, current, read, read_again
 
 SETTINGS = {
     "KAFKA_URL": "kafka://127.0.0.1:9092",
@@ -25,7 +24,7 @@ def table(key):
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
-    """Everything good, in files of its own; and nothing read yet."""
+    """A valid configuration in files of this test, not read yet."""
     monkeypatch.setattr(configuration, "_current", None)
     files = SimpleNamespace(routes=tmp_path / "routes.toml", keys=tmp_path / "keys.toml")
     files.routes.write_text('[[route]]\npath = "/echo"\ntopic = "echo"\n')
@@ -39,24 +38,11 @@ def environment(monkeypatch, tmp_path):
     return files
 
 
-def owner_of(key):
-    """Whose *key* is by what holds now."""
-    keyring = current().keyring
-    assert keyring is not None
-    return keyring.client_of(key)
-
-
-@pytest.fixture
-def server():
-    """An arbiter, as far as reloading goes."""
-    found = SimpleNamespace(log=logging.getLogger("arbiter"), reloads=0)
-
-    def reload():
-        found.reloads += 1
-
-    found.reload = reload
-    validate_before_reload(found)
-    return found
+def client_of(key):
+    """Return the client of *key* in the current configuration."""
+    api_keys = current().api_keys
+    assert api_keys is not None
+    return api_keys.client_of(key)
 
 
 def test_settings_routes_and_keys_are_read_together():
@@ -64,20 +50,20 @@ def test_settings_routes_and_keys_are_read_together():
 
     assert found.settings.kafka_prefix == "team."
     assert found.routes[0].topic == "team.echo"
-    assert owner_of(KEY) == Client("shop")
+    assert client_of(KEY) == Client("shop")
 
 
-def test_keys_may_stand_in_the_environment(monkeypatch):
+def test_keys_may_be_in_the_environment(monkeypatch):
     monkeypatch.delenv("API_KEYS_FILE")
     monkeypatch.setenv("API_KEYS", table(OTHER_KEY))
 
-    assert owner_of(OTHER_KEY) == Client("shop")
+    assert client_of(OTHER_KEY) == Client("shop")
 
 
-def test_without_keys_the_gateway_is_open(monkeypatch):
+def test_without_keys_clients_need_none(monkeypatch):
     monkeypatch.delenv("API_KEYS_FILE")
 
-    assert read().keyring is None
+    assert read().api_keys is None
 
 
 def test_keys_in_both_places_are_a_fault(monkeypatch):
@@ -98,14 +84,14 @@ def test_the_routes_of_a_client_are_those_of_routes_toml(environment):
         read()
 
 
-def test_what_was_read_holds_until_it_is_read_again(environment):
+def test_the_configuration_is_kept_until_it_is_read_again(environment):
     first = current()
     environment.keys.write_text(table(OTHER_KEY))
 
     assert current() is first
     read()
-    assert owner_of(OTHER_KEY) == Client("shop")
-    assert owner_of(KEY) is None
+    assert client_of(OTHER_KEY) == Client("shop")
+    assert client_of(KEY) is None
 
 
 FAULTS = {
@@ -117,45 +103,26 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_reload_with_a_fault_is_refused_and_what_held_still_does(
-    environment, server, monkeypatch, caplog, fault
-):
+def test_a_faulty_configuration_is_not_made_the_current_one(environment, monkeypatch, fault):
     first = current()
     FAULTS[fault](environment, monkeypatch)
 
-    server.reload()
-
-    assert server.reloads == 0
+    assert read_again()
     assert current() is first
-    assert caplog.messages
-    assert all(message.startswith("reload refused: ") for message in caplog.messages)
 
 
-def test_each_fault_is_a_line_of_the_log(environment, server, caplog):
+def test_each_fault_is_a_line(environment):
     environment.keys.write_text('[[client]]\nrate = "x"\n')
 
-    server.reload()
-
-    assert len(caplog.messages) == 3
+    assert len(read_again()) == 3
 
 
-def test_a_reload_without_a_fault_takes_place_with_what_was_checked(environment, server):
-    current()
+def test_a_configuration_without_faults_becomes_the_current_one(environment):
+    environment.keys.write_text("[[client")
+    assert read_again()
     environment.keys.write_text(table(OTHER_KEY))
 
-    server.reload()
-
-    assert server.reloads == 1
-    # What is read once is not read again: it may have been edited since.
+    assert read_again() == []
+    # The files are not read again: they may have been edited since.
     environment.keys.write_text("[[client")
-    assert owner_of(OTHER_KEY) == Client("shop")
-
-
-def test_a_reload_after_the_fault_was_mended_takes_place(environment, server):
-    environment.keys.write_text("[[client")
-    server.reload()
-    environment.keys.write_text(table(OTHER_KEY))
-
-    server.reload()
-
-    assert server.reloads == 1
+    assert client_of(OTHER_KEY) == Client("shop")

@@ -1,4 +1,4 @@
-"""Parts start once per process, after any fork, and are closed the other way round."""
+"""Parts start once per process, after any fork, and are closed in reverse order."""
 
 import atexit
 import os
@@ -13,35 +13,35 @@ from tests.fakes import FakePart
 
 
 @pytest.fixture
-def diary():
+def events():
     return []
 
 
 @pytest.fixture
-def lifecycle(diary):
+def lifecycle(events):
     lifecycle = Lifecycle()
-    lifecycle.add(FakePart("a", diary), FakePart("b", diary))
+    lifecycle.add(FakePart("a", events), FakePart("b", events))
     return lifecycle
 
 
-def test_nothing_starts_before_it_is_asked_for(lifecycle, diary):
-    assert diary == []
+def test_adding_parts_starts_none(lifecycle, events):
+    assert events == []
 
 
-def test_parts_start_in_order_and_close_in_reverse(lifecycle, diary):
+def test_parts_start_in_order_and_close_in_reverse(lifecycle, events):
     lifecycle.ensure_started()
     lifecycle.close()
 
-    assert diary == ["start a", "start b", "close b", "close a"]
+    assert events == ["start a", "start b", "close b", "close a"]
 
 
-def test_parts_start_once_however_many_requests_come_first(lifecycle, diary, monkeypatch):
-    # Starting takes long enough for the others to come meanwhile.
-    start_at_once = FakePart.start
+def test_concurrent_first_requests_start_the_parts_once(lifecycle, events, monkeypatch):
+    # Long enough for all requests to come before the parts are started.
+    start = FakePart.start
 
     def start_slowly(part):
         time.sleep(0.02)
-        start_at_once(part)
+        start(part)
 
     monkeypatch.setattr(FakePart, "start", start_slowly)
     threads = [threading.Thread(target=lifecycle.ensure_started) for _ in range(8)]
@@ -50,37 +50,37 @@ def test_parts_start_once_however_many_requests_come_first(lifecycle, diary, mon
     for thread in threads:
         thread.join(10)
 
-    assert diary == ["start a", "start b"]
+    assert events == ["start a", "start b"]
 
 
-def test_what_was_not_started_is_not_closed(lifecycle, diary):
+def test_parts_that_were_not_started_are_not_closed(lifecycle, events):
     lifecycle.close()
 
-    assert diary == []
+    assert events == []
 
 
-def test_closing_twice_closes_once(lifecycle, diary):
+def test_closing_twice_closes_once(lifecycle, events):
     lifecycle.ensure_started()
     lifecycle.close()
     lifecycle.close()
 
-    assert diary.count("close a") == 1
+    assert events.count("close a") == 1
 
 
-def test_a_forked_process_starts_its_own_and_leaves_its_parents_alone(
-    lifecycle, diary, monkeypatch
+def test_a_forked_process_starts_its_parts_and_does_not_close_its_parents(
+    lifecycle, events, monkeypatch
 ):
     lifecycle.ensure_started()
     monkeypatch.setattr(os, "getpid", lambda: 4_711)  # as a child sees it
     lifecycle.close()
-    closed_by_child = diary[2:]
+    closed_by_child = events[2:]
     lifecycle.ensure_started()
 
     assert closed_by_child == []
-    assert diary == ["start a", "start b"] * 2
+    assert events == ["start a", "start b"] * 2
 
 
-def test_the_server_says_when_the_process_is_finishing(lifecycle):
+def test_the_lifecycle_drains_when_the_server_does(lifecycle):
     before = lifecycle.draining()
     lifecycle.stopping = lambda: True
 

@@ -7,7 +7,8 @@ from gateway.exchange.mailbox import Mailbox
 from gateway.exchange.requester import Requester
 from gateway.exchange.waiter import Waiter
 from gateway.server.access_log import TextAccessLogger
-from gateway.server.http_response import HttpResponse
+from gateway.server.http import HttpResponse
+from gateway.server.request_handler import RequestHandler
 from gateway.server.worker import GatewayWorker
 from gateway.web.fast_path import FastPath, FastRoute
 from rendezvous.kafka_client.producer import RequestProducer
@@ -16,7 +17,7 @@ from rendezvous.redis_store.replies import ReplyStore
 #: Name, class and method of each part; how they nest is in experiments/cpu_profile.py.
 PARTS: tuple[tuple[str, type, str], ...] = (
     ("main loop", GatewayWorker, "wait_for_and_dispatch_events"),
-    ("request", GatewayWorker, "handle"),
+    ("request", RequestHandler, "handle"),
     ("parse", Parser, "__next__"),
     ("application", FastPath, "__call__"),
     ("fast path", FastRoute, "exchange"),

@@ -1,4 +1,4 @@
-"""The access log: who called, and no API key."""
+"""The access log names the client, contains no API key, and never raises."""
 
 import json
 from datetime import timedelta
@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.http.wsgi import Response
 
 from gateway.clients.api_keys import new_key
 from gateway.clients.client import CLIENT_ENVIRON_KEY
@@ -16,8 +17,8 @@ FORMAT = f'%(h)s "%(r)s" %(s)s client=%({{{CLIENT_ENVIRON_KEY}}}e)s'
 
 
 @pytest.fixture
-def log(caplog, monkeypatch):
-    """Return what the log of one request says, however it is written."""
+def log(monkeypatch):
+    """Return the line that one request adds to the access log."""
 
     def line(kind, target="/echo", log_format=FORMAT, headers=(), **environ):
         cfg = Config()
@@ -83,7 +84,45 @@ def test_a_key_is_not_logged_even_where_it_does_not_belong(log, kind):
         {"target": f'/echo?a="&key={KEY}'},
     ],
 )
-def test_our_own_format_is_written_as_gunicorn_would(log, more):
-    ours = log(TextAccessLogger, log_format=ACCESS_LOG_FORMAT, **more)
+def test_our_format_is_written_as_gunicorn_does(log, more):
+    line = log(TextAccessLogger, log_format=ACCESS_LOG_FORMAT, **more)
 
-    assert "> " + ours == log(TextAccessLogger, log_format="> " + ACCESS_LOG_FORMAT, **more)
+    assert "> " + line == log(TextAccessLogger, log_format="> " + ACCESS_LOG_FORMAT, **more)
+
+
+@pytest.fixture
+def logger(request, caplog):
+    """A logger of the kind that the test is for."""
+    cfg = Config()
+    cfg.set("accesslog", "-")
+    cfg.set("access_log_format", ACCESS_LOG_FORMAT)
+    found = request.param(cfg)
+    found.access_log.addHandler(caplog.handler)
+    found.error_log.addHandler(caplog.handler)
+    yield found
+    found.access_log.removeHandler(caplog.handler)
+    found.error_log.removeHandler(caplog.handler)
+
+
+BOTH = pytest.mark.parametrize("logger", [TextAccessLogger, JsonAccessLogger], indirect=True)
+
+
+@BOTH
+def test_the_response_to_a_malformed_request_is_logged(logger, caplog):
+    # As gunicorn's Worker.handle_error() makes it: without status_code.
+    request = SimpleNamespace(headers=[])
+    response = Response(request, None, logger.cfg)
+    response.status = "400 Bad Request"
+    environ = {"REQUEST_METHOD": None, "RAW_URI": None, "SERVER_PROTOCOL": "HTTP/1.1"}
+
+    logger.access(response, request, environ, timedelta(0))
+
+    (line,) = caplog.messages
+    assert " 400 " in line or json.loads(line)["status"] == 400
+
+
+@BOTH
+def test_a_request_that_cannot_be_logged_is_an_error_in_the_log(logger, caplog):
+    logger.access(None, None, {}, timedelta(0))
+
+    assert caplog.messages == ["a request is missing in the access log"]

@@ -1,22 +1,24 @@
-"""As many workers as cores keep to one each, and all others to none."""
+"""Workers are pinned to a core each where there are as many as cores."""
 
+import logging
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from gateway.server.cpu_affinity import free_core, pin_to
+from gateway.server.cpu_affinity import core_for_new_worker, free_core, pin_to, pin_worker
 
 
 @pytest.fixture
 def cores(monkeypatch):
-    """Say how many cores there are."""
+    """Set the usable cores."""
 
-    def say(*usable):
+    def set_usable(*usable):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(usable))
 
-    return say
+    return set_usable
 
 
 def test_each_worker_gets_another_core(cores):
@@ -27,13 +29,13 @@ def test_each_worker_gets_another_core(cores):
     assert taken == [2, 5, 7]
 
 
-def test_a_worker_that_follows_another_one_gets_its_core(cores):
+def test_a_replacement_gets_the_core_of_the_worker_that_ended(cores):
     cores(0, 1)
     assert free_core([0], 2) == 1
     assert free_core([1], 2) == 0
 
 
-def test_where_all_are_followed_at_once_there_are_two_on_each_for_a_while(cores):
+def test_during_a_reload_each_core_has_two_workers(cores):
     cores(0, 1)
     taken: list[int | None] = [1, 0]
     for _ in range(2):
@@ -42,56 +44,84 @@ def test_where_all_are_followed_at_once_there_are_two_on_each_for_a_while(cores)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 5, 8])
-def test_with_more_or_fewer_workers_than_cores_the_system_decides(cores, workers):
+def test_with_more_or_fewer_workers_than_cores_none_is_pinned(cores, workers):
     cores(0, 1, 2, 3)
     assert free_core([], workers) is None
     assert free_core([None], 4) == 0
 
 
-def test_on_one_core_there_is_nothing_to_decide(cores):
+def test_a_single_worker_is_not_pinned(cores):
     cores(0)
     assert free_core([], 1) is None
 
 
-def test_where_the_system_does_not_say_nothing_is_decided(monkeypatch):
+def test_without_cpu_affinity_in_the_system_no_worker_is_pinned(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
     assert free_core([], 2) is None
 
 
-def test_who_keeps_to_a_core_does_so_with_all_its_threads():
+def test_all_threads_of_a_process_are_pinned():
     program = """
 import os, threading
 from gateway.server.cpu_affinity import pin_to
 found, go = [], threading.Event()
-def tell():
+def note():
     go.wait()
     found.append(os.sched_getaffinity(0))
-before = threading.Thread(target=tell)
+before = threading.Thread(target=note)
 before.start()
 pin_to({core})
-after = threading.Thread(target=tell)
+after = threading.Thread(target=note)
 after.start()
 go.set()
 before.join()
 after.join()
-tell()
+note()
 print(*map(sorted, found))
 """
     usable = sorted(os.sched_getaffinity(0))
     for core in usable[0], usable[-1]:
-        told = subprocess.run(
+        run = subprocess.run(
             [sys.executable, "-c", program.format(core=core)],
             capture_output=True,
             text=True,
             check=True,
         )
-        assert told.stdout.strip() == " ".join([f"[{core}]"] * 3)
+        assert run.stdout.strip() == " ".join([f"[{core}]"] * 3)
 
 
-def test_what_the_system_forbids_is_raised(monkeypatch):
+def test_an_affinity_that_the_system_forbids_raises(monkeypatch):
     def forbidden(*_):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "sched_setaffinity", forbidden)
     with pytest.raises(PermissionError):
         pin_to(0)
+
+
+def test_a_new_worker_gets_a_core_that_no_running_worker_has(cores):
+    cores(0, 1)
+    running = {4711: SimpleNamespace(core=0)}
+
+    assert core_for_new_worker(SimpleNamespace(WORKERS=running, num_workers=2)) == 1
+
+
+@pytest.mark.parametrize(
+    ("core", "error", "messages"),
+    [
+        (None, None, []),
+        (1, None, ["worker 7 is pinned to core 1"]),
+        (1, OSError("forbidden"), ["worker 7 is not pinned to a core: forbidden"]),
+    ],
+)
+def test_the_log_tells_where_a_worker_runs(caplog, monkeypatch, core, error, messages):
+    def pin(_):
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("gateway.server.cpu_affinity.pin_to", pin)
+    caplog.set_level(logging.INFO)
+
+    pin_worker(SimpleNamespace(core=core, pid=7, log=logging.getLogger("worker")))
+
+    assert caplog.messages == messages

@@ -1,4 +1,4 @@
-"""How a server stops: the door is shut before it is closed."""
+"""Graceful shutdown: late connections get a 503, then none is accepted."""
 
 import os
 import signal
@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.server import shutdown as draining
-from gateway.server.shutdown import SharedFlag, install_graceful_shutdown, let_no_handshake_begin
+from gateway.server import shutdown
+from gateway.server.shutdown import SharedFlag, drop_new_handshakes, install_graceful_shutdown
 
 
 @pytest.fixture(autouse=True)
 def short_limit(monkeypatch):
-    monkeypatch.setattr(draining, "LIMIT_S", 0.5)
+    monkeypatch.setattr(shutdown, "LATE_CONNECTIONS_S", 0.5)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def listener():
 
 @pytest.fixture
 def server(listener):
-    """An arbiter, as far as stopping goes."""
+    """The part of an arbiter that stops."""
     found = SimpleNamespace(
         LISTENERS=[listener], reexec_pid=0, master_pid=0, systemd=False, stops=[]
     )
@@ -47,21 +47,21 @@ def read_to_end(client):
     return b"".join(iter(lambda: client.recv(10_000), b""))
 
 
-def test_whoever_waits_at_the_door_is_told_in_http(server, listener):
+def test_a_connection_that_waits_at_shutdown_gets_a_503(server, listener):
     install_graceful_shutdown(server)
     with connected(listener) as client:
         client.sendall(b"POST / HTTP/1.1\r\n\r\n")
         server.stop()
-        answer = read_to_end(client)
+        response = read_to_end(client)
 
-    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-    assert b'"type": "/problems/shutting-down"' in answer
-    assert b'"sent": "no"' in answer
-    assert b"\r\nRetry-After: " in answer
+    assert response.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b'"type": "/problems/shutting-down"' in response
+    assert b'"sent": "no"' in response
+    assert b"\r\nRetry-After: " in response
     assert server.stops == [True]
 
 
-def test_whoever_comes_when_the_door_is_closed_is_refused(server, listener):
+def test_a_connection_after_the_shutdown_is_refused(server, listener):
     address = listener.getsockname()
     install_graceful_shutdown(server)
     server.stop()
@@ -71,9 +71,9 @@ def test_whoever_comes_when_the_door_is_closed_is_refused(server, listener):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has socket filters")
-def test_behind_a_shut_door_no_handshake_begins(listener):
+def test_with_the_socket_filter_no_handshake_begins_and_older_connections_are_accepted(listener):
     with connected(listener) as before:
-        let_no_handshake_begin(listener)
+        drop_new_handshakes(listener)
         with pytest.raises(TimeoutError):
             socket.create_connection(listener.getsockname(), 0.2)
         accepted, _ = listener.accept()
@@ -84,11 +84,11 @@ def test_behind_a_shut_door_no_handshake_begins(listener):
     assert served == b"still served"
 
 
-def test_without_socket_filters_the_door_is_closed_all_the_same(server, listener, monkeypatch):
+def test_without_socket_filters_late_connections_get_a_503_too(server, listener, monkeypatch):
     def refuse(*_):
         raise OSError
 
-    monkeypatch.setattr(draining, "_attach", refuse)
+    monkeypatch.setattr(shutdown, "_attach_filter", refuse)
     address = listener.getsockname()
     install_graceful_shutdown(server)
     with connected(listener) as client:
@@ -99,7 +99,7 @@ def test_without_socket_filters_the_door_is_closed_all_the_same(server, listener
         socket.create_connection(address, 5)
 
 
-def test_a_guest_who_does_not_hang_up_keeps_nobody_waiting_for_long(server, listener):
+def test_a_late_connection_that_stays_open_delays_the_shutdown_little(server, listener):
     install_graceful_shutdown(server)
     with connected(listener):
         started_s = time.monotonic()
@@ -111,7 +111,7 @@ def test_a_guest_who_does_not_hang_up_keeps_nobody_waiting_for_long(server, list
 @pytest.mark.parametrize(
     "others", [{"reexec_pid": 7}, {"master_pid": 7}, {"systemd": True}, {"LISTENERS": []}], ids=str
 )
-def test_where_others_go_on_listening_nobody_is_turned_away(server, others):
+def test_while_another_process_listens_no_connection_is_refused(server, others):
     vars(server).update(others)
     stopping = install_graceful_shutdown(server).stopping
     server.stop()
@@ -120,7 +120,7 @@ def test_where_others_go_on_listening_nobody_is_turned_away(server, others):
     assert not stopping.is_set()
 
 
-def test_whoever_is_in_a_hurry_stops_at_once(server):
+def test_a_quick_stop_refuses_no_connections(server):
     stopping = install_graceful_shutdown(server).stopping
     server.stop(graceful=False)
 
@@ -128,7 +128,7 @@ def test_whoever_is_in_a_hurry_stops_at_once(server):
     assert not stopping.is_set()
 
 
-def test_the_workers_learn_that_the_whole_server_stops(server):
+def test_the_workers_see_that_the_server_stops(server):
     stopping = install_graceful_shutdown(server).stopping
     before = stopping.is_set()
     server.stop()
@@ -137,29 +137,29 @@ def test_the_workers_learn_that_the_whole_server_stops(server):
 
 
 class Draining:
-    """What an arbiter does while it serves on."""
+    """Records what an arbiter does during the drain delay."""
 
-    def __init__(self, server, ending, *signals):
+    def __init__(self, server, state, *signals):
         self._signals = list(signals)
         self.states = []
         self.calls: list[str] = []
         server.wait_for_signals = self._wait
         for name in ("reap_workers", "murder_workers", "manage_workers"):
             setattr(server, name, lambda name=name: self.calls.append(name))
-        self._server, self._ending = server, ending
+        self._server, self._state = server, state
 
     def _wait(self, timeout):
-        ending = self._ending
+        state = self._state
         self.states.append(
-            (ending.draining.is_set(), ending.stopping.is_set(), list(self._server.stops))
+            (state.draining.is_set(), state.stopping.is_set(), list(self._server.stops))
         )
         time.sleep(min(timeout, 0.02))
         return [self._signals.pop()] if self._signals else []
 
 
-def test_with_a_drain_delay_it_serves_on_and_only_says_that_it_is_not_ready(server):
-    ending = install_graceful_shutdown(server, drain_delay_s=0.2)
-    draining = Draining(server, ending, signal.SIGTERM, signal.SIGCHLD)
+def test_during_the_drain_delay_it_serves_but_is_not_ready(server):
+    state = install_graceful_shutdown(server, drain_delay_s=0.2)
+    draining = Draining(server, state, signal.SIGTERM, signal.SIGCHLD)
     started_s = time.monotonic()
     server.stop()
 
@@ -167,14 +167,14 @@ def test_with_a_drain_delay_it_serves_on_and_only_says_that_it_is_not_ready(serv
     assert set(map(str, draining.states)) == {str((True, False, []))}
     # A worker that dies meanwhile is replaced.
     assert draining.calls[:3] == ["reap_workers", "murder_workers", "manage_workers"]
-    assert ending.stopping.is_set()
+    assert state.stopping.is_set()
     assert server.stops == [True]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_a_drain_delay_can_be_cut_short(server, number):
-    ending = install_graceful_shutdown(server, drain_delay_s=60)
-    Draining(server, ending, number)
+    state = install_graceful_shutdown(server, drain_delay_s=60)
+    Draining(server, state, number)
     server.stop()
 
     assert server.stops == [False]

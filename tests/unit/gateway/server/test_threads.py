@@ -1,6 +1,8 @@
-"""The threads that serve: as many as are needed, and each job done once."""
+"""The thread pool: as few threads as the load needs, and each job done once."""
 
 import threading
+
+import pytest
 
 from gateway.server.threads import Pool
 from tests.fakes import eventually
@@ -31,7 +33,7 @@ def test_a_thread_is_started_only_when_all_others_are_busy():
     pool.shutdown()
 
 
-def test_who_was_busy_last_is_busy_next():
+def test_the_thread_that_was_busy_last_gets_the_next_job():
     go_on = {job: threading.Event() for job in range(SIZE)}
     by: dict[int, str] = {}
 
@@ -60,7 +62,7 @@ def test_who_was_busy_last_is_busy_next():
     assert {by[job] for job in range(SIZE, SIZE + 4)} == {by[SIZE - 1]}
 
 
-def test_threads_that_are_idle_end_at_a_shutdown():
+def test_idle_threads_end_at_shutdown():
     done: list[int] = []
     pool = Pool(SIZE, done.append)
     pool.submit(1)
@@ -72,7 +74,7 @@ def test_threads_that_are_idle_end_at_a_shutdown():
     assert done == [1]
 
 
-def test_no_more_threads_than_its_size_and_the_other_jobs_wait():
+def test_jobs_beyond_the_size_are_queued():
     busy, go_on = threading.Semaphore(0), threading.Event()
     done: list[int] = []
 
@@ -94,7 +96,7 @@ def test_no_more_threads_than_its_size_and_the_other_jobs_wait():
     assert sorted(done) == list(range(SIZE + 2))
 
 
-def test_a_shutdown_that_does_not_wait_lets_the_jobs_end():
+def test_a_shutdown_without_waiting_lets_the_jobs_finish():
     go_on, done = threading.Event(), threading.Event()
 
     def work(job: object) -> None:
@@ -109,3 +111,21 @@ def test_a_shutdown_that_does_not_wait_lets_the_jobs_end():
     go_on.set()
     assert done.wait(10)
     eventually(lambda: not any(thread.is_alive() for thread in pool._threads))
+
+
+@pytest.mark.parametrize("error", [ValueError(), SystemExit(1), KeyboardInterrupt()])
+def test_a_thread_survives_what_its_job_raises(error, caplog):
+    done = threading.Event()
+
+    def work(job):
+        if job == "fails":
+            raise error
+        done.set()
+
+    pool = Pool(1, work)
+    for job in ("fails", "fails", "works"):
+        pool.submit(job)
+
+    assert done.wait(10)
+    assert caplog.messages == ["a job of server-0 failed"] * 2
+    pool.shutdown()

@@ -1,4 +1,4 @@
-"""The gateway's gunicorn worker, in this process: what bounds its clients, and what they hear."""
+"""The gunicorn worker, in this process: limits on its clients, and the responses they get."""
 
 import errno
 import os
@@ -12,10 +12,13 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from gateway.server import connection as connection_module
+from gateway.server import http
 from gateway.server import worker as worker_module
-from gateway.server.http_response import HttpResponse
+from gateway.server.connection import Connection
+from gateway.server.refusals import Limits
 from gateway.server.shutdown import ShutdownState
-from gateway.server.worker import GatewayWorker, Limits
+from gateway.server.worker import GatewayWorker
 from tests.fakes import eventually
 
 MAX_BODY_BYTES = 1_000
@@ -24,7 +27,7 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 LARGE = 50_000_000
 
 
-class ScarceListener(socket.socket):
+class FailingListener(socket.socket):
     """A listening socket that cannot accept while *failures* are left."""
 
     failures = 0
@@ -37,24 +40,26 @@ class ScarceListener(socket.socket):
 
 
 def application(environ, start_response):
-    """Answer with the length of the body, or with very much."""
+    """Respond with the length of the body, or with a large body, or fail."""
+    if environ["PATH_INFO"] == "/fails":
+        raise environ["test.failure"]
     body = environ["wsgi.input"].read()
-    answer = b"x" * LARGE if environ["PATH_INFO"] == "/large" else b"%d" % len(body)
-    start_response("200 OK", [("Content-Length", str(len(answer)))])
-    return [answer]
+    response = b"x" * LARGE if environ["PATH_INFO"] == "/large" else b"%d" % len(body)
+    start_response("200 OK", [("Content-Length", str(len(response)))])
+    return [response]
 
 
 class Running:
-    """A worker whose main loop turns in a thread, on the socket of *listener*."""
+    """A worker whose main loop runs in a thread, on the socket of *listener*."""
 
-    def __init__(self, listener):
+    def __init__(self, listener, **settings):
         cfg = Config()
-        cfg.set("threads", THREADS)
-        cfg.set("keepalive", 5)
+        for name, value in ({"threads": THREADS, "keepalive": 5} | settings).items():
+            cfg.set(name, value)
         self.address = listener.getsockname()
         self.worker = GatewayWorker(1, os.getppid(), [listener], None, 30, cfg, Logger(cfg))
         self.worker.limits = Limits(MAX_BODY_BYTES, 20.0)
-        self.worker.ending = ShutdownState()
+        self.worker.shutdown_state = ShutdownState()
         self.worker.wsgi = application
         self.worker.tpool = self.worker.get_thread_pool()
         self.worker.poller = DefaultSelector()
@@ -90,7 +95,7 @@ def read_to_end(client):
 
 @pytest.fixture
 def listener():
-    with ScarceListener() as found:
+    with FailingListener() as found:
         found.bind(("127.0.0.1", 0))
         found.listen()
         yield found
@@ -107,8 +112,8 @@ def warnings(monkeypatch):
 
 @pytest.fixture
 def running(listener, warnings, monkeypatch):
-    monkeypatch.setattr(worker_module, "SWEEP_S", 0.02)
-    monkeypatch.setattr(worker_module, "FINISH_S", 0.2)
+    monkeypatch.setattr(worker_module, "SWEEP_INTERVAL_S", 0.02)
+    monkeypatch.setattr(worker_module, "DRAIN_READ_S", 0.2)
     monkeypatch.setattr(worker_module, "LINGERING_CLOSE_S", 0.2)
     found = Running(listener)
     yield found
@@ -120,20 +125,20 @@ def request(size, sent=None):
 
 
 def test_a_client_that_does_not_read_its_response_is_given_up(running, warnings, monkeypatch):
-    monkeypatch.setattr(HttpResponse, "limit_s", 0.2)
-    rude = [running.connect() for _ in range(THREADS)]
-    for client in rude:
+    monkeypatch.setattr(http, "WRITE_TIMEOUT_S", 0.2)
+    clients = [running.connect() for _ in range(THREADS)]
+    for client in clients:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     eventually(lambda: sum("does not read its response" in text for text in warnings) == THREADS)
 
-    # Its thread is free again, and so is its place.
+    # Their threads and connections are free again.
     assert running.ask(request(3)).endswith(b"\r\n\r\n3")
     eventually(lambda: running.worker.nr_conns == 0)
-    for client in rude:
+    for client in clients:
         client.close()
 
 
-def test_requests_that_are_not_whole_hold_no_more_than_a_body_for_each_thread(running):
+def test_incomplete_requests_hold_at_most_one_body_per_thread(running):
     slow = [running.connect() for _ in range(THREADS)]
     for client in slow:
         client.sendall(request(MAX_BODY_BYTES, sent=MAX_BODY_BYTES - 100))
@@ -141,30 +146,30 @@ def test_requests_that_are_not_whole_hold_no_more_than_a_body_for_each_thread(ru
     refused = running.ask(request(MAX_BODY_BYTES, sent=500))
     for client in slow:
         client.sendall(b"x" * 100)
-    answers = [read_to_end(client) for client in slow]
+    responses = [read_to_end(client) for client in slow]
 
     assert refused.startswith(b"HTTP/1.1 503 ")
     assert b'"type": "/problems/overloaded"' in refused
     assert b'"sent": "no"' in refused
-    assert [answer.rpartition(b"\r\n")[2] for answer in answers] == [b"1000"] * THREADS
+    assert [response.rpartition(b"\r\n")[2] for response in responses] == [b"1000"] * THREADS
     assert running.worker._held_bytes == 0
     assert running.ask(request(MAX_BODY_BYTES)).endswith(b"\r\n\r\n1000")
     for client in slow:
         client.close()
 
 
-def test_without_file_descriptors_newcomers_wait_and_nobody_else_is_harmed(
+def test_without_file_descriptors_new_connections_wait_and_others_are_served(
     running, listener, warnings
 ):
     with running.connect() as before:
         before.sendall(request(MAX_BODY_BYTES, sent=10))
         eventually(lambda: running.worker._held_bytes)
         listener.failures = 3
-        answer = running.ask(request(3))
+        response = running.ask(request(3))
         before.sendall(b"x" * (MAX_BODY_BYTES - 10))
         assert read_to_end(before).endswith(b"\r\n\r\n1000")
 
-    assert answer.endswith(b"\r\n\r\n3")
+    assert response.endswith(b"\r\n\r\n3")
     assert warnings == ["no connection can be accepted: Too many open files"] * 3
 
 
@@ -178,20 +183,20 @@ def test_while_file_descriptors_are_missing_the_worker_pauses(running, listener,
 
 
 @pytest.mark.parametrize("sent", [HEAD, request(100, sent=50)], ids=["head", "body"])
-def test_a_request_that_is_half_sent_at_a_stop_is_told_so(running, sent):
+def test_a_request_that_is_incomplete_at_shutdown_gets_a_503(running, sent):
     with running.connect() as client:
         client.sendall(sent)
         eventually(lambda: running.worker._held_bytes)
         running.stop()
-        answer = read_to_end(client)
+        response = read_to_end(client)
 
-    assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b'"type": "/problems/shutting-down"' in answer
-    assert b'"sent": "no"' in answer
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert b'"type": "/problems/shutting-down"' in response
+    assert b'"sent": "no"' in response
     eventually(running.ended)
 
 
-def test_a_request_whose_rest_comes_soon_after_the_stop_is_answered(running):
+def test_a_request_whose_rest_comes_soon_after_sigterm_is_answered(running):
     with running.connect() as client:
         client.sendall(request(100, sent=50))
         eventually(lambda: running.worker._held_bytes)
@@ -201,75 +206,75 @@ def test_a_request_whose_rest_comes_soon_after_the_stop_is_answered(running):
         assert read_to_end(client).endswith(b"\r\n\r\n100")
 
 
-def test_with_a_drain_delay_a_worker_that_others_stop_serves_on_until_the_server_stops(running):
+def test_with_a_drain_delay_a_signalled_worker_serves_until_the_server_stops(running):
     running.worker.drain_delay_s = 60.0
     running.stop()
     served = running.ask(request(3))
-    running.worker.ending.stopping.set()
+    running.worker.shutdown_state.stopping.set()
     running.stop()
 
     assert served.endswith(b"\r\n\r\n3")
     eventually(running.ended)
 
 
-def test_with_a_drain_delay_a_worker_that_is_stopped_alone_ends_in_the_end(running, monkeypatch):
-    monkeypatch.setattr(worker_module, "AFTER_YOU_S", 0.1)
+def test_with_a_drain_delay_a_worker_that_is_signalled_alone_stops_after_it(running, monkeypatch):
+    monkeypatch.setattr(worker_module, "DIRECT_STOP_DELAY_S", 0.1)
     running.worker.drain_delay_s = 0.1
     running.stop()
 
     eventually(running.ended)
 
 
-def test_the_arbiter_hears_of_a_worker_soon_and_not_with_each_request(running, monkeypatch):
-    monkeypatch.setattr(worker_module, "NOTICE_PAUSE_S", 3_600.0)
-    running.worker._next_notice_s = 0.0
-    noticed = []
-    monkeypatch.setattr(running.worker.tmp, "notify", lambda: noticed.append(1))
+def test_heartbeats_are_sent_at_an_interval_and_not_with_each_request(running, monkeypatch):
+    monkeypatch.setattr(worker_module, "HEARTBEAT_INTERVAL_S", 3_600.0)
+    running.worker._next_heartbeat_s = 0.0
+    heartbeats = []
+    monkeypatch.setattr(running.worker.tmp, "notify", lambda: heartbeats.append(1))
     for _ in range(20):
         assert running.ask(request(3)).endswith(b"\r\n\r\n3")
-    assert noticed == [1]
+    assert heartbeats == [1]
 
-    monkeypatch.setattr(worker_module, "NOTICE_PAUSE_S", 0.01)
-    running.worker._next_notice_s = 0.0
+    monkeypatch.setattr(worker_module, "HEARTBEAT_INTERVAL_S", 0.01)
+    running.worker._next_heartbeat_s = 0.0
     for _ in range(20):
         assert running.ask(request(3)).endswith(b"\r\n\r\n3")
-    eventually(lambda: len(noticed) > 2)
+    eventually(lambda: len(heartbeats) > 2)
 
 
-KEPT = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+KEEP_ALIVE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
 
 @pytest.fixture
 def handed_over(running, monkeypatch):
-    """Each request that a thread got from the main loop."""
+    """The address of each connection that a thread got from the main loop."""
     found: list[bytes] = []
     hand_over = running.worker._hand_over
 
-    def noted(conn, verdict):
+    def note(conn, verdict):
         found.append(conn.address)
         hand_over(conn, verdict)
 
-    monkeypatch.setattr(running.worker, "_hand_over", noted)
-    monkeypatch.setattr(worker_module, "SOON_MS", 5_000)
+    monkeypatch.setattr(running.worker, "_hand_over", note)
+    monkeypatch.setattr(connection_module, "NEXT_REQUEST_WAIT_MS", 5_000)
     return found
 
 
 def exchanged(client, request, ending):
     """Send *request*, and return what comes up to *ending*."""
     client.sendall(request)
-    answer = b""
-    while not answer.endswith(ending):
-        answer += client.recv(65_536)
-    return answer
+    response = b""
+    while not response.endswith(ending):
+        response += client.recv(65_536)
+    return response
 
 
-def test_who_asks_again_and_again_is_one_whose_next_request_is_waited_for(running, monkeypatch):
-    monkeypatch.setattr(worker_module, "SOON_MS", 0)
+def test_a_connection_with_many_requests_is_idle_once(running, monkeypatch):
+    monkeypatch.setattr(connection_module, "NEXT_REQUEST_WAIT_MS", 0)
     with running.connect() as client:
         for size in range(1, 6):
-            exchanged(client, KEPT % size + b"x" * size, b"\r\n\r\n%d" % size)
+            exchanged(client, KEEP_ALIVE % size + b"x" * size, b"\r\n\r\n%d" % size)
         eventually(lambda: len(running.worker.keepalived_conns) == 1)
-        client.sendall(KEPT % 3)
+        client.sendall(KEEP_ALIVE % 3)
         eventually(lambda: running.worker._reading)
         assert not running.worker.keepalived_conns
         exchanged(client, b"xxx", b"\r\n\r\n3")
@@ -278,92 +283,189 @@ def test_who_asks_again_and_again_is_one_whose_next_request_is_waited_for(runnin
     assert not running.worker.keepalived_conns
 
 
-def test_a_client_that_is_told_of_and_has_sent_nothing_is_waited_for(running, monkeypatch):
-    received = worker_module._received
+def test_a_connection_that_is_reported_but_has_no_data_is_expected_again(running, monkeypatch):
+    receive = Connection.receive
     nothing_yet = [None, None]
 
-    def later(sock):
-        return nothing_yet.pop() if nothing_yet else received(sock)
+    def receive_later(conn):
+        return nothing_yet.pop() if nothing_yet else receive(conn)
 
-    monkeypatch.setattr(worker_module, "_received", later)
+    monkeypatch.setattr(Connection, "receive", receive_later)
     with running.connect() as client:
         eventually(lambda: running.worker.keepalived_conns)
-        exchanged(client, KEPT % 3 + b"xxx", b"\r\n\r\n3")
+        exchanged(client, KEEP_ALIVE % 3 + b"xxx", b"\r\n\r\n3")
     assert not nothing_yet
 
 
-def has_left(parting, so_many_bytes):
-    return parting.discard_bytes == so_many_bytes
+def still_discards(conn, expected_bytes):
+    return conn.discard_bytes == expected_bytes
 
 
-def test_who_was_refused_is_listened_to_until_it_has_heard_of_it(running):
+def test_after_a_refusal_the_request_is_discarded_until_the_client_has_the_response(running):
     with running.connect() as client:
-        client.sendall(KEPT % (2 * MAX_BODY_BYTES))
+        client.sendall(KEEP_ALIVE % (2 * MAX_BODY_BYTES))
         for _ in range(5):
-            eventually(lambda: running.worker._parting)
-            [parting] = running.worker._parting
-            left_bytes = parting.discard_bytes
+            eventually(lambda: running.worker._lingering)
+            [conn] = running.worker._lingering
+            left_bytes = conn.discard_bytes
             client.sendall(b"x" * 100)
-            eventually(partial(has_left, parting, left_bytes - 100))
+            eventually(partial(still_discards, conn, left_bytes - 100))
         assert read_to_end(client).startswith(b"HTTP/1.1 413")
     eventually(lambda: running.worker.nr_conns == 0)
 
 
-def test_who_asks_again_soon_is_answered_past_the_main_loop(running, handed_over):
+def test_requests_in_quick_succession_bypass_the_main_loop(running, handed_over):
     with running.connect() as client:
         for size in range(1, 6):
-            answer = exchanged(client, KEPT % size + b"x" * size, b"\r\n\r\n%d" % size)
-            assert answer.count(b"HTTP/1.1 200") == 1
+            response = exchanged(client, KEEP_ALIVE % size + b"x" * size, b"\r\n\r\n%d" % size)
+            assert response.count(b"HTTP/1.1 200") == 1
 
     # The first one, and the second one, which is the first that comes soon.
     assert len(handed_over) == 2
     eventually(lambda: running.worker.nr_conns == 0)
 
 
-def test_a_request_of_which_a_part_comes_soon_is_waited_for_by_the_main_loop(running, handed_over):
+def test_the_rest_of_a_request_that_comes_in_part_is_read_by_the_main_loop(running, handed_over):
     with running.connect() as client:
         for _ in range(2):
-            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
-        client.sendall(KEPT % 3 + b"x")
+            exchanged(client, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
+        client.sendall(KEEP_ALIVE % 3 + b"x")
         eventually(lambda: running.worker._reading)
         exchanged(client, b"xx", b"\r\n\r\n3")
 
     assert len(handed_over) == 3
 
 
-def test_two_requests_at_once_are_both_answered_past_the_main_loop_or_not(running, handed_over):
+def test_two_requests_at_once_are_both_answered(running, handed_over):
     with running.connect() as client:
         for _ in range(2):
-            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
-        two = KEPT % 2 + b"xx" + KEPT % 3 + b"xxx"
-        answer = exchanged(client, two, b"\r\n\r\n3")
+            exchanged(client, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
+        two = KEEP_ALIVE % 2 + b"xx" + KEEP_ALIVE % 3 + b"xxx"
+        response = exchanged(client, two, b"\r\n\r\n3")
 
-    assert answer.count(b"HTTP/1.1 200") == 2
-    assert answer.index(b"\r\n\r\n2") < answer.index(b"\r\n\r\n3")
+    assert response.count(b"HTTP/1.1 200") == 2
+    assert response.index(b"\r\n\r\n2") < response.index(b"\r\n\r\n3")
 
 
-def test_a_request_that_is_too_large_is_refused_however_soon_it_comes(running, handed_over):
+def test_a_quick_request_that_is_too_large_is_refused(running, handed_over):
     with running.connect() as client:
         for _ in range(2):
-            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
-        client.sendall(KEPT % (MAX_BODY_BYTES + 1))
+            exchanged(client, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
+        client.sendall(KEEP_ALIVE % (MAX_BODY_BYTES + 1))
         assert read_to_end(client).startswith(b"HTTP/1.1 413")
 
 
-def test_there_is_always_a_thread_that_waits_for_nobody(running, handed_over, monkeypatch):
-    monkeypatch.setattr(worker_module, "SOON_MS", 60_000)
+def test_not_all_threads_wait_for_quick_clients(running, handed_over, monkeypatch):
+    monkeypatch.setattr(connection_module, "NEXT_REQUEST_WAIT_MS", 60_000)
     with running.connect() as first, running.connect() as second, running.connect() as third:
         for client in (first, second) * 2:
-            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
-        # Longer than anybody waits here, the others may keep a thread each.
-        exchanged(third, KEPT % 1 + b"x", b"\r\n\r\n1")
+            exchanged(client, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
+        # For longer than this test waits, each of the others may hold a thread.
+        exchanged(third, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
 
 
-def test_a_worker_that_finishes_waits_no_longer_than_that(running, handed_over, monkeypatch):
-    monkeypatch.setattr(worker_module, "SOON_MS", 100)
+def test_a_worker_that_drains_waits_for_quick_clients_no_longer(running, handed_over, monkeypatch):
+    monkeypatch.setattr(connection_module, "NEXT_REQUEST_WAIT_MS", 100)
     with running.connect() as client:
         for _ in range(2):
-            exchanged(client, KEPT % 1 + b"x", b"\r\n\r\n1")
+            exchanged(client, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
         running.stop()
         assert read_to_end(client) == b""
     eventually(running.ended)
+
+
+# What the application and the hooks do
+
+
+@pytest.fixture
+def new_running(listener, warnings):
+    """Run a worker with other gunicorn settings."""
+    found = []
+
+    def run(**settings):
+        found.append(Running(listener, **settings))
+        return found[-1]
+
+    yield run
+    for running in found:
+        running.close()
+
+
+class Unusual(BaseException):
+    """Neither an Exception nor one that ends an interpreter."""
+
+
+@pytest.mark.parametrize("failure", [ValueError(), SystemExit(1), Unusual(), GeneratorExit()])
+def test_whatever_a_request_raises_its_thread_and_connection_are_free_again(
+    running, warnings, failure
+):
+    serve = running.worker.wsgi
+    running.worker.wsgi = lambda environ, start: serve(environ | {"test.failure": failure}, start)
+    for _ in range(3 * THREADS):
+        running.ask(b"GET /fails HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+    eventually(lambda: running.worker.nr_conns == 0)
+    assert len(warnings) == 3 * THREADS
+
+
+def test_if_handling_an_error_fails_the_connection_is_closed(running, warnings, monkeypatch):
+    def fail(*_):
+        raise AttributeError("status_code")
+
+    monkeypatch.setattr(running.worker, "handle_error", fail)
+    for _ in range(3 * THREADS):
+        assert running.ask(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n") == b""
+
+    assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+    eventually(lambda: running.worker.nr_conns == 0)
+    assert set(warnings) == {"the request of 127.0.0.1 failed; closing its connection"}
+
+
+def test_gunicorns_request_hooks_are_called(new_running):
+    calls: list[object] = []
+    running = new_running(
+        pre_request=lambda worker, req: calls.append((worker, req.path)),
+        post_request=lambda worker, req, environ, resp: calls.append(
+            (worker, req.path, environ["REQUEST_METHOD"], resp.status)
+        ),
+    )
+    running.ask(request(3))
+
+    worker = running.worker
+    eventually(lambda: len(calls) == 2)
+    assert calls == [(worker, "/"), (worker, "/", "POST", "200 OK")]
+
+
+def test_a_request_hook_that_fails_harms_no_other_request(new_running, warnings):
+    def fail(*_):
+        raise ValueError
+
+    running = new_running(post_request=lambda worker, req, environ, resp: fail())
+    for _ in range(3 * THREADS):
+        assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+
+    eventually(lambda: warnings == ["the post_request hook failed"] * 3 * THREADS)
+
+
+def test_with_keepalive_0_a_connection_is_closed_after_its_response(new_running):
+    running = new_running(keepalive=0)
+    with running.connect() as client:
+        eventually(lambda: running.worker.keepalived_conns)
+        client.sendall(KEEP_ALIVE % 3 + b"xxx")
+        response = read_to_end(client)
+
+    assert b"\r\nConnection: close\r\n" in response
+    assert response.endswith(b"\r\n\r\n3")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"certfile": "x", "keyfile": "y"}, {"proxy_protocol": True}], ids=["TLS", "PROXY"]
+)
+def test_what_the_worker_does_not_support_ends_the_start(settings):
+    cfg = Config()
+    for name, value in settings.items():
+        cfg.set(name, value)
+
+    with pytest.raises(SystemExit, match="not supported; let a proxy end them"):
+        GatewayWorker.check_config(cfg, Logger(cfg))

@@ -1,4 +1,4 @@
-"""A response leaves in one write, whole, however much the socket takes at once."""
+"""Requests are parsed as gunicorn does; a response leaves whole, in one write."""
 
 import socket
 import threading
@@ -6,9 +6,90 @@ from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.http.errors import InvalidResponseHeader
+from gunicorn.http.errors import InvalidResponseHeader, InvalidSchemeHeaders
 
-from gateway.server.http_response import HttpResponse
+from gateway.server import http
+from gateway.server.http import MAX_PEERS, CachedConfig, HttpParser, HttpResponse
+
+HEAD = b"POST /echo?a=b HTTP/1.1\r\nHost: here\r\nX-Forwarded-Proto: https\r\n%b\r\n"
+PROXY, UNTRUSTED = ("10.0.0.1", 1234), ("10.0.0.2", 1234)
+
+
+class CountingConfig(Config):  # type: ignore[misc]  # gunicorn ships no types
+    """gunicorn's settings, and the names of those that were read."""
+
+    def __init__(self):
+        super().__init__()
+        self.__dict__["names_read"] = []
+
+    def __getattr__(self, name):
+        self.__dict__["names_read"].append(name)
+        return super().__getattr__(name)
+
+
+@pytest.fixture
+def cfg():
+    config = CountingConfig()
+    config.set("forwarded_allow_ips", PROXY[0])
+    return CachedConfig(config)
+
+
+def parsed(cfg, peer, further=b""):
+    return next(HttpParser(cfg, [HEAD % further], peer))
+
+
+def test_a_setting_is_read_once(cfg):
+    parsed(cfg, UNTRUSTED)
+    names_read = list(cfg._cfg.names_read)
+    parsed(cfg, UNTRUSTED)
+
+    assert names_read == cfg._cfg.names_read
+    assert len(names_read) > 3
+
+
+def test_an_unknown_setting_is_an_attribute_error(cfg):
+    with pytest.raises(AttributeError):
+        _ = cfg.no_such_setting
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_only_a_trusted_proxy_sets_the_scheme(cfg, times):
+    for _ in range(times):
+        assert parsed(cfg, PROXY).scheme == "https"
+        assert parsed(cfg, UNTRUSTED).scheme == "http"
+
+
+def test_a_unix_socket_is_trusted(cfg):
+    assert [parsed(cfg, "") for _ in range(2)][1].scheme == "https"
+
+
+def test_whether_a_peer_is_trusted_is_computed_once(cfg, monkeypatch):
+    computed = []
+    allowed = cfg.forwarded_allow_networks
+
+    def compute():
+        computed.append(1)
+        return allowed()
+
+    monkeypatch.setattr(cfg, "forwarded_allow_networks", compute)
+    for _ in range(3):
+        parsed(cfg, UNTRUSTED)
+
+    assert len(computed) == 1
+
+
+def test_the_number_of_cached_peers_is_limited(cfg):
+    for number in range(2 * MAX_PEERS + 1):
+        parsed(cfg, (f"10.1.{number // 256}.{number % 256}", 1))
+        assert len(cfg.trusted_peers) <= MAX_PEERS
+
+
+def test_conflicting_scheme_headers_are_refused(cfg):
+    with pytest.raises(InvalidSchemeHeaders):
+        parsed(cfg, PROXY, b"X-Forwarded-Ssl: off\r\n")
+
+
+# Responses
 
 LARGE = 5_000_000
 
@@ -29,11 +110,11 @@ class CountingSocket(socket.socket):
 
 @pytest.fixture
 def pair():
-    ours, theirs = socket.socketpair()
-    with CountingSocket(fileno=ours.detach()) as found, theirs:
+    server, client = socket.socketpair()
+    with CountingSocket(fileno=server.detach()) as found, client:
         found.setblocking(False)
-        theirs.settimeout(10)
-        yield found, theirs
+        client.settimeout(10)
+        yield found, client
 
 
 @pytest.fixture
@@ -64,7 +145,7 @@ def test_head_and_body_leave_in_one_write(pair, new_response):
     assert [line.partition(": ")[0] for line in head[1:4]] == ["Server", "Date", "Connection"]
 
 
-def test_a_response_without_a_body_is_sent_too(pair, new_response):
+def test_a_response_without_body_is_sent(pair, new_response):
     response = new_response()
     response.start_response("204 No Content", [])
     response.close()
@@ -72,7 +153,7 @@ def test_a_response_without_a_body_is_sent_too(pair, new_response):
     assert received(pair)[0][0] == "HTTP/1.1 204 No Content"
 
 
-def test_head_has_no_body(pair, new_response):
+def test_a_response_to_head_has_no_body(pair, new_response):
     response = new_response("HEAD")
     response.start_response("200 OK", [("Content-Length", "5")])
     response.write(b"")
@@ -96,7 +177,7 @@ def test_without_a_length_the_body_is_chunked(pair, new_response):
     assert body == b"5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n"
 
 
-def test_what_the_socket_does_not_take_at_once_follows(pair, new_response):
+def test_what_does_not_fit_into_the_socket_buffer_is_sent_later(pair, new_response):
     response, got = new_response(), []
     reader = threading.Thread(target=lambda: got.append(read_exactly(pair[1], LARGE)))
     reader.start()
@@ -116,16 +197,16 @@ def read_exactly(sock, body_bytes):
     return data
 
 
-def test_who_does_not_read_is_given_up(pair, new_response):
+def test_a_client_that_does_not_read_is_given_up(new_response, monkeypatch):
+    monkeypatch.setattr(http, "WRITE_TIMEOUT_S", 0.05)
     response = new_response()
-    response.limit_s = 0.05
     response.start_response("200 OK", [("Content-Length", str(LARGE))])
 
     with pytest.raises(TimeoutError):
         response.write(b"x" * LARGE)
 
 
-def test_who_has_gone_is_told_by_the_system(pair, new_response):
+def test_writing_to_a_closed_connection_raises(pair, new_response):
     response = new_response()
     response.start_response("200 OK", [("Content-Length", "1")])
     pair[1].close()
@@ -134,7 +215,7 @@ def test_who_has_gone_is_told_by_the_system(pair, new_response):
         response.write(b"x")
 
 
-def test_a_connection_that_ends_says_so(pair, new_response):
+def test_a_response_before_a_close_announces_it(pair, new_response):
     response = new_response(closes=True)
     response.start_response("200 OK", [("Content-Length", "0")])
     response.close()

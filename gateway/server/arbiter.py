@@ -1,0 +1,64 @@
+"""Changes to gunicorn's arbiter, the master process: start, reload and fork."""
+
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+#: The signals by which gunicorn stops its workers.
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+
+
+def exit_if_port_is_unusable(port: int) -> None:
+    """Exit with advice when *port* cannot be listened on; gunicorn would retry and log errors."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError as error:
+            advice = {
+                errno.EADDRINUSE: "another process listens there; stop it or choose another port",
+                errno.EACCES: "this user may not listen there; choose a port from 1024 up",
+            }.get(error.errno or 0, "choose another port")
+            sys.exit(f"PORT={port} cannot be listened on: {error.strerror}; {advice}")
+
+
+def refuse_faulty_reloads(server: Any, read_again: Callable[[], Sequence[str]]) -> None:
+    """
+    Let the arbiter *server* reload only if *read_again* returns no faults of the configuration.
+
+    By itself it would end, or start workers that cannot boot, again and again.
+    """
+    reload: Callable[[], None] = server.reload
+
+    def reload_if_faultless() -> None:
+        faults = read_again()
+        for fault in faults:
+            server.log.error("reload refused: %s", fault)
+        if not faults:
+            reload()
+
+    server.reload = reload_if_faultless
+
+
+def block_stop_signals_across_fork() -> None:
+    """
+    Hold stop signals from each fork until the worker calls unblock_stop_signals().
+
+    Before it has installed its own signal handlers, a worker has the arbiter's: they put the signal
+    into a queue that the worker never reads, so it would serve until it is killed.
+    """
+    unblock_stop_signals()  # a binary upgrade is a fork too, and its child inherits the mask
+    os.register_at_fork(before=_block_stop_signals, after_in_parent=unblock_stop_signals)
+
+
+def unblock_stop_signals() -> None:
+    """Receive the signals that were held; to be called when the handlers are installed."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _block_stop_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

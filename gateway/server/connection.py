@@ -1,0 +1,112 @@
+"""One client connection, as the main loop and the threads see it."""
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.workers.gthread import TConn
+
+from gateway.server.framing import COMPLETE_VERDICTS, Intake, Verdict
+from gateway.server.http import HttpParser
+
+#: Size of one read from a socket.
+RECEIVE_BYTES = 65_536
+#: How long a thread that has responded waits for the client's next request, in milliseconds: the
+#: way through the main loop takes longer.
+NEXT_REQUEST_WAIT_MS = 1
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
+    """A client connection; a thread gets it with a whole request only."""
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.parser: Any = None
+        #: Called by the main loop when the socket is readable.
+        self.on_readable: Callable[[socket.socket], None]
+        self.intake: Intake
+        #: When the request's first byte came (monotonic clock); 0 if it came whole.
+        self.begun_s = 0.0
+        #: Bytes of an incomplete request.
+        self.held_bytes = 0
+        self.request: list[bytes] = []
+        #: The request's body, if it needs no decoding; it is not in *request* then.
+        self.body: bytes | None = None
+        #: Bytes that follow the request: the beginning of the next one.
+        self.ahead = b""
+        #: Whether the end of the request is uncertain, so that none may follow.
+        self.is_last = False
+        self.sent_continue = False
+        #: Whether it is in the worker's keepalived_conns.
+        self.is_idle = False
+        #: How much is still read and discarded after a refusal.
+        self.discard_bytes = 0
+        self.answered_s = 0.0
+        #: Whether its last request came within NEXT_REQUEST_WAIT_MS after the response before.
+        self.is_quick = False
+
+    @property
+    def address(self) -> str:
+        """The client's address, for the log."""
+        return str(self.client[0]) if self.client else "a Unix socket"
+
+    def init(self) -> None:
+        """Let gunicorn parse the request; called in the thread."""
+        self.parser = HttpParser(self.cfg, self.request, self.client)
+
+    def begin_request(self) -> None:
+        """Note that the first byte of a request has come."""
+        self.begun_s = 0.0
+        self.is_quick = time.monotonic() - self.answered_s < NEXT_REQUEST_WAIT_MS / 1000
+
+    def take(self, verdict: Verdict) -> None:
+        """Take the request out of the intake, which is complete as *verdict* tells."""
+        self.request, self.ahead = self.intake.take()
+        if self.intake.is_sized and len(self.request) > 1:
+            self.body = self.request.pop()
+        self.is_last = verdict is Verdict.ODD
+
+    def release_request(self) -> None:
+        """Free the request's memory: an idle connection need not keep a body."""
+        self.request, self.body, self.parser = [], None, None
+
+    def receive(self) -> bytes | None:
+        """Return what the client sent: b"" if it has closed, None if there is nothing yet."""
+        try:
+            data: bytes = self.sock.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        return data
+
+    def receive_soon(self, max_body_bytes: int) -> bytes | None:
+        """Return None if the next request is here, else what has come of it within a moment."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        self.is_quick = bool(poll.poll(NEXT_REQUEST_WAIT_MS))
+        data = (self.is_quick and self.receive()) or b""
+        if data:
+            self.intake = Intake(max_body_bytes)
+            verdict = self.intake.feed(data)
+            if verdict in COMPLETE_VERDICTS:
+                self.take(verdict)
+                return None
+        return data
+
+    def send(self, data: bytes) -> None:
+        """Send *data*, which fits into the socket's buffer unless the client does not read."""
+        with contextlib.suppress(OSError):
+            self.sock.send(data)
+
+    def close_writing(self) -> bool:
+        """Close our side; return False if the connection is broken."""
+        try:
+            self.sock.setblocking(False)
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
