@@ -117,7 +117,7 @@ class Idempotency:
                 current = self._confirm(name, own, pending)
                 if current == own:
                     return None
-            if current is not None:  # the key of another request
+            if current is not None:  # of another request
                 if current.fingerprint != own.fingerprint:
                     raise IdempotencyKeyReused(
                         f"another request was sent with this {KEY_HEADER}; send a new key with "

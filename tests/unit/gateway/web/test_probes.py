@@ -4,60 +4,70 @@ import pytest
 
 from gateway.health.readiness import Check, Readiness
 from gateway.problems import DOCUMENTED
-from tests.unit.gateway.web.route_gateway import assert_problem
+from tests.unit.gateway.web.routes.gateway import assert_problem
 
 
-def test_a_draining_process_is_live(gateway):
-    gateway.draining[0] = True
+@pytest.fixture
+def draining():
+    return [False]
 
-    assert gateway.request("GET", "/livez").status_code == 200
+
+@pytest.fixture
+def client(new_app, draining):
+    return new_app(draining=lambda: draining[0]).test_client()
 
 
-def test_a_process_is_ready_until_it_drains(gateway):
-    ready = gateway.request("GET", "/readyz")
-    gateway.draining[0] = True
-    draining = gateway.request("GET", "/readyz")
+def test_a_draining_process_is_live(client, draining):
+    draining[0] = True
+
+    assert client.get("/livez").status_code == 200
+
+
+def test_a_process_is_ready_until_it_drains(client, draining):
+    ready = client.get("/readyz")
+    draining[0] = True
+    not_ready = client.get("/readyz")
 
     assert (ready.status_code, ready.get_json()["problems"]) == (200, [])
-    assert draining.status_code == 503
-    assert draining.get_json()["problems"] == ["this process is shutting down"]
+    assert not_ready.status_code == 503
+    assert not_ready.get_json()["problems"] == ["this process is shutting down"]
 
 
-def test_readyz_names_the_node_of_the_process(gateway):
-    node = gateway.request("GET", "/readyz").get_json()["node"]
+def test_readyz_names_the_node_of_the_process(client):
+    node = client.get("/readyz").get_json()["node"]
 
-    assert gateway.request("POST", "/echo").headers["X-Correlation-ID"].startswith(f"{node}.")
+    assert client.post("/echo").headers["X-Correlation-ID"].startswith(f"{node}.")
 
 
-def test_a_problem_ends_readiness_and_is_reported(gateway, monkeypatch):
+def test_a_problem_ends_readiness_and_is_reported(client, monkeypatch):
     monkeypatch.setattr(Check, "problem", lambda self: "topic missing: orders; create it")
     monkeypatch.setattr(Readiness, "problems", lambda self: [Check("Kafka", str).problem()])
 
-    response = gateway.request("GET", "/readyz")
+    response = client.get("/readyz")
 
     assert response.status_code == 503
     assert response.get_json()["problems"] == ["topic missing: orders; create it"]
 
 
-def test_a_warning_is_reported_and_does_not_end_readiness(gateway, monkeypatch):
+def test_a_warning_is_reported_and_does_not_end_readiness(client, monkeypatch):
     monkeypatch.setattr(Readiness, "warnings", lambda self: ["the clocks differ"])
 
-    response = gateway.request("GET", "/readyz")
+    response = client.get("/readyz")
 
     assert response.status_code == 200
     assert response.get_json()["warnings"] == ["the clocks differ"]
 
 
 @pytest.mark.parametrize("kind", sorted(DOCUMENTED))
-def test_every_problem_type_has_a_page(gateway, kind):
-    response = gateway.request("GET", f"/problems/{kind}")
+def test_every_problem_type_has_a_page(client, kind):
+    response = client.get(f"/problems/{kind}")
 
     assert response.status_code == 200
     assert DOCUMENTED[kind].meaning in response.text
     assert DOCUMENTED[kind].retry in response.text
 
 
-def test_the_page_of_an_unknown_problem_type_is_a_404(gateway):
-    problem = assert_problem(gateway.request("GET", "/problems/none"), 404, None, "no")
+def test_the_page_of_an_unknown_problem_type_is_a_404(client):
+    problem = assert_problem(client.get("/problems/none"), 404, None, "no")
 
     assert problem["type"] == "about:blank"

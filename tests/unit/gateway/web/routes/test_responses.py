@@ -6,7 +6,7 @@ from rendezvous.contract import Outcome, Reply
 from rendezvous.errors import UnusableReply
 from rendezvous.kafka_client.producer import PublishRefused
 from tests.fakes import eventually
-from tests.unit.gateway.web.route_gateway import (
+from tests.unit.gateway.web.routes.gateway import (
     MAX_BODY_BYTES,
     assert_problem,
     assert_retry_after,

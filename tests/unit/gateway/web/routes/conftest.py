@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.apps import new_app
-from tests.unit.gateway.web.route_gateway import MAX_BODY_BYTES, ROUTES, Gateway
+from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES, ROUTES, Gateway
 
 
 @pytest.fixture(params=["fast path", "through Flask"])

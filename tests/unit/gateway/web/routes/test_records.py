@@ -3,7 +3,7 @@
 import pytest
 
 from rendezvous.contract import RESERVED_HEADERS, Reply
-from tests.unit.gateway.web.route_gateway import MAX_BODY_BYTES
+from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -11,7 +11,7 @@ from rendezvous.contract import Reply
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.producer import PublishRefused
 from tests.fakes import eventually
-from tests.unit.gateway.web.route_gateway import assert_problem
+from tests.unit.gateway.web.routes.gateway import assert_problem
 
 
 @pytest.mark.parametrize(
