@@ -1,4 +1,4 @@
-"""API keys as a client meets them: who is let in, who is not, and what each is told."""
+"""API keys, permissions and limits, as clients see them."""
 
 import json
 import threading
@@ -35,7 +35,7 @@ ROUTES = (Route("/echo", "echo"), Route("/orders/<order_id>", "orders", ("PUT", 
 
 @dataclass
 class Gateway:
-    """The application and what stands behind it."""
+    """The application and its collaborators."""
 
     app: Any
     publisher: Any
@@ -90,13 +90,13 @@ def test_a_request_with_a_known_key_is_served(gateway):
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer ", "Bearer   "])
-def test_the_scheme_is_written_as_one_likes(gateway, scheme):
+def test_the_case_of_the_scheme_and_the_number_of_spaces_do_not_matter(gateway, scheme):
     response = gateway.request(headers={"Authorization": f"{scheme} {SHOP}"})
 
     assert response.status_code == 200
 
 
-def test_a_request_without_a_key_is_told_how_to_send_one(gateway):
+def test_a_request_without_a_key_is_rejected_with_advice(gateway):
     response = gateway.request(data=b"x")
 
     problem = assert_problem(response, 401, "unauthorized")
@@ -127,7 +127,7 @@ def test_a_request_without_a_key_is_told_how_to_send_one(gateway):
         "Bearer " + "a" * 60_000,
     ],
 )
-def test_whatever_is_no_known_key_is_refused_and_not_repeated(gateway, value):
+def test_an_invalid_key_is_rejected_and_not_repeated_in_the_response(gateway, value):
     response = gateway.request(environ_overrides={"HTTP_AUTHORIZATION": value}, data=b"x")
 
     assert_problem(response, 401, "unauthorized")
@@ -138,7 +138,7 @@ def test_whatever_is_no_known_key_is_refused_and_not_repeated(gateway, value):
 
 
 @given(st.binary(max_size=80).map(lambda b: b.decode("latin-1")))
-def test_no_bytes_in_place_of_a_key_are_an_error_of_ours(value):
+def test_any_bytes_instead_of_a_key_are_rejected_with_401(value):
     nothing: Any = None
     app = new_app(ROUTES, nothing, nothing, nothing, api_keys=KEYRING)
     for given_value in (value, f"Bearer {value}"):
@@ -159,7 +159,7 @@ def test_no_bytes_in_place_of_a_key_are_an_error_of_ours(value):
         ("GET", "/echo", 405),
     ],
 )
-def test_what_everybody_may_ask_needs_no_key(gateway, method, path, status):
+def test_own_paths_preflights_and_errors_need_no_key(gateway, method, path, status):
     assert gateway.request(method, path).status_code == status
 
 
@@ -172,7 +172,7 @@ def test_what_everybody_may_ask_needs_no_key(gateway, method, path, status):
         ("HEAD", "/replies/x", None),
     ],
 )
-def test_everything_else_does(gateway, method, path, sent):
+def test_routes_and_replies_need_a_key(gateway, method, path, sent):
     response = gateway.request(method, path)
 
     assert response.status_code == 401
@@ -180,28 +180,27 @@ def test_everything_else_does(gateway, method, path, sent):
         assert_problem(response, 401, "unauthorized", sent)
 
 
-def test_no_view_is_open_that_was_not_meant_to_be(gateway):
-    """A view that is added later is closed until somebody opens it."""
-    open_to_all = {
+def test_only_the_listed_views_need_no_key(gateway):
+    without_key = {
         rule.rule
         for rule in gateway.app.url_map.iter_rules()
         if gateway.request(min(rule.methods - {"HEAD", "OPTIONS"}), rule.rule).status_code != 401
     }
 
-    assert open_to_all == {
+    assert without_key == {
         "/livez", "/readyz", "/problems", "/problems/<kind>",
         "/openapi.json", "/docs", "/docs/<of_version>/<name>",
     }  # fmt: skip
 
 
-def test_without_a_keyring_nobody_is_asked(new_gateway):
+def test_without_a_keyring_requests_need_no_key(new_gateway):
     gateway = new_gateway(api_keys=None)
 
     assert gateway.request(data=b"x").status_code == 200
     assert gateway.request(key="whatever", data=b"x").status_code == 200
 
 
-def test_the_key_is_nowhere_in_what_is_published(gateway):
+def test_the_key_is_not_published(gateway):
     gateway.request(key=SHOP, data=b"x")
 
     (request,) = gateway.publisher.published
@@ -209,30 +208,30 @@ def test_the_key_is_nowhere_in_what_is_published(gateway):
     assert SHOP.encode() not in repr(request.encode()).encode()
 
 
-def test_the_key_is_nowhere_in_redis_and_in_logs(gateway, redis, caplog):
+def test_the_key_is_neither_in_redis_nor_in_logs(gateway, redis, caplog):
     caplog.set_level("DEBUG")
     for key in (SHOP, RATED, RATED, RATED, altered(SHOP)):
         gateway.request(key=key, data=b"x")
 
-    kept = repr([(name, redis.get(name)) for name in redis.keys()])  # noqa: SIM118
-    assert ":rated:" in kept
+    stored = repr([(name, redis.get(name)) for name in redis.keys()])  # noqa: SIM118
+    assert ":rated:" in stored
     for key in (SHOP, RATED, altered(SHOP)):
         for secret in (key, hash_of(key).removeprefix("sha256:")):
-            assert secret not in kept
+            assert secret not in stored
             assert secret not in caplog.text
 
 
-def test_the_access_log_learns_who_called(gateway):
+def test_the_environ_has_the_client_name_for_the_access_log(gateway):
     seen = []
-    served = gateway.app.wsgi_app
+    wrapped = gateway.app.wsgi_app
 
-    def watch(environ, start_response):
+    def recording(environ, start_response):
         try:
-            return served(environ, start_response)
+            return wrapped(environ, start_response)
         finally:
             seen.append(environ.get(CLIENT_ENVIRON_KEY))
 
-    gateway.app.wsgi_app = watch
+    gateway.app.wsgi_app = recording
     gateway.request(key=SHOP)
     gateway.request()
 
@@ -242,7 +241,7 @@ def test_the_access_log_learns_who_called(gateway):
 # Routes
 
 
-def test_a_route_that_is_not_open_to_the_client_is_forbidden(gateway):
+def test_a_client_may_use_only_its_own_routes(gateway):
     assert gateway.request(key=DEPOT).status_code == 200
 
     response = gateway.request("PUT", "/orders/7", key=DEPOT)
@@ -256,7 +255,7 @@ def test_a_route_that_is_not_open_to_the_client_is_forbidden(gateway):
 # Replies
 
 
-def test_a_reply_can_be_fetched_by_whom_it_belongs_to_only(gateway):
+def test_only_the_client_of_a_request_can_fetch_its_reply(gateway):
     correlation_id = gateway.request(key=SHOP, data=b"x").headers["X-Correlation-ID"]
     path = f"/replies/{correlation_id}"
 
@@ -265,12 +264,12 @@ def test_a_reply_can_be_fetched_by_whom_it_belongs_to_only(gateway):
     unknown = gateway.request("GET", f"/replies/{altered(correlation_id)}", key=DEPOT)
 
     assert_problem(foreign, 404, "unknown-reply", None)
-    assert told_without_ids(foreign) == told_without_ids(unknown)
+    assert without_id(foreign) == without_id(unknown)
     assert gateway.request("GET", path).status_code == 401
 
 
-def told_without_ids(response):
-    """What is said, with each id replaced: nobody learns whether another client has it."""
+def without_id(response):
+    """Return problem and headers without the id: clients must not learn of others' replies."""
     problem = json.loads(response.data)
     _, quote, problem["detail"] = problem["detail"].rpartition("'")
     assert quote
@@ -278,10 +277,10 @@ def told_without_ids(response):
     return problem, headers
 
 
-# How much
+# Rate limits
 
 
-def test_a_client_with_a_rate_is_told_what_is_left(gateway):
+def test_a_client_with_a_rate_limit_gets_the_rest_of_it_in_headers(gateway):
     response = gateway.request(key=RATED)
 
     assert response.status_code == 200
@@ -290,7 +289,7 @@ def test_a_client_with_a_rate_is_told_what_is_left(gateway):
     assert "RateLimit" not in gateway.request(key=SHOP).headers
 
 
-def test_who_has_used_up_the_rate_is_turned_away_until_the_window_ends(gateway):
+def test_a_client_over_its_rate_limit_is_rejected_until_the_window_ends(gateway):
     for _ in range(2):
         assert gateway.request(key=RATED).status_code == 200
 
@@ -305,31 +304,31 @@ def test_who_has_used_up_the_rate_is_turned_away_until_the_window_ends(gateway):
     assert gateway.request(key=RATED).status_code == 200
 
 
-def test_asking_for_replies_counts_too(gateway):
+def test_fetching_replies_counts_towards_the_rate_limit(gateway):
     correlation_id = gateway.request(key=RATED).headers["X-Correlation-ID"]
 
-    answers = [gateway.request("GET", f"/replies/{correlation_id}", key=RATED) for _ in range(2)]
+    responses = [gateway.request("GET", f"/replies/{correlation_id}", key=RATED) for _ in range(2)]
 
-    assert answers[0].status_code == 200
-    assert answers[0].headers["RateLimit"] == '"default";r=0;t=60'
-    assert_problem(answers[1], 429, "rate-limited", None)
+    assert responses[0].status_code == 200
+    assert responses[0].headers["RateLimit"] == '"default";r=0;t=60'
+    assert_problem(responses[1], 429, "rate-limited", None)
 
 
-def test_errors_say_what_is_left_as_well(gateway):
+def test_errors_have_rate_limit_headers(gateway):
     response = gateway.request(key=RATED, data=b"x" * 1_001)
 
     assert_problem(response, 413, "too-large")
     assert response.headers["RateLimit"] == '"default";r=1;t=60'
 
 
-def test_while_redis_is_away_a_rate_lets_nobody_in(gateway, redis_server):
+def test_clients_with_a_rate_limit_are_rejected_while_redis_is_down(gateway, redis_server):
     redis_server.connected = False
 
     assert_problem(gateway.request(key=RATED), 503, "reply-store-unavailable")
     assert gateway.publisher.published == []
 
 
-def test_what_is_turned_away_for_want_of_a_place_costs_nothing_of_the_rate(new_gateway, redis):
+def test_an_overloaded_process_does_not_charge_the_rate_limit(new_gateway):
     gateway = new_gateway(max_in_flight=1)
     with held(gateway, SHOP, 1):
         assert_problem(gateway.request(key=RATED), 503, "overloaded")
@@ -337,15 +336,15 @@ def test_what_is_turned_away_for_want_of_a_place_costs_nothing_of_the_rate(new_g
     assert gateway.request(key=RATED).headers["RateLimit"] == '"default";r=1;t=60'
 
 
-# How many at once
+# In-flight limits
 
 
 class held:  # noqa: N801
-    """So many requests in flight, which are answered at the end of the block."""
+    """Keeps *count* requests in flight until the end of the block."""
 
     def __init__(self, gateway, key, count):
         self._gateway = gateway
-        self._go_on = threading.Event()
+        self._proceed = threading.Event()
         self._count = count
         self._threads = [
             threading.Thread(target=gateway.request, kwargs={"key": key}) for _ in range(count)
@@ -353,25 +352,25 @@ class held:  # noqa: N801
 
     def __enter__(self):
         publisher = self._gateway.publisher
-        already = len(publisher.published)
+        before = len(publisher.published)
 
         def answer(request):
-            self._go_on.wait(10)
+            self._proceed.wait(10)
             return Reply.to(request)
 
         publisher.responder, self._answer = answer, publisher.responder
         for thread in self._threads:
             thread.start()
-        eventually(lambda: len(publisher.published) == already + self._count)
+        eventually(lambda: len(publisher.published) == before + self._count)
         publisher.responder = self._answer
 
     def __exit__(self, *_):
-        self._go_on.set()
+        self._proceed.set()
         for thread in self._threads:
             thread.join()
 
 
-def test_a_client_with_its_share_in_flight_is_turned_away_and_others_are_not(gateway):
+def test_a_client_over_its_in_flight_share_is_rejected_and_others_are_not(gateway):
     with held(gateway, HALF, 2):
         response = gateway.request(key=HALF)
         other = gateway.request(key=SHOP)
@@ -382,15 +381,15 @@ def test_a_client_with_its_share_in_flight_is_turned_away_and_others_are_not(gat
     assert gateway.request(key=HALF).status_code == 200
 
 
-def test_waiting_for_a_reply_again_takes_of_the_clients_share_too():
-    """Half of the places are for those who wait again, and a half of these for this client."""
-    go_on = threading.Event()
+def test_long_polls_count_towards_the_in_flight_share_of_the_client():
+    """Long polls may take 4 of the 8 slots, and this client 2 of them."""
+    proceed = threading.Event()
     waiting = []
 
     class Requester:
         def wait_again(self, correlation_id, wait_s, is_finishing):
             waiting.append(correlation_id)
-            go_on.wait(10)
+            proceed.wait(10)
 
     client, requester = Client("half", in_flight_share=0.5), cast(Any, Requester())
     admission = Admission(8)
@@ -407,7 +406,7 @@ def test_waiting_for_a_reply_again_takes_of_the_clients_share_too():
             admission.admit(client),
         ):
             pass
-        go_on.set()
+        proceed.set()
 
     assert len(waiting) == 2
 
@@ -415,5 +414,5 @@ def test_waiting_for_a_reply_again_takes_of_the_clients_share_too():
 @pytest.mark.parametrize(
     "kind", ["unauthorized", "forbidden", "rate-limited", "too-many-in-flight"]
 )
-def test_each_of_these_problems_has_a_page(kind):
+def test_the_problems_of_clients_say_that_nothing_was_published(kind):
     assert "Nothing was published" in DOCUMENTED[kind].meaning

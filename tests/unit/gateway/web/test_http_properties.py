@@ -1,4 +1,4 @@
-"""Whatever comes in over HTTP, the gateway answers; its errors are problem details, none is 500."""
+"""Any request gets a response; errors are problem details, and none of them is a 500."""
 
 import io
 import json
@@ -33,7 +33,7 @@ ROUTES = (
 )
 IDS = CorrelationIds("a secret of the unit tests")
 
-#: Bytes as WSGI hands them over.
+#: Bytes as WSGI passes them.
 latin_1 = st.binary(max_size=40).map(lambda b: b.decode("latin-1"))
 utf_8 = pointed_texts.map(lambda t: t.encode().decode("latin-1"))
 #: What gunicorn lets through as the value of a header.
@@ -77,7 +77,7 @@ bodies = st.one_of(
 
 @contextmanager
 def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
-    """The application with a responder behind it that is called in place."""
+    """The application with a responder that is called in the same thread."""
     redis = FakeRedis()
     store = ReplyStore(redis, retention_s=60)
     mailbox = Mailbox(store)
@@ -105,7 +105,7 @@ def gateway():
 
 
 def environ_of(method, path, query, body, headers):
-    """What gunicorn makes of a request."""
+    """Return the WSGI environment that gunicorn builds."""
     return {
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",
@@ -128,13 +128,13 @@ def environ_of(method, path, query, body, headers):
     } | headers
 
 
-def answer(app, environ):
+def respond(app, environ):
     chunks, status, headers = run_wsgi_app(app, environ)
     return int(status[:3]), headers, b"".join(chunks)
 
 
 def serve(request: Request) -> Reply | None:
-    """Do what the responder does, records and all."""
+    """Reply as the responder does, with its encoding."""
     request = Request.decode(request.topic, *request.encode())
     try:
         reply = {"echo": echo, "orders": orders}[request.topic](request)
@@ -146,7 +146,7 @@ def serve(request: Request) -> Reply | None:
 
 
 def read(value: bytes | None, headers: Headers) -> Reply:
-    """Do what the replies process does."""
+    """Decode a reply record as the replies process does."""
     try:
         return Reply.decode(value, headers)
     except UnusableReply as error:
@@ -159,10 +159,10 @@ def read(value: bytes | None, headers: Headers) -> Reply:
 @example("POST", "/echo", "", b"x", {}, 7)
 @example("POST", "/keyed/\xff", "", b"x", {"HTTP_X_TENANT": "\xff"}, 0)
 @example("GET", "/replies/\r\n", "", b"", {}, 0)
-def test_any_request_is_answered_and_every_error_is_problem_details(
+def test_any_request_gets_a_response_and_every_error_is_problem_details(
     gateway, method, path, query, body, headers, missing
 ):
-    """The body breaks off when bytes are *missing* of what Content-Length says."""
+    """*missing* is the number of body bytes short of Content-Length."""
     app, publisher = gateway
     publisher.published.clear()
     publisher.responder = serve
@@ -170,9 +170,9 @@ def test_any_request_is_answered_and_every_error_is_problem_details(
     declared = max(len(body) + missing, 0)
     environ = environ_of(method, path, query, body[:declared], headers)
     environ["CONTENT_LENGTH"] = str(declared)
-    status, given_headers, content = answer(app, environ)
+    status, given_headers, content = respond(app, environ)
 
-    assert_answer(method, status, given_headers, content)
+    assert_response(method, status, given_headers, content)
     for request in publisher.published:
         assert len(request.body) <= MAX_BODY_BYTES
         assert request.body == body[:declared]
@@ -181,7 +181,7 @@ def test_any_request_is_answered_and_every_error_is_problem_details(
 
 @given(record_values, reply_headers)
 @example(b"", [("correlation-id", b"the-id"), ("location", b"http://[")])
-def test_any_reply_is_answered_and_every_error_of_ours_is_problem_details(gateway, value, headers):
+def test_any_reply_gets_a_response_and_every_error_is_problem_details(gateway, value, headers):
     app, publisher = gateway
 
     def reply(request):
@@ -189,20 +189,20 @@ def test_any_reply_is_answered_and_every_error_of_ours_is_problem_details(gatewa
         return read(value, [(n, cid if v == b"the-id" else v) for n, v in headers])
 
     publisher.responder = reply
-    status, given_headers, content = answer(app, environ_of("POST", "/echo", "", b"x", {}))
+    status, given_headers, content = respond(app, environ_of("POST", "/echo", "", b"x", {}))
 
-    told = given_headers.get("Content-Type") == "application/problem+json"
+    is_problem = given_headers.get("Content-Type") == "application/problem+json"
     expected = read(value, headers)
     assert status == expected.status
     if expected.outcome is not Outcome.ANSWERED:
-        assert told
+        assert is_problem
         assert json.loads(content)["type"] in ("/problems/bad-reply", "/problems/responder-error")
 
 
-def assert_answer(method, status, headers, content):
+def assert_response(method, status, headers, content):
     names = {name.lower(): value for name, value in headers}
-    bombed = b"the bomb" in content
-    assert status != 500 or bombed
+    is_bomb = b"the bomb" in content
+    assert status != 500 or is_bomb
     assert status in (200, 201, 202, 204, 304, 308) or status >= 400
     if status >= 400 and names["content-type"] == "text/html; charset=utf-8":
         assert "default-src 'none'" in names["content-security-policy"]

@@ -1,4 +1,4 @@
-"""Prefer, as RFC 7240 has it: what is understood counts, all else is ignored."""
+"""The Prefer header of RFC 7240: known preferences apply, everything else is ignored."""
 
 import time
 
@@ -25,7 +25,7 @@ def parsed(*lines):
         ("handling=lenient, wait=1, return=minimal", 1, False),
         ("wait=0", 0, False),
         ("wait=007", 7, False),
-        # Case of names, room around everything, empty values, parameters.
+        # Case of names, whitespace, empty values, parameters.
         ("WAIT=5", 5, False),
         ("Respond-Async", None, True),
         ("  wait = 5  ,  respond-async  ", 5, True),
@@ -42,12 +42,12 @@ def parsed(*lines):
         (r'wait="\5"', 5, False),
         ('foo="wait=9, respond-async", wait=2', 2, False),
         (r'foo="\", wait=9, \"", wait=2', 2, False),
-        # The first of its name counts, also when it says nothing sensible.
+        # The first of a name counts, even if it is malformed.
         ("wait=1, wait=2", 1, False),
         ("wait=x, wait=2", None, False),
         ("wait, wait=2", None, False),
         ("respond-async=no, respond-async", None, False),
-        # What is wrong is ignored.
+        # Malformed preferences are ignored.
         ("wait", None, False),
         ("wait=", None, False),
         ("wait=-1", None, False),
@@ -66,17 +66,17 @@ def parsed(*lines):
         ("respond-async=yes", None, False),
         ("respond_async", None, False),
         ("xwait=5", None, False),
-        # A quote that is not closed takes all behind it along.
+        # A quote that is not closed extends to the end.
         ('wait=5, foo="bar, respond-async', 5, False),
         ('foo="wait=5', None, False),
         ('foo="wait=5\\', None, False),
     ],
 )
-def test_a_line_says_what_it_says(line, wait_s, respond_async):
+def test_a_header_is_parsed_as_rfc_7240_defines(line, wait_s, respond_async):
     assert parsed(line) == (wait_s, respond_async)
 
 
-def test_several_lines_are_one_list():
+def test_several_headers_are_one_list():
     assert parsed("wait=3", "respond-async", "wait=9") == (3, True)
     assert parsed('foo="', "wait=3") == (3, False)
     assert parsed() == (None, False)
@@ -85,24 +85,24 @@ def test_several_lines_are_one_list():
 @pytest.mark.parametrize(
     "line",
     ['"' + '\\"' * 15_000, "wait=5" + " " * 30_000 + "x", '"' + "\\" * 30_001, '"a' * 15_001],
-    ids=["escaped quotes", "room", "backslashes", "quotes"],
+    ids=["escaped quotes", "whitespace", "backslashes", "quotes"],
 )
-def test_a_line_is_read_in_one_pass(line):
-    """Going back and forth, 8 kB took 2 s, in which the whole process stood still."""
-    began_s = time.process_time()
+def test_a_header_is_parsed_in_linear_time(line):
+    """With backtracking 8 kB took 2 s, which blocked the whole process."""
+    started_s = time.process_time()
 
     assert parsed(line) == (None, False)
-    assert time.process_time() - began_s < 2
+    assert time.process_time() - started_s < 2
 
 
-#: Pieces from which lines with a meaning come about.
+#: Pieces that often form valid headers.
 _pieces = st.sampled_from(
     ["wait", "respond-async", "=", "5", ",", ";", '"', "\\", " ", "foo", "\t", "é", "\n", "\x00"]
 )
 
 
 @given(st.lists(st.one_of(st.text(), st.lists(_pieces).map("".join))))
-def test_no_line_is_an_error(lines):
+def test_no_header_raises_an_error(lines):
     found = Preferences.parse(lines)
 
     assert found.wait_s is None or 0 <= found.wait_s < 10**9
@@ -116,18 +116,18 @@ def test_no_line_is_an_error(lines):
         ("wait=1", 1.0),
         ("wait=5", 5.0),
         ("wait=60", 10.0),
-        ("wait=0", 1.0),  # who does not wait at all gets nothing, and no promise either
+        ("wait=0", 1.0),  # a wait of 0 would return neither a reply nor a 202
         ("respond-async", 0.0),
         ("respond-async, wait=0", 0.0),
         ("respond-async, wait=2", 2.0),
         ("respond-async, wait=60", 10.0),
     ],
 )
-def test_a_wait_is_shortened_and_lengthened_up_to_the_longest(line, wait_s):
+def test_a_wait_is_limited_to_the_minimum_and_the_maximum(line, wait_s):
     assert Preferences.parse([line]).wait_within_s(3.0, 10.0) == wait_s
 
 
-def test_where_the_longest_is_less_than_a_second_it_stays_the_longest():
+def test_a_maximum_below_the_minimum_wait_applies():
     assert Preferences.parse(["wait=0"]).wait_within_s(0.5, 0.5) == 0.5
 
 
@@ -146,5 +146,5 @@ def test_where_the_longest_is_less_than_a_second_it_stays_the_longest():
         ("respond-async, wait=2", 2.0, False, "wait=2"),
     ],
 )
-def test_only_what_was_applied_is_said_to_be(line, wait_s, is_pending, applied):
+def test_only_applied_preferences_are_reported(line, wait_s, is_pending, applied):
     assert Preferences.parse([line]).applied(wait_s, is_pending) == applied

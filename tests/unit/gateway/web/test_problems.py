@@ -1,4 +1,4 @@
-"""Errors that people and programs can act on."""
+"""Problem details for programs, and pages for people."""
 
 import base64
 import hashlib
@@ -33,32 +33,32 @@ def client(new_app):
     return new_app().test_client()
 
 
-def happened(kind, sent):
-    """Return a problem of *kind*, *sent* or not."""
+def new_problem(kind, sent):
+    """Return a problem of *kind*."""
     if issubclass(kind, InvalidBody):
-        return kind("it happened", [{"path": "/a", "fault": "wrong"}])
+        return kind("detail", [{"path": "/a", "fault": "wrong"}])
     if issubclass(kind, Unauthorized):
-        return kind("it happened", key_given=True, sent=sent)
+        return kind("detail", key_given=True, sent=sent)
     if issubclass(kind, ReplyTimeout):
-        return kind("it happened", status=503, correlation_id="id", sent=sent)
-    return kind("it happened", sent=sent)
+        return kind("detail", status=503, correlation_id="id", sent=sent)
+    return kind("detail", sent=sent)
 
 
-# Whether to send it again
+# Whether to retry
 
 
 @pytest.mark.parametrize(
     "kind", [kind for kind in DOCUMENTED.values() if not issubclass(kind, InvalidBody)]
 )
 @pytest.mark.parametrize("sent", [Sent.YES, Sent.UNKNOWN])
-def test_what_may_have_been_sent_is_never_to_be_sent_again_as_it_is(kind, sent):
-    assert happened(kind, sent).body()["retryable"] is False
+def test_a_request_that_may_have_been_sent_is_not_retryable(kind, sent):
+    assert new_problem(kind, sent).body()["retryable"] is False
 
 
 @pytest.mark.parametrize("kind", DOCUMENTED.values(), ids=DOCUMENTED)
 @pytest.mark.parametrize("sent", [Sent.NO, None])
-def test_what_was_not_sent_is_to_be_sent_again_when_the_moment_was_to_blame(kind, sent):
-    problem = happened(kind, sent)
+def test_a_request_that_was_not_sent_is_retryable_if_the_status_is_temporary(kind, sent):
+    problem = new_problem(kind, sent)
 
     assert problem.body()["retryable"] is (problem.status in (408, 429, 503))
 
@@ -68,17 +68,18 @@ def test_what_was_not_sent_is_to_be_sent_again_when_the_moment_was_to_blame(kind
     [(408, Sent.NO, True), (429, Sent.NO, True), (400, Sent.NO, False), (404, Sent.NO, False),
      (431, Sent.NO, False), (500, None, False), (308, Sent.NO, False)],
 )  # fmt: skip
-def test_of_what_http_forbids_only_slowness_and_haste_pass(status, sent, retryable):
+def test_of_http_errors_only_408_and_429_are_retryable(status, sent, retryable):
     assert HttpProblem(status, "Title", "detail", {}, sent).retryable is retryable
 
 
-def test_who_may_send_again_is_told_when():
-    for kind in set(DOCUMENTED.values()) - {RateLimited}:  # whose window says when
-        problem = happened(kind, Sent.NO)
+def test_retryable_problems_have_retry_after():
+    # RateLimiter sets that of RateLimited to the end of the window.
+    for kind in set(DOCUMENTED.values()) - {RateLimited}:
+        problem = new_problem(kind, Sent.NO)
         assert not problem.retryable or "Retry-After" in problem.headers
 
 
-def test_clients_that_the_application_never_sees_are_told_too():
+def test_responses_written_by_the_server_have_retryable_too():
     body = raw_response(Overloaded("full", sent=Sent.NO)).partition(b"\r\n\r\n")[2]
 
     assert json.loads(body)["retryable"] is True
@@ -93,7 +94,7 @@ def test_clients_that_the_application_never_sees_are_told_too():
      "text/*", "application/*;q=0.5, text/html;q=0.6", "TEXT/HTML"],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/nowhere", "/problems", "/problems/overloaded", "/replies/x"])
-def test_who_prefers_html_gets_a_page(client, accept, path):
+def test_clients_that_prefer_html_get_a_page(client, accept, path):
     response = client.get(path, headers={"Accept": accept})
 
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -110,7 +111,7 @@ def test_who_prefers_html_gets_a_page(client, accept, path):
      "application/*, text/html;q=0.9", "text/html;q=0.5, */*", "text/html;q=2e9;",
      "text/html;q=nan", ";;,q=1,/,*/html", "text/html;q=-1"],
 )  # fmt: skip
-def test_everybody_else_gets_problem_details(client, accept):
+def test_other_clients_get_problem_details(client, accept):
     response = client.get("/nowhere", headers={} if accept is None else {"Accept": accept})
 
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -118,14 +119,14 @@ def test_everybody_else_gets_problem_details(client, accept):
     assert response.headers["Vary"] == "Accept"
 
 
-def test_a_page_keeps_status_and_headers_of_its_problem(client):
+def test_a_page_has_the_status_and_headers_of_its_problem(client):
     response = client.get("/echo", headers={"Accept": "text/html"})
 
     assert response.status_code == 405
     assert "POST" in response.headers["Allow"]
 
 
-def test_a_page_says_what_problem_details_say(publisher, new_app):
+def test_a_page_has_the_same_facts_as_problem_details(publisher, new_app):
     publisher.responder = lambda request: None
     app = new_app(reply_timeout_s=0.05)
 
@@ -133,16 +134,16 @@ def test_a_page_says_what_problem_details_say(publisher, new_app):
 
     assert response.status_code == 503
     correlation_id = publisher.published[0].correlation_id
-    for said in (
+    for text in (
         "no reply to", correlation_id, f'href="/replies/{correlation_id}"',
         'href="/problems/reply-timeout"', "<dd>yes</dd>", "<dd>no</dd>", "503",
     ):  # fmt: skip
-        assert said in response.text
+        assert text in response.text
     assert response.headers["Location"] == f"/replies/{correlation_id}"
     assert response.headers["X-Correlation-ID"] == correlation_id
 
 
-def test_the_list_leads_to_every_kind_of_problem(client):
+def test_the_list_links_to_every_problem_type(client):
     page = client.get("/problems", headers={"Accept": "text/html"}).text
     text = client.get("/problems").text
 
@@ -155,7 +156,7 @@ def test_the_list_leads_to_every_kind_of_problem(client):
 
 
 class Tags(HTMLParser):
-    """What a browser would make of a page."""
+    """The tags, attributes, links and text of a page."""
 
     def __init__(self, page):
         super().__init__()
@@ -181,7 +182,7 @@ hostile = pointed_texts | st.sampled_from(
 
 
 @given(hostile, hostile, hostile, hostile)
-def test_nothing_that_a_client_says_becomes_markup(title, detail, correlation_id, location):
+def test_input_of_clients_never_becomes_markup(title, detail, correlation_id, location):
     problem = HttpProblem(400, title, detail, {"Location": location})
     problem.correlation_id = correlation_id
 
@@ -190,26 +191,26 @@ def test_nothing_that_a_client_says_becomes_markup(title, detail, correlation_id
     assert page.tags <= {"html", "meta", "title", "style", "h1", "dl", "dt", "dd", "p", "a"}
     assert page.attributes <= {"lang", "charset", "name", "content", "href"}
     assert page.links == [location]
-    for said in (title, detail, correlation_id):
-        assert as_read(said) in as_read(page.text)
+    for text in (title, detail, correlation_id):
+        assert normalised(text) in normalised(page.text)
 
 
-def as_read(text):
+def normalised(text):
     return re.sub(r"\s+", " ", text.replace("\x00", "")).strip()
 
 
 @given(hostile, hostile)
-def test_the_faults_of_a_body_are_listed_and_are_no_markup(path, fault):
+def test_the_faults_of_a_body_are_listed_and_never_become_markup(path, fault):
     problem = InvalidBody("it does not fit", [{"path": path, "fault": fault}])
     page = Tags(render("problem.html", **problem.body()))
 
     assert page.tags <= {
         "html", "meta", "title", "style", "h1", "dl", "dt", "dd", "p", "a", "ul", "li"
     }  # fmt: skip
-    assert as_read(f"{path} {fault}") in as_read(page.text)
+    assert normalised(f"{path} {fault}") in normalised(page.text)
 
 
-def test_a_path_that_is_markup_is_text_on_the_page(client):
+def test_markup_in_the_path_is_escaped(client):
     response = client.get("/<script>alert(1)</script>", headers={"Accept": "text/html"})
 
     assert b"<script" not in response.data
@@ -217,7 +218,7 @@ def test_a_path_that_is_markup_is_text_on_the_page(client):
 
 
 @pytest.mark.parametrize("path", ["/problems", *(f"/problems/{kind}" for kind in DOCUMENTED)])
-def test_pages_load_nothing_run_nothing_and_keep_to_their_policy(client, path):
+def test_pages_load_and_run_nothing_and_match_their_policy(client, path):
     page = client.get(path, headers={"Accept": "text/html"}).text
 
     assert not Tags(page).tags & {"script", "img", "link", "iframe", "form"}
@@ -227,8 +228,9 @@ def test_pages_load_nothing_run_nothing_and_keep_to_their_policy(client, path):
     assert CONTENT_SECURITY_POLICY.startswith("default-src 'none'")
 
 
-def test_every_kind_says_what_it_means_and_what_to_do():
+def test_every_problem_type_has_a_meaning_and_advice_of_at_most_two_sentences():
     for kind in DOCUMENTED.values():
         assert issubclass(kind, Problem)
-        assert kind.meaning.endswith(".")
-        assert kind.retry.endswith(".")
+        for text in (kind.meaning, kind.retry):
+            assert text.endswith(".")
+            assert len(re.findall(r"\.(?= |$)", text)) <= 2

@@ -1,4 +1,4 @@
-"""The status resource: fetch a reply later, wait for it, or decline it."""
+"""The reply resource: fetch a reply later, wait for it, or cancel its request."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,26 +22,26 @@ from rendezvous.kafka_client.producer import PublishRefused
 from rendezvous.redis_store.replies import Put
 from tests.fakes import altered, eventually
 
-NODE = "ffffffff"  # another process than the one that is asked
+NODE = "ffffffff"  # not the process under test
 
 
 @dataclass
 class Resource:
-    """The status resource alone, behind an admission of its own."""
+    """The reply resource alone, with its own in-flight limits."""
 
     app: Flask
     admission: Admission
     store: Any
     finishing: threading.Event
-    caller: list[str] = field(default_factory=lambda: [""])
+    client_name: list[str] = field(default_factory=lambda: [""])
 
-    def ask(self, cid, method="GET", **headers):
+    def request(self, cid, method="GET", **headers):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         text = cid if isinstance(cid, str) else cid.text
         return self.app.test_client().open(f"/replies/{text}", method=method, headers=named)
 
-    def ask_in_the_background(self, *arguments, **headers):
-        return ThreadPoolExecutor(1).submit(self.ask, *arguments, **headers)
+    def request_in_background(self, *arguments, **headers):
+        return ThreadPoolExecutor(1).submit(self.request, *arguments, **headers)
 
     def put(self, cid, body=b"the reply", **fields):
         assert self.store.put_many([(cid, Reply(cid.text, body, **fields))]) == [Put.STORED]
@@ -57,7 +57,7 @@ def new_resource(ids, mailbox, publisher, store, cancellations):
         app.register_blueprint(reply_resource(ids, store, cancellations, polls))
         app.register_error_handler(Problem, problem_response)
         resource = Resource(app, admission, store, finishing)
-        app.before_request(lambda: setattr(g, "client", Client(resource.caller[0])))
+        app.before_request(lambda: setattr(g, "client", Client(resource.client_name[0])))
         return resource
 
     return build
@@ -85,16 +85,14 @@ def assert_problem(response, status, kind):
     return response.get_json(force=True)
 
 
-# What is there, and for how long
+# Fetching a reply
 
 
-def test_a_reply_is_answered_as_it_is_and_may_be_kept_for_as_long_as_it_is_kept_here(
-    resource, issue
-):
+def test_a_reply_is_returned_unchanged_and_cacheable_until_it_expires(resource, issue):
     cid = issue(30_000)
     resource.put(cid, b"\x00\xff", status=201, headers=(("x-a", "1"), ("content-type", "a/b")))
 
-    response = resource.ask(cid)
+    response = resource.request(cid)
 
     assert (response.status_code, response.data) == (201, b"\x00\xff")
     assert (response.headers["X-A"], response.headers["Content-Type"]) == ("1", "a/b")
@@ -106,18 +104,18 @@ def test_a_reply_is_answered_as_it_is_and_may_be_kept_for_as_long_as_it_is_kept_
     assert "Preference-Applied" not in response.headers
 
 
-def test_a_reply_that_is_kept_longer_may_be_kept_longer(resource, issue):
+def test_a_reply_that_is_stored_longer_is_cacheable_longer(resource, issue):
     cid = issue(30_000, keep_s=600)
     resource.put(cid)
 
-    assert 620 <= int(resource.ask(cid).headers["Cache-Control"].rpartition("=")[2]) <= 630
+    assert 620 <= int(resource.request(cid).headers["Cache-Control"].rpartition("=")[2]) <= 630
 
 
-def test_a_reply_in_its_last_moment_is_not_kept(resource, issue):
+def test_a_reply_about_to_expire_is_not_cacheable(resource, issue):
     cid = issue(-59_500)
     resource.put(cid)
 
-    assert resource.ask(cid).headers["Cache-Control"] == "private, max-age=0"
+    assert resource.request(cid).headers["Cache-Control"] == "private, max-age=0"
 
 
 @pytest.mark.parametrize(
@@ -127,11 +125,11 @@ def test_a_reply_in_its_last_moment_is_not_kept(resource, issue):
         ("expires", "Thu, 01 Jan 1970 00:00:00 GMT", None),
     ],
 )
-def test_what_a_reply_says_of_caches_stays(resource, issue, name, value, cache_control):
+def test_the_cache_headers_of_a_reply_are_kept(resource, issue, name, value, cache_control):
     cid = issue()
     resource.put(cid, headers=((name, value), ("etag", '"own"')))
 
-    response = resource.ask(cid)
+    response = resource.request(cid)
 
     assert response.headers[name] == value
     assert response.headers.get("Cache-Control") == cache_control
@@ -139,11 +137,11 @@ def test_what_a_reply_says_of_caches_stays(resource, issue, name, value, cache_c
 
 
 @pytest.mark.parametrize("given", ['"{}"', 'W/"{}"', '"other", "{}"', "*"])
-def test_who_has_the_reply_is_not_sent_it_again(resource, issue, given):
+def test_a_matching_etag_gets_304(resource, issue, given):
     cid = issue()
     resource.put(cid, headers=(("content-type", "a/b"),))
 
-    response = resource.ask(cid, If_None_Match=given.format(cid.text))
+    response = resource.request(cid, If_None_Match=given.format(cid.text))
 
     assert (response.status_code, response.data) == (304, b"")
     assert response.headers["ETag"] == f'"{cid.text}"'
@@ -151,52 +149,52 @@ def test_who_has_the_reply_is_not_sent_it_again(resource, issue, given):
     assert "Content-Type" not in response.headers
 
 
-def test_who_has_another_is_sent_the_reply(resource, issue):
+def test_another_etag_gets_the_reply(resource, issue):
     cid = issue()
     resource.put(cid)
 
     for given in ('"other"', cid.text[:-1], "", '"'):
-        assert resource.ask(cid, If_None_Match=given).status_code == 200
+        assert resource.request(cid, If_None_Match=given).status_code == 200
 
 
-def test_an_error_status_is_sent_again_whatever_the_client_has(resource, issue):
-    """Conditions are for what would be a success: RFC 9110, section 13.2.1."""
+def test_a_matching_etag_of_an_error_gets_the_error(resource, issue):
+    """RFC 9110, section 13.2.1: conditions apply to successful responses only."""
     cid = issue()
     resource.put(cid, status=422)
 
-    assert resource.ask(cid, If_None_Match=f'"{cid.text}"').status_code == 422
+    assert resource.request(cid, If_None_Match=f'"{cid.text}"').status_code == 422
 
 
-def test_head_tells_the_same_without_the_body(resource, issue, monkeypatch):
+def test_head_returns_the_same_headers_without_the_body(resource, issue, monkeypatch):
     cid = issue()
     resource.put(cid, headers=(("content-type", "a/b"),))
-    # How long it may be kept is told in whole seconds: no second ends between the two.
+    # max-age is in whole seconds: both requests must see the same second.
     now_ms = epoch_ms()
     monkeypatch.setattr("rendezvous.correlation.epoch_ms", lambda: now_ms)
-    whole, head = resource.ask(cid), resource.ask(cid, "HEAD")
+    whole, head = resource.request(cid), resource.request(cid, "HEAD")
 
     assert head.data == b""
     assert head.status_code == whole.status_code == 200
     assert head.headers == whole.headers
-    assert resource.ask(issue(), "HEAD").status_code == 202
-    assert resource.ask("invented", "HEAD").status_code == 404
+    assert resource.request(issue(), "HEAD").status_code == 202
+    assert resource.request("invented", "HEAD").status_code == 404
 
 
 @pytest.mark.parametrize("outcome", [Outcome.UNUSABLE, Outcome.FAILED])
-def test_a_reply_that_is_no_response_is_a_bad_gateway_that_nobody_keeps(resource, issue, outcome):
+def test_a_failed_reply_is_a_502_that_is_not_cacheable(resource, issue, outcome):
     cid = issue()
     resource.put(cid, status=502, outcome=outcome, detail="why")
 
-    response = resource.ask(cid)
+    response = resource.request(cid)
 
     assert response.status_code == 502
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_a_pending_reply_is_promised_and_the_promise_is_not_kept(resource, issue):
+def test_a_pending_reply_is_a_202_that_is_not_cacheable(resource, issue):
     cid = issue()
 
-    response = resource.ask(cid)
+    response = resource.request(cid)
 
     assert response.status_code == 202
     assert response.json == {
@@ -209,63 +207,63 @@ def test_a_pending_reply_is_promised_and_the_promise_is_not_kept(resource, issue
     assert response.headers["Location"] == f"/replies/{cid.text}"
 
 
-def test_what_is_over_is_gone(resource, issue):
-    assert_problem(resource.ask(issue(-61_000)), 410, "reply-expired")
+def test_an_expired_reply_is_a_410(resource, issue):
+    assert_problem(resource.request(issue(-61_000)), 410, "reply-expired")
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_without_redis_nobody_knows(resource, issue, redis_server, method):
+def test_without_redis_the_response_is_a_503(resource, issue, redis_server, method):
     redis_server.connected = False
 
-    problem = assert_problem(resource.ask(issue(), method), 503, "reply-store-unavailable")
+    problem = assert_problem(resource.request(issue(), method), 503, "reply-store-unavailable")
 
     assert "cannot be reached" in problem["detail"]
 
 
-# Whose it is
+# The owner of a reply
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
-def test_anothers_reply_cannot_be_told_from_one_that_never_was(resource, issue, method, store):
+def test_the_reply_of_another_client_looks_like_an_unknown_id(resource, issue, method, store):
     cid = issue(owner="red")
     resource.put(cid)
-    resource.caller[0] = "blue"
-    anothers = resource.ask(cid, method)
-    invented = resource.ask(altered(cid.text), method)
+    resource.client_name[0] = "blue"
+    foreign = resource.request(cid, method)
+    invented = resource.request(altered(cid.text), method)
 
-    assert anothers.status_code == invented.status_code == 404
-    told = anothers.text.replace(cid.text, "ID")
-    assert told == invented.text.replace(altered(cid.text), "ID")
-    assert sorted(anothers.headers) == sorted(invented.headers)
-    assert "X-Correlation-ID" not in anothers.headers
+    assert foreign.status_code == invented.status_code == 404
+    without_id = foreign.text.replace(cid.text, "ID")
+    assert without_id == invented.text.replace(altered(cid.text), "ID")
+    assert sorted(foreign.headers) == sorted(invented.headers)
+    assert "X-Correlation-ID" not in foreign.headers
     assert store.fetch(cid.text) == Reply(cid.text, b"the reply")
 
 
-def test_its_owner_gets_the_reply(resource, issue):
+def test_the_owner_gets_its_reply(resource, issue):
     cid = issue(owner="red")
     resource.put(cid)
-    resource.caller[0] = "red"
+    resource.client_name[0] = "red"
 
-    assert resource.ask(cid).status_code == 200
+    assert resource.request(cid).status_code == 200
 
 
-def test_nobodys_reply_is_not_for_those_with_a_name(resource, issue):
+def test_a_named_client_cannot_fetch_an_anonymous_reply(resource, issue):
     cid = issue()
     resource.put(cid)
-    resource.caller[0] = "red"
+    resource.client_name[0] = "red"
 
-    assert_problem(resource.ask(cid), 404, "unknown-reply")
-
-
-# Waiting
+    assert_problem(resource.request(cid), 404, "unknown-reply")
 
 
-def test_who_waits_gets_the_reply_in_one_call(resource, issue, mailbox):
+# Long polling
+
+
+def test_a_long_poll_returns_the_reply_when_it_arrives(resource, issue, mailbox):
     cid = issue()
-    asked = resource.ask_in_the_background(cid, Prefer="wait=20")
+    pending = resource.request_in_background(cid, Prefer="wait=20")
     eventually(lambda: cid.text in mailbox._waiters)
     resource.put(cid)
-    response = asked.result(10)
+    response = pending.result(10)
 
     assert (response.status_code, response.data) == (200, b"the reply")
     assert response.headers["Preference-Applied"] == "wait=20"
@@ -273,15 +271,15 @@ def test_who_waits_gets_the_reply_in_one_call(resource, issue, mailbox):
     assert list(mailbox._waiters) == []
 
 
-def test_who_waits_in_vain_gets_the_promise_again(resource, issue, mailbox):
-    response = resource.ask(issue(), Prefer="wait=1")
+def test_a_long_poll_without_a_reply_returns_202(resource, issue, mailbox):
+    response = resource.request(issue(), Prefer="wait=1")
 
     assert response.status_code == 202
     assert response.headers["Preference-Applied"] == "wait=1"
     assert list(mailbox._waiters) == []
 
 
-def test_a_reply_that_only_the_last_look_finds_is_answered(resource, issue, monkeypatch):
+def test_a_reply_that_arrives_after_the_last_poll_is_returned(resource, issue, monkeypatch):
     cid = issue()
 
     def meanwhile(self, correlation_id, wait_s, client):
@@ -290,186 +288,186 @@ def test_a_reply_that_only_the_last_look_finds_is_answered(resource, issue, monk
 
     monkeypatch.setattr(LongPolls, "wait", meanwhile)
 
-    assert resource.ask(cid, Prefer="wait=1").status_code == 200
+    assert resource.request(cid, Prefer="wait=1").status_code == 200
 
 
 @pytest.mark.parametrize("preference", ["", "wait=0", "wait=x", "respond-async"])
-def test_who_does_not_want_to_wait_does_not(resource, issue, monkeypatch, preference):
+def test_without_a_wait_preference_there_is_no_long_poll(resource, issue, monkeypatch, preference):
     monkeypatch.setattr(LongPolls, "wait", None)
 
-    response = resource.ask(issue(), Prefer=preference)
+    response = resource.request(issue(), Prefer=preference)
 
     assert response.status_code == 202
     assert "Preference-Applied" not in response.headers
 
 
-def test_what_is_there_is_not_waited_for(resource, issue, monkeypatch):
+def test_a_stored_reply_is_returned_without_a_long_poll(resource, issue, monkeypatch):
     monkeypatch.setattr(LongPolls, "wait", None)
     cid = issue()
     resource.put(cid)
 
-    response = resource.ask(cid, Prefer="wait=20")
+    response = resource.request(cid, Prefer="wait=20")
 
     assert response.status_code == 200
     assert "Preference-Applied" not in response.headers
 
 
 @pytest.mark.parametrize(("due_in_ms", "within_s"), [(60_000, MAX_WAIT_S), (-50_000, 10.0)])
-def test_nobody_waits_longer_than_the_longest_or_than_the_reply_could_come(
+def test_a_long_poll_ends_at_the_maximum_or_when_the_reply_expires(
     resource, issue, monkeypatch, due_in_ms, within_s
 ):
     waits_s = []
 
-    def noted(self, correlation_id, wait_s, client):
+    def recorded(self, correlation_id, wait_s, client):
         waits_s.append(wait_s)
         return None, True
 
-    monkeypatch.setattr(LongPolls, "wait", noted)
+    monkeypatch.setattr(LongPolls, "wait", recorded)
 
-    response = resource.ask(issue(due_in_ms), Prefer="wait=3600")
+    response = resource.request(issue(due_in_ms), Prefer="wait=3600")
 
     assert waits_s == [pytest.approx(within_s, abs=2)]
     assert waits_s[0] <= within_s
     assert response.headers["Preference-Applied"] == "wait=25"
 
 
-def test_a_wait_beyond_the_end_ends_as_gone(resource, issue):
-    assert_problem(resource.ask(issue(-59_700), Prefer="wait=20"), 410, "reply-expired")
+def test_a_long_poll_beyond_the_expiry_ends_with_410(resource, issue):
+    assert_problem(resource.request(issue(-59_700), Prefer="wait=20"), 410, "reply-expired")
 
 
-def test_waits_take_half_of_the_places_and_who_finds_none_is_answered_at_once(
+def test_long_polls_take_half_of_the_slots_and_further_ones_return_at_once(
     new_resource, issue, mailbox
 ):
     resource = new_resource(max_in_flight=4)
     cids = [issue() for _ in range(2)]
-    waiting = [resource.ask_in_the_background(cid, Prefer="wait=20") for cid in cids]
+    waiting = [resource.request_in_background(cid, Prefer="wait=20") for cid in cids]
     eventually(lambda: len(mailbox._waiters) == 2)
-    third = resource.ask_in_the_background(issue(), Prefer="wait=20").result(10)
+    third = resource.request_in_background(issue(), Prefer="wait=20").result(10)
     with resource.admission.admit(), resource.admission.admit():
-        pass  # requests find their places
+        pass  # slots are left for requests
     for cid in cids:
         resource.put(cid)
 
     assert third.status_code == 202
     assert "Preference-Applied" not in third.headers
-    assert [asked.result(10).status_code for asked in waiting] == [200, 200]
+    assert [pending.result(10).status_code for pending in waiting] == [200, 200]
 
 
-def test_without_a_place_nobody_waits_and_nobody_is_told_an_error(new_resource, issue):
+def test_without_a_free_slot_a_long_poll_returns_202_at_once(new_resource, issue):
     resource = new_resource(max_in_flight=1)
     with resource.admission.admit():
-        response = resource.ask_in_the_background(issue(), Prefer="wait=20").result(10)
+        response = resource.request_in_background(issue(), Prefer="wait=20").result(10)
 
     assert response.status_code == 202
     assert "Preference-Applied" not in response.headers
 
 
-def test_places_are_given_back(new_resource, issue):
+def test_a_long_poll_releases_its_slot(new_resource, issue):
     resource = new_resource(max_in_flight=1)
 
     for _ in range(3):
-        response = resource.ask(issue(), Prefer="wait=1")
+        response = resource.request(issue(), Prefer="wait=1")
         assert response.headers["Preference-Applied"] == "wait=1"
         with resource.admission.admit(), pytest.raises(Overloaded), resource.admission.admit():
             pass
 
 
-def test_who_waits_is_answered_when_the_process_finishes(resource, issue, mailbox):
-    asked = resource.ask_in_the_background(issue(), Prefer="wait=25")
+def test_a_long_poll_ends_when_the_process_shuts_down(resource, issue, mailbox):
+    pending = resource.request_in_background(issue(), Prefer="wait=25")
     eventually(lambda: mailbox._waiters)
     resource.finishing.set()
-    response = asked.result(10)
+    response = pending.result(10)
 
     assert response.status_code == 202
     assert "Preference-Applied" not in response.headers
 
 
-def test_who_waits_for_a_request_that_is_refused_is_told_so(resource, issue, mailbox):
+def test_a_long_poll_ends_when_kafka_refuses_the_request(resource, issue, mailbox):
     cid = issue()
-    asked = resource.ask_in_the_background(cid, Prefer="wait=20")
+    pending = resource.request_in_background(cid, Prefer="wait=20")
     eventually(lambda: mailbox._waiters)
     mailbox.settle(cid.text, PublishRefused("denied"))
 
-    assert assert_problem(asked.result(10), 503, "not-sent")["sent"] == "no"
+    assert assert_problem(pending.result(10), 503, "not-sent")["sent"] == "no"
 
 
 # Cancelling
 
 
-def test_a_cancelled_request_is_answered_as_such_and_the_first_reply_stays(resource, issue, store):
+def test_a_cancelled_request_returns_410_and_a_late_reply_is_discarded(resource, issue, store):
     cid = issue(30_000)
-    response = resource.ask(cid, "DELETE")
+    response = resource.request(cid, "DELETE")
     late = store.put_many([(cid, Reply(cid.text, b"late"))])
-    told = resource.ask(cid)
+    after = resource.request(cid)
 
     assert (response.status_code, response.data) == (204, b"")
     assert response.headers["Cache-Control"] == "no-store"
     assert late == [Put.DUPLICATE]
-    assert told.status_code == 410
-    assert told.content_type == "application/problem+json"
-    assert told.json["title"] == "Request Cancelled"
-    assert told.json["type"] == "/problems/request-cancelled"
-    assert told.json["correlation_id"] == cid.text == told.headers["X-Correlation-ID"]
+    assert after.status_code == 410
+    assert after.content_type == "application/problem+json"
+    assert after.json["title"] == "Request Cancelled"
+    assert after.json["type"] == "/problems/request-cancelled"
+    assert after.json["correlation_id"] == cid.text == after.headers["X-Correlation-ID"]
 
 
-def test_a_cancellation_is_kept_for_as_long_as_a_reply(resource, issue, redis):
+def test_a_cancellation_is_stored_as_long_as_a_reply(resource, issue, redis):
     cid = issue(30_000, keep_s=600)
-    resource.ask(cid, "DELETE")
+    resource.request(cid, "DELETE")
 
     (key,) = redis.keys("reply:*")
     assert 620_000 < redis.pttl(key) <= 630_000
 
 
-def test_whoever_waits_for_a_cancelled_request_is_answered_at_once(resource, issue, mailbox):
+def test_a_cancellation_ends_a_long_poll_at_once(resource, issue, mailbox):
     cid = issue()
-    waiting = resource.ask_in_the_background(cid, Prefer="wait=25")
+    waiting = resource.request_in_background(cid, Prefer="wait=25")
     eventually(lambda: cid.text in mailbox._waiters)
-    resource.ask(cid, "DELETE")
+    resource.request(cid, "DELETE")
 
     assert waiting.result(10).json["title"] == "Request Cancelled"
 
 
-def test_cancelling_again_does_nothing_more(resource, issue):
+def test_cancelling_is_idempotent(resource, issue):
     cid = issue()
 
-    assert [resource.ask(cid, "DELETE").status_code for _ in range(3)] == [204] * 3
+    assert [resource.request(cid, "DELETE").status_code for _ in range(3)] == [204] * 3
 
 
 @pytest.mark.parametrize("status", [200, 410, 500])
-def test_what_is_answered_cannot_be_cancelled(resource, issue, status, cancellations):
+def test_an_answered_request_cannot_be_cancelled(resource, issue, status, cancellations):
     cid = issue()
     resource.put(cid, status=status)
 
-    response = resource.ask(cid, "DELETE")
+    response = resource.request(cid, "DELETE")
 
     problem = assert_problem(response, 409, "already-answered")
     assert problem["sent"] == "yes"
     assert response.headers["Location"] == problem["status_url"] == f"/replies/{cid.text}"
     assert cancellations.cancelled_since("")[0] == []
-    assert resource.ask(cid).status_code == status
+    assert resource.request(cid).status_code == status
 
 
-def test_what_is_over_cannot_be_cancelled(resource, issue, cancellations):
-    assert_problem(resource.ask(issue(-61_000), "DELETE"), 410, "reply-expired")
+def test_an_expired_request_cannot_be_cancelled(resource, issue, cancellations):
+    assert_problem(resource.request(issue(-61_000), "DELETE"), 410, "reply-expired")
     assert cancellations.cancelled_since("")[0] == []
 
 
-def test_a_reply_that_goes_while_it_is_cancelled_is_gone(resource, issue, monkeypatch):
+def test_a_reply_that_expires_during_the_cancellation_is_a_410(resource, issue, monkeypatch):
     cid = issue()
     resource.put(cid)
     monkeypatch.setattr(resource.store, "fetch", lambda text: None)
 
-    assert_problem(resource.ask(cid, "DELETE"), 410, "reply-expired")
+    assert_problem(resource.request(cid, "DELETE"), 410, "reply-expired")
 
 
-def test_the_responders_are_told_what_was_cancelled(resource, issue, cancellations):
+def test_responders_are_notified_of_a_cancellation(resource, issue, cancellations):
     cid = issue()
-    resource.ask(cid, "DELETE")
+    resource.request(cid, "DELETE")
 
     assert cancellations.cancelled_since("")[0] == [cid.text]
 
 
-def test_a_request_is_cancelled_although_no_responder_can_be_told(
+def test_a_request_is_cancelled_even_if_responders_cannot_be_notified(
     resource, issue, cancellations, monkeypatch, caplog
 ):
     def refused(text):
@@ -478,12 +476,12 @@ def test_a_request_is_cancelled_although_no_responder_can_be_told(
     monkeypatch.setattr(cancellations, "mark_cancelled", refused)
     cid = issue()
 
-    assert resource.ask(cid, "DELETE").status_code == 204
-    assert resource.ask(cid).json["title"] == "Request Cancelled"
+    assert resource.request(cid, "DELETE").status_code == 204
+    assert resource.request(cid).json["title"] == "Request Cancelled"
     assert "responders are not notified: Redis denies this user" in caplog.text
 
 
-def test_a_cancellation_is_told_from_what_a_responder_says(issue):
+def test_a_cancellation_differs_from_a_reply_with_status_410(issue):
     cid = issue().text
 
     assert is_cancellation(cancellation(cid))

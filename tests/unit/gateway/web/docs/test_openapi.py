@@ -1,4 +1,4 @@
-"""The description of the API, made from the routes."""
+"""The OpenAPI description, generated from the routes."""
 
 import json
 
@@ -28,10 +28,10 @@ ROUTES = (
         idempotency="required",
         schema=BodySchema(ORDER),
         summary="Order something",
-        description="It comes by post.",
+        description="Delivered by post.",
     ),
     Route("/shops/<uuid:other>/orders/<rest>", "orders", ("DELETE",)),
-    Route("/shops/<shop>/orders/<order_id>", "orders", ("PUT",), summary="never reached"),
+    Route("/shops/<shop>/orders/<order_id>", "orders", ("PUT",), summary="shadowed"),
 )
 
 
@@ -51,26 +51,26 @@ def resolve(described, part):
     return described if "$ref" in part else part
 
 
-def test_it_is_openapi_3_1(described):
+def test_the_description_is_valid_openapi_3_1(described):
     OpenAPIV31SpecValidator(described).validate()
 
     assert described["openapi"].startswith("3.1")
     assert described["servers"] == [{"url": "/"}]
 
 
-def test_it_is_json_and_no_input_is_changed(described):
+def test_the_description_is_json_and_schemas_are_not_modified(described):
     before = json.dumps(ORDER)
 
     assert json.loads(json.dumps(describe(ROUTES))) == described
     assert json.dumps(ORDER) == before
 
 
-def test_every_route_is_there_with_each_of_its_methods(described):
+def test_every_method_of_every_route_is_described(described):
     assert set(described["paths"]["/echo"]) == {"post", "put", "patch", "delete"}
     assert set(described["paths"]["/shops/{shop}/orders/{order_id}"]) == {"put", "delete"}
 
 
-def test_every_operation_has_a_name_of_its_own():
+def test_operation_ids_are_unique():
     described = describe([*ROUTES, Route("/a/b", "a"), Route("/a-b", "a"), Route("/", "a")])
     names = [
         operation["operationId"]
@@ -82,12 +82,12 @@ def test_every_operation_has_a_name_of_its_own():
     assert len(set(names)) == len(names)
 
 
-def test_a_route_says_what_may_be_sent(described):
+def test_an_operation_lists_the_parameters_of_its_route(described):
     operation = described["paths"]["/shops/{shop}/orders/{order_id}"]["put"]
     parameters = {p["name"]: p for p in parameters_of(described, operation)}
 
     assert operation["summary"] == "Order something"
-    assert operation["description"] == "It comes by post."
+    assert operation["description"] == "Delivered by post."
     assert set(parameters) == {
         "shop", "order_id", "Prefer", "Idempotency-Key", "X-Request-ID", "x-tenant", "x-shop"
     }  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_route_says_what_may_be_sent(described):
     assert parameters["Idempotency-Key"]["required"] is True
 
 
-def test_what_is_not_required_is_not_called_so(described):
+def test_optional_parameters_are_not_required(described):
     operation = described["paths"]["/echo"]["post"]
 
     assert not any(p.get("required") for p in parameters_of(described, operation))
@@ -104,7 +104,7 @@ def test_what_is_not_required_is_not_called_so(described):
     assert list(operation["requestBody"]["content"]) == ["application/json", "*/*"]
 
 
-def test_a_schema_finds_its_own_parts_in_the_description(described):
+def test_references_within_a_schema_resolve_in_the_description(described):
     operation = described["paths"]["/shops/{shop}/orders/{order_id}"]["put"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     found = resolve(described, schema)
@@ -117,14 +117,14 @@ def test_a_schema_finds_its_own_parts_in_the_description(described):
 
 
 @pytest.mark.parametrize("schema", [True, False, {}, {"type": "object"}])
-def test_a_schema_that_does_not_lead_into_the_description_stays_as_it_is(schema):
+def test_a_schema_without_references_is_unchanged(schema):
     described = describe([Route("/a", "a", schema=BodySchema(schema))])
 
     OpenAPIV31SpecValidator(described).validate()
     assert described["components"]["schemas"]["body-of-a"] == schema
 
 
-def test_the_schemas_of_routes_that_read_alike_are_kept_apart():
+def test_routes_with_similar_paths_have_separate_schemas():
     paths = ("/a-b", "/a/b", "/pending")
     described = describe([Route(path, "a", schema=BodySchema({"title": path})) for path in paths])
 
@@ -141,7 +141,7 @@ TREE = "https://a.example/tree"
     ("own_id", "reference"),
     [({}, "#"), ({"$id": TREE}, "#"), ({"$id": TREE}, TREE), ({"$id": TREE}, f"{TREE}#")],
 )
-def test_a_schema_may_have_itself_as_a_part(own_id, reference):
+def test_a_recursive_schema_resolves_in_the_description(own_id, reference):
     tree = {"type": "object", "additionalProperties": {"$ref": reference}} | own_id
     described = describe([Route("/a", "a", schema=BodySchema(tree))])
 
@@ -152,7 +152,7 @@ def test_a_schema_may_have_itself_as_a_part(own_id, reference):
 
 
 @pytest.mark.parametrize("status", [503, 504])
-def test_a_timeout_has_the_status_that_is_set(status):
+def test_a_reply_timeout_has_the_configured_status(status):
     described = describe(ROUTES, reply_timeout_status=status)
     responses = described["paths"]["/echo"]["post"]["responses"]
 
@@ -162,7 +162,7 @@ def test_a_timeout_has_the_status_that_is_set(status):
     }
 
 
-def test_a_reply_may_have_any_status(described):
+def test_a_reply_may_have_any_status_and_content_type(described):
     responses = described["paths"]["/echo"]["post"]["responses"]
 
     assert resolve(described, responses["default"])["content"] == {"*/*": {"schema": {}}}
@@ -170,7 +170,7 @@ def test_a_reply_may_have_any_status(described):
         assert "*/*" in resolve(described, response)["content"], status
 
 
-def test_where_there_are_api_keys_it_says_what_needs_one():
+def test_with_api_keys_routes_and_replies_require_one():
     described = describe(ROUTES, needs_key=True)
     paths = described["paths"]
 
@@ -187,12 +187,12 @@ def test_where_there_are_api_keys_it_says_what_needs_one():
         assert "401" not in paths[path]["get"]["responses"]
 
 
-def test_where_there_are_no_api_keys_it_does_not_speak_of_them(described):
+def test_without_api_keys_the_description_does_not_mention_them(described):
     assert "securitySchemes" not in described["components"]
     assert "401" not in described["paths"]["/echo"]["post"]["responses"]
 
 
-ANYWHERE = {"unreadable-body", "too-large", "overloaded", "shutting-down", "about-blank"}
+ANY_OPERATION = {"unreadable-body", "too-large", "overloaded", "shutting-down", "about-blank"}
 ANY_EXCHANGE = {"reply-store-unavailable", "bad-reply", "responder-error", "request-cancelled"}
 
 
@@ -211,7 +211,7 @@ ANY_EXCHANGE = {"reply-store-unavailable", "bad-reply", "responder-error", "requ
         ("/docs", "get", set()),
     ],
 )  # fmt: skip
-def test_an_operation_names_the_problems_that_it_can_have(described, path, method, kinds):
+def test_an_operation_lists_its_problem_types(described, path, method, kinds):
     responses = described["paths"][path][method]["responses"]
     named = {
         schema["$ref"].rpartition("/")[2]
@@ -222,4 +222,4 @@ def test_an_operation_names_the_problems_that_it_can_have(described, path, metho
         if "$ref" in schema
     }
 
-    assert named == kinds | ANYWHERE
+    assert named == kinds | ANY_OPERATION

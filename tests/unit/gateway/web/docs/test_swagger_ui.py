@@ -22,7 +22,7 @@ ROUTES = (
     Route("/all/<int:number>", "all", ("POST", "PUT", "PATCH", "DELETE")),
     Route("/all/<float:amount>", "all", ("POST",)),
 )
-#: What the page at /docs loads.
+#: The files that the page at /docs loads.
 NOT_DESCRIBED = {("GET", "/docs/{of_version}/{name}")}
 
 
@@ -49,23 +49,23 @@ def operations(described):
 
 
 def place(path):
-    """Return *path* without the names of its parameters."""
+    """Return *path* without parameter names."""
     return re.sub(r"<.*?>|{.*?}", "{}", path)
 
 
-def test_each_view_is_described_and_each_operation_has_a_view(app, described):
-    viewed = {
+def test_views_and_described_operations_are_the_same(app, described):
+    views = {
         (method, place(rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"OPTIONS"}
     }
-    told = {(method, place(path)) for method, path, _ in operations(described)}
-    # What GET answers HEAD answers too, without the body.
-    told |= {("HEAD", path) for method, path in told if method == "GET"}
-    told |= {(method, place(path)) for method, path in NOT_DESCRIBED}
-    told |= {("HEAD", place(path)) for _, path in NOT_DESCRIBED}
+    operations_found = {(method, place(path)) for method, path, _ in operations(described)}
+    # Every GET has a HEAD.
+    operations_found |= {("HEAD", path) for method, path in operations_found if method == "GET"}
+    operations_found |= {(method, place(path)) for method, path in NOT_DESCRIBED}
+    operations_found |= {("HEAD", place(path)) for _, path in NOT_DESCRIBED}
 
-    assert viewed == told
+    assert views == operations_found
 
 
 @pytest.mark.parametrize("needs_key", [False, True])
@@ -73,7 +73,7 @@ def test_the_description_is_valid(needs_key):
     OpenAPIV31SpecValidator(describe(ROUTES, needs_key=needs_key)).validate()
 
 
-def test_each_kind_of_problem_is_described_where_it_can_happen():
+def test_every_problem_type_is_described():
     described = describe(ROUTES, needs_key=True)
     named = {
         name
@@ -92,11 +92,11 @@ def test_each_kind_of_problem_is_described_where_it_can_happen():
 
 def test_the_reference_lists_each_problem_type_and_no_other():
     table = REFERENCE.partition("## Outcomes\n\n")[2].partition("\n\n")[0]
-    told = {
+    listed = {
         kind for line in table.splitlines() for kind in re.findall("`(.*?)`", line.split("|")[3])
     }
 
-    assert told == {*DOCUMENTED, "about:blank"}
+    assert listed == {*DOCUMENTED, "about:blank"}
 
 
 @pytest.mark.parametrize("kind", DOCUMENTED.values(), ids=DOCUMENTED)
@@ -106,7 +106,7 @@ def test_the_reference_has_the_status_of_each_problem_type(kind):
     assert str(kind.status) in line.split("|")[2]
 
 
-def test_a_description_can_be_kept_and_asked_for_again(client):
+def test_the_description_is_cacheable(client):
     first = client.get("/openapi.json")
     second = client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
 
@@ -122,7 +122,7 @@ def loaded(page):
     return re.findall('(?:src|href)="(.*?)"', page)
 
 
-def test_the_page_loads_from_here_only_and_all_of_it_is_there(client):
+def test_the_page_loads_only_files_of_the_gateway(client):
     page = client.get("/docs")
 
     assert page.content_type == "text/html; charset=utf-8"
@@ -141,7 +141,7 @@ def test_the_page_loads_from_here_only_and_all_of_it_is_there(client):
     [("swagger-ui.css", "text/css"), ("swagger-ui-bundle.js", "text/javascript"),
      ("start.js", "text/javascript"), ("favicon-32x32.png", "image/png")],
 )  # fmt: skip
-def test_what_the_page_loads_has_its_type_and_is_kept_for_long(client, name, mimetype):
+def test_the_files_of_the_page_are_immutable(client, name, mimetype):
     (path,) = [path for path in loaded(client.get("/docs").text) if path.endswith(name)]
 
     file = client.get("/" + path)
@@ -156,13 +156,13 @@ def test_what_the_page_loads_has_its_type_and_is_kept_for_long(client, name, mim
     "path",
     ["0/swagger-ui.css", "{v}/swagger-ui.js", "{v}/..%2FLICENSE", "{v}/LICENSE", "{v}", "{v}/"],
 )
-def test_nothing_else_of_the_package_is_served(client, path):
+def test_other_files_of_the_package_are_not_served(client, path):
     version = loaded(client.get("/docs").text)[0].split("/")[1]
 
     assert client.get("/docs/" + path.format(v=version)).status_code == 404
 
 
-def test_the_page_asks_nobody_but_us(client):
+def test_swagger_ui_uses_no_external_validator(client):
     (start,) = [path for path in loaded(client.get("/docs").text) if path.endswith("start.js")]
     script = client.get("/" + start).text
 
