@@ -20,12 +20,12 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.clients.api_keys import new_key
-from tools.bench.cases import BASE, BASE_WORKERS, CASES, Case, cases_named
+from tools.bench.cases import BASE_WORKERS
 from tools.bench.experiments import (
     cpu_profile,
     memory_growth,
@@ -37,24 +37,25 @@ from tools.bench.experiments import (
 from tools.bench.experiments.comparison import Plan, compare
 from tools.bench.load.wrk import LoadFailed
 from tools.bench.measure.machine import machine, one_line
+from tools.bench.options import FOLDER, parse
 from tools.bench.report import tables
 from tools.bench.report.plots import plot_all
-from tools.bench.report.progress import print_line
 from tools.bench.servers import Servers
-from tools.bench.subject import RESPONDERS, SUBJECTS, NotReady, Setup, warm_up
+from tools.bench.subject import NotReady, Setup, warm_up
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.kafka.jars import JarsNotFetched
 from tools.devstack.process.child import ChildNotStarted
 from tools.devstack.process.server import ServerNotStarted
+from tools.output import print_line, write_json
 
 T = TypeVar("T")
 Options = argparse.Namespace
+Command = Callable[[Options], int]
 
 FINISHED, FAILED, COULD_NOT_RUN = 0, 1, 2
-FOLDER = Path(".bench")
 LOGS = FOLDER / "logs"
-#: Default cases of against.
-AGAINST = ("c1", BASE)
+#: Options of most experiments.
+TIMED = ("rounds", "seconds")
 
 
 class CannotRun(Exception):
@@ -74,59 +75,40 @@ EXPECTED = (
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command in *arguments* and return the exit code."""
-    options = _options(arguments)
+    options = parse(arguments, __doc__ or "")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code: int = options.command(options)
+        return COMMANDS[options.command](options)
     except EXPECTED as error:
         sys.stderr.write(f"{error}\nlogs: {LOGS}\n")
         return COULD_NOT_RUN
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    return code
 
 
 def _run(options: Options) -> int:
-    # Our own responder ignores the delay that a body asks for.
-    cases = [c for c in options.cases if options.responder == "echo" or not c.delay_s]
-    plan = Plan(options.subjects, cases, options.rounds, options.seconds, options.responder)
+    plan = Plan(options.subjects, options.cases, options.rounds, options.seconds)
     place, results = _on_servers(lambda servers: list(compare(servers, plan)))
     print_line("\n" + "\n".join(tables.table(results)) + "\n")
-    tables.write_json(tables.as_json(results, place, _as_json(options)), options.output)
+    write_json(tables.as_json(results, place, _as_json(options)), options.output)
     files = plot_all(results, place, options.plots)
     print_line(f"results: {options.output}; plots: {', '.join(map(str, files)) or 'none'}")
     return FINISHED
 
 
-def _waiters(options: Options) -> int:
-    place, found = _on_servers(lambda s: waiters.measure(s, options.rounds, options.seconds))
-    return _report(options, place, waiters.table(found), waiters.as_json(found))
+def _experiment(module: Any, *names: str) -> Command:
+    """Return the command that measures *module* with the options called *names*."""
 
+    def command(options: Options) -> int:
+        values = [getattr(options, name) for name in names]
+        place, found = _on_servers(
+            lambda servers: module.measure(servers, *values),
+            getattr(module, "KAFKA_OPTIONS", None),
+        )
+        _report(options, place, module.table(found), module.as_json(found))
+        return _verdict(module.failures(found)) if hasattr(module, "failures") else FINISHED
 
-def _replies(options: Options) -> int:
-    place, found = _on_servers(
-        lambda s: replies_process.measure(s, options.rounds, options.records)
-    )
-    return _report(options, place, replies_process.table(found), replies_process.as_json(found))
-
-
-def _scale(options: Options) -> int:
-    place, found = _on_servers(lambda s: scaling.measure(s, options.rounds, options.seconds))
-    return _report(options, place, scaling.table(found), scaling.as_json(found))
-
-
-def _cpu(options: Options) -> int:
-    place, found = _on_servers(lambda s: cpu_profile.measure(s, options.rounds, options.seconds))
-    _report(options, place, cpu_profile.table(found), cpu_profile.as_json(found))
-    return _verdict(cpu_profile.failures(found))
-
-
-def _memory(options: Options) -> int:
-    place, found = _on_servers(
-        lambda s: memory_growth.measure(s, options.minutes), memory_growth.KAFKA_OPTIONS
-    )
-    _report(options, place, memory_growth.table(found), memory_growth.as_json(found))
-    return _verdict(found.failures())
+    return command
 
 
 def _against(options: Options) -> int:
@@ -145,7 +127,8 @@ def _against(options: Options) -> int:
         place, found = _on_servers(
             lambda s: revisions.measure(s, options.cases, options.rounds, options.seconds, other)
         )
-    return _report(options, place, revisions.table(found), revisions.as_json(found))
+    _report(options, place, revisions.table(found), revisions.as_json(found))
+    return FINISHED
 
 
 def _plots(options: Options) -> int:
@@ -177,12 +160,11 @@ def _missing() -> str | None:
 
 def _report(
     options: Options, place: Mapping[str, str], table: Iterator[str], found: dict[str, Any]
-) -> int:
+) -> None:
     print_line("\n" + "\n".join(table) + "\n")
     origin = {"machine": dict(place), "options": _as_json(options)}
-    tables.write_json(origin | found, options.output)
+    write_json(origin | found, options.output)
     print_line(f"results: {options.output}")
-    return FINISHED
 
 
 def _verdict(failures: Iterator[str]) -> int:
@@ -204,114 +186,16 @@ def _as_json(options: Options) -> dict[str, object]:
     return found
 
 
-def _subjects(text: str) -> list[str]:
-    wanted = text.split(",")
-    if unknown := set(wanted) - set(SUBJECTS):
-        raise argparse.ArgumentTypeError(f"no such subject: {', '.join(sorted(unknown))}")
-    return [subject for subject in SUBJECTS if subject in wanted]
-
-
-def _cases(text: str) -> list[Case]:
-    try:
-        return cases_named(text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
-    return name, value
-
-
-def _program(text: str) -> str:
-    found = shutil.which(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"no program {text!r}")
-    # Absolute, because it starts in another folder; links stay, they name a virtual environment.
-    return str(Path(found).absolute())
-
-
-def _options(arguments: Sequence[str]) -> Options:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.bench",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=(__doc__ or "").strip(),
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = _command(commands, "run", _run, "all subjects under every case; the default")
-    _add_rounds(run, 6)
-    _add_cases(run, [case.name for case in CASES], "all")
-    add = run.add_argument
-    add("--subjects", type=_subjects, default=list(SUBJECTS), help=_list_of(SUBJECTS, "all"))
-    add("--responder", choices=RESPONDERS, default=RESPONDERS[0], help="ours ignores delays")
-    add("--plots", type=Path, default=FOLDER, help="folder of the plots (%(default)s)")
-    _add_rounds(_command(commands, "waiters", _waiters, "CPU cost of waiters"), 8)
-    replies = _command(commands, "replies", _replies, "the replies process alone")
-    _add_rounds(replies)
-    count = replies_process.COUNT
-    replies.add_argument("--records", type=int, default=count, help="per round (%(default)s)")
-    _add_rounds(_command(commands, "scale", _scale, "more workers and replies processes"), 6)
-    _add_rounds(_command(commands, "cpu", _cpu, "CPU time of a web worker by part"), 6)
-    memory = _command(commands, "memory", _memory, "large bodies for minutes")
-    memory.add_argument("--minutes", type=float, default=10, help="length (%(default)s)")
-    _add_against(commands)
-    plots = commands.add_parser("plots", help="plots from the results of an earlier run")
-    plots.set_defaults(command=_plots)
-    plots.add_argument("results", type=Path, help="JSON file of a run")
-    plots.add_argument("folder", type=Path, help="folder of the plots")
-    has_command = arguments and arguments[0] in (*commands.choices, "-h", "--help")
-    return parser.parse_args([*([] if has_command else ["run"]), *arguments])
-
-
-def _add_against(commands: Any) -> None:
-    against = _command(commands, "against", _against, "this source tree against another one")
-    _add_rounds(against, 4)
-    _add_cases(against, AGAINST, ",".join(AGAINST))
-    add = against.add_argument
-    add("revision", nargs="?", default="HEAD", help="git revision of the other tree (%(default)s)")
-    add("--python", type=_program, default=sys.executable, help="runs the other tree (this one)")
-    add(
-        "--env",
-        type=_setting,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="setting of the other tree; may be repeated",
-    )
-    add(
-        "--shipped",
-        action="store_true",
-        help="run each tree's Procfile with default settings, its own responder included",
-    )
-    add("--api-keys", action="store_true", help="require an API key in both trees and send it")
-
-
-def _command(
-    commands: Any, name: str, command: Callable[[Options], int], description: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=description)
-    parser.set_defaults(command=command)
-    output = FOLDER / f"{'results' if name == 'run' else name}.json"
-    parser.add_argument("--output", type=Path, default=output, help="JSON file (%(default)s)")
-    return parser
-
-
-def _add_rounds(parser: argparse.ArgumentParser, seconds: float | None = None) -> None:
-    add = parser.add_argument
-    add("--rounds", type=int, default=5, help="number of rounds (%(default)s)")
-    if seconds is not None:
-        add("--seconds", type=float, default=seconds, help="of each measurement (%(default)s)")
-
-
-def _add_cases(parser: argparse.ArgumentParser, default: Sequence[str], shown: str) -> None:
-    names = _list_of((case.name for case in CASES), shown)
-    parser.add_argument("--cases", type=_cases, default=cases_named(default), help=names)
-
-
-def _list_of(names: Iterable[str], default: str) -> str:
-    return f"comma-separated list of {','.join(names)} ({default})"
+COMMANDS: Mapping[str, Command] = {
+    "run": _run,
+    "waiters": _experiment(waiters, *TIMED),
+    "replies": _experiment(replies_process, "rounds", "records"),
+    "scale": _experiment(scaling, *TIMED),
+    "cpu": _experiment(cpu_profile, *TIMED),
+    "memory": _experiment(memory_growth, "minutes"),
+    "against": _against,
+    "plots": _plots,
+}
 
 
 if __name__ == "__main__":

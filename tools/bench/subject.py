@@ -26,7 +26,6 @@ from tools.devstack.waiting import wait_until
 SUBJECTS = (*FLOORS, "naive", "ours", "ours-broadcast")
 #: The topics of routes.toml and the reply topic.
 TOPICS = ("echo", "orders", "replies")
-RESPONDERS = ("echo", "ours")
 REPLY_TIMEOUT_S = 10
 #: Threads per worker: a waiting request holds one; enough for all connections.
 THREADS = 300
@@ -54,7 +53,6 @@ class Setup:
     subject: str
     workers: int = BASE_WORKERS
     replies: int = 1
-    responder: str = "echo"
     env: dict[str, str] = field(default_factory=dict)  # further settings of ours
     app: str = "wsgi:app"  # WSGI application of ours
     tree: Path | None = None  # source tree of ours; the current one by default
@@ -151,15 +149,8 @@ class Subject:
         if self.setup.shipped:
             self._start_shipped(env)
             return
-        if self.setup.responder == "echo":
-            arguments = (self._servers.kafka.address, f"{self._prefix}echo", f"{self._prefix}group")
-            self._start(
-                "responder",
-                f"python -m tools.bench.programs.echo_responder {' '.join(arguments)}",
-                env,
-            )
-        else:
-            self._start("responder", "python -m responder", env)
+        arguments = f"{self._servers.kafka.address} {self._prefix}echo {self._prefix}group"
+        self._start("responder", f"python -m tools.bench.programs.echo_responder {arguments}", env)
         if self.setup.subject == "naive":
             self._start_naive()
         elif not self.setup.floor:

@@ -18,6 +18,7 @@ from pathlib import Path
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.process.child import ChildNotStarted
 from tools.devstack.process.server import ServerNotStarted
+from tools.output import print_line, write_json
 from tools.soak import leaks
 from tools.soak.deployment import Deployment, NotReady
 from tools.soak.faults.schedule import KINDS, schedule
@@ -50,14 +51,14 @@ def main() -> int:
 
 def _faults(options: argparse.Namespace, folder: Path) -> int:
     faults = schedule(options.seed, options.minutes)
-    _print(f"{len(faults)} faults in {options.minutes:g} minutes; logs and results: {folder}")
+    print_line(f"{len(faults)} faults in {options.minutes:g} minutes; logs and results: {folder}")
     with Deployment(options.kafka, options.mode, options.seed, folder) as deployment:
-        _print("the deployment is ready; starting the load")
-        evidence = run(deployment, faults, options.minutes, options.rate, folder, _print)
+        print_line("the deployment is ready; starting the load")
+        evidence = run(deployment, faults, options.minutes, options.rate, folder)
     findings = find(evidence, options.seed)
     failures = list(findings.failures())
-    _print("\n" + "\n".join(tables.table(findings)))
-    tables.write_json(tables.as_json(findings, _as_json(options)), folder / "result.json")
+    print_line("\n" + "\n".join(tables.table(findings)))
+    write_json(tables.as_json(findings, _as_json(options)), folder / "result.json")
     title = (
         f"Rendezvous under faults: REPLIES_MODE={options.mode}, {options.kafka} Kafka, "
         f"seed {options.seed}, {len(evidence.exchanges)} requests"
@@ -68,10 +69,10 @@ def _faults(options: argparse.Namespace, folder: Path) -> int:
 
 def _leaks(options: argparse.Namespace, folder: Path) -> int:
     with Deployment(options.kafka, options.mode, options.seed, folder) as deployment:
-        _print("the deployment is ready; starting the load")
-        found = leaks.measure(deployment, options.minutes, options.rate, folder, _print)
-    _print("\n" + "\n".join(leaks.table(found)))
-    tables.write_json(leaks.as_json(found, _as_json(options)), folder / "result.json")
+        print_line("the deployment is ready; starting the load")
+        found = leaks.measure(deployment, options.minutes, options.rate, folder)
+    print_line("\n" + "\n".join(leaks.table(found)))
+    write_json(leaks.as_json(found, _as_json(options)), folder / "result.json")
     leaks.plot(found, folder / "leaks.png")
     return _conclude(list(found.failures()), folder)
 
@@ -81,11 +82,11 @@ def _interrupt(*_: object) -> None:
 
 
 def _conclude(failures: list[str], folder: Path) -> int:
-    _print(f"\nresults, plot and logs: {folder}")
+    print_line(f"\nresults, plot and logs: {folder}")
     if failures:
-        _print("\nFAILED:\n" + "\n".join(failures))
+        print_line("\nFAILED:\n" + "\n".join(failures))
         return FAILED
-    _print("passed")
+    print_line("passed")
     return FINISHED
 
 
@@ -99,11 +100,6 @@ def _remove_old_files(folder: Path) -> None:
 
 def _as_json(options: argparse.Namespace) -> dict[str, object]:
     return {name: value for name, value in vars(options).items() if name != "output"}
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def _options() -> argparse.Namespace:

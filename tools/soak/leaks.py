@@ -4,16 +4,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from tools.devstack.process.procfs import Usage, usage_of
 from tools.devstack.waiting import wait_until
+from tools.output import print_line
 from tools.soak.deployment import RETENTION_S, TIMEOUT_S, Deployment
 from tools.soak.judge.findings import find
-from tools.soak.run import Report, collect, load, watch
+from tools.soak.run import collect, load, watch
 
 SAMPLE_S = 10.0
 #: A burst at the start fills the pools of threads and connections, which keep their maximum size;
@@ -107,24 +108,13 @@ def growth(name: str, samples: Sequence[Sample]) -> Growth:
         name,
         usage[0],
         usage[-1],
-        slope(minutes, [float(one.rss_bytes) for one in usage]),
+        linear_regression(minutes, [one.rss_bytes for one in usage]).slope,
         median(one.threads for one in last) - median(one.threads for one in first),
         median(one.fds for one in last) - median(one.fds for one in first),
     )
 
 
-def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Return the slope of the regression line; 0 for a single point."""
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    spread = sum((x - mean_x) ** 2 for x in xs)
-    if spread == 0:
-        return 0.0
-    return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
-
-
-def measure(
-    deployment: Deployment, minutes: float, per_s: float, folder: Path, report: Report
-) -> Leaks:
+def measure(deployment: Deployment, minutes: float, per_s: float, folder: Path) -> Leaks:
     """Run load for *minutes*, judge the responses, and return the usage."""
     samples: list[Sample] = []
     _burst(deployment, folder / "rush")
@@ -135,14 +125,13 @@ def measure(
             start_s,
             minutes * 60,
             folder,
-            report,
             before_line=lambda: _sample(deployment, start_s, samples),
         )
         end_s = time.monotonic()
     evidence = collect(deployment, start_s, end_s, folder, [], deployment.restart_ended())
     effects = [effect for effect in evidence.effects if effect.number < BURST_FIRST]
     incorrect = list(find(replace(evidence, effects=effects), deployment.seed).failures())
-    report("the load has ended; waiting for the last reply to expire")
+    print_line("the load has ended; waiting for the last reply to expire")
     # Running processes write heartbeats to Redis.
     deployment.stop_processes()
     with deployment.redis_client() as redis:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.devstack.process.child import Child
+from tools.output import print_line
 from tools.soak.deployment import TIMEOUT_S, Deployment
 from tools.soak.faults.injector import FaultInjector
 from tools.soak.faults.schedule import Fault
@@ -23,8 +24,6 @@ PROGRESS_S = 10.0
 CHECK_S = 0.5
 #: Time for the clients to receive their last responses, in seconds.
 CLIENTS_GRACE_S = 20.0
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ def run(
     minutes: float,
     per_s: float,
     folder: Path,
-    report: Report,
 ) -> Evidence:
     """
     Run load and faults on *deployment* and return the evidence.
@@ -69,7 +67,7 @@ def run(
         start_s = time.monotonic()
         injector.start(start_s, start_s + minutes * 60)
         try:
-            watch(clients, start_s, minutes * 60, folder, report, lambda: injector.current, check)
+            watch(clients, start_s, minutes * 60, folder, lambda: injector.current, check)
         finally:
             injector.stop()
         end_s = time.monotonic()
@@ -120,7 +118,6 @@ def watch(
     start_s: float,
     duration_s: float,
     folder: Path,
-    report: Report,
     fault: Callable[[], str] = str,
     check: Callable[[], None] = lambda: None,
     before_line: Callable[[], None] = lambda: None,
@@ -146,7 +143,7 @@ def watch(
         if time.monotonic() >= line_s + PROGRESS_S:
             line_s += PROGRESS_S
             before_line()
-            report(progress.line(fault()))
+            print_line(progress.line(fault()))
 
 
 def _effects(deployment: Deployment) -> list[Effect]:

@@ -42,7 +42,7 @@ def test_shipped_runs_the_procfile_of_the_tree_with_default_settings(tmp_path: P
 def test_a_setup_with_an_api_key_lets_in_that_key_only():
     key = new_key()
 
-    servers = start(Setup("ours", api_key=key, responder="ours"))
+    servers = start(Setup("ours", api_key=key, shipped=True))
 
     _, env, _ = servers.started["ours-web"]
     assert hash_of(key) in env["API_KEYS"]

@@ -3,7 +3,7 @@
 import pytest
 
 from tools.devstack.process.procfs import Usage
-from tools.soak.leaks import Leaks, Sample, slope
+from tools.soak.leaks import Leaks, Sample
 
 MB = 1_000_000
 
@@ -67,8 +67,3 @@ def test_a_process_that_did_not_run_all_the_time_is_a_failure():
 
 def test_too_few_samples_are_a_failure():
     assert failures([]) == ["too few samples; run for longer"]
-
-
-def test_the_slope_is_that_of_the_regression_line():
-    assert slope([0, 1, 2, 3], [1, 3, 5, 7]) == pytest.approx(2)
-    assert slope([1], [5]) == 0

@@ -22,7 +22,6 @@ class Plan:
     cases: Sequence[Case]
     rounds: int
     seconds: float
-    responder: str = "echo"
     setups: Mapping[str, Setup] = field(
         default_factory=dict
     )  # of subjects that have a name of their own
@@ -48,7 +47,7 @@ class Plan:
 
     def setup(self, subject: str, workers: int) -> Setup:
         """Return the setup of *subject*."""
-        found = self.setups.get(subject) or Setup(subject, responder=self.responder)
+        found = self.setups.get(subject) or Setup(subject)
         return replace(found, label=subject, workers=workers)
 
 

@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any
 
 from tools.bench.cases import cases_named
-from tools.bench.report.progress import print_line
 from tools.bench.servers import Servers
 from tools.bench.subject import Setup, Subject
+from tools.output import print_line
 
 CASES = ("c1", "c64")
 #: Parts and the part that contains each, in the order of the report.

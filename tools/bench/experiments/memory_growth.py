@@ -54,16 +54,6 @@ class MemoryRun:
         """Growth of each process after the warm-up, in kB per minute."""
         return kb_per_minute(self.samples)
 
-    def failures(self) -> Iterator[str]:
-        """Yield a line for each failure."""
-        for name, kb in self.growths.items():
-            if kb > LIMIT_KB_PER_MINUTE:
-                yield f"{name} grows by {kb:.0f} kB per minute"
-        if not self.growths:
-            yield "too few samples; run for longer"
-        if self.load.not_2xx or self.load.failed:
-            yield f"{self.load.not_2xx + self.load.failed} requests failed"
-
 
 def kb_per_minute(
     samples: Sequence[Sample], warm_up_share: float = WARM_UP_SHARE
@@ -127,6 +117,17 @@ def table(found: MemoryRun) -> Iterator[str]:
         yield f"{name:10} {first / 1e6:7.1f} MB -> {last / 1e6:7.1f} MB, {kb:+8.1f} kB per minute"
 
 
+def failures(found: MemoryRun) -> Iterator[str]:
+    """Yield a line for each failure."""
+    for name, kb in found.growths.items():
+        if kb > LIMIT_KB_PER_MINUTE:
+            yield f"{name} grows by {kb:.0f} kB per minute"
+    if not found.growths:
+        yield "too few samples; run for longer"
+    if found.load.not_2xx or found.load.failed:
+        yield f"{found.load.not_2xx + found.load.failed} requests failed"
+
+
 def as_json(found: MemoryRun) -> dict[str, Any]:
     """Return growth, load, samples and failures."""
     return {
@@ -134,5 +135,5 @@ def as_json(found: MemoryRun) -> dict[str, Any]:
         "kb_per_minute": found.growths,
         "load": asdict(found.load),
         "samples": [asdict(sample) for sample in found.samples],
-        "failures": list(found.failures()),
+        "failures": list(failures(found)),
     }

@@ -11,7 +11,6 @@ END after --seconds, and then RESULT with the load as JSON.
 import argparse
 import json
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from tools.bench.load import bodies
 from tools.bench.load.latencies import distribution
+from tools.output import print_line
 
 #: Timeout of a request, also sent as its deadline.
 TIMEOUT_S = 10.0
@@ -155,13 +155,13 @@ def main(new_wire: Callable[[str, str, str], Wire]) -> None:
     floor = Floor(wire, options.reply_topic)
     floor.run(min(options.in_flight, 16), bodies.body(200), options.warm_up_s)
     body = bodies.body(options.bytes, options.delay_s)
-    _print("BEGIN")
+    print_line("BEGIN")
     run = floor.run(
         options.in_flight,
         body,
         options.seconds,
         spread_s=options.delay_s,
-        on_end=lambda: _print("END"),
+        on_end=lambda: print_line("END"),
     )
     load = {
         "requests": len(run.latencies_s),
@@ -169,13 +169,8 @@ def main(new_wire: Callable[[str, str, str], Wire]) -> None:
         "percentiles_s": distribution(run.latencies_s, options.in_flight, run.duration_s),
         "failed": run.failed,
     }
-    _print(f"RESULT {json.dumps(load)}")
+    print_line(f"RESULT {json.dumps(load)}")
     wire.close()
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def _options() -> argparse.Namespace:

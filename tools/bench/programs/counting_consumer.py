@@ -12,6 +12,8 @@ import time
 
 from kafka import KafkaConsumer
 
+from tools.output import print_line
+
 LIMIT_S = 120.0
 
 
@@ -41,8 +43,7 @@ def main() -> None:
         "duration_s": last_s - first_s,
         "cpu_s": time.process_time() - first_cpu_s,
     }
-    sys.stdout.write(f"RESULT {json.dumps(found)}\n")
-    sys.stdout.flush()
+    print_line(f"RESULT {json.dumps(found)}")
     consumer.close()
 
 

@@ -1,8 +1,9 @@
 """Progress lines with an estimate of the remaining time."""
 
-import sys
 import time
 from collections.abc import Callable
+
+from tools.output import print_line
 
 
 class Progress:
@@ -37,9 +38,3 @@ class Progress:
 def readable(seconds: float) -> str:
     """Return *seconds* as text, in minutes from 60 on."""
     return f"{seconds / 60:4.1f} min" if seconds >= 60 else f"{seconds:5.0f} s"
-
-
-def print_line(text: str) -> None:
-    """Print *text* and flush, for output into a pipe."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

@@ -77,13 +77,7 @@ def as_json(
     }
 
 
-def write_json(value: object, file: Path) -> None:
-    """Write *value* as indented JSON."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
 def read_results(file: Path) -> tuple[list[Result], dict[str, str]]:
-    """Return the results and the machine from *file*, written by write_json()."""
+    """Return the results and the machine from *file*, written by as_json()."""
     found = json.loads(file.read_text(encoding="utf-8"))
     return [Result.from_json(one) for one in found["results"]], found["machine"]

@@ -1,10 +1,8 @@
 """Tables and JSON of a run."""
 
-import json
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from tools.soak.judge.findings import Findings
@@ -69,8 +67,3 @@ def as_json(findings: Findings, options: dict[str, Any]) -> dict[str, Any]:
         ],
         "failures": list(findings.failures()),
     }
-
-
-def write_json(value: object, file: Path) -> None:
-    """Write *value* as indented JSON."""
-    file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

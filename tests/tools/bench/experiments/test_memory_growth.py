@@ -2,7 +2,13 @@
 
 import pytest
 
-from tools.bench.experiments.memory_growth import CASE, MemoryRun, Sample, kb_per_minute
+from tools.bench.experiments.memory_growth import (
+    CASE,
+    MemoryRun,
+    Sample,
+    failures,
+    kb_per_minute,
+)
 from tools.bench.measure.result import Load
 
 MB = 1_000_000
@@ -27,21 +33,21 @@ def test_growth_during_the_warm_up_does_not_count():
 
 
 def test_growth_above_a_megabyte_per_minute_is_a_failure():
-    assert list(MemoryRun(samples_of(lambda minute: 0.9 * MB * minute), LOAD).failures()) == []
-    (failure,) = MemoryRun(samples_of(lambda minute: 1.1 * MB * minute), LOAD).failures()
+    assert list(failures(MemoryRun(samples_of(lambda minute: 0.9 * MB * minute), LOAD))) == []
+    (failure,) = failures(MemoryRun(samples_of(lambda minute: 1.1 * MB * minute), LOAD))
 
     assert failure == "web-1 grows by 1100 kB per minute"
 
 
 @pytest.mark.parametrize("samples", [[], samples_of(lambda minute: MB, count=1)])
 def test_too_few_samples_are_a_failure(samples):
-    assert list(MemoryRun(samples, LOAD).failures()) == ["too few samples; run for longer"]
+    assert list(failures(MemoryRun(samples, LOAD))) == ["too few samples; run for longer"]
 
 
 def test_failed_requests_are_a_failure():
     run = MemoryRun(samples_of(lambda minute: MB), Load(600, 60.0, [], not_2xx=2, failed=1))
 
-    assert list(run.failures()) == ["3 requests failed"]
+    assert list(failures(run)) == ["3 requests failed"]
 
 
 def test_megabytes_per_second_follow_from_requests_and_body_size():

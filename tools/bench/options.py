@@ -1,0 +1,124 @@
+"""Command line options of the benchmarks."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tools.bench.cases import BASE, CASES, Case, cases_named
+from tools.bench.experiments import replies_process
+from tools.bench.subject import SUBJECTS
+
+FOLDER = Path(".bench")
+#: Default cases of against.
+AGAINST = ("c1", BASE)
+
+
+def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
+    """Return the options in *arguments*; ``command`` is the name of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=description.strip(),
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = _command(commands, "run", "all subjects under every case; the default")
+    _add_rounds(run, 6)
+    _add_cases(run, [case.name for case in CASES], "all")
+    add = run.add_argument
+    add("--subjects", type=_subjects, default=list(SUBJECTS), help=_list_of(SUBJECTS, "all"))
+    add("--plots", type=Path, default=FOLDER, help="folder of the plots (%(default)s)")
+    _add_rounds(_command(commands, "waiters", "CPU cost of waiters"), 8)
+    replies = _command(commands, "replies", "the replies process alone")
+    _add_rounds(replies)
+    count = replies_process.COUNT
+    replies.add_argument("--records", type=int, default=count, help="per round (%(default)s)")
+    _add_rounds(_command(commands, "scale", "more workers and replies processes"), 6)
+    _add_rounds(_command(commands, "cpu", "CPU time of a web worker by part"), 6)
+    memory = _command(commands, "memory", "large bodies for minutes")
+    memory.add_argument("--minutes", type=float, default=10, help="length (%(default)s)")
+    _add_against(commands)
+    plots = commands.add_parser("plots", help="plots from the results of an earlier run")
+    plots.set_defaults(command="plots")
+    plots.add_argument("results", type=Path, help="JSON file of a run")
+    plots.add_argument("folder", type=Path, help="folder of the plots")
+    has_command = arguments and arguments[0] in (*commands.choices, "-h", "--help")
+    return parser.parse_args([*([] if has_command else ["run"]), *arguments])
+
+
+def _add_against(commands: Any) -> None:
+    against = _command(commands, "against", "this source tree against another one")
+    _add_rounds(against, 4)
+    _add_cases(against, AGAINST, ",".join(AGAINST))
+    add = against.add_argument
+    add("revision", nargs="?", default="HEAD", help="git revision of the other tree (%(default)s)")
+    add("--python", type=_program, default=sys.executable, help="runs the other tree (this one)")
+    add(
+        "--env",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="setting of the other tree; may be repeated",
+    )
+    add(
+        "--shipped",
+        action="store_true",
+        help="run each tree's Procfile with default settings, its own responder included",
+    )
+    add("--api-keys", action="store_true", help="require an API key in both trees and send it")
+
+
+def _command(commands: Any, name: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=description)
+    parser.set_defaults(command=name)
+    output = FOLDER / f"{'results' if name == 'run' else name}.json"
+    parser.add_argument("--output", type=Path, default=output, help="JSON file (%(default)s)")
+    return parser
+
+
+def _add_rounds(parser: argparse.ArgumentParser, seconds: float | None = None) -> None:
+    add = parser.add_argument
+    add("--rounds", type=int, default=5, help="number of rounds (%(default)s)")
+    if seconds is not None:
+        add("--seconds", type=float, default=seconds, help="of each measurement (%(default)s)")
+
+
+def _add_cases(parser: argparse.ArgumentParser, default: Sequence[str], shown: str) -> None:
+    names = _list_of((case.name for case in CASES), shown)
+    parser.add_argument("--cases", type=_cases, default=cases_named(default), help=names)
+
+
+def _list_of(names: Iterable[str], default: str) -> str:
+    return f"comma-separated list of {','.join(names)} ({default})"
+
+
+def _subjects(text: str) -> list[str]:
+    wanted = text.split(",")
+    if unknown := set(wanted) - set(SUBJECTS):
+        raise argparse.ArgumentTypeError(f"no such subject: {', '.join(sorted(unknown))}")
+    return [subject for subject in SUBJECTS if subject in wanted]
+
+
+def _cases(text: str) -> list[Case]:
+    try:
+        return cases_named(text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def _program(text: str) -> str:
+    found = shutil.which(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"no program {text!r}")
+    # Absolute, because it starts in another folder; links stay, they name a virtual environment.
+    return str(Path(found).absolute())
