@@ -6,7 +6,7 @@ from gateway.problems import DOCUMENTED, TEMPORARY_STATUSES, Problem, ReplyTimeo
 
 DESCRIPTION = (
     "Errors are problem details (RFC 9457); clients that prefer `text/html` get a page. `type` is "
-    "the path of a page that explains the problem, and `retryable` tells whether retrying the same "
+    "the path of a page that explains the problem, and `retryable` is true if retrying the same "
     "request is safe. A responder may reply with any status. Every response repeats the "
     "`X-Request-ID` of the request."
 )

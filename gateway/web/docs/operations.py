@@ -27,7 +27,7 @@ _CONVERTERS: Mapping[str, Json] = {
     "float": {"type": "number", "minimum": 0},
     "uuid": {"type": "string", "format": "uuid"},
 }
-#: Header parameters that OpenAPI ignores, since it has other places for them.
+#: Header parameters that OpenAPI ignores, since it describes them elsewhere.
 _NOT_PARAMETERS = frozenset({"accept", "authorization", "content-type"})
 
 
@@ -123,9 +123,9 @@ def problem_response(
     }
 
 
-def embedded_schema(schema: Any, place: str) -> Any:
+def embedded_schema(schema: Any, reference: str) -> Any:
     """
-    Return *schema* with its references to itself rewritten for its *place* in the description.
+    Return *schema*, the component at *reference*, with references to itself rewritten.
 
     Its own ``$id`` is removed, since few readers of descriptions resolve it.
     """
@@ -146,6 +146,6 @@ def embedded_schema(schema: Any, place: str) -> Any:
         if name != "$ref" or not isinstance(value, str):
             return rewritten(value)
         fragment = value.removeprefix(own_id)
-        return place + fragment[1:] if re.match("$|#(/|$)", fragment) else value
+        return reference + fragment[1:] if re.match("$|#(/|$)", fragment) else value
 
     return rewritten({name: value for name, value in schema.items() if name != "$id"})

@@ -61,6 +61,7 @@ PLAIN: dict[str, tuple[str, str, Any]] = {
         "/things",
         {"headers": {"X-Tenant": "one", "X-Request-ID": "order-7", "traceparent": "00-junk"}},
     ),
+    "a host with a port": ("GET", "/things", {"headers": {"Host": "gateway_1.example:8000"}}),
     "a preference": ("POST", "/patient", {"headers": {"Prefer": "wait=2"}}),
 }
 OTHER: dict[str, tuple[str, str, Any]] = {
@@ -89,6 +90,7 @@ OTHER: dict[str, tuple[str, str, Any]] = {
         "/echo",
         {"data": b"x", "environ_overrides": {"CONTENT_LENGTH": "\xb2"}},
     ),
+    "IPv6 host": ("GET", "/things", {"headers": {"Host": "[::1]:8000"}}),
     "invalid host": (
         "POST",
         "/echo",
