@@ -167,3 +167,43 @@ def test_importing_a_package_starts_nothing():
 )
 def test_no_import_is_overlooked(source, found):
     assert set(imported(source)) == found
+
+
+#: The only folders that use private names of libraries.
+PRIVATE_NAMES_ALLOWED = ("rendezvous/kafka_client/patches/", "gateway/server/")
+#: os._exit() is documented; the wake-up by Redis waits on a socket that redis-py does not publish.
+ALLOWED = {"os._exit", "connection._sock"}
+
+
+def private_uses(source: str) -> Iterator[str]:
+    """Yield each private attribute in *source* that the module itself does not define."""
+    nodes = list(ast.walk(ast.parse(source)))
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+    own = {getattr(node, "name", "") for node in nodes} | {
+        node.attr for node in attributes if ast.unparse(node.value) in {"self", "cls", "super()"}
+    }
+    for node in attributes:
+        is_private = node.attr.startswith("_") and not node.attr.endswith("__")
+        if is_private and node.attr not in own and ast.unparse(node) not in ALLOWED:
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if not path.startswith(PRIVATE_NAMES_ALLOWED)]
+)
+def test_no_module_uses_private_names_of_foreign_objects(path):
+    assert list(private_uses((ROOT / path).read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("producer._sender.force_close()", ["producer._sender"]),
+        ("self._consumer._fetcher", ["self._consumer._fetcher"]),
+        ("self._consumer.poll()", []),
+        ("class A:\n    def _f(self, other):\n        self._x = other._x, other._f", []),
+        ("f.__name__", []),
+    ],
+)
+def test_no_private_name_is_overlooked(source, found):
+    assert list(private_uses(source)) == found
