@@ -32,7 +32,7 @@ def redis_server() -> Iterator[Server]:
 
 @pytest.fixture
 def deploy(kafka: Server, redis_server: Server, tmp_path: Path) -> Deploy:
-    """Return a function that makes a deployment with topics of its own on the shared servers."""
+    """Return a function that makes a Deployment on the shared servers."""
 
     def make(**options: Any) -> Deployment:
         return Deployment(kafka, redis_server, tmp_path, **options)

@@ -164,7 +164,7 @@ class Load:
 
 
 def post_echo(gateway: Gateway, body: bytes) -> Attempt:
-    """Post *body* to /echo over a new connection; an error of the client is an outcome too."""
+    """Post *body* to /echo over a new connection."""
     connection = http.client.HTTPConnection(LOOPBACK, gateway.port, timeout=CLIENT_TIMEOUT_S)
     try:
         return _attempt(connection, body)

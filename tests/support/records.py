@@ -1,4 +1,4 @@
-"""Records: what a topic of a deployment holds, read with a consumer of our own."""
+"""Reads all records of a topic of a deployment."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""API keys: isolation of clients, rate limits, allowed routes, no key in storage or logs."""
+"""API keys: isolation of clients, rate limits, allowed routes, secrecy."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Malformed and unusual requests, sent as bytes: the response and the effect of each."""
+"""Malformed and unusual requests: the response and the effect of each."""
 
 import contextlib
 import socket
@@ -70,7 +70,7 @@ def test_every_thread_still_serves_requests_afterwards(deployment: Deployment):
 
 
 def send(port: int, request: RawRequest) -> list[tuple[int, bytes]]:
-    """Send *request* as it is; return status and body of each response until the gateway closes."""
+    """Send *request*; return status and body of each response until the gateway closes."""
     with socket.create_connection((LOOPBACK, port), timeout=20) as client:
         # The gateway may close the connection before the request is complete.
         with contextlib.suppress(ConnectionError):

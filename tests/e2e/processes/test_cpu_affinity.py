@@ -1,4 +1,4 @@
-"""CPU affinity: with as many workers as cores, each worker and its successor is pinned to one."""
+"""CPU affinity of workers if there are as many as CPUs."""
 
 import os
 import signal

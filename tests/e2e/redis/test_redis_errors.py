@@ -1,4 +1,4 @@
-"""Errors that Redis returns: each is reported by cause, and none loses a reply."""
+"""Errors of Redis: reported by cause, without lost replies."""
 
 import re
 import secrets

@@ -1,4 +1,4 @@
-"""Redis hangs or is killed: new requests get a 503 at once, pending ones lose no reply."""
+"""Redis hangs or is killed: 503s for new requests, no lost replies."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Log output that blocks or fails: a pipe without reader, a full disk. Requests are served."""
+"""Requests are served while log output blocks (full pipe) or fails (full disk)."""
 
 import json
 import os

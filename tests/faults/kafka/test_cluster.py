@@ -1,4 +1,4 @@
-"""A cluster of three brokers: one or two are killed, and no acknowledged request is lost."""
+"""A cluster of three brokers, of which one or two are killed."""
 
 import math
 import time

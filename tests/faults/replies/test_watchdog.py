@@ -1,4 +1,4 @@
-"""The watchdog ends a replies process whose poll() hangs; another takes its partitions over."""
+"""The watchdog ends a replies process whose poll() hangs."""
 
 import pytest
 

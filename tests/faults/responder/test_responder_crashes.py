@@ -1,4 +1,4 @@
-"""A responder is killed at every moment of a request: one effect, and its reply arrives."""
+"""A responder is killed at each moment of a request."""
 
 import signal
 from collections.abc import Iterator
