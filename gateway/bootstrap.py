@@ -131,6 +131,6 @@ def build(
         max_body_bytes=settings.max_body_bytes,
         cors_origins=settings.allowed_origins(),
         rates=rates or RateLimiter(redis, ids.deployment),
-        keyring=api_keys,
+        api_keys=api_keys,
     )
     return Gateway(app, lifecycle, publisher, redis, reply_path_health)

@@ -55,7 +55,7 @@ def create_app(
     reply_timeout_s: float,
     max_body_bytes: int,
     rates: RateLimiter,
-    keyring: ApiKeys | None = None,
+    api_keys: ApiKeys | None = None,
     cors_origins: Sequence[str] = (),
 ) -> Flask:
     """
@@ -75,14 +75,14 @@ def create_app(
         reply_timeout_s: how long a client waits if neither route nor client sets it.
         max_body_bytes: the largest request body that is forwarded.
         rates: the rate limits of the clients.
-        keyring: the API keys; None if requests need no key.
+        api_keys: the API keys; None if requests need no key.
         cors_origins: origins whose web pages may use the gateway; ``*`` for any.
     """
     app = GatewayFlask("gateway")
     app.config["MAX_CONTENT_LENGTH"] = max_content_length(max_body_bytes)
     app.after_request(echo_request_id)  # registered first, called last
     Cors(cors_origins, routes).install(app)
-    access = ClientAccess(keyring, admission, rates)
+    access = ClientAccess(api_keys, admission, rates)
     access.register(app)
     views = RouteViews(exchange, access, reply_topic, reply_timeout_s, max_body_bytes)
     for number, route in enumerate(routes, start=1):
@@ -99,7 +99,7 @@ def create_app(
     description = describe(
         routes,
         reply_timeout_status=requester.reply_timeout_status,
-        needs_key=keyring is not None,
+        needs_key=api_keys is not None,
     )
     app.register_blueprint(api_docs(description))
     app.register_error_handler(Problem, problem_response)

@@ -29,19 +29,19 @@ class ClientAccess:
     Identifies clients by API key, and applies their permissions and limits.
 
     Args:
-        keyring: the API keys; None if requests need no key.
+        api_keys: the API keys; None if requests need no key.
         admission: the in-flight limits of this process.
         rates: the rate limits of the clients.
     """
 
-    def __init__(self, keyring: ApiKeys | None, admission: Admission, rates: RateLimiter) -> None:
-        self._keyring = keyring
+    def __init__(self, api_keys: ApiKeys | None, admission: Admission, rates: RateLimiter) -> None:
+        self._api_keys = api_keys
         self._admission = admission
         self._rates = rates
 
     def register(self, app: Flask) -> None:
         """Install the hooks in *app*, if requests need a key."""
-        if self._keyring is not None:
+        if self._api_keys is not None:
             app.before_request(self._identify)
             app.after_request(_add_rate_limit_headers)
 
@@ -59,11 +59,11 @@ class ClientAccess:
         g.quota = self._rates.charge(current_client(), sent)
 
     def _identify(self) -> None:
-        if self._keyring is None or not _needs_key():
+        if self._api_keys is None or not _needs_key():
             return
         is_exchange = request.blueprint != _REPLIES
         sent = Sent.NO if is_exchange else None
-        client = g.client = _authenticate(self._keyring, sent)
+        client = g.client = _authenticate(self._api_keys, sent)
         request.environ[CLIENT_ENVIRON_KEY] = client.name
         if not is_exchange:
             self.charge(sent)
@@ -75,7 +75,7 @@ class ClientAccess:
             )
 
 
-def _authenticate(keyring: ApiKeys, sent: Sent | None) -> Client:
+def _authenticate(api_keys: ApiKeys, sent: Sent | None) -> Client:
     """Return the client whose API key the current request has."""
     values = request.headers.getlist("Authorization")
     if not values:
@@ -85,7 +85,7 @@ def _authenticate(keyring: ApiKeys, sent: Sent | None) -> Client:
     if key is None:
         detail = 'the Authorization header is not one "Bearer <key>"; send exactly that'
         raise Unauthorized(detail, key_given=True, sent=sent)
-    client = keyring.client_of(key[1])
+    client = api_keys.client_of(key[1])
     if client is None:
         detail = "the API key is unknown; ask the operator of this gateway for a valid one"
         raise Unauthorized(detail, key_given=True, sent=sent)

@@ -193,7 +193,7 @@ def test_only_the_listed_views_need_no_key(gateway):
     }  # fmt: skip
 
 
-def test_without_a_keyring_requests_need_no_key(new_gateway):
+def test_without_api_keys_requests_need_no_key(new_gateway):
     gateway = new_gateway(api_keys=None)
 
     assert gateway.request(data=b"x").status_code == 200

@@ -160,8 +160,8 @@ def test_options_that_is_no_preflight_lists_the_methods(client):
 
 
 def test_a_preflight_needs_no_key_and_a_401_can_be_read(new_app):
-    keyring = ApiKeys([(hash_of(new_key()), Client("shop"))])
-    client = new_app(ROUTES, cors_origins=LISTED, api_keys=keyring).test_client()
+    api_keys = ApiKeys([(hash_of(new_key()), Client("shop"))])
+    client = new_app(ROUTES, cors_origins=LISTED, api_keys=api_keys).test_client()
 
     allowed = preflight(client)
     refused = client.post("/echo", headers={"Origin": LISTED})
