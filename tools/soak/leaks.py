@@ -80,12 +80,21 @@ class Leaks:
     @property
     def growths(self) -> list[Growth]:
         """Growth of each process after the warm-up."""
-        warm = [sample for sample in self.samples if sample.at_s >= self.warm_up_s]
-        names = [n for n in warm[0].usage if all(n in s.usage for s in warm)] if warm else []
+        warm = self._warm
+        if len(warm) < 2:
+            return []
+        names = [name for name in warm[0].usage if all(name in s.usage for s in warm)]
         return [growth(name, warm) for name in names]
+
+    @property
+    def _warm(self) -> list[Sample]:
+        return [sample for sample in self.samples if sample.at_s >= self.warm_up_s]
 
     def failures(self) -> Iterator[str]:
         """Yield a line for each failure."""
+        if len(self._warm) < 2:
+            yield "too few samples; run for longer"
+            return
         seen = {name for sample in self.samples for name in sample.usage}
         for name in sorted(seen - {one.name for one in self.growths}):
             yield f"{name}: did not run all the time"
@@ -94,8 +103,6 @@ class Leaks:
         if self.keys_left:
             yield f"Redis: {self.keys_left} keys are left after the last expiry"
         yield from self.incorrect
-        if not self.growths:
-            yield "too few samples; run for longer"
 
 
 def growth(name: str, samples: Sequence[Sample]) -> Growth:

@@ -65,5 +65,8 @@ def test_a_process_that_did_not_run_all_the_time_is_a_failure():
     assert "replies-0: did not run all the time" in failures(rows)
 
 
-def test_too_few_samples_are_a_failure():
-    assert failures([]) == ["too few samples; run for longer"]
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_samples_are_a_failure(count):
+    after_the_warm_up = samples()[10 : 10 + count]
+
+    assert failures(after_the_warm_up) == ["too few samples; run for longer"]
