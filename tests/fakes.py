@@ -85,7 +85,7 @@ class FakeFuture:
             errback(self._error)
 
     def get(self, timeout: float) -> None:
-        assert self._settled.wait(timeout), "nobody settled this send"
+        assert self._settled.wait(timeout), "this send was not settled"
         if self._error is not None:
             raise self._error
 
@@ -125,13 +125,13 @@ class FakeProducer:
     A KafkaProducer or PatchedProducer that records what was sent.
 
     Args:
-        troubles: the outcomes of the next sends, one each: an exception for send() to raise, or
-            a future. When they are used up, sends are acknowledged.
+        outcomes: of the next sends, one each: an exception for send() to raise, or a future. When
+            they are used up, sends are acknowledged.
     """
 
-    def __init__(self, *troubles: Exception | FakeFuture, **options: Any) -> None:
+    def __init__(self, *outcomes: Exception | FakeFuture, **options: Any) -> None:
         self.options = options
-        self.troubles: deque[Exception | FakeFuture] = deque(troubles)
+        self.outcomes: deque[Exception | FakeFuture] = deque(outcomes)
         self.always: Exception | None = None
         self.sent: list[Sent] = []
         self.looked_up: list[str] = []
@@ -153,17 +153,17 @@ class FakeProducer:
         headers: Headers,
         partition: int | None = None,
     ) -> FakeFuture:
-        trouble = self.always or (self.troubles.popleft() if self.troubles else None)
-        if isinstance(trouble, Exception):
-            raise trouble
-        # The real one is as strict, and with the same errors.
+        outcome = self.always or (self.outcomes.popleft() if self.outcomes else None)
+        if isinstance(outcome, Exception):
+            raise outcome
+        # As strict as the real one, with the same errors.
         if not isinstance(value, bytes):
             raise TypeError(f"Unsupported type for serialized value: {type(value)}")
         if not all(isinstance(item, bytes) for _, item in headers):
             raise TypeError("All headers items must be (str, bytes) tuples")
         if not topic or set(topic) & set(" !/"):
             raise ValueError(f'Topic name "{topic}" is illegal')
-        future = FakeFuture().succeed() if trouble is None else trouble
+        future = FakeFuture().succeed() if outcome is None else outcome
         self.sent.append(Sent(topic, value, key, headers, future, partition))
         return future
 
@@ -178,21 +178,21 @@ class FakeProducer:
 
 
 class FakeAdmin:
-    """A KafkaAdminClient that knows *topics* and may not see those *denied*."""
+    """A KafkaAdminClient for existing *topics* and topics that it may not describe."""
 
     def __init__(
         self,
         topics: Iterable[str],
-        trouble: Exception | None = None,
+        error: Exception | None = None,
         denied: Iterable[str] = (),
     ) -> None:
         self.codes = dict.fromkeys(topics, 0) | dict.fromkeys(denied, 29)
-        self.trouble = trouble
+        self.error = error
         self.closed = False
 
     def describe_topics(self, topics: list[str]) -> list[dict[str, object]]:
-        if self.trouble is not None:
-            raise self.trouble
+        if self.error is not None:
+            raise self.error
         return [{"name": name, "error_code": self.codes.get(name, 3)} for name in topics]
 
     def close(self) -> None:
@@ -248,7 +248,7 @@ class FakeConsumer:
         self.subscribed: list[str] = []
         self.closed = False
         self.topic_ids: dict[str, UUID] = {}
-        self._held: TopicPartition | None = None
+        self.held: TopicPartition | None = None
         self._script: deque[tuple[Exception | Batch, bool]] = deque()
         self._listener: Any = None
 
@@ -266,7 +266,7 @@ class FakeConsumer:
     def fail_poll(self, error: Exception, held: TopicPartition | None = None) -> None:
         """Let the next poll() raise *error*, while it decodes records of *held*."""
         self._script.append((error, True))
-        self._held = held
+        self.held = held
 
     def recreate(self, topic: str) -> None:
         """Give *topic* a new id."""
@@ -297,7 +297,7 @@ class FakeConsumer:
         return found
 
     def held_partition(self) -> TopicPartition | None:
-        return self._held
+        return self.held
 
     def topic_id(self, topic: str) -> UUID | None:
         return self.topic_ids.get(topic)
@@ -393,8 +393,8 @@ class FakePublisher:
         #: Passed to on_refused after publish().
         self.refused_later: PublishRefused | None = None
         self.acknowledges = True
-        self.trouble: str | None = None
-        #: Without acknowledgement or trouble, the test settles them.
+        self.failure: str | None = None
+        #: Without acknowledgement or failure, the test settles them.
         self.publications: list[Publication] = []
         self.after_publish: Callable[[], object] = lambda: None
 
@@ -408,8 +408,8 @@ class FakePublisher:
             raise self.refused_at_once
         self.published.append(request)
         publication = Publication()
-        if self.acknowledges or self.trouble is not None:
-            publication.settle(acknowledged=self.acknowledges, trouble=self.trouble)
+        if self.acknowledges or self.failure is not None:
+            publication.settle(acknowledged=self.acknowledges, failure=self.failure)
         self.publications.append(publication)
         if self.refused_later is not None:
             on_refused(self.refused_later)

@@ -25,19 +25,19 @@ class Publication:
 
     Attributes:
         acknowledged: whether a broker has confirmed it.
-        trouble: why it was not confirmed, while it may still be appended.
+        failure: why it was not confirmed, while it may still be appended.
     """
 
-    __slots__ = ("_latch", "acknowledged", "trouble")
+    __slots__ = ("_latch", "acknowledged", "failure")
 
     def __init__(self) -> None:
         self.acknowledged = False
-        self.trouble: str | None = None
+        self.failure: str | None = None
         self._latch = Latch()
 
-    def settle(self, *, acknowledged: bool = False, trouble: str | None = None) -> None:
+    def settle(self, *, acknowledged: bool = False, failure: str | None = None) -> None:
         """Set the outcome and wake the waiting threads. To be called once."""
-        self.acknowledged, self.trouble = acknowledged, trouble
+        self.acknowledged, self.failure = acknowledged, failure
         self._latch.set()
 
     def wait(self, timeout_s: float) -> None:
@@ -146,7 +146,7 @@ class RequestPublisher:
                 on_refused(error)
                 publication.settle()
             else:
-                publication.settle(trouble=str(error))
+                publication.settle(failure=str(error))
                 logger.warning("%s: %s", request.correlation_id, error)
 
         is_ordered = request.key is not None

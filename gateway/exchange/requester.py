@@ -252,11 +252,11 @@ class Requester:
         reply = self._poll(correlation_id, sent)
         if reply is not None:
             return reply
-        trouble = publication.trouble
-        if trouble is None and options.respond_async:
-            trouble = f"the broker did not acknowledge it within {options.deadline_s:g} s"
-        if trouble is not None:
-            raise NotSent(trouble, correlation_id=correlation_id, sent=sent)
+        failure = publication.failure
+        if failure is None and options.respond_async:
+            failure = f"the broker did not acknowledge it within {options.deadline_s:g} s"
+        if failure is not None:
+            raise NotSent(failure, correlation_id=correlation_id, sent=sent)
         raise self._timeout(correlation_id, options.wait_s, sent)
 
     def _poll(self, correlation_id: str, sent: Sent) -> Reply | None:

@@ -68,7 +68,7 @@ def problem_of(requester: PatientClient) -> Problem:
 def test_each_error_of_a_broker_has_a_status_a_problem_and_a_sent_member(
     requester, producer, error, problem, status, sent
 ):
-    producer.troubles.append(FakeFuture().fail(error))
+    producer.outcomes.append(FakeFuture().fail(error))
 
     found = problem_of(requester)
 
@@ -77,7 +77,7 @@ def test_each_error_of_a_broker_has_a_status_a_problem_and_a_sent_member(
 
 def test_a_topic_without_write_access_is_named(requester, producer):
     refused = kafka_errors.TopicAuthorizationFailedError()
-    producer.troubles.append(FakeFuture().fail(refused))
+    producer.outcomes.append(FakeFuture().fail(refused))
 
     assert "grant Write on topic 'orders'" in problem_of(requester).detail
 

@@ -105,7 +105,7 @@ def test_publishing_does_not_wait_for_the_acknowledgement(new_publisher, brokers
     before = publication.acknowledged
     future.succeed()
 
-    assert (before, publication.acknowledged, publication.trouble) == (False, True, None)
+    assert (before, publication.acknowledged, publication.failure) == (False, True, None)
 
 
 def test_a_later_refusal_is_reported(new_publisher, brokers):
@@ -117,10 +117,10 @@ def test_a_later_refusal_is_reported(new_publisher, brokers):
     future.fail(kafka_errors.MessageSizeTooLargeError())
 
     assert [type(error) for error in refused] == [PublishTooLarge]
-    assert (publication.acknowledged, publication.trouble) == (False, None)
+    assert (publication.acknowledged, publication.failure) == (False, None)
 
 
-def test_a_record_that_may_be_appended_is_a_trouble(new_publisher, brokers):
+def test_an_unconfirmed_record_is_a_failure(new_publisher, brokers):
     future = FakeFuture()
     brokers.next_producers.append(FakeProducer(future))
 
@@ -128,7 +128,7 @@ def test_a_record_that_may_be_appended_is_a_trouble(new_publisher, brokers):
     future.fail(kafka_errors.RequestTimedOutError())
 
     assert not publication.acknowledged
-    assert publication.trouble is not None
+    assert publication.failure is not None
 
 
 def test_waiting_ends_with_the_outcome_for_every_thread():
@@ -224,7 +224,7 @@ def test_a_lost_producer_is_replaced(new_publisher, brokers, raised_by_send):
         with pytest.raises(PublishRefused):
             publisher.publish(REQUEST, 10, never)
     else:
-        assert publisher.publish(REQUEST, 10, never).trouble is not None
+        assert publisher.publish(REQUEST, 10, never).failure is not None
 
     assert publisher.publish(REQUEST, 10, never).acknowledged
     assert len(brokers.producers) == 2

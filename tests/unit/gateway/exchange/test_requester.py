@@ -157,7 +157,7 @@ def test_a_refused_request_was_not_sent_and_does_not_wait_for_the_deadline(
 
 def test_a_failed_send_that_may_still_be_appended_is_unknown(hasty, publisher, no_reply):
     publisher.acknowledges = False
-    publisher.trouble = "the broker did not acknowledge it"
+    publisher.failure = "the broker did not acknowledge it"
 
     with pytest.raises(problems.NotSent, match="did not acknowledge") as caught:
         hasty.send_and_receive(new_request)
@@ -167,7 +167,7 @@ def test_a_failed_send_that_may_still_be_appended_is_unknown(hasty, publisher, n
 
 def test_a_failed_send_that_was_appended_still_gets_its_reply(client, publisher):
     publisher.acknowledges = False
-    publisher.trouble = "the broker did not acknowledge it"
+    publisher.failure = "the broker did not acknowledge it"
 
     assert client.send_and_receive(new_request).status == 200
 
@@ -322,7 +322,7 @@ def test_no_202_is_sent_for_a_request_that_is_refused_later(async_client, publis
 
 def test_no_202_is_sent_for_a_request_that_may_not_be_in_kafka(async_client, publisher):
     publisher.acknowledges = False
-    publisher.trouble = "the broker did not acknowledge it"
+    publisher.failure = "the broker did not acknowledge it"
 
     with pytest.raises(problems.NotSent, match="did not acknowledge") as caught:
         async_client.send()

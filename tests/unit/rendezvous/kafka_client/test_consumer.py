@@ -139,7 +139,7 @@ def test_an_error_of_our_own_is_raised_and_skips_no_record(kafka, consumer, monk
     monkeypatch.setattr(getattr(consumer, target), name, fail)
     kafka.positions[P0] = 7
     kafka.feed(RECORD)
-    kafka._held = P0  # more records of the same batch
+    kafka.held = P0  # more records of the same batch
 
     with pytest.raises(ValueError, match="our own error"):
         consumer.poll()

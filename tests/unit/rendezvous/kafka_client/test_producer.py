@@ -36,7 +36,7 @@ def send(producer, topic="orders", key=b"the-id", is_ordered=False):
 
 def outcome_of(kafka, producer, error):
     """Return the outcome of a record that the broker answers with *error*."""
-    kafka.troubles.append(FakeFuture().fail(error))
+    kafka.outcomes.append(FakeFuture().fail(error))
     (outcome,) = send(producer)
     return outcome
 
@@ -118,7 +118,7 @@ def test_errors_while_fetching_metadata_are_left_to_the_first_record(kafka, prod
 
 def test_an_acknowledged_record_has_no_error(kafka, producer):
     future = FakeFuture()
-    kafka.troubles.append(future)
+    kafka.outcomes.append(future)
     outcomes = send(producer)
     before = list(outcomes)
     future.succeed()
@@ -137,7 +137,7 @@ def test_an_acknowledged_record_has_no_error(kafka, producer):
     ],
 )
 def test_what_send_raises_is_refused(kafka, producer, error, message):
-    kafka.troubles.append(error)
+    kafka.outcomes.append(error)
 
     with pytest.raises(PublishRefused, match=message) as caught:
         send(producer)
@@ -150,7 +150,7 @@ def test_what_send_raises_is_refused(kafka, producer, error, message):
     "error", [kafka_errors.MessageSizeTooLargeError(), kafka_errors.RecordListTooLargeError()]
 )
 def test_a_record_that_is_too_large_has_an_error_of_its_own(kafka, producer, error):
-    kafka.troubles.append(error)
+    kafka.outcomes.append(error)
 
     with pytest.raises(PublishTooLarge):
         send(producer)
@@ -250,7 +250,7 @@ def test_a_fatal_state_means_that_the_producer_is_lost_whatever_the_error(kafka,
 
 
 def test_an_error_that_send_raises_can_mean_that_the_producer_is_lost(kafka, producer):
-    kafka.troubles.append(kafka_errors.IllegalStateError("fatal"))
+    kafka.outcomes.append(kafka_errors.IllegalStateError("fatal"))
 
     with pytest.raises(PublishRefused):
         send(producer)
@@ -259,7 +259,7 @@ def test_an_error_that_send_raises_can_mean_that_the_producer_is_lost(kafka, pro
 
 def test_only_the_first_record_that_a_lost_producer_fails_is_refused(kafka, producer):
     first, second = FakeFuture(), FakeFuture()
-    kafka.troubles.extend([first, second])
+    kafka.outcomes.extend([first, second])
     outcomes = send(producer), send(producer, "others")
     kafka.is_fatal = True
     error = kafka_errors.MessageSizeTooLargeError()

@@ -44,7 +44,7 @@ def test_an_open_breaker_releases_the_key(gateway, other):
 def test_a_request_that_may_be_in_kafka_keeps_its_key(gateway, other, pool, reply_to):
     gateway.publisher.responder = silent
     gateway.publisher.acknowledges = False
-    gateway.publisher.trouble = "the broker did not acknowledge it"
+    gateway.publisher.failure = "the broker did not acknowledge it"
     assert_problem(gateway.post(path="/hasty"), 503, "not-sent", "unknown")
 
     assert_problem(other.post(path="/hasty"), 503, "reply-timeout", "unknown")

@@ -132,7 +132,7 @@ def test_a_refused_request_was_not_sent(gateway, when):
 def test_an_unacknowledged_request_may_have_been_sent(hasty):
     hasty.publisher.responder = lambda request: None
     hasty.publisher.acknowledges = False
-    hasty.publisher.trouble = "the broker did not acknowledge it"
+    hasty.publisher.failure = "the broker did not acknowledge it"
 
     response = hasty.request(data=b"x")
 
