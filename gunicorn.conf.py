@@ -15,12 +15,9 @@ from gateway.server import arbiter, cpu_affinity
 from gateway.server.access_log import ACCESS_LOG_FORMAT
 from gateway.server.refusals import Limits
 from gateway.server.shutdown import install_graceful_shutdown
-from rendezvous.process.heap import use_one_arena
 from rendezvous.process.startup import freeze_loaded_objects
 from rendezvous.process.stdio import make_output_nonblocking
 
-# Before there are threads, here or in a worker.
-use_one_arena()
 # Before gunicorn builds its loggers, which keep the streams that they find.
 make_output_nonblocking()
 # A wrong setting ends the start here, in the master, with one line per fault; in a worker it would

@@ -22,7 +22,7 @@ MAX_REPLY_TIMEOUT_S = 28.0
 RESERVED_THREADS = 4
 MIN_SECRET_KEY_LENGTH = 16
 #: Variables without a default.
-NEEDED = ("KAFKA_URL", "REDIS_URL", "SECRET_KEY")
+REQUIRED = ("KAFKA_URL", "REDIS_URL", "SECRET_KEY")
 
 
 class SettingsError(Exception):
@@ -212,19 +212,19 @@ class Settings:
 
     @classmethod
     def from_env(
-        cls, env: Mapping[str, str] = os.environ, needs: Collection[str] = NEEDED
+        cls, env: Mapping[str, str] = os.environ, required: Collection[str] = REQUIRED
     ) -> "Settings":
         """
         Return the settings in *env*. An empty variable counts as not set.
 
         Args:
-            needs: variables that must be set.
+            required: variables that must be set.
 
         Raises:
             SettingsError: naming every wrong or missing setting.
         """
         if env.get("RESPONDER_JOURNAL") == "redis":
-            needs = {*needs, "REDIS_URL"}
+            required = {*required, "REDIS_URL"}
         errors: list[str] = []
         values = {}
         for variable in fields(cls):
@@ -236,7 +236,7 @@ class Settings:
                 except ValueError as expected:
                     shown = "***" if rule["secret"] else _printable(masked_url(value))
                     errors.append(f"{name}={shown}: expected {expected}")
-            elif name in needs:
+            elif name in required:
                 errors.append(f"{name} is not set; example: {rule['example']}")
         settings = cls(**values)
         errors += settings._conflicts()

@@ -10,7 +10,7 @@ from rendezvous.errors import StoreUnavailable
 from rendezvous.kafka_client.connect import connect_with_retries
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
-from rendezvous.process.startup import begin, exit_now, freeze_loaded_objects
+from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.client import eviction_policy, open_redis, ping
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
@@ -24,12 +24,12 @@ logger = logging.getLogger("replies")
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    settings, stop = begin()
+    settings, stop = start_process()
     topic = settings.prefixed(settings.reply_topic)
     watchdog = Watchdog("the loop that stores replies", end=exit_now)
     watchdog.start()
     consumer = connect_with_retries(
-        lambda: _consumer(settings, topic), settings, stop, watchdog.beat
+        lambda: _consumer(settings, topic), settings, stop, watchdog.reset
     )
     if consumer is None:
         return

@@ -79,7 +79,7 @@ class ReplyListener:
         """Store replies until *stop* is set, then commit what was stored."""
         try:
             while not stop.is_set():
-                self._watchdog.beat()
+                self._watchdog.reset()
                 self._poll_and_store(stop)
         finally:
             self._consumer.commit(self._next_offsets)
@@ -126,7 +126,7 @@ class ReplyListener:
             self._consumer.pause()
             paused = True
             more = self._consumer.poll(round(STORE_PAUSE_S * 1000))
-            self._watchdog.beat()
+            self._watchdog.reset()
             replies += self._decode(more)
             offsets |= _next_offsets(more)
         if paused:

@@ -13,7 +13,7 @@ from rendezvous.kafka_client.connect import connect_with_retries
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
-from rendezvous.process.startup import begin, exit_now, freeze_loaded_objects
+from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
@@ -31,12 +31,12 @@ logger = logging.getLogger("responder")
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    settings, stop = begin(needs=("KAFKA_URL",))
+    settings, stop = start_process(required=("KAFKA_URL",))
     handlers = registered(settings.kafka_prefix)
     watchdog = Watchdog("the loop that takes requests", end=exit_now)
     watchdog.start()
     clients = connect_with_retries(
-        lambda: _clients(settings, list(handlers)), settings, stop, watchdog.beat
+        lambda: _clients(settings, list(handlers)), settings, stop, watchdog.reset
     )
     if clients is None:
         return

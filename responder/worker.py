@@ -60,7 +60,7 @@ class ResponderWorker:
         """Process requests until *stop* is set; those begun by then are finished and committed."""
         try:
             while not stop.is_set():
-                self._watchdog.beat()
+                self._watchdog.reset()
                 self._poll()
                 self._limit_backlog()
                 self._commit_and_log()

@@ -175,7 +175,7 @@ class Mailbox:
 
     def _run(self, wakeup: PollerWakeup) -> None:
         while not self._closing:
-            self._watchdog.beat()
+            self._watchdog.reset()
             try:
                 self._sleep_and_poll(wakeup)
             except Exception:

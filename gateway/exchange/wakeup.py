@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from rendezvous.errors import StoreUnavailable
-from rendezvous.process.throttled_log import SELDOM_S, ThrottledLog
+from rendezvous.process.throttled_log import HOURLY_S, ThrottledLog
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class PollerWakeup:
 
     def __init__(self, subscribe: Callable[[], Notifications] | None = None) -> None:
         self._subscribe = subscribe
-        self._log = ThrottledLog(logger, SELDOM_S)
+        self._log = ThrottledLog(logger, HOURLY_S)
         self._notifications: Notifications | None = None
         self._notifications_fd = -1
         self._subscribed_s = -math.inf  # time of the last attempt

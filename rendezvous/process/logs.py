@@ -1,4 +1,4 @@
-"""How all three processes log: one event per line, on standard output, for people or machines."""
+"""Configures the logs of all processes: one event per line, as text or JSON."""
 
 import json
 import logging
@@ -22,13 +22,13 @@ class _JsonFormatter(logging.Formatter):
 
 
 def configure_logs(log_format: str) -> None:
-    """Send every log line to standard output, as "text" or "json" (LOG_FORMAT)."""
+    """Send all log records to standard output, as "text" or "json" (LOG_FORMAT)."""
     handler = logging.StreamHandler(sys.stdout)
     if log_format == "json":
         handler.setFormatter(_JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # kafka-python reports every attempt and, at DEBUG, every body. What matters of it we say
-    # ourselves, with the setting to look at.
+    # kafka-python logs every attempt and, at DEBUG, every body. We log what matters of it,
+    # with the setting to check.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""How processes begin: settings, logs, an ear for SIGTERM, and a memory that is at rest."""
+"""Starts and ends a process: settings, logs, stop signals, garbage collector."""
 
 import gc
 import os
@@ -7,22 +7,23 @@ import sys
 import threading
 from collections.abc import Collection
 
-from rendezvous.process.heap import use_one_arena
 from rendezvous.process.logs import configure_logs
 from rendezvous.process.stdio import drain, make_output_nonblocking
-from settings import NEEDED, Settings, SettingsError
+from settings import REQUIRED, Settings, SettingsError
 
 
-def begin(needs: Collection[str] = NEEDED) -> tuple[Settings, threading.Event]:
+def start_process(required: Collection[str] = REQUIRED) -> tuple[Settings, threading.Event]:
     """
     Return the settings, and an event that SIGTERM and SIGINT set.
 
-    Exits with one line for each wrong setting. Settings in *needs* have no default.
+    Exits with one line for each wrong setting.
+
+    Args:
+        required: the settings without a default.
     """
-    use_one_arena()
     make_output_nonblocking()
     try:
-        settings = Settings.from_env(needs=needs)
+        settings = Settings.from_env(required=required)
     except SettingsError as error:
         sys.exit(str(error))
     configure_logs(settings.log_format)
@@ -34,16 +35,16 @@ def begin(needs: Collection[str] = NEEDED) -> tuple[Settings, threading.Event]:
 
 def freeze_loaded_objects() -> None:
     """
-    Have the garbage collector leave alone what is there now.
+    Exclude all objects that exist now from garbage collection.
 
-    It is there for good: 70,000 objects of modules, through which each full collection would go,
-    for 26 ms in which nobody is answered.
+    They are the 70,000 objects of the loaded modules; each full collection would traverse them,
+    which stops the process for 26 ms.
     """
     gc.collect()
     gc.freeze()
 
 
 def exit_now(code: int) -> None:
-    """End this process with *code*, whatever hangs in it, but with its last lines written."""
+    """Write the last log lines and end this process with *code*, even if its threads hang."""
     drain()
     os._exit(code)

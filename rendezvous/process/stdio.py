@@ -1,9 +1,12 @@
 """
-Standard output and standard error that keep nobody waiting.
+Standard output and standard error that never block.
 
-A pipe that nobody reads, or a disk that is full, blocks whoever writes a line, and with the lock of
-logging everybody else. So lines go to a queue, and a thread of their own writes them. When the
-queue is full they are dropped until it is empty again, and then it is told how many.
+A pipe that is not read, or a full disk, blocks the thread that writes a line, and by the lock of
+logging all others. So lines go to a queue, and a thread writes them. When the queue is full, lines
+are dropped until it is empty again; then their number is logged.
+
+A queue below the log handlers, not logging's QueueHandler: it also covers gunicorn's handlers,
+print() and the messages of sys.exit().
 """
 
 import atexit
@@ -18,99 +21,98 @@ from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
 
-#: So much may wait to be written, thousands of lines.
+#: Maximum size of the queue: thousands of lines.
 CAPACITY_BYTES = 1_000_000
-#: What a pipe takes at once, so that lines of several processes do not mix (PIPE_BUF of Linux).
+#: A pipe takes this much in one piece, so that lines of several processes do not mix (PIPE_BUF).
 BATCH_BYTES = 4_096
-#: How long lines are gathered after some were written: a thread that wakes for each line takes the
-#: interpreter from those who work.
-GATHER_S = 0.02
-#: How long nothing is written after a failure.
+#: Pause after a write, in seconds: a thread that wakes for each line slows down the others.
+BATCH_PAUSE_S = 0.02
+#: Pause after a write that failed, in seconds.
 RETRY_S = 0.2
-#: For so long a process that ends waits for its last lines to be written.
+#: Maximum time for the last lines of a process, in seconds.
 DRAIN_LIMIT_S = 1.0
 
 
 class Output(io.TextIOBase):
     """
-    A text stream on file descriptor *fd* of which no call ever waits, or fails.
+    A text stream on file descriptor *fd* whose calls never block and never fail.
 
-    What cannot be written now is written when that is possible again, in order.
+    What cannot be written now is written later, in order.
     """
 
     def __init__(self, fd: int, capacity_bytes: int = CAPACITY_BYTES) -> None:
         super().__init__()
         self._fd = fd
         self._capacity_bytes = capacity_bytes
-        self.begin_anew()
+        self.reset_after_fork()
 
-    def begin_anew(self) -> None:
-        """Forget what waits: after a fork it is the parent's, as is the thread that writes."""
+    def reset_after_fork(self) -> None:
+        """Empty the queue: its lines are the parent's, and so is the thread that writes them."""
         # Reentrant, for a signal handler may log too.
         self._lock = threading.RLock()
         self._queue: SimpleQueue[bytes] = SimpleQueue()
-        self._waiting_bytes = 0
+        self._queued_bytes = 0
         self._dropping = False
-        self._lost_lines = 0
+        self._dropped_lines = 0
         self._writer: threading.Thread | None = None
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute
-        """How text becomes bytes."""
+        """The encoding of the text."""
         return "utf-8"
 
     def fileno(self) -> int:
-        """Return the file descriptor, as those want it who redirect it."""
+        """Return the file descriptor."""
         return self._fd
 
     def isatty(self) -> bool:
-        """Say whether somebody sits before it."""
+        """Return whether it is a terminal."""
         return os.isatty(self._fd)
 
     def writable(self) -> bool:
-        """Say that one may write."""
+        """Return True."""
         return True
 
     def flush(self) -> None:
         """Do nothing: logging calls this after each line. See drain()."""
 
     def write(self, text: str) -> int:
-        """Take *text*, or count its lines as lost."""
+        """Queue *text*, or drop and count its lines."""
         data = text.encode("utf-8", "backslashreplace")
         with self._lock:
             if self._dropping:
-                self._lost_lines += data.count(b"\n")
-            elif self._waiting_bytes + len(data) > self._capacity_bytes:
+                self._dropped_lines += data.count(b"\n")
+            elif self._queued_bytes + len(data) > self._capacity_bytes:
                 self._dropping = True
-                self._lost_lines = data.count(b"\n")
-                self._put(b"")  # wakes the writer if nothing was waiting
+                self._dropped_lines = data.count(b"\n")
+                self._put(b"")  # wakes the writer if the queue is empty
             else:
                 self._put(data)
         return len(text)
 
     def drain(self, limit_s: float) -> bool:
-        """Wait until all is written, *limit_s* at most, and say whether it is."""
+        """Wait until the queue is written, *limit_s* at most, and return whether it is."""
         give_up_s = time.monotonic() + limit_s
-        while (waits := self._waiting_bytes > 0) and time.monotonic() < give_up_s:
+        while (has_more := self._queued_bytes > 0) and time.monotonic() < give_up_s:
             time.sleep(0.002)
-        return not waits
+        return not has_more
 
     def _put(self, data: bytes) -> None:
-        self._waiting_bytes += len(data)
+        self._queued_bytes += len(data)
         self._queue.put(data)
         if self._writer is None:
-            self._writer = threading.Thread(target=self._write_out, name="output", daemon=True)
+            self._writer = threading.Thread(target=self._write_queue, name="output", daemon=True)
             self._writer.start()
 
-    def _write_out(self) -> None:
+    def _write_queue(self) -> None:
         for batch in self._batches():
             self._write_whole(batch)
             with self._lock:
-                self._waiting_bytes -= len(batch)
-                if self._dropping and not self._waiting_bytes:
+                self._queued_bytes -= len(batch)
+                if self._dropping and not self._queued_bytes:
                     self._dropping = False
-                    self._put(_notice(self._lost_lines).encode())
-            time.sleep(GATHER_S)
+                    self._put(_dropped_notice(self._dropped_lines).encode())
+            time.sleep(BATCH_PAUSE_S)
 
     def _batches(self) -> Iterator[bytes]:
         parts: list[bytes] = []
@@ -131,43 +133,42 @@ class Output(io.TextIOBase):
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
-            except BlockingIOError:  # somebody else has made it so
+            except BlockingIOError:  # another process has made the pipe non-blocking
                 select.select([], [self._fd], [], RETRY_S)
-            except OSError:  # the disk is full, or the reader gone: perhaps not for ever
+            except OSError:  # the disk is full, or the reader has gone: perhaps not for ever
                 time.sleep(RETRY_S)
 
 
-def _notice(lost_lines: int) -> str:
-    """Return the line that tells of the loss, in the format of the log."""
+def _dropped_notice(lines: int) -> str:
+    """Return the line that reports dropped *lines*, in the format of the log."""
     handler: Any = next(iter(logging.getLogger().handlers), logging.lastResort)
-    text = "lines lost here, because they came faster than they could be written: %d"
-    arguments = (lost_lines,)
-    record = logging.LogRecord("output", logging.WARNING, __file__, 0, text, arguments, None)
+    text = "log lines dropped here, because they came faster than they could be written: %d"
+    record = logging.LogRecord("output", logging.WARNING, __file__, 0, text, (lines,), None)
     return f"{handler.format(record)}\n"
 
 
 def make_output_nonblocking() -> None:
-    """Have this process, and those that it forks, write to standard output and error like that."""
+    """Replace standard output and error, in this process and in those that it forks."""
     if isinstance(sys.stdout, Output):
         return
     out = Output(sys.stdout.fileno())
-    # Where both go to the same place their lines stay in order; else neither hinders the other.
-    together = os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
-    error = out if together else Output(sys.stderr.fileno())
+    # One stream for one file keeps its lines in order; two streams never delay each other.
+    is_same = os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    error = out if is_same else Output(sys.stderr.fileno())
     for output in {out, error}:
-        os.register_at_fork(after_in_child=output.begin_anew)
+        os.register_at_fork(after_in_child=output.reset_after_fork)
     sys.stdout, sys.stderr = out, error
-    atexit.register(_end)
+    atexit.register(_drain_at_exit)
 
 
 def drain(limit_s: float = DRAIN_LIMIT_S) -> bool:
-    """Wait until the last lines are written, *limit_s* at most; say whether they are."""
+    """Wait until the last lines are written, *limit_s* at most; return whether they are."""
     give_up_s = time.monotonic() + limit_s
     outputs = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, Output)]
     return all(output.drain(give_up_s - time.monotonic()) for output in outputs)
 
 
-def _end() -> None:
-    # What the interpreter says after this has no thread any more to write it.
+def _drain_at_exit() -> None:
+    # After this there is no thread to write what the interpreter prints.
     if drain():
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__

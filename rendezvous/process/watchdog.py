@@ -1,4 +1,4 @@
-"""Ends a process whose main loop no longer turns, so that its platform starts a new one."""
+"""Ends a process whose main loop hangs, so that its platform starts a new one."""
 
 import logging
 import os
@@ -9,63 +9,63 @@ logger = logging.getLogger(__name__)
 
 #: EX_SOFTWARE of sysexits(3).
 EXIT_CODE = 70
-#: So often it looks for a beat within its limit.
-LOOKS = 10
+#: Number of checks within the limit.
+CHECKS = 10
 
 
 class Watchdog:
     """
-    Expects a beat every *limit_s* seconds at least.
+    Ends the process unless reset() is called at least every *limit_s* seconds.
 
-    A poll() that hangs inside the library cannot be interrupted; ending the process can. The time
-    is counted in looks of its own: while the whole process is stopped, nobody looks either, so
-    that a process which wakes up is not ended for having slept.
+    A poll() that hangs inside a library cannot be interrupted; ending the process can. The time is
+    counted in the watchdog's own checks, which stop while the whole process is stopped: a process
+    that was suspended is not ended when it wakes up.
 
     Args:
-        what: the loop that beats, for the last line of the log.
-        limit_s: how long it may be silent.
-        end: what to do then, given the exit code.
+        loop: the loop that calls reset(), for the last line of the log.
+        limit_s: maximum time between two calls.
+        end: called with the exit code.
     """
 
     def __init__(
-        self, what: str, limit_s: float = 30.0, end: Callable[[int], object] = os._exit
+        self, loop: str, limit_s: float = 30.0, end: Callable[[int], object] = os._exit
     ) -> None:
-        self._what = what
+        self._loop = loop
         self._limit_s = limit_s
         self._end = end
-        self._beaten = False
-        self._silent_looks = 0
+        self._was_reset = False
+        self._missed_checks = 0
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Begin to watch, anew if need be."""
+        """Start watching, again if need be."""
         self._stopped.set()
         self._stopped = threading.Event()
-        self._silent_looks = 0
+        self._missed_checks = 0
         threading.Thread(
             target=self._watch, args=(self._stopped,), name="watchdog", daemon=True
         ).start()
 
-    def beat(self) -> None:
-        """Say that the loop has turned."""
-        self._beaten = True
+    def reset(self) -> None:
+        """Restart the time; called by each turn of the loop."""
+        self._was_reset = True
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._stopped.set()
 
     def _watch(self, stopped: threading.Event) -> None:
-        while not stopped.wait(self._limit_s / LOOKS):
-            if self._is_silent():
+        while not stopped.wait(self._limit_s / CHECKS):
+            if self._hangs():
                 logger.critical(
-                    "%s has not turned for %g s: ending this process, to be started anew",
-                    self._what,
+                    "%s has hung for %g s; ending this process, its platform should restart it",
+                    self._loop,
                     self._limit_s,
                 )
                 self._end(EXIT_CODE)
                 return
 
-    def _is_silent(self) -> bool:
-        self._silent_looks = 0 if self._beaten else self._silent_looks + 1
-        self._beaten = False
-        return self._silent_looks >= LOOKS
+    def _hangs(self) -> bool:
+        self._missed_checks = 0 if self._was_reset else self._missed_checks + 1
+        self._was_reset = False
+        return self._missed_checks >= CHECKS

@@ -16,7 +16,7 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
-from rendezvous.process.throttled_log import SELDOM_S, ThrottledLog
+from rendezvous.process.throttled_log import HOURLY_S, ThrottledLog
 from rendezvous.redis_store.client import store_unavailable
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Notifier:
 
     def __init__(self) -> None:
         self._resume_s = 0.0  # monotonic clock
-        self._log = ThrottledLog(logger, SELDOM_S)
+        self._log = ThrottledLog(logger, HOURLY_S)
 
     def add_to(self, pipeline: Pipeline, nodes: Sequence[str]) -> int:
         """

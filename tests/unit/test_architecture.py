@@ -38,7 +38,6 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
 #: May import settings and read the environment besides those that RULES names.
 KNOW_SETTINGS = {
     "rendezvous/process/startup.py",
-    "rendezvous/process/heap.py",
     "rendezvous/kafka_client/connect.py",
     "replies/__main__.py",
     "responder/__main__.py",

@@ -70,7 +70,7 @@ def test_all_missing_variables_are_reported_at_once():
 
 
 def test_a_process_requires_only_the_variables_it_needs():
-    settings = Settings.from_env({"KAFKA_URL": "b:1"}, needs=("KAFKA_URL",))
+    settings = Settings.from_env({"KAFKA_URL": "b:1"}, required=("KAFKA_URL",))
 
     assert settings.secret_key == settings.redis_url == ""
 
@@ -80,13 +80,13 @@ def test_a_journal_in_redis_requires_redis_url(url):
     env = {"KAFKA_URL": "b:1", "RESPONDER_JOURNAL": "redis"} | (
         {} if url is None else {"REDIS_URL": url}
     )
-    for needs in (("KAFKA_URL",), ("KAFKA_URL", "REDIS_URL")):
+    for required in (("KAFKA_URL",), ("KAFKA_URL", "REDIS_URL")):
         with pytest.raises(SettingsError) as caught:
-            Settings.from_env(env, needs=needs)
+            Settings.from_env(env, required=required)
         (line,) = caught.value.errors
         assert line.startswith("REDIS_URL is not set; example: redis://")
-    assert Settings.from_env(env | {"REDIS_URL": "redis://h"}, needs=("KAFKA_URL",)).redis_url
-    assert not Settings.from_env({"KAFKA_URL": "b:1"}, needs=("KAFKA_URL",)).redis_url
+    assert Settings.from_env(env | {"REDIS_URL": "redis://h"}, required=("KAFKA_URL",)).redis_url
+    assert not Settings.from_env({"KAFKA_URL": "b:1"}, required=("KAFKA_URL",)).redis_url
 
 
 def test_all_wrong_values_are_reported_at_once():

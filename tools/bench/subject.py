@@ -1,6 +1,7 @@
 """Subjects of the measurements; one runs at a time, with nothing else."""
 
 import http.client
+import re
 import secrets
 import shlex
 import time
@@ -33,6 +34,8 @@ NAIVE = (
     f"gunicorn -k gthread --threads {THREADS} --worker-connections 1000 -c /dev/null "
     "tools.bench.programs.naive_gateway:app"
 )
+#: What precedes the module in a command of the Procfile.
+COMMAND_PREFIX = re.compile(r"(?P<env>(?:env (?:\w+=\S* )+)?)(?:python -m )?")
 READY_LIMIT_S = 60.0
 WARM_UP_S = 2.0
 #: Few connections, so that the threads of many waiters do not exist before they are measured.
@@ -149,6 +152,7 @@ class Subject:
         if self.setup.shipped:
             self._start_shipped(env)
             return
+        env["MALLOC_ARENA_MAX"] = "1"  # as in the Procfile
         arguments = f"{self._servers.kafka.address} {self._prefix}echo {self._prefix}group"
         self._start("responder", f"python -m tools.bench.programs.echo_responder {arguments}", env)
         if self.setup.subject == "naive":
@@ -183,10 +187,9 @@ class Subject:
     def _start_shipped(self, env: dict[str, str]) -> None:
         tree = self.setup.tree or Path()
         env |= self._env_of_web()
+        python = shlex.quote(self.setup.python)
         for kind, command in read_procfile(tree / "Procfile").items():
-            module = command.removeprefix("python -m ")
-            command = f"{shlex.quote(self.setup.python)} -m {module}"
-            self._start(kind, command, env, tree)
+            self._start(kind, COMMAND_PREFIX.sub(rf"\g<env>{python} -m ", command, 1), env, tree)
 
     def _env_of_web(self) -> dict[str, str]:
         key = self.setup.api_key

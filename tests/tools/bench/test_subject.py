@@ -24,12 +24,14 @@ def start(setup: Setup) -> FakeServers:
 
 def test_shipped_runs_the_procfile_of_the_tree_with_default_settings(tmp_path: Path):
     tree = tmp_path
-    (tree / "Procfile").write_text("web: gunicorn wsgi:app\nresponder: python -m responder\n")
+    (tree / "Procfile").write_text(
+        "web: env A=1 B=2 gunicorn wsgi:app\nresponder: python -m responder\n"
+    )
 
     servers = start(Setup("ours", tree=tree, python="/a b/python", label="other", shipped=True))
 
     assert {name: (command, folder) for name, (command, _, folder) in servers.started.items()} == {
-        "other-web": ("'/a b/python' -m gunicorn wsgi:app", tree),
+        "other-web": ("env A=1 B=2 '/a b/python' -m gunicorn wsgi:app", tree),
         "other-responder": ("'/a b/python' -m responder", tree),
     }
     _, env, _ = servers.started["other-web"]

@@ -155,9 +155,9 @@ def test_the_watchdog_gets_beats_while_redis_fails(running, kafka, redis_server,
     redis_server.connected = False
     kafka.feed(record(new_id(60_000)))
     eventually(lambda: kafka.paused() == {P0})
-    running.listener._watchdog._beaten = False
+    running.listener._watchdog._was_reset = False
 
-    eventually(lambda: running.listener._watchdog._beaten)
+    eventually(lambda: running.listener._watchdog._was_reset)
 
 
 def test_records_of_a_partition_that_is_assigned_while_redis_fails_are_kept(

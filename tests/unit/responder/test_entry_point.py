@@ -25,7 +25,7 @@ def test_the_producer_of_replies_is_not_idempotent_and_closed_on_failure(
 
     monkeypatch.setattr(entry_point, "KafkaProducer", new_producer)
     monkeypatch.setattr(entry_point, "PatchedConsumer", no_consumer)
-    settings = Settings.from_env({"KAFKA_URL": "b:1"}, needs=("KAFKA_URL",))
+    settings = Settings.from_env({"KAFKA_URL": "b:1"}, required=("KAFKA_URL",))
 
     with pytest.raises(ConnectionError):
         entry_point._clients(settings, ["orders"])
@@ -46,7 +46,7 @@ def test_the_producer_of_replies_is_not_idempotent_and_closed_on_failure(
     ],
 )
 def test_a_responder_starts_without_redis(env: dict[str, str], has_journal: bool):
-    settings = Settings.from_env({"KAFKA_URL": "b:1", **env}, needs=("KAFKA_URL",))
+    settings = Settings.from_env({"KAFKA_URL": "b:1", **env}, required=("KAFKA_URL",))
 
     with ExitStack() as closing:
         journal, cancelled = entry_point._journal_and_cancelled(settings, closing)

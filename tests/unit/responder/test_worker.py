@@ -130,9 +130,9 @@ def test_shutdown_finishes_what_has_begun_and_leaves_the_rest(run):
 
 def test_each_turn_of_the_loop_feeds_the_watchdog(run):
     running = run()
-    running.watchdog._beaten = False
+    running.watchdog._was_reset = False
 
-    eventually(lambda: running.watchdog._beaten)
+    eventually(lambda: running.watchdog._was_reset)
 
 
 def test_the_outcomes_are_logged_at_the_end(run, caplog):

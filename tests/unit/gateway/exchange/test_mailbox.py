@@ -436,10 +436,10 @@ class CountingWatchdog(Watchdog):
 
     def __init__(self):
         super().__init__("the poller of the test", end=lambda code: None)
-        self.beats = 0
+        self.resets = 0
 
-    def beat(self):
-        self.beats += 1
+    def reset(self):
+        self.resets += 1
 
 
 def test_an_idle_poller_shows_that_it_is_alive(started, monkeypatch):
@@ -447,7 +447,7 @@ def test_an_idle_poller_shows_that_it_is_alive(started, monkeypatch):
     watchdog = CountingWatchdog()
     started(watchdog)
 
-    eventually(lambda: watchdog.beats > 3)
+    eventually(lambda: watchdog.resets > 3)
 
 
 def test_a_poller_that_hangs_ends_the_process(started, store, new_id, monkeypatch):

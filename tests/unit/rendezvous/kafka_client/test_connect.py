@@ -13,7 +13,7 @@ from settings import Settings
 
 
 def settings_for(url):
-    return Settings.from_env({"KAFKA_URL": url}, needs=("KAFKA_URL",))
+    return Settings.from_env({"KAFKA_URL": url}, required=("KAFKA_URL",))
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""One event per line, for people or machines."""
+"""Logs are one event per line, as text or JSON."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from rendezvous.process.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)
-def loggers_as_before():
+def restored_loggers():
     root, kafka = logging.getLogger(), logging.getLogger("kafka")
     before = root.level, list(root.handlers), kafka.level
     yield
@@ -24,7 +24,7 @@ def lines(capsys):
     return lambda: capsys.readouterr().out.splitlines()
 
 
-def test_text_has_time_level_place_and_event(lines):
+def test_text_has_time_level_logger_and_event(lines):
     configure_logs("text")
     logging.getLogger("gateway.web.app").warning("%s: lost", "the-id")
 
@@ -46,7 +46,7 @@ def test_json_is_one_object_per_line(lines):
     assert event["time"].endswith("Z")
 
 
-def test_json_keeps_an_exception_on_the_same_line(lines):
+def test_json_has_the_exception_on_the_same_line(lines):
     configure_logs("json")
     try:
         raise KeyError("x")
@@ -65,14 +65,14 @@ def test_info_is_logged_and_debug_is_not(lines):
     assert [line.rpartition(" ")[2] for line in lines()] == ["seen"]
 
 
-def test_the_library_is_silent_and_its_bodies_stay_out_of_the_log(lines):
+def test_kafka_python_logs_nothing_below_critical(lines):
     configure_logs("text")
     logging.getLogger("kafka.conn").error("a body")
 
     assert lines() == []
 
 
-def test_configuring_again_does_not_double_the_lines(lines):
+def test_configuring_twice_logs_each_event_once(lines):
     configure_logs("text")
     configure_logs("text")
     logging.getLogger("replies").info("once")

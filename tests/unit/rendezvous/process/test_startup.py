@@ -1,20 +1,19 @@
-"""How the processes without HTTP begin."""
+"""Start of the processes without HTTP: settings and stop signals."""
 
 import os
 import signal
 
 import pytest
 
-from rendezvous.process.startup import begin
+from rendezvous.process.startup import start_process
 from tests.fakes import eventually
 
 
 @pytest.fixture(autouse=True)
-def as_before(monkeypatch):
+def restored_process(monkeypatch):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     monkeypatch.setattr("rendezvous.process.startup.configure_logs", lambda log_format: None)
     monkeypatch.setattr("rendezvous.process.startup.make_output_nonblocking", lambda: None)
-    monkeypatch.setattr("rendezvous.process.startup.use_one_arena", lambda: None)
     for name in ("REDIS_URL", "SECRET_KEY"):
         monkeypatch.delenv(name, raising=False)
     yield
@@ -23,9 +22,9 @@ def as_before(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_heard_and_ends_nothing_by_itself(monkeypatch, number):
+def test_a_stop_signal_sets_the_event_and_ends_nothing_by_itself(monkeypatch, number):
     monkeypatch.setenv("KAFKA_URL", "kafka://b:1")
-    settings, stop = begin(needs=("KAFKA_URL",))
+    settings, stop = start_process(required=("KAFKA_URL",))
     before = stop.is_set()
     os.kill(os.getpid(), number)
     eventually(stop.is_set)
@@ -34,8 +33,8 @@ def test_a_signal_is_heard_and_ends_nothing_by_itself(monkeypatch, number):
     assert settings.kafka_brokers() == ["b:1"]
 
 
-def test_wrong_settings_end_the_start_with_a_line_each(monkeypatch):
+def test_wrong_settings_exit_with_a_line_each(monkeypatch):
     monkeypatch.setenv("KAFKA_URL", "nonsense")
 
     with pytest.raises(SystemExit, match=r"(?s)^KAFKA_URL=.*\nREDIS_URL.*\nSECRET_KEY[^\n]*$"):
-        begin()
+        start_process()

@@ -1,4 +1,4 @@
-"""Whoever writes a line goes on at once, whatever becomes of it."""
+"""Writing a line never blocks or fails; dropped lines are counted."""
 
 import fcntl
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rendezvous.process import stdio as output
+from rendezvous.process import stdio
 from rendezvous.process.stdio import Output
 from tests.fakes import eventually
 
@@ -21,7 +21,7 @@ LINE = "x" * 99 + "\n"
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(output, "RETRY_S", 0.005)
+    monkeypatch.setattr(stdio, "RETRY_S", 0.005)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def stream(pipe):
 
 
 def fill(fd):
-    """Leave no room in the pipe; return how much that took."""
+    """Fill the pipe; return its size in bytes."""
     os.set_blocking(fd, False)
     filled_bytes = 0
     try:
@@ -50,7 +50,7 @@ def fill(fd):
 
 
 def read_some(fd, size):
-    assert select.select([fd], [], [], 10)[0], "nothing comes"
+    assert select.select([fd], [], [], 10)[0], "nothing was written"
     return os.read(fd, size)
 
 
@@ -76,59 +76,59 @@ def test_lines_are_written_in_order(stream, pipe):
     assert read_until(pipe[0], b"line 499") == [f"line {n}" for n in range(500)]
 
 
-def test_what_cannot_be_encoded_is_written_all_the_same(stream, pipe):
+def test_what_utf_8_cannot_encode_is_escaped(stream, pipe):
     stream.write("\ud800 ä\n")
 
     assert read_until(pipe[0], b"\n") == ["\\ud800 ä"]
 
 
-def test_a_pipe_that_nobody_reads_keeps_nobody_waiting_and_the_loss_is_told(stream, pipe):
+def test_a_pipe_that_is_not_read_blocks_no_writer_and_dropped_lines_are_counted(stream, pipe):
     filled_bytes = fill(pipe[1])
     lines = 3 * CAPACITY_BYTES // len(LINE)
     for _ in range(lines):
         stream.write(LINE)
     read(pipe[0], filled_bytes)
 
-    kept = read_until(pipe[0], b"lost")
+    kept = read_until(pipe[0], b"dropped")
     assert kept[:-1] == [LINE.strip()] * (CAPACITY_BYTES // len(LINE))
-    lost = lines - len(kept[:-1])
-    assert kept[-1].endswith(f"faster than they could be written: {lost}")
+    dropped = lines - len(kept[:-1])
+    assert kept[-1].endswith(f"faster than they could be written: {dropped}")
     stream.write("as before\n")
     assert read_until(pipe[0], b"\n") == ["as before"]
 
 
-def test_a_line_that_is_too_long_is_told_of_and_harms_no_other(stream, pipe):
+def test_a_line_larger_than_the_queue_is_dropped_alone(stream, pipe):
     stream.write("x" * CAPACITY_BYTES + "\n")
-    told = read_until(pipe[0], b"lost")
+    notice = read_until(pipe[0], b"dropped")
     stream.write("as before\n")
 
-    assert told[0].endswith("written: 1")
+    assert notice[0].endswith("written: 1")
     assert read_until(pipe[0], b"\n") == ["as before"]
 
 
-def test_the_loss_is_told_in_the_format_of_the_log(stream, pipe, monkeypatch):
+def test_the_notice_of_dropped_lines_has_the_format_of_the_log(stream, pipe, monkeypatch):
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s <%(message)s>"))
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     stream.write("x" * CAPACITY_BYTES + "\n")
 
-    (told,) = read_until(pipe[0], b"lost")
-    assert told.startswith("WARNING output <lines lost here")
+    (notice,) = read_until(pipe[0], b"dropped")
+    assert notice.startswith("WARNING output <log lines dropped here")
 
 
-def test_a_disk_that_is_full_raises_nothing_and_loses_nothing_that_fits(stream, pipe, monkeypatch):
+def test_lines_for_a_full_disk_are_written_when_there_is_space(stream, pipe, monkeypatch):
     full = threading.Event()
     full.set()
     write = os.write
     failures = []
 
-    def write_if_there_is_room(fd, data):
+    def write_unless_full(fd, data):
         if fd == pipe[1] and full.is_set():
             failures.append(fd)
             raise OSError(28, "No space left on device")
         return write(fd, data[:7])  # and little at a time
 
-    monkeypatch.setattr(os, "write", write_if_there_is_room)
+    monkeypatch.setattr(os, "write", write_unless_full)
     for n in range(10):
         stream.write(f"line {n}\n")
     eventually(lambda: len(failures) > 3)
@@ -137,8 +137,8 @@ def test_a_disk_that_is_full_raises_nothing_and_loses_nothing_that_fits(stream, 
     assert read_until(pipe[0], b"line 9") == [f"line {n}" for n in range(10)]
 
 
-def test_a_pipe_that_others_made_non_blocking_is_waited_for(stream, pipe, monkeypatch):
-    monkeypatch.setattr(output, "RETRY_S", 60)
+def test_a_pipe_that_another_process_made_non_blocking_is_written_later(stream, pipe, monkeypatch):
+    monkeypatch.setattr(stdio, "RETRY_S", 60)
     filled_bytes = fill(pipe[1])
     os.set_blocking(pipe[1], False)
     stream.write("later\n")
@@ -147,7 +147,7 @@ def test_a_pipe_that_others_made_non_blocking_is_waited_for(stream, pipe, monkey
     assert read_until(pipe[0], b"later") == ["later"]
 
 
-def test_draining_waits_for_the_last_line_and_not_for_ever(stream, pipe):
+def test_draining_waits_for_the_last_line_up_to_its_limit(stream, pipe):
     stream.write("first\n")
     drained = stream.drain(10)
     filled_bytes = fill(pipe[1])
@@ -160,12 +160,12 @@ def test_draining_waits_for_the_last_line_and_not_for_ever(stream, pipe):
     assert read_until(pipe[0], b"last") == ["last"]
 
 
-def test_a_fork_writes_its_own_lines_and_none_of_its_parent(stream, pipe):
+def test_a_forked_process_writes_its_own_lines_only(stream, pipe):
     filled_bytes = fill(pipe[1])
     stream.write("the parent's\n")
     pid = os.fork()
     if pid == 0:
-        stream.begin_anew()
+        stream.reset_after_fork()
         stream.write("the child's\n")
         os._exit(0 if stream.drain(10) else 1)
     read(pipe[0], filled_bytes)
@@ -188,14 +188,14 @@ logging.basicConfig(stream=sys.stdout, format="%(message)s")
 def run(program, **streams):
     return subprocess.run(
         [sys.executable, "-c", PROGRAM + program],
-        cwd=Path(output.__file__).parents[2],
+        cwd=Path(stdio.__file__).parents[2],
         timeout=30,
         check=False,
         **streams,
     )
 
 
-def test_a_process_that_ends_has_written_its_last_lines(pipe):
+def test_a_process_writes_its_last_lines_before_it_ends(pipe):
     program = "for n in range(1000): logging.warning('line %d', n)\nsys.exit('the reason')"
     ended = run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -204,14 +204,14 @@ def test_a_process_that_ends_has_written_its_last_lines(pipe):
     assert ended.returncode == 1
 
 
-def test_forks_of_a_process_that_ends_have_written_theirs():
+def test_a_forked_process_writes_its_last_lines_before_it_ends():
     program = "logging.warning('parent')\nif not os.fork(): logging.warning('child')"
     ended = run(program, stdout=subprocess.PIPE)
 
     assert sorted(ended.stdout.decode().splitlines()) == ["child", "parent"]
 
 
-def test_standard_error_goes_on_when_standard_output_is_stuck(pipe):
+def test_a_stuck_standard_output_does_not_delay_standard_error(pipe):
     fill(pipe[1])
     program = "logging.warning('stuck')\nsys.exit('the reason')"
     ended = run(program, stdout=pipe[1], stderr=subprocess.PIPE)
@@ -220,7 +220,7 @@ def test_standard_error_goes_on_when_standard_output_is_stuck(pipe):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk always full")
-def test_a_process_works_and_ends_with_a_full_disk_for_its_log():
+def test_a_process_runs_and_ends_although_the_disk_of_its_log_is_full():
     program = "for n in range(20000): logging.warning('line %d of many', n)\nos._exit(7)"
     with open("/dev/full", "wb") as full:
         ended = run(program, stdout=full, stderr=subprocess.PIPE)
@@ -228,6 +228,6 @@ def test_a_process_works_and_ends_with_a_full_disk_for_its_log():
     assert (ended.returncode, ended.stderr) == (7, b"")
 
 
-def test_the_pipe_of_these_tests_is_smaller_than_what_they_write(pipe):
+def test_fill_fills_the_pipe(pipe):
     if hasattr(fcntl, "F_GETPIPE_SZ"):
         assert fill(pipe[1]) == fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ)

@@ -1,4 +1,4 @@
-"""A log that strangers cannot fill."""
+"""Each kind of message is logged once per interval."""
 
 import logging
 
@@ -17,19 +17,19 @@ def clock(monkeypatch):
 @pytest.fixture
 def log(caplog):
     caplog.set_level(logging.INFO)
-    return ThrottledLog(logging.getLogger("sparing.test"), pause_s=1.0)
+    return ThrottledLog(logging.getLogger("throttled.test"), interval_s=1.0)
 
 
-def test_one_line_a_second_is_logged_and_how_many_were_not(log, clock, caplog):
+def test_one_message_per_interval_is_logged_with_the_number_of_the_others(log, clock, caplog):
     for number in range(5):
         log.warning("bad record %d", number)
     clock[0] += 1.5
     log.warning("bad record %d", 5)
 
-    assert caplog.messages == ["bad record 0", "bad record 5", "4 more like the one before"]
+    assert caplog.messages == ["bad record 0", "bad record 5", "last message repeated 4 times"]
 
 
-def test_messages_of_another_kind_are_not_held_back(log, clock, caplog):
+def test_another_message_is_not_suppressed(log, clock, caplog):
     log.warning("bad record %d", 1)
     log.info("bad commit %d", 1)
 
@@ -37,7 +37,7 @@ def test_messages_of_another_kind_are_not_held_back(log, clock, caplog):
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-def test_what_comes_rarely_is_always_logged(log, clock, caplog):
+def test_messages_less_frequent_than_the_interval_are_all_logged(log, clock, caplog):
     for _ in range(3):
         log.warning("bad record")
         clock[0] += 2

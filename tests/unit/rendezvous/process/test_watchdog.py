@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from rendezvous.process.watchdog import EXIT_CODE, LOOKS, Watchdog
+from rendezvous.process.watchdog import CHECKS, EXIT_CODE, Watchdog
 from tests.fakes import eventually
 
 
@@ -24,13 +24,13 @@ def watchers():
     return [thread for thread in threading.enumerate() if thread.name == "watchdog"]
 
 
-def test_a_loop_that_no_longer_turns_ends_the_process(watchdog, ended, caplog):
+def test_a_loop_that_hangs_ends_the_process(watchdog, ended, caplog):
     watchdog.start()
     eventually(lambda: ended)
 
     assert ended == [EXIT_CODE]
     assert EXIT_CODE != 0
-    assert "the loop of the test has not turned for 0.05 s" in caplog.text
+    assert "the loop of the test has hung for 0.05 s" in caplog.text
 
 
 def test_the_process_is_ended_once(watchdog, ended):
@@ -40,16 +40,16 @@ def test_the_process_is_ended_once(watchdog, ended):
     assert ended == [EXIT_CODE]
 
 
-def test_it_takes_ten_looks_in_a_row_without_a_beat(watchdog):
-    silent = [watchdog._is_silent() for _ in range(LOOKS - 1)]
-    watchdog.beat()
-    silent += [watchdog._is_silent() for _ in range(LOOKS)]
+def test_a_loop_hangs_after_ten_checks_in_a_row_without_a_reset(watchdog):
+    hangs = [watchdog._hangs() for _ in range(CHECKS - 1)]
+    watchdog.reset()
+    hangs += [watchdog._hangs() for _ in range(CHECKS)]
 
-    assert not any(silent)
-    assert watchdog._is_silent()
+    assert not any(hangs)
+    assert watchdog._hangs()
 
 
-def test_a_watchdog_that_was_stopped_ends_nothing(ended):
+def test_a_stopped_watchdog_does_not_end_the_process(ended):
     watchdog = Watchdog("the loop of the test", limit_s=0.5, end=ended.append)
     watchdog.start()
     watchdog.stop()
@@ -58,7 +58,7 @@ def test_a_watchdog_that_was_stopped_ends_nothing(ended):
     assert ended == []
 
 
-def test_however_often_it_is_started_one_stop_ends_it(ended):
+def test_one_stop_stops_a_watchdog_that_was_started_twice(ended):
     watchdog = Watchdog("the loop of the test", limit_s=0.5, end=ended.append)
     watchdog.start()
     watchdog.start()
