@@ -1,17 +1,15 @@
-"""The listener: it stores replies, then commits. Redis errors and broken records lose nothing."""
+"""The listener: it stores replies, then commits. Redis errors lose nothing."""
 
 import threading
 
 import pytest
-from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
 from gateway.exchange.mailbox import Mailbox
-from rendezvous.contract import Outcome, Reply
-from rendezvous.correlation import CorrelationIds, epoch_ms
+from rendezvous.contract import Reply
+from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.consumer import ResilientConsumer
 from rendezvous.process.watchdog import Watchdog
-from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from replies.listener import (
     LINGER_MAX_REPLIES,
     LINGER_MIN_REPLIES,
@@ -19,69 +17,8 @@ from replies.listener import (
     ReplyListener,
     _linger_s,
 )
-from tests.fakes import FakeConsumer, FakeRecord, eventually
-
-P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
-
-
-class Running:
-    """A listener on a thread."""
-
-    def __init__(self, kafka, store, ids, heartbeats):
-        self.kafka = kafka
-        self.listener = ReplyListener(
-            ResilientConsumer(kafka),
-            store,
-            ids,
-            Watchdog("the test"),
-            heartbeats,
-        )
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.listener.run, args=(self.stop,))
-        self.thread.start()
-
-    @property
-    def counts(self):
-        return self.listener.counts
-
-    def end(self):
-        self.stop.set()
-        self.thread.join(10)
-        assert not self.thread.is_alive()
-
-
-@pytest.fixture
-def heartbeats(redis):
-    return ReplyPathHeartbeats(redis, "replies")
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
-    monkeypatch.setattr("replies.listener.STORE_PAUSE_S", 0.005)
-    monkeypatch.setattr("replies.listener.COMMIT_INTERVAL_S", 0.0)
-
-
-@pytest.fixture
-def kafka():
-    return FakeConsumer(P0)
-
-
-@pytest.fixture
-def running(kafka, store, ids, heartbeats):
-    found = Running(kafka, store, ids, heartbeats)
-    yield found
-    found.end()
-
-
-def record(cid, offset=0, value=b"body", partition=0, timestamp_ms=0, **headers):
-    named = [(name, text.encode()) for name, text in headers.items()]
-    return FakeRecord(
-        value,
-        [("correlation-id", cid.text.encode()), *named],
-        offset,
-        partition=partition,
-        timestamp=timestamp_ms,
-    )
+from tests.fakes import eventually
+from tests.unit.replies.conftest import P0, P1, Running, record
 
 
 def test_a_reply_is_stored_then_committed(running, kafka, store, new_id):
@@ -220,73 +157,6 @@ def test_an_expired_reply_is_not_stored(running, kafka, redis, new_id):
 
     assert redis.keys("reply:*") == []
     assert running.counts["expired"] == 1
-
-
-BROKEN_RECORDS = [
-    pytest.param([], "malformed", id="no id"),
-    pytest.param([("correlation-id", None)], "malformed", id="null id"),
-    pytest.param([("correlation-id", b"a"), ("correlation-id", b"b")], "malformed", id="two ids"),
-    pytest.param([("correlation-id", b"not ours")], "foreign", id="not ours"),
-    pytest.param([("correlation-id", b"\xff\xfe")], "foreign", id="not text"),
-    pytest.param([("correlation-id", b"a" * 1_000_000)], "foreign", id="a huge id"),
-]
-
-
-@pytest.mark.parametrize(("headers", "kind"), BROKEN_RECORDS)
-@pytest.mark.parametrize("value", [None, b"", b"\xff" * 10])
-def test_a_broken_record_is_skipped_counted_and_logged(
-    running, kafka, store, new_id, caplog, headers, kind, value
-):
-    cid = new_id()
-    kafka.feed(FakeRecord(value, headers, 0), record(cid, 1), FakeRecord(value, headers, 2))
-    eventually(lambda: kafka.committed_offset(P0) == 3)
-
-    assert running.counts[kind] == 2
-    assert running.counts["stored"] == 1
-    assert store.fetch_many([cid.text])
-    assert f"{kind} record replies/0/0 skipped" in caplog.text
-
-
-def test_a_poll_with_broken_records_only_is_committed(running, kafka):
-    kafka.feed(FakeRecord(b"", [], 5))
-    eventually(lambda: kafka.committed_offset(P0) == 6)
-
-    assert running.counts.total() == running.counts["malformed"] == 1
-
-
-def test_an_id_of_another_secret_key_is_foreign(running, kafka, redis):
-    other = CorrelationIds("another secret of the tests")
-    foreign = other.read(other.issue("0a1b2c3d", epoch_ms() + 3_000))
-    kafka.feed(record(foreign, 0))
-    eventually(lambda: kafka.committed_offset(P0) == 1)
-
-    assert running.counts["foreign"] == 1
-    assert redis.keys("reply:*") == []
-
-
-@pytest.mark.parametrize("status", ["42", "101", "abc", "600", "", "2000", " 200"])
-def test_an_unusable_reply_is_stored_as_a_502(running, kafka, store, new_id, status):
-    cid = new_id()
-    kafka.feed(record(cid, 0, status=status))
-    eventually(lambda: kafka.committed_offset(P0) == 1)
-
-    reply = store.fetch_many([cid.text])[cid.text]
-    assert (reply.outcome, reply.status, reply.body) == (Outcome.UNUSABLE, 502, b"")
-    assert repr(status) in reply.detail
-    assert running.counts["unusable"] == 1
-
-
-def test_an_undecodable_record_is_skipped_and_counted(running, kafka, new_id, caplog):
-    caplog.set_level("INFO")
-    kafka.positions[P0] = 0
-    kafka.fail_poll(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), held=P0)
-    kafka.feed(record(new_id(), 1))
-    eventually(lambda: kafka.committed_offset(P0) == 2)
-    running.end()
-
-    assert running.counts["undecodable"] == 1
-    assert "stored 1" in caplog.text
-    assert "undecodable 1" in caplog.text
 
 
 def test_a_stored_reply_reaches_its_waiter(running, kafka, store, ids):

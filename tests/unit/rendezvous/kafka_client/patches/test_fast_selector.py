@@ -1,4 +1,4 @@
-"""The quiet selector does what the platform's does, and describes nothing that is missing."""
+"""The fast selector does what the platform's does, without describing missing sockets."""
 
 import socket
 from selectors import EVENT_READ, EVENT_WRITE
@@ -8,19 +8,19 @@ import pytest
 from rendezvous.kafka_client.patches.fast_selector import FastSelector
 
 
-class Undescribed(socket.socket):
-    """A socket that nobody may describe."""
+class SocketWithoutRepr(socket.socket):
+    """A socket whose description is an error."""
 
     def __repr__(self):
-        raise AssertionError("somebody describes a socket")
+        raise AssertionError("the socket was described")
 
 
 @pytest.fixture
 def sock():
     near, far = socket.socketpair()
-    with near, far, Undescribed(fileno=near.detach()) as undescribed:
+    with near, far, SocketWithoutRepr(fileno=near.detach()) as sock:
         far.send(b"x")
-        yield undescribed
+        yield sock
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def selector():
         yield selector
 
 
-def test_what_is_not_watched_is_missing_without_being_described(selector, sock):
+def test_a_missing_key_is_a_key_error_without_a_description(selector, sock):
     with pytest.raises(KeyError):
         selector.get_key(sock)
 
 
-def test_what_is_watched_is_found_as_it_is_now(selector, sock):
+def test_the_key_of_a_registered_socket_is_the_current_one(selector, sock):
     key = selector.register(sock, EVENT_READ, "reader")
     assert selector.get_key(sock) == key
     assert selector.select(0) == [(key, EVENT_READ)]
@@ -49,7 +49,7 @@ def test_what_is_watched_is_found_as_it_is_now(selector, sock):
         selector.get_key(sock)
 
 
-def test_a_socket_that_was_closed_meanwhile_can_be_let_go(selector, sock):
+def test_a_closed_socket_can_be_unregistered(selector, sock):
     key = selector.register(sock, EVENT_READ)
     sock.close()
 
@@ -58,7 +58,7 @@ def test_a_socket_that_was_closed_meanwhile_can_be_let_go(selector, sock):
         selector.get_key(sock)
 
 
-def test_what_cannot_be_watched_is_not_taken_for_watched(selector, sock):
+def test_a_socket_that_cannot_be_registered_has_no_key(selector, sock):
     sock.close()
 
     with pytest.raises(ValueError, match="file descriptor"):

@@ -1,4 +1,4 @@
-"""Who can write does not wait, and who cannot does."""
+"""Writes wait only while the socket is full."""
 
 import socket
 from collections.abc import Iterator
@@ -34,11 +34,11 @@ def fill(sock: socket.socket) -> None:
         pass
 
 
-def test_a_socket_that_can_be_written_to_is_not_waited_for(network: Any, pair: Any):
+def test_a_writable_socket_is_not_waited_for(network: Any, pair: Any):
     assert list(network.wait_write(pair[0]).__await__()) == []
 
 
-def test_a_socket_that_is_full_is_waited_for(network: Any, pair: Any):
+def test_a_full_socket_is_waited_for(network: Any, pair: Any):
     near, far = pair
     fill(near)
     assert isinstance(network.wait_write(near), KernelEvent)
@@ -58,9 +58,7 @@ def test_a_socket_that_is_full_is_waited_for(network: Any, pair: Any):
     assert written == [1]
 
 
-def test_a_socket_that_is_broken_is_written_to_so_that_somebody_hears_of_it(
-    network: Any, pair: Any
-):
+def test_a_broken_socket_is_written_to_so_that_the_error_is_raised(network: Any, pair: Any):
     near, far = pair
     far.close()
 
@@ -69,11 +67,11 @@ def test_a_socket_that_is_broken_is_written_to_so_that_somebody_hears_of_it(
         near.send(b"x")
 
 
-def test_the_client_of_kafka_python_is_on_such_a_network():
-    client = prompt_client(bootstrap_servers="127.0.0.1:1", client_id="mine")
+def test_the_client_uses_the_patched_network_and_selector():
+    client = prompt_client(bootstrap_servers="127.0.0.1:1", client_id="test")
 
     assert isinstance(client._net, PromptNetwork)
     assert isinstance(client._net._selector, FastSelector)
-    assert client._net.config["client_id"] == "mine"
+    assert client._net.config["client_id"] == "test"
     assert client._manager._net is client._net
     client.close()
