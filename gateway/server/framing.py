@@ -1,43 +1,43 @@
 """
-Reads a request as it comes, until it is whole.
+Finds the end of an HTTP request while it is received.
 
-Nothing is judged here but where a request ends, and that strictly: whatever could be read in two
-ways is ODD, and left to the server's parser with nothing behind it. So a request that two readers
-would end at different places is never followed by another one.
+Nothing else is judged here, and the end strictly: a request whose end two readers could see at
+different places is ODD. gunicorn's parser gets it with nothing behind it, so that no second request
+can be hidden in it (request smuggling).
 """
 
 from enum import Enum, auto
 from typing import Protocol
 
 MAX_HEAD_BYTES = 65_536
-#: gunicorn's own limit for the line that says how large a chunk is.
+#: gunicorn's limit for the line with the size of a chunk.
 MAX_CHUNK_LINE_BYTES = 8_190
-#: A chunk of one byte comes with five others; extensions are not meant to be larger than that.
+#: Maximum size of chunk framing, as a multiple of the body: a chunk of one byte has five others.
 MAX_FRAMING_FACTOR = 8
 _END_OF_HEAD = b"\r\n\r\n"
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 class Verdict(Enum):
-    """What is there so far."""
+    """What has been received of a request."""
 
     PART = auto()
     WHOLE = auto()
-    ODD = auto()  # for the server's parser to refuse
+    ODD = auto()  # its end is uncertain; gunicorn's parser refuses most of these
     HEAD_TOO_LARGE = auto()
     BODY_TOO_LARGE = auto()
 
 
-#: The end of the request is there, or where it is will never be known.
+#: No more data can change these: the request goes to gunicorn's parser.
 COMPLETE_VERDICTS = (Verdict.WHOLE, Verdict.ODD)
 
 
 class Intake:
     """
-    One request.
+    One request that is being received.
 
     Args:
-        max_body_bytes: the largest body that is read.
+        max_body_bytes: largest body.
     """
 
     def __init__(self, max_body_bytes: int) -> None:
@@ -49,7 +49,7 @@ class Intake:
 
     @property
     def begun(self) -> bool:
-        """Whether anything has come."""
+        """Whether its first byte has been received."""
         return self._head != b""
 
     @property
@@ -59,11 +59,11 @@ class Intake:
 
     @property
     def is_sized(self) -> bool:
-        """Whether the body is as it was meant, and needs no decoding."""
+        """Whether the body has a Content-Length, so that it needs no decoding."""
         return isinstance(self._body, _Sized)
 
     def feed(self, data: bytes) -> Verdict:
-        """Take in what has come; to be called until the verdict is another than PART."""
+        """Add received *data*; to be called until the verdict is not PART."""
         if self._body is not None:
             return self._body.feed(data)
         searched = max(0, len(self._head) - len(_END_OF_HEAD) + 1)
@@ -77,7 +77,7 @@ class Intake:
         return self._begin_body(rest)
 
     def take(self) -> tuple[list[bytes], bytes]:
-        """Return the request in pieces, and what came behind it."""
+        """Return head and body of the request, and what follows it."""
         if self._body is None:
             return [self._head], b""
         body, rest = self._body.take()
@@ -104,12 +104,12 @@ class Intake:
 def _unfinished_head(head: bytes) -> Verdict:
     if len(head) > MAX_HEAD_BYTES:
         return Verdict.HEAD_TOO_LARGE
-    # Lines that end otherwise will never end as awaited here.
+    # Of lines that end in a bare line feed the end of the head is never found.
     return Verdict.PART if head.count(b"\n") == head.count(b"\r\n") else Verdict.ODD
 
 
 def _values(head: bytes) -> dict[bytes, list[bytes]]:
-    """Return the values of the headers that tell where a request ends; *head* is in lower case."""
+    """Return the values of the headers for the end of a request; *head* is in lower case."""
     found: dict[bytes, list[bytes]] = {
         b"content-length": [],
         b"transfer-encoding": [],
@@ -124,14 +124,14 @@ def _values(head: bytes) -> dict[bytes, list[bytes]]:
 
 class _Body(Protocol):
     def feed(self, data: bytes) -> Verdict:
-        """Take in what has come."""
+        """Add received *data*."""
 
     def take(self) -> tuple[bytes, bytes]:
-        """Return the body as it was sent, and what came behind it."""
+        """Return the body as it was sent, and what follows it."""
 
 
 class _Sized:
-    """So many bytes."""
+    """A body of known size."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -149,14 +149,14 @@ class _Sized:
 
 
 class _Chunked:
-    """Chunks, the last of them empty, and perhaps trailers."""
+    """A body in chunks, the last of them empty, and trailers."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
         self._raw = bytearray()
         self._body_bytes = 0
-        self._at = 0  # up to here it is read
-        self._chunk_end = 0  # of the chunk that is read, with its CRLF; 0 between chunks
+        self._at = 0  # read up to here
+        self._chunk_end = 0  # of the current chunk, with its CRLF; 0 between chunks
         self._trailers_at: int | None = None
         self._end = 0
 
@@ -218,7 +218,7 @@ class _Chunked:
 
 
 class _Unreadable:
-    """Nobody knows where it ends."""
+    """A body whose end is uncertain."""
 
     def __init__(self) -> None:
         self._raw = b""

@@ -1,4 +1,4 @@
-"""The gateway as gunicorn serves it, with an echo where Kafka and Redis would be."""
+"""A real gunicorn that serves the gateway, with an echo in place of Kafka and Redis."""
 
 import os
 import re
@@ -36,11 +36,11 @@ class StandIn:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def worker_pids(self) -> list[int]:
-        """Return the ids of all workers that were ever started, the oldest first."""
+        """Return the process ids of all workers that were started, the oldest first."""
         return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self.logged())]
 
     def signal_master(self, number: int) -> None:
-        """Signal gunicorn's master alone, as a supervisor does; Child.signal() is for all."""
+        """Signal the master alone, as a supervisor does; Child.signal() is for all processes."""
         os.kill(self.child.pid, number)
 
 
@@ -55,37 +55,37 @@ def standin(
     child = start_process(f"gunicorn {options} {module}:app", environment, log)
     server = StandIn(child, port, log)
     try:
-        assert wait_until(lambda: _answers(server), START_LIMIT_S), server.logged()
+        assert wait_until(lambda: _is_alive(server), START_LIMIT_S), server.logged()
         yield server
     finally:
         child.stop(10)
 
 
-def _answers(server: StandIn) -> bool:
+def _is_alive(server: StandIn) -> bool:
     try:
-        return ask(server, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == "200"
+        return send(server, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == "200"
     except OSError:
         return False
 
 
-def ask(server: StandIn, request: bytes, timeout_s: float = 10.0) -> str:
+def send(server: StandIn, request: bytes, timeout_s: float = 10.0) -> str:
     """
-    Send *request* over a connection of its own and return how it ended.
+    Send *request* over a new connection and return the outcome.
 
-    That is the status, or "empty" when the connection was closed without one, or the name of the
+    That is the status, "empty" for a connection that closes without a response, or the name of an
     exception.
     """
     try:
         with server.connect(timeout_s) as connection:
             connection.sendall(request)
-            answer = read_to_end(connection)
+            response = read_to_end(connection)
     except OSError as error:
         return type(error).__name__
-    return answer[9:12].decode() if answer.startswith(b"HTTP/1.1 ") else "empty"
+    return response[9:12].decode() if response.startswith(b"HTTP/1.1 ") else "empty"
 
 
 def read_to_end(connection: socket.socket) -> bytes:
-    """Return everything until the other side closes."""
+    """Return everything until the server closes."""
     parts = []
     while part := connection.recv(65_536):
         parts.append(part)
@@ -93,7 +93,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 
 def post(path: str, body: bytes = b"x", *headers: str) -> bytes:
-    """Return a request after which the connection is closed."""
+    """Return a request with ``Connection: close``."""
     head = [f"POST {path} HTTP/1.1", "Host: x", "Connection: close", *headers]
     head.append(f"Content-Length: {len(body)}")
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body

@@ -9,7 +9,7 @@ import pytest
 
 from settings import RESERVED_THREADS
 from tests.e2e.http.malformed_requests import REQUESTS, RawRequest
-from tests.integration.standin import StandIn, ask, post, read_to_end, standin
+from tests.integration.standin import StandIn, post, read_to_end, send, standin
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -42,15 +42,15 @@ def access_events(log: str) -> Iterator[object]:
 def test_a_malformed_request_is_answered_and_costs_no_thread(server: StandIn, name: str):
     raw: RawRequest = REQUESTS[name]
     for _ in range(THREADS + 1):
-        statuses = send(server, raw)
+        statuses = send_raw(server, raw)
         if raw.ends != "leaves":
             assert statuses == list(raw.responses)
 
     # Requests whose client has left may hold all slots for a moment.
-    assert wait_until(lambda: ask(server, post("/echo")) == "200", 10)
+    assert wait_until(lambda: send(server, post("/echo")) == "200", 10)
 
 
-def send(server: StandIn, raw: RawRequest) -> list[int]:
+def send_raw(server: StandIn, raw: RawRequest) -> list[int]:
     """Return the statuses of the responses to *raw*, in order."""
     with server.connect() as client:
         client.sendall(raw.sent)

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.integration.standin import ask, post, read_to_end, standin
+from tests.integration.standin import post, read_to_end, send, standin
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,7 @@ def test_a_wrapped_application_serves_and_drains(tmp_path, options):
             response = read_to_end(connection)
         server.signal_master(signal.SIGTERM)
         # The lifecycle knows what the server does, although the application is hidden.
-        assert wait_until(lambda: ask(server, READYZ) == "503", 2.5)
+        assert wait_until(lambda: send(server, READYZ) == "503", 2.5)
         exit_code = server.child.wait(30)
 
     assert response.startswith(b"HTTP/1.1 200 ")

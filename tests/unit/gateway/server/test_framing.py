@@ -1,8 +1,8 @@
-"""Where a request ends, however it is cut into pieces on the way."""
+"""The end of a request is found in pieces of any size."""
 
 import pytest
 
-from gateway.server import framing as intake
+from gateway.server import framing
 from gateway.server.framing import MAX_HEAD_BYTES, Intake, Verdict
 
 LIMIT = 20
@@ -16,9 +16,9 @@ WHOLE = {
     "a length": (SIZED, b"hello"),
     "a length of nothing": (HEAD + b"Content-Length: 0\r\n\r\n", b""),
     "names in any case": (HEAD + b"cOnTeNt-LeNgTh:5\r\n\r\n", b"hello"),
-    "a name that looks like it": (HEAD + b"X-Content-Length: 5\r\n\r\n", b""),
-    "a value that looks like it": (HEAD + b"X: transfer-encoding: chunked\r\n\r\n", b""),
-    "a target that looks like it": (b"GET /?content-length: 5 HTTP/1.1\r\n\r\n", b""),
+    "a name that contains it": (HEAD + b"X-Content-Length: 5\r\n\r\n", b""),
+    "a value that contains it": (HEAD + b"X: transfer-encoding: chunked\r\n\r\n", b""),
+    "a target that contains it": (b"GET /?content-length: 5 HTTP/1.1\r\n\r\n", b""),
     "the longest body": (HEAD + b"Content-Length: 20\r\n\r\n", b"x" * LIMIT),
     "a body that looks like a head": (HEAD + b"Content-Length: 8\r\n\r\n", b"\r\n\r\n\r\n\r\n"),
     "no chunk": (CHUNKED, b"0\r\n\r\n"),
@@ -59,7 +59,7 @@ ODD = {
 
 
 def feed(data: bytes, step: int):
-    """Return the intake and its verdict on *data*, cut into pieces of *step* bytes."""
+    """Return the intake, its verdict on *data* in pieces of *step* bytes, and what it read."""
     found = Intake(LIMIT)
     for at in range(0, len(data), step):
         verdict = found.feed(data[at : at + step])
@@ -69,7 +69,7 @@ def feed(data: bytes, step: int):
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_request_is_whole_at_its_last_byte_and_not_before(name):
+def test_a_request_is_whole_at_its_last_byte(name):
     head, body = WHOLE[name]
     data = head + body
 
@@ -82,7 +82,7 @@ def test_a_request_is_whole_at_its_last_byte_and_not_before(name):
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
 @pytest.mark.parametrize("name", WHOLE)
-def test_it_does_not_matter_how_many_pieces_there_are(name, step):
+def test_the_number_of_pieces_does_not_matter(name, step):
     head, body = WHOLE[name]
 
     found, verdict, _ = feed(head + body, step)
@@ -92,7 +92,7 @@ def test_it_does_not_matter_how_many_pieces_there_are(name, step):
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_what_comes_behind_is_kept_for_the_next_request(name):
+def test_what_follows_is_kept_for_the_next_request(name):
     head, body = WHOLE[name]
     behind = b"GET /next HTTP/1.1\r\n"
 
@@ -104,7 +104,7 @@ def test_what_comes_behind_is_kept_for_the_next_request(name):
 
 @pytest.mark.parametrize("step", [1, 100_000])
 @pytest.mark.parametrize("name", ODD)
-def test_what_can_be_read_in_two_ways_is_left_to_the_parser(name, step):
+def test_a_request_with_an_uncertain_end_is_left_to_the_parser(name, step):
     found, verdict, read = feed(ODD[name], step)
     request, behind = found.take()
 
@@ -123,12 +123,12 @@ def test_what_can_be_read_in_two_ways_is_left_to_the_parser(name, step):
         CHUNKED + b"fffffff\r\n",
     ],
 )
-def test_a_body_over_the_limit_is_noticed_before_it_comes(data, step):
+def test_a_body_over_the_limit_is_refused_before_it_is_received(data, step):
     assert feed(data, step)[1:] == (Verdict.BODY_TOO_LARGE, max(len(data), step))
 
 
-def test_a_body_may_not_consist_of_framing(monkeypatch):
-    monkeypatch.setattr(intake, "MAX_HEAD_BYTES", 500)
+def test_chunk_framing_has_a_limit(monkeypatch):
+    monkeypatch.setattr(framing, "MAX_HEAD_BYTES", 500)
     chunk = b"1;" + b"x" * 100 + b"\r\ny\r\n"
 
     assert feed(CHUNKED + chunk * LIMIT, 10)[1] is Verdict.BODY_TOO_LARGE
@@ -149,14 +149,14 @@ def test_a_head_has_a_limit(step):
     ("header", "expects"),
     [(b"Expect: 100-continue", True), (b"expect:100-CONTINUE", True), (b"Expected: no", False)],
 )
-def test_who_waits_to_be_told_to_continue_is_recognised(header, expects):
+def test_expect_100_continue_is_recognised(header, expects):
     found = Intake(LIMIT)
     verdict = found.feed(SIZED[:-2] + header + b"\r\n\r\n")
 
     assert (verdict, found.expects_continue) == (Verdict.PART, expects)
 
 
-def test_it_knows_how_far_it_is():
+def test_an_intake_knows_whether_the_head_is_complete():
     found = Intake(LIMIT)
     stages = [(found.begun, found.in_body)]
     for data in (SIZED[:30], SIZED[30:], b"hel"):
@@ -166,7 +166,7 @@ def test_it_knows_how_far_it_is():
     assert stages == [(False, False), (True, False), (True, True), (True, True)]
 
 
-def test_a_request_that_breaks_off_is_handed_out_as_far_as_it_came():
+def test_an_incomplete_request_can_be_taken():
     assert [feed(data, 1)[0].take()[0] for data in (SIZED + b"hel", CHUNKED + b"5\r\nhel")] == [
         [SIZED, b"hel"],
         [CHUNKED, b"5\r\nhel"],

@@ -1,4 +1,4 @@
-"""Who is expected is told of once, whoever asks; who is registered, always."""
+"""A socket that is expected is reported once; one that is registered, always."""
 
 import select
 import socket
@@ -28,59 +28,59 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield near, far
 
 
-def told(poller: Any, timeout_s: float = 0) -> list[Any]:
+def reported(poller: Any, timeout_s: float = 0) -> list[Any]:
     return [(key.fileobj, key.data) for key, _ in poller.select(timeout_s)]
 
 
-def test_who_is_registered_is_told_of_until_it_is_not_any_more(poller: Any, pair: Any):
+def test_a_registered_socket_is_reported_until_it_is_unregistered(poller: Any, pair: Any):
     near, far = pair
     poller.register(near, EVENT_READ, "data")
-    assert told(poller) == []
+    assert reported(poller) == []
     far.send(b"x")
-    assert told(poller) == told(poller) == [(near, "data")]
+    assert reported(poller) == reported(poller) == [(near, "data")]
     poller.unregister(near)
-    assert told(poller) == []
+    assert reported(poller) == []
     poller.register(near.fileno(), EVENT_READ, "again")
-    assert told(poller) == [(near.fileno(), "again")]
+    assert reported(poller) == [(near.fileno(), "again")]
 
 
-def test_who_is_expected_is_told_of_once_for_each_time(poller: Any, pair: Any):
+def test_an_expected_socket_is_reported_once_per_request(poller: Any, pair: Any):
     near, far = pair
     poller.expect(near, "data")
-    assert told(poller) == []
+    assert reported(poller) == []
     far.send(b"x")
-    assert told(poller) == [(near, "data")]
-    assert told(poller) == []
+    assert reported(poller) == [(near, "data")]
+    assert reported(poller) == []
     far.send(b"y")
-    assert told(poller) == [], "nobody has asked"
+    assert reported(poller) == [], "it is not expected"
     poller.expect(near, "data")
-    assert told(poller) == [(near, "data")], "what has come before counts as well"
+    assert reported(poller) == [(near, "data")], "earlier data counts as well"
 
 
-def test_to_expect_twice_is_to_be_told_once(poller: Any, pair: Any):
+def test_a_socket_expected_twice_is_reported_once(poller: Any, pair: Any):
     near, far = pair
     poller.expect(near, "data")
     poller.expect(near, "data")
     far.send(b"x")
-    assert told(poller) == [(near, "data")]
-    assert told(poller) == []
+    assert reported(poller) == [(near, "data")]
+    assert reported(poller) == []
 
 
-def test_that_a_client_hung_up_is_told(poller: Any, pair: Any):
+def test_a_closed_connection_is_reported(poller: Any, pair: Any):
     near, far = pair
     poller.expect(near, "data")
     far.close()
-    assert told(poller) == [(near, "data")]
+    assert reported(poller) == [(near, "data")]
 
 
-def test_who_is_forgotten_is_not_told_of_and_another_may_have_its_number(poller: Any):
+def test_a_forgotten_socket_is_not_reported_and_its_number_may_be_reused(poller: Any):
     near, far = socket.socketpair()
     number = near.fileno()
     poller.expect(near, "first")
     poller.forget(near)
     poller.forget(near)
     far.send(b"x")
-    assert told(poller) == []
+    assert reported(poller) == []
     near.close()
     far.close()
 
@@ -90,19 +90,19 @@ def test_who_is_forgotten_is_not_told_of_and_another_may_have_its_number(poller:
         again, other = (near, far) if near.fileno() == number else (far, near)
         poller.expect(again, "second")
         other.send(b"x")
-        assert told(poller) == [(again, "second")]
+        assert reported(poller) == [(again, "second")]
 
 
-def test_another_thread_may_ask_while_the_loop_waits(poller: Any, pair: Any):
+def test_another_thread_may_expect_a_socket_while_the_loop_waits(poller: Any, pair: Any):
     near, far = pair
     far.send(b"x")
-    asking = threading.Timer(0.05, poller.expect, (near, "data"))
-    asking.start()
-    assert told(poller, SOON_S) == [(near, "data")]
-    asking.join()
+    expecting = threading.Timer(0.05, poller.expect, (near, "data"))
+    expecting.start()
+    assert reported(poller, SOON_S) == [(near, "data")]
+    expecting.join()
 
 
-def test_without_epoll_there_is_another(monkeypatch: pytest.MonkeyPatch):
+def test_without_epoll_the_portable_poller_is_used(monkeypatch: pytest.MonkeyPatch):
     found = new_poller()
     assert isinstance(found, EpollPoller)
     found.close()
