@@ -14,7 +14,7 @@ class Offsets:
     """The progress in each partition. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._unfinished: dict[Any, set[int]] = defaultdict(set)
         self._ends: dict[Any, int] = {}  # one past the offset that was begun last
         self._committed: dict[Any, int] = {}
@@ -30,11 +30,12 @@ class Offsets:
         """Note that the record at *offset* of *partition* needs nothing more."""
         with self._lock:
             self._unfinished[partition].discard(offset)
+            self._lock.notify_all()
 
-    def unfinished(self) -> int:
-        """Return the number of records that have begun and not finished."""
+    def wait_for_room(self, limit: int, timeout_s: float) -> bool:
+        """Return once fewer than *limit* records are unfinished; False after *timeout_s*."""
         with self._lock:
-            return sum(map(len, self._unfinished.values()))
+            return self._lock.wait_for(lambda: self._unfinished_count() < limit, timeout_s)
 
     def to_commit(self) -> dict[Any, int]:
         """Return the offsets that have changed since the last call, to be committed."""
@@ -47,3 +48,6 @@ class Offsets:
             }
             self._committed |= changed
         return changed
+
+    def _unfinished_count(self) -> int:
+        return sum(map(len, self._unfinished.values()))

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from rendezvous.correlation import epoch_ms
-from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
 from rendezvous.process.watchdog import Watchdog
 from responder.counts import OutcomeCounts
 from responder.keyed_executor import KeyedExecutor
@@ -23,8 +23,10 @@ COMMIT_PAUSE_S = 0.1
 SUMMARY_PAUSE_S = 10.0
 #: Maximum time to publish the remaining replies while stopping, in seconds.
 FINISH_S = 5.0
-#: Maximum number of unfinished requests per thread; above it, polling returns no records.
+#: Maximum number of unfinished requests per thread; with more, the consumer is paused.
 BACKLOG_PER_THREAD = 4
+#: Maximum time without a poll while the backlog is full, in seconds: polls send heartbeats.
+ROOM_WAIT_S = 0.2
 
 
 class ResponderWorker:
@@ -61,16 +63,24 @@ class ResponderWorker:
         try:
             while not stop.is_set():
                 self._watchdog.reset()
-                self._poll()
-                self._limit_backlog()
+                self._process_records(self._poll())
                 self._commit_and_log()
         finally:
             self._drain()
 
-    def _poll(self) -> None:
-        batch, now_ms = self._consumer.poll(), epoch_ms()
+    def _poll(self) -> RecordsByPartition:
+        """Return the next records as soon as the backlog has room; none while it has not."""
+        if self._offsets.wait_for_room(self._max_backlog, ROOM_WAIT_S):
+            self._consumer.resume()
+            return self._consumer.poll()
+        # A paused consumer that polls stays a member of its group.
+        self._consumer.pause()
+        return self._consumer.poll(timeout_ms=0)
+
+    def _process_records(self, batch: RecordsByPartition) -> None:
+        polled_ms = epoch_ms()
         for partition, records in batch.items():
-            received_ms = now_ms if self._consumer.read_on_arrival(partition) else None
+            received_ms = polled_ms if self._consumer.read_on_arrival(partition) else None
             for record in records:
                 self._offsets.begin(partition, record.offset)
                 # Records with the same key are processed in order.
@@ -80,13 +90,6 @@ class ResponderWorker:
     def _process(self, partition: Any, record: Any, received_ms: int | None) -> None:
         if self._processor.process(record, received_ms):
             self._offsets.finish(partition, record.offset)
-
-    def _limit_backlog(self) -> None:
-        # A paused consumer still polls, and so stays a member of its group.
-        if self._offsets.unfinished() >= self._max_backlog:
-            self._consumer.pause()
-        else:
-            self._consumer.resume()
 
     def _commit_and_log(self) -> None:
         now_s = time.monotonic()

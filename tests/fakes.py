@@ -235,6 +235,7 @@ class FakeConsumer:
         self.partitions = list(partitions)
         self.assigned: set[TopicPartition] = set(partitions)
         self.paused_partitions: set[TopicPartition] = set()
+        self.was_paused = False
         self.polls = 0
         self.committed: dict[TopicPartition, OffsetAndMetadata] = {}
         self.commits: list[dict[TopicPartition, int]] = []
@@ -328,6 +329,7 @@ class FakeConsumer:
         return set(self.assigned)
 
     def pause(self, *partitions: TopicPartition) -> None:
+        self.was_paused = True
         self.paused_partitions |= set(partitions)
 
     def paused(self) -> set[TopicPartition]:

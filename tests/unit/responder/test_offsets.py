@@ -53,11 +53,13 @@ def test_only_changed_offsets_are_to_be_committed():
     offsets = Offsets()
     for partition, offset in (("a", 0), ("a", 1), ("b", 7)):
         offsets.begin(partition, offset)
-    assert offsets.unfinished() == 3
+    assert offsets.wait_for_room(4, 0)
+    assert not offsets.wait_for_room(3, 0)
     offsets.finish("a", 0)
 
     assert offsets.to_commit() == {"a": 1, "b": 7}
     assert offsets.to_commit() == {}
     offsets.finish("b", 7)
     assert offsets.to_commit() == {"b": 8}
-    assert offsets.unfinished() == 1
+    assert offsets.wait_for_room(2, 0)
+    assert not offsets.wait_for_room(1, 0)

@@ -106,6 +106,18 @@ def test_with_a_full_backlog_the_consumer_polls_but_receives_no_records(run):
     assert running.kafka.paused() == set()
 
 
+def test_a_full_backlog_is_refilled_as_soon_as_a_request_has_finished(run, monkeypatch):
+    # Any wait for time alone would outlast the test.
+    monkeypatch.setattr(worker, "ROOM_WAIT_S", 60.0)
+    count = 20 * worker.BACKLOG_PER_THREAD
+    running = run(Reply.to, threads=1)
+    for number in range(count):
+        running.feed(record(f"id-{number}", number))
+
+    eventually(lambda: len(running.replies()) == count)
+    assert not running.kafka.was_paused
+
+
 def test_shutdown_finishes_what_has_begun_and_leaves_the_rest(run):
     begun, go_on = threading.Event(), threading.Event()
 
