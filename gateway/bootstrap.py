@@ -67,7 +67,7 @@ def build(
     Return the gateway that *settings*, *routes* and *api_keys* describe.
 
     Its lifecycle starts and closes the parts that are built here. The keyword arguments replace
-    parts, for tests; whoever built those starts and closes them.
+    parts, for tests, which start and close those themselves.
     """
     lifecycle = Lifecycle()
 

@@ -63,7 +63,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.is_quick = time.monotonic() - self.answered_s < NEXT_REQUEST_WAIT_MS / 1000
 
     def take(self, verdict: Verdict) -> None:
-        """Take the request out of the intake, which is complete as *verdict* tells."""
+        """Take the request out of the intake, which has given the complete *verdict*."""
         self.request, self.ahead = self.intake.take()
         if self.intake.is_sized and len(self.request) > 1:
             self.body = self.request.pop()

@@ -2,7 +2,7 @@
 CPU affinity: pins each worker to a core, where there are as many workers as cores.
 
 The threads of a worker take turns with the interpreter. On one core a turn is a switch between
-threads; on two it wakes another core, whose caches know nothing of the request. But a pinned worker
+threads; on two it wakes another core, whose caches hold nothing of the request. But a pinned worker
 cannot leave a core that other programs load. So workers are pinned only if there is one per core:
 other programs, also another such server, then find all cores equally loaded.
 """
@@ -59,5 +59,5 @@ def pin_to(core: int) -> None:
 
 
 def _usable_cores() -> set[int]:
-    # Only Linux tells.
+    # Only Linux has it.
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

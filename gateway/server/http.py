@@ -19,7 +19,7 @@ class CachedConfig:
     """
     gunicorn's settings as plain attributes; they do not change while a worker lives.
 
-    gunicorn looks each up in a table of objects, some thirty times per request.
+    gunicorn searches a table of objects for each, some thirty times per request.
     """
 
     def __init__(self, cfg: Any) -> None:

@@ -77,7 +77,7 @@ class RequestHandler:
             worker.cfg.pre_request(worker, req)
             resp, environ = create_response(req, conn, worker.cfg)
             if conn.body is not None:
-                # As it is: gunicorn's readers would look for its end again.
+                # As it is: gunicorn's readers would search its end again.
                 environ["wsgi.input"] = BytesIO(conn.body)
             self._count_request()
             if not self._may_keep_alive():

@@ -12,7 +12,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from gateway.problems import BodyTooLarge, BodyUnreadable, Problem, Sent
 from gateway.server import refusals
 from gateway.server.arbiter import unblock_stop_signals
-from gateway.server.connection import RECEIVE_BYTES, Connection
+from gateway.server.connection import Connection
 from gateway.server.framing import COMPLETE_VERDICTS, Intake, Verdict
 from gateway.server.http import CachedConfig
 from gateway.server.refusals import HEAD_TIMEOUT_S, Limits
@@ -127,12 +127,8 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         self.nr_conns += 1
         conn = Connection(self.cfg, sock, client, listener.getsockname())
         conn.on_readable = partial(self._on_readable, conn)
-        try:
-            # Most requests come with the connection: no need to wait for them in the poller.
-            data = sock.recv(RECEIVE_BYTES)
-        except OSError:
-            data = b""
-        self._expect_request(conn, data)
+        # Most requests come with the connection: no need to wait for them in the poller.
+        self._expect_request(conn, conn.receive() or b"")
 
     def _expect_request(self, conn: Connection, data: bytes) -> None:
         """Wait for the client's next request, of which *data* has come already."""
@@ -250,10 +246,9 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         """Wait for events, but not for longer than the next sweep."""
         if time.monotonic() >= self._stop_at_s:
             self.alive = False
-        must_sweep = bool(self._reading or self._lingering)
-        super().wait_for_and_dispatch_events(
-            min(timeout, SWEEP_INTERVAL_S) if must_sweep else timeout
-        )
+        if self._reading or self._lingering:
+            timeout = min(timeout, SWEEP_INTERVAL_S)
+        super().wait_for_and_dispatch_events(timeout)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close connections that are idle for too long; with *force* all connections."""

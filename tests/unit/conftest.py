@@ -70,7 +70,7 @@ def publisher(store: ReplyStore, ids: CorrelationIds) -> FakePublisher:
 
 @pytest.fixture
 def new_app(mailbox, publisher, redis):
-    """Build the application of a gateway whose responder returns what it got."""
+    """Build the application of a gateway whose responder replies with the request body."""
 
     def build(routes=ECHO, **options):
         return apps.new_app(routes, mailbox, publisher, redis, **options)
