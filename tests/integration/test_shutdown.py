@@ -19,7 +19,8 @@ pytestmark = pytest.mark.integration
 SLOTS = 4
 PENDING = 2 * SLOTS  # in two workers
 CLIENTS = 12
-ROUNDS = 5
+#: Stops or replacements in each test; all variants together make twenty.
+ROUNDS = 2
 
 
 def wait_for_reply(server: StandIn) -> str:
