@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -139,8 +140,8 @@ def test_an_invalid_key_is_rejected_and_not_repeated_in_the_response(gateway, va
 
 @given(st.binary(max_size=80).map(lambda b: b.decode("latin-1")))
 def test_any_bytes_instead_of_a_key_are_rejected_with_401(value):
-    nothing: Any = None
-    app = new_app(ROUTES, nothing, nothing, nothing, api_keys=KEYRING)
+    # Parts that are handed in are not started, and a request that is rejected uses none of them.
+    app = new_app(ROUTES, Mock(), Mock(), Mock(), api_keys=KEYRING)
     for given_value in (value, f"Bearer {value}"):
         response = app.test_client().post(
             "/echo", environ_overrides={"HTTP_AUTHORIZATION": given_value}
