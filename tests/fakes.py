@@ -181,10 +181,7 @@ class FakeAdmin:
     """A KafkaAdminClient for existing *topics* and topics that it may not describe."""
 
     def __init__(
-        self,
-        topics: Iterable[str],
-        error: Exception | None = None,
-        denied: Iterable[str] = (),
+        self, topics: Iterable[str], error: Exception | None = None, denied: Iterable[str] = ()
     ) -> None:
         self.codes = dict.fromkeys(topics, 0) | dict.fromkeys(denied, 29)
         self.error = error

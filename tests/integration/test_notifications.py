@@ -126,10 +126,7 @@ def test_subscribing_to_an_unreachable_redis_raises_store_unavailable():
 
 
 def test_replies_are_stored_for_a_user_without_the_channel(
-    server: Server,
-    replies: Ids,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    server: Server, replies: Ids, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     with Redis.from_url(server.url) as admin:
         admin.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all")

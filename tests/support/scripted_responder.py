@@ -59,10 +59,7 @@ class ScriptedResponder:
         self._stop = threading.Event()
         self.producer = KafkaProducer(**connection)
         self._consumer = KafkaConsumer(
-            topic,
-            **connection,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=fetch_max_wait_ms,
+            topic, **connection, auto_offset_reset="earliest", fetch_max_wait_ms=fetch_max_wait_ms
         )
         self._thread = threading.Thread(target=self._run)
 

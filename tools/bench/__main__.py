@@ -102,8 +102,7 @@ def _experiment(module: Any, *names: str) -> Command:
     def command(options: Options) -> int:
         values = [getattr(options, name) for name in names]
         place, found = _on_servers(
-            lambda servers: module.measure(servers, *values),
-            getattr(module, "KAFKA_OPTIONS", None),
+            lambda servers: module.measure(servers, *values), getattr(module, "KAFKA_OPTIONS", None)
         )
         _report(options, place, module.table(found), module.as_json(found))
         return _verdict(module.failures(found)) if hasattr(module, "failures") else FINISHED

@@ -45,11 +45,7 @@ class RunFailed(Exception):
 
 
 def run(
-    deployment: Deployment,
-    faults: list[Fault],
-    minutes: float,
-    per_s: float,
-    folder: Path,
+    deployment: Deployment, faults: list[Fault], minutes: float, per_s: float, folder: Path
 ) -> Evidence:
     """
     Run load and faults on *deployment* and return the evidence.

@@ -40,9 +40,7 @@ def gateways(deployment: Deployment) -> list[Gateway]:
     return deployment.all_gateways
 
 
-def test_clients_that_choose_the_same_ids_get_only_their_own_replies(
-    gateways: list[Gateway],
-):
+def test_clients_that_choose_the_same_ids_get_only_their_own_replies(gateways: list[Gateway]):
     blue, green = ApiClient("blue", BLUE.key), ApiClient("green", GREEN.key)
 
     send_all([blue, green], gateways, REQUESTS)

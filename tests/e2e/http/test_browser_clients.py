@@ -70,9 +70,7 @@ def test_clients_that_prefer_html_get_a_problem_page_with_the_request_escaped(ga
 
 def test_an_allowed_origin_passes_preflight_and_can_read_the_response(gateway: Gateway):
     preflight = gateway.request(
-        "OPTIONS",
-        "/orders",
-        headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"},
+        "OPTIONS", "/orders", headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
     )
     response = gateway.post("/orders", json.dumps({"item": "tea"}).encode(), origin=ORIGIN)
 

@@ -29,9 +29,7 @@ def client_of(deployment: Deployment, retry: Retry) -> httpx.Client:
     return httpx.Client(base_url=base_url, transport=RetryTransport(retry=retry), timeout=LIMIT_S)
 
 
-def test_retries_with_an_idempotency_key_publish_once(
-    deployment: Deployment,
-):
+def test_retries_with_an_idempotency_key_publish_once(deployment: Deployment):
     retry = Retry(total=20, allowed_methods=["POST"], status_forcelist=[503], backoff_factor=0.1)
     with client_of(deployment, retry) as client:
 

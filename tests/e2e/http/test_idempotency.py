@@ -17,16 +17,11 @@ pytestmark = pytest.mark.e2e
 KEYS = [f"key-{number}" for number in range(100)]
 
 
-def test_repeated_and_concurrent_requests_with_a_key_have_one_effect_and_one_reply(
-    deploy: Deploy,
-):
+def test_repeated_and_concurrent_requests_with_a_key_have_one_effect_and_one_reply(deploy: Deploy):
     effects = CountingResponder()
     # Above the default, so that a slow machine does not time out.
     env = {"REPLY_TIMEOUT_S": "20"}
-    with (
-        deploy(gateways=2, responders=0, env=env) as deployment,
-        effects.started_for(deployment),
-    ):
+    with deploy(gateways=2, responders=0, env=env) as deployment, effects.started_for(deployment):
         gateways = deployment.all_gateways
         responses = send_all(gateways, KEYS, send)
         later = {key: send(gateways[n % 2], key) for n, key in enumerate(KEYS)}

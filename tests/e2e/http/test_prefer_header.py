@@ -58,9 +58,7 @@ def test_respond_async_returns_202_and_the_url_of_the_reply(gateway: Gateway):
     assert gateway.request("HEAD", location).status == 201
 
 
-def test_a_shorter_wait_is_applied_and_the_late_reply_can_be_fetched_with_a_wait(
-    gateway: Gateway,
-):
+def test_a_shorter_wait_is_applied_and_the_late_reply_can_be_fetched_with_a_wait(gateway: Gateway):
     response = order(gateway, delay_s=2.0, prefer="wait=1")
     late = gateway.request("GET", response.headers["Location"], headers={"Prefer": "wait=20"})
 
@@ -101,9 +99,7 @@ def test_a_long_wait_ends_early_when_the_gateway_shuts_down(deployment: Deployme
     assert response.elapsed_s < 1 + TIMEOUT_S + 2
 
 
-def test_a_cancelled_request_in_the_responders_queue_is_never_handled(
-    deploy: Deploy,
-):
+def test_a_cancelled_request_in_the_responders_queue_is_never_handled(deploy: Deploy):
     with deploy(env=ENV) as deployment:
         cancel_behind_a_slow_request(deployment.gateway, deployment.named("responder")[0])
 

@@ -11,9 +11,7 @@ pytestmark = [pytest.mark.e2e, on_both_brokers]
 ROUTES = "[[route]]\npath = '/big'\ntopic = 'big'\n"
 
 
-def test_a_reply_that_is_too_large_is_a_502_at_once_and_the_next_request_succeeds(
-    deploy: Deploy,
-):
+def test_a_reply_that_is_too_large_is_a_502_at_once_and_the_next_request_succeeds(deploy: Deploy):
     with deploy(responders=0, topics=("big",)) as deployment:
         file = deployment.folder / "routes.toml"
         file.write_text(ROUTES)

@@ -33,9 +33,7 @@ def are_pinned_to_distinct_cpus(workers: list[int]) -> bool:
     return sorted(map(sorted, map(cpus_of, workers))) == [[cpu] for cpu in sorted(CPUS)]
 
 
-def test_each_worker_and_its_successor_is_pinned_to_a_cpu_of_its_own(
-    deploy: Deploy,
-):
+def test_each_worker_and_its_successor_is_pinned_to_a_cpu_of_its_own(deploy: Deploy):
     with deploy(env={"WEB_CONCURRENCY": str(len(CPUS))}) as deployment:
         arbiter = deployment.gateway.child.pid
         with Load([deployment.gateway], CLIENTS) as load:

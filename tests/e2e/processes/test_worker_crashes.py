@@ -19,18 +19,11 @@ from tools.devstack.ports import LOOPBACK
 from tools.devstack.process.procfs import unread_bytes
 from tools.devstack.waiting import wait_until
 
-pytestmark = [
-    pytest.mark.e2e,
-    on_embedded_broker,
-]
+pytestmark = [pytest.mark.e2e, on_embedded_broker]
 
 LIMIT_S = 15.0
 #: One slot: if a second request is rejected, the first is in flight.
-ENV = {
-    "WEB_CONCURRENCY": "1",
-    "THREADS": str(RESERVED_THREADS + 1),
-    "REPLY_TIMEOUT_S": "15",
-}
+ENV = {"WEB_CONCURRENCY": "1", "THREADS": str(RESERVED_THREADS + 1), "REPLY_TIMEOUT_S": "15"}
 #: Invalid idempotency key: a request with it is rejected after it has got a slot.
 BAD_KEY = "two words"
 #: Larger than all that other processes send to the broker meanwhile.
@@ -126,8 +119,7 @@ def has_the_slot(client: socket.socket, gateway: Gateway) -> bool:
         return bool(select.select([client], [], [], 0)[0])
 
     assert wait_until(
-        lambda: answered() or gateway.post("/echo", Idempotency_Key=BAD_KEY).status == 503,
-        LIMIT_S,
+        lambda: answered() or gateway.post("/echo", Idempotency_Key=BAD_KEY).status == 503, LIMIT_S
     )
     return not answered()
 

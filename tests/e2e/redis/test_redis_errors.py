@@ -20,10 +20,7 @@ from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
 # The broker makes no difference here.
-pytestmark = [
-    pytest.mark.e2e,
-    on_embedded_broker,
-]
+pytestmark = [pytest.mark.e2e, on_embedded_broker]
 
 LIMIT_S = 10.0
 TIMEOUT_S = 1.0

@@ -40,8 +40,7 @@ def test_a_reply_expires_after_deadline_and_retention(deploy: Deploy):
                 # The time to live is set and read at different times.
                 assert abs(epoch_ms() + left_ms - deadline_ms - retention_s * 1000) < 500
         assert wait_until(
-            lambda: not any(reply_keys(redis, node) for node in nodes),
-            timeout_s + retention_s + 2,
+            lambda: not any(reply_keys(redis, node) for node in nodes), timeout_s + retention_s + 2
         )
 
 

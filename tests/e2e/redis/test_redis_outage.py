@@ -16,10 +16,7 @@ from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
-pytestmark = [
-    pytest.mark.e2e,
-    on_embedded_broker,
-]
+pytestmark = [pytest.mark.e2e, on_embedded_broker]
 
 LIMIT_S = 10.0
 TIMEOUT_S = 3.0
@@ -160,9 +157,7 @@ def test_requests_with_an_idempotency_key_are_not_published_without_redis(deploy
     assert len(records_of(deployment, "echo")) - before == 1
 
 
-def test_a_short_hang_leaves_no_claim_for_a_request_that_was_not_published(
-    deployment: Deployment,
-):
+def test_a_short_hang_leaves_no_claim_for_a_request_that_was_not_published(deployment: Deployment):
     gateway = deployment.gateway
     assert wait_until(lambda: gateway.get("/readyz").status == 200, LIMIT_S)
     deployment.redis.pause()

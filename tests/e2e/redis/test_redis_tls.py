@@ -14,10 +14,7 @@ from tools.devstack.ports import LOOPBACK
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
-pytestmark = [
-    pytest.mark.e2e,
-    on_embedded_broker,
-]
+pytestmark = [pytest.mark.e2e, on_embedded_broker]
 
 LIMIT_S = 10.0
 

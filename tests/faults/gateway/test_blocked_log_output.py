@@ -13,10 +13,7 @@ from tests.support.load import OWN, Load
 from tests.support.reply_topic import ReplyTopic
 from tools.devstack.waiting import wait_until
 
-pytestmark = [
-    pytest.mark.faults,
-    on_embedded_broker,
-]
+pytestmark = [pytest.mark.faults, on_embedded_broker]
 
 REQUESTS = 2_000
 #: Requests with long access log lines, together above the size of the log queue.
@@ -105,9 +102,7 @@ def test_requests_are_answered_while_the_log_pipe_is_full(deploy: Deploy, tmp_pa
         pipe.close()
 
 
-def test_requests_are_answered_while_the_log_disk_is_full(
-    deploy: Deploy,
-):
+def test_requests_are_answered_while_the_log_disk_is_full(deploy: Deploy):
     with deploy(gateways=0, replies=0, responders=0, env={"WEB_CONCURRENCY": "1"}) as deployment:
         gateway = start_all(deployment, dict.fromkeys(PROCFILE, Path("/dev/full")))
         log_and_serve(deployment, gateway)

@@ -36,10 +36,7 @@ def test_thousands_of_keys_have_one_effect_and_one_reply_each(
 ):
     effects = CountingResponder()
     env = {"REPLY_TIMEOUT_S": "20", "WEB_CONCURRENCY": "2"}
-    with (
-        deploy(gateways=2, responders=0, env=env) as deployment,
-        effects.started_for(deployment),
-    ):
+    with deploy(gateways=2, responders=0, env=env) as deployment, effects.started_for(deployment):
         started_s = time.monotonic()
         responses = send_all(deployment.all_gateways, KEYS, send)
         record_property("requests/s", round(len(KEYS) * REPEATS / (time.monotonic() - started_s)))
@@ -58,10 +55,7 @@ def test_no_key_has_two_effects_or_two_replies_while_workers_are_killed(
     killed: list[int] = []
     given_up: set[str] = set()
     env = {"WEB_CONCURRENCY": "2"}
-    with (
-        deploy(gateways=2, responders=0, env=env) as deployment,
-        effects.started_for(deployment),
-    ):
+    with deploy(gateways=2, responders=0, env=env) as deployment, effects.started_for(deployment):
         gateways = deployment.all_gateways
 
         def kill_a_worker() -> None:

@@ -87,9 +87,7 @@ def replace(deployment: Deployment, gateway: Gateway, stop: Callable[[Gateway], 
 
 
 def test_no_request_fails_during_a_rolling_deploy(
-    deploy: Deploy,
-    tmp_path: Path,
-    record_property: RecordProperty,
+    deploy: Deploy, tmp_path: Path, record_property: RecordProperty
 ):
     env = {"DRAIN_DELAY_S": "2", "REPLY_TIMEOUT_S": "10", "WEB_CONCURRENCY": "1"}
     with deploy(gateways=2, env=env) as deployment:

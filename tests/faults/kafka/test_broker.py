@@ -49,9 +49,7 @@ def are_20_own(last: list[Attempt]) -> bool:
     return len(last) == 20 and all(a.is_own for a in last)
 
 
-def test_a_request_that_a_hanging_broker_appends_after_its_deadline_is_not_handled(
-    deploy: Deploy,
-):
+def test_a_request_that_a_hanging_broker_appends_after_its_deadline_is_not_handled(deploy: Deploy):
     with deploy() as deployment:
         timeout_s = deployment.settings.reply_timeout_s
         (responder,) = deployment.named("responder")
@@ -76,9 +74,7 @@ def test_a_request_that_a_hanging_broker_appends_after_its_deadline_is_not_handl
     assert "failed" not in responder.logged()
 
 
-def test_requests_to_a_killed_broker_fail_in_time_and_not_as_sent(
-    deploy: Deploy,
-):
+def test_requests_to_a_killed_broker_fail_in_time_and_not_as_sent(deploy: Deploy):
     with deploy() as deployment:
         timeout_s = deployment.settings.reply_timeout_s
         with down(deployment.kafka):

@@ -43,10 +43,7 @@ def secured(needs_apache: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("certificates")
     authority = Authority.make(folder, "authority")
     keystore = authority.issue("broker", f"IP:{LOOPBACK}")
-    options = {
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(keystore),
-    }
+    options = {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(keystore)}
     port = free_port()
     with ApacheKafka(listeners=[Listener("TLS", port, protocol="SSL")], options=options) as broker:
         yield Secured(broker, port, authority, Authority.make(folder, "other"))
@@ -93,10 +90,7 @@ def test_a_tls_misconfiguration_is_reported_in_one_line_that_names_the_setting(
 ):  # fmt: skip
     trusted = {"KAFKA_TRUSTED_CERT": secured.authority.pem}
     env = {
-        "unknown authority": {
-            "KAFKA_URL": secured.url,
-            "KAFKA_TRUSTED_CERT": secured.other.pem,
-        },
+        "unknown authority": {"KAFKA_URL": secured.url, "KAFKA_TRUSTED_CERT": secured.other.pem},
         # Host names are checked if the authority is one of the system's.
         "wrong host name": {
             "KAFKA_URL": f"kafka+ssl://localhost:{secured.port}",

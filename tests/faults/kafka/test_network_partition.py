@@ -57,10 +57,7 @@ FAULTS: dict[str, Callable[[TcpProxy], None]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_requests_fail_in_time_during_a_partition_and_succeed_soon_after(
-    deployment: Deployment,
-    proxy: TcpProxy,
-    fault: str,
-    record_property: RecordProperty,
+    deployment: Deployment, proxy: TcpProxy, fault: str, record_property: RecordProperty
 ):
     timeout_s = deployment.settings.reply_timeout_s
     with Load([deployment.gateway], clients=8, rate=20, keep_alive=False) as load:

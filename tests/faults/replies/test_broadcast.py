@@ -43,9 +43,7 @@ def read_by(process: Process) -> dict[str, int]:
     return {name: int(count) for name, count in pairs}
 
 
-def test_each_process_reads_the_replies_since_the_lookback_and_each_is_stored_once(
-    deploy: Deploy,
-):
+def test_each_process_reads_the_replies_since_the_lookback_and_each_is_stored_once(deploy: Deploy):
     with (
         deploy(gateways=0, replies=0, responders=0, env=ENV) as deployment,
         ReplyTopic(deployment) as topic,

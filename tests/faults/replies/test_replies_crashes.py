@@ -28,10 +28,7 @@ DUPLICATE = re.compile(r"replies so far: .*duplicate (\d+)")
 
 
 def test_a_kill_at_any_moment_loses_no_reply_and_changes_none(
-    kafka: Server,
-    redis_server: Server,
-    tmp_path: Path,
-    record_property: RecordProperty,
+    kafka: Server, redis_server: Server, tmp_path: Path, record_property: RecordProperty
 ):
     def crashed(seed: int) -> int:
         folder = tmp_path / str(seed)

@@ -9,18 +9,13 @@ from tests.support.deployment import Deploy
 from tests.support.load import OWN, Load
 from tools.devstack.waiting import wait_until
 
-pytestmark = [
-    pytest.mark.faults,
-    on_embedded_broker,
-]
+pytestmark = [pytest.mark.faults, on_embedded_broker]
 
 #: The limit of the watchdog, the session timeout, and the rebalance, in seconds.
 LIMIT_S = 20.0
 
 
-def test_a_poll_that_never_returns_ends_the_process_and_another_takes_over(
-    deploy: Deploy,
-):
+def test_a_poll_that_never_returns_ends_the_process_and_another_takes_over(deploy: Deploy):
     with deploy(env={"REPLY_TIMEOUT_S": "20"}) as deployment:
         hanging = deployment.start("replies", "python -m tests.faults.replies.hanging_poll")
         assert wait_until(lambda: "storing replies" in hanging.logged(), LIMIT_S)

@@ -13,10 +13,7 @@ from tools.devstack.waiting import wait_until
 TIMEOUT_S = 25.0
 RESPONDER = "python -m tests.faults.responder.side_effect_responder"
 #: Settings of a responder by the kind of its journal.
-JOURNALS = {
-    "sql": {"EFFECTS_JOURNAL": "sql"},
-    "redis": {"RESPONDER_JOURNAL": "redis"},
-}
+JOURNALS = {"sql": {"EFFECTS_JOURNAL": "sql"}, "redis": {"RESPONDER_JOURNAL": "redis"}}
 
 
 class SideEffects:

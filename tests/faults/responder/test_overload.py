@@ -15,10 +15,7 @@ from tests.support.report import RecordProperty
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until
 
-pytestmark = [
-    pytest.mark.faults,
-    on_embedded_broker,
-]
+pytestmark = [pytest.mark.faults, on_embedded_broker]
 
 CAP = 10
 DEAD_CLIENTS = 5 * CAP

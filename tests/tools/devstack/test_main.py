@@ -73,12 +73,7 @@ def test_servers_only_prints_settings_and_ends_on_ctrl_c():
         stack.send_signal(signal.SIGINT)
 
     assert answered
-    assert sorted(settings) == [
-        "KAFKA_FETCH_MAX_WAIT_MS",
-        "KAFKA_URL",
-        "REDIS_URL",
-        "SECRET_KEY",
-    ]
+    assert sorted(settings) == ["KAFKA_FETCH_MAX_WAIT_MS", "KAFKA_URL", "REDIS_URL", "SECRET_KEY"]
     assert stack.returncode == 0
     assert not EmbeddedRedis(redis_port).answers()
 

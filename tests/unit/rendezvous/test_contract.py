@@ -4,13 +4,7 @@ import json
 
 import pytest
 
-from rendezvous.contract import (
-    ID_HEADERS,
-    REPLY_TOPIC_HEADERS,
-    Outcome,
-    Reply,
-    Request,
-)
+from rendezvous.contract import ID_HEADERS, REPLY_TOPIC_HEADERS, Outcome, Reply, Request
 from rendezvous.errors import MalformedRecord, UnusableReply
 from rendezvous.reply_headers import (
     LISTED_REPLY_HEADERS,

@@ -20,11 +20,7 @@ class Running:
     def __init__(self, kafka, store, ids, heartbeats):
         self.kafka = kafka
         self.listener = ReplyListener(
-            ResilientConsumer(kafka),
-            store,
-            ids,
-            Watchdog("the test"),
-            heartbeats,
+            ResilientConsumer(kafka), store, ids, Watchdog("the test"), heartbeats
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.listener.run, args=(self.stop,))

@@ -177,13 +177,7 @@ def test_an_unexpected_error_ends_the_run_after_commit_and_close(
 ):
     kafka.feed(record(new_id(), 0))
     kafka.fail_poll(RuntimeError("an unexpected error"))
-    listener = ReplyListener(
-        ResilientConsumer(kafka),
-        store,
-        ids,
-        Watchdog("the test"),
-        heartbeats,
-    )
+    listener = ReplyListener(ResilientConsumer(kafka), store, ids, Watchdog("the test"), heartbeats)
 
     with pytest.raises(RuntimeError, match="an unexpected error"):
         listener.run(threading.Event())

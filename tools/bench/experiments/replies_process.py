@@ -76,11 +76,7 @@ def throughput(
     first, maximum = filled[0], max(sample.keys for sample in filled)
     last = next(sample for sample in filled if sample.keys == maximum)
     return Throughput(
-        number,
-        "replies",
-        last.keys - first.keys,
-        last.at_s - first.at_s,
-        last.cpu_s - first.cpu_s,
+        number, "replies", last.keys - first.keys, last.at_s - first.at_s, last.cpu_s - first.cpu_s
     )
 
 

@@ -44,10 +44,7 @@ def read_procfile(file: Path) -> dict[str, str]:
 
 
 def start_process(
-    command: str,
-    env: Mapping[str, str],
-    output: Path | LineCallback,
-    cwd: Path | None = None,
+    command: str, env: Mapping[str, str], output: Path | LineCallback, cwd: Path | None = None
 ) -> Child:
     """
     Start *command*, as in a Procfile, in the virtual environment of this process.

@@ -2,13 +2,7 @@
 
 import pytest
 
-from tools.bench.experiments.memory_growth import (
-    CASE,
-    MemoryRun,
-    Sample,
-    failures,
-    kb_per_minute,
-)
+from tools.bench.experiments.memory_growth import CASE, MemoryRun, Sample, failures, kb_per_minute
 from tools.bench.measure.result import Load
 
 MB = 1_000_000

@@ -12,8 +12,7 @@ visible_keys = st.text(st.sampled_from(VISIBLE), min_size=1, max_size=255)
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["8e03978e-40d5", '"8e03978e-40d5"', " 8e03978e-40d5 ", ' "8e03978e-40d5"\t'],
+    "value", ["8e03978e-40d5", '"8e03978e-40d5"', " 8e03978e-40d5 ", ' "8e03978e-40d5"\t']
 )
 def test_a_key_is_the_same_in_quotes_and_bare(value):
     assert key_of([value], required=False) == "8e03978e-40d5"

@@ -72,10 +72,7 @@ def test_each_topic_is_a_finding_with_its_partitions_or_what_to_do():
     assert shown(kafka_findings(found, "kafka://h:1", ["a", "b", "c"], "replies")) == [
         (True, "Kafka answers at kafka://h:1"),
         (True, "topic a has 1 partition"),
-        (
-            False,
-            "topic b is missing; create it, or correct KAFKA_PREFIX, REPLY_TOPIC or the route",
-        ),
+        (False, "topic b is missing; create it, or correct KAFKA_PREFIX, REPLY_TOPIC or the route"),
         (False, "topic c is denied; grant Describe and Write on it"),
         (True, "reply topic replies has 4 partitions"),
     ]

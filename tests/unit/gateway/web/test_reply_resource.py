@@ -120,10 +120,7 @@ def test_a_reply_about_to_expire_is_not_cacheable(resource, issue):
 
 @pytest.mark.parametrize(
     ("name", "value", "cache_control"),
-    [
-        ("cache-control", "no-cache", "no-cache"),
-        ("expires", "Thu, 01 Jan 1970 00:00:00 GMT", None),
-    ],
+    [("cache-control", "no-cache", "no-cache"), ("expires", "Thu, 01 Jan 1970 00:00:00 GMT", None)],
 )
 def test_the_cache_headers_of_a_reply_are_kept(resource, issue, name, value, cache_control):
     cid = issue()

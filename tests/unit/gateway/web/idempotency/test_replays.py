@@ -26,8 +26,7 @@ def test_a_retry_gets_the_reply_to_the_first_request_whatever_its_status(gateway
 
 
 @pytest.mark.parametrize(
-    ("outcome", "kind"),
-    [(Outcome.UNUSABLE, "bad-reply"), (Outcome.FAILED, "responder-error")],
+    ("outcome", "kind"), [(Outcome.UNUSABLE, "bad-reply"), (Outcome.FAILED, "responder-error")]
 )
 def test_a_reply_that_is_no_http_response_is_replayed_as_the_same_problem(
     gateway, other, outcome, kind

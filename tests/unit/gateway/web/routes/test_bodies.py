@@ -5,11 +5,7 @@ import io
 import pytest
 
 from rendezvous.kafka_client.producer import PublishTooLarge
-from tests.unit.gateway.web.routes.gateway import (
-    MAX_BODY_BYTES,
-    assert_problem,
-    assert_retry_after,
-)
+from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES, assert_problem, assert_retry_after
 
 
 class Unreadable(io.RawIOBase):

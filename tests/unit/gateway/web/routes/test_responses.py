@@ -6,11 +6,7 @@ from rendezvous.contract import Outcome, Reply
 from rendezvous.errors import UnusableReply
 from rendezvous.kafka_client.producer import PublishRefused
 from tests.fakes import eventually
-from tests.unit.gateway.web.routes.gateway import (
-    MAX_BODY_BYTES,
-    assert_problem,
-    assert_retry_after,
-)
+from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES, assert_problem, assert_retry_after
 
 
 @pytest.mark.parametrize("status", [200, 201, 400, 404, 410, 422, 500, 503, 599])
