@@ -1,8 +1,7 @@
 """
 Stand-ins for what the product takes in its constructors, with the same methods and none of the I/O.
 
-They go in by the same door as the real ones. Where the real one raises the library's own errors, so
-do these: a test says which one and when.
+They are passed to the same constructors, and raise the errors of the library that a test chooses.
 """
 
 import threading
@@ -31,7 +30,7 @@ def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
     """Return as soon as *condition* holds; fail when it does not within *within_s*."""
     give_up_s = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < give_up_s, "it did not come to pass in time"
+        assert time.monotonic() < give_up_s, "the condition did not hold in time"
         time.sleep(0.002)
 
 
@@ -40,7 +39,7 @@ def altered(correlation_id: str) -> str:
     return correlation_id[:-1] + ("A" if correlation_id[-1] != "A" else "B")
 
 
-class PatientClient:
+class WaitingClient:
     """A client that waits *timeout_s* for each reply."""
 
     def __init__(self, requester: Requester, timeout_s: float) -> None:
@@ -250,7 +249,7 @@ class FakeConsumer:
         self._script: deque[tuple[Exception | Batch, bool]] = deque()
         self._listener: Any = None
 
-    # What a test does.
+    # For tests.
 
     def rejoin(self) -> None:
         """Lose all partitions and get them again within one poll()."""
@@ -277,7 +276,7 @@ class FakeConsumer:
     def is_drained(self) -> bool:
         return not self._script
 
-    # What the product does.
+    # Methods of the library.
 
     def poll(self, timeout_ms: int) -> Batch:
         self.polls += 1
@@ -419,12 +418,12 @@ class FakePublisher:
         return publication
 
 
-class FakePart:
-    """A part of a Lifecycle that writes down what happens to it."""
+class RecordingPart:
+    """A part of a Lifecycle that records its starts and closes."""
 
-    def __init__(self, name: str, diary: list[str]) -> None:
+    def __init__(self, name: str, events: list[str]) -> None:
         self._name = name
-        self._diary = diary
+        self._diary = events
 
     def start(self) -> None:
         self._diary.append(f"start {self._name}")

@@ -1,4 +1,4 @@
-"""Clients that send requests without a pause, while something happens to the server."""
+"""Clients that send requests without a pause during a change of the server."""
 
 import http.client
 import threading

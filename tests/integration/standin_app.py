@@ -1,4 +1,4 @@
-"""The application as wsgi.py makes it, with an echo in the process for Kafka and Redis."""
+"""The application of wsgi.py, with an echo in place of Kafka and Redis."""
 
 import threading
 from collections.abc import Callable

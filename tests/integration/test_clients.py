@@ -1,4 +1,4 @@
-"""Slow, malformed and impolite clients do not delay other clients."""
+"""Slow, malformed and misbehaving clients do not delay other clients."""
 
 import os
 import re
@@ -64,7 +64,7 @@ SLOW = {
 
 @pytest.mark.parametrize("kind", SLOW)
 def test_slow_clients_do_not_delay_others(server: StandIn, kind: str):
-    start, drop = SLOW[kind]
+    start, piece = SLOW[kind]
     with ExitStack() as stack:
         slow = [stack.enter_context(server.connect()) for _ in range(2 * THREADS)]
         for client in slow:
@@ -73,7 +73,7 @@ def test_slow_clients_do_not_delay_others(server: StandIn, kind: str):
         give_up_s = time.monotonic() + READ_LIMIT_S / 2
         while time.monotonic() < give_up_s:
             for client in slow:
-                client.sendall(drop)
+                client.sendall(piece)
             started_s = time.monotonic()
             assert send(server, LIVEZ) == "200"
             assert send(server, post("/echo")) == "200"
@@ -82,7 +82,7 @@ def test_slow_clients_do_not_delay_others(server: StandIn, kind: str):
 
 @pytest.mark.parametrize("kind", ["a head", "a body", "chunks", "a body after 100-continue"])
 def test_a_request_that_takes_too_long_is_answered_with_408(server: StandIn, kind: str):
-    start, drop = SLOW[kind]
+    start, piece = SLOW[kind]
     with server.connect() as client:
         started_s = time.monotonic()
         client.sendall(start)
@@ -90,7 +90,7 @@ def test_a_request_that_takes_too_long_is_answered_with_408(server: StandIn, kin
         response = b""
         # Bytes keep coming: the limit is for the whole request, not for a pause.
         while b"HTTP/1.1 408 " not in response and time.monotonic() - started_s < 2 * READ_LIMIT_S:
-            client.sendall(drop)
+            client.sendall(piece)
             try:
                 response += client.recv(1000)
             except TimeoutError:
@@ -182,7 +182,7 @@ MALFORMED: dict[str, tuple[bytes, list[int]]] = {
     "a space after the name": (HEAD + b"Content-Length : 5\r\n\r\nhello", [400]),
     "a folded header": (HEAD + b"X: 1\r\n Content-Length: 5\r\n\r\nhello", [400]),
     "an unknown coding": (HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", [501]),
-    "a chunk longer than it says": (
+    "a chunk longer than its size": (
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n",
         [400],
     ),
@@ -197,7 +197,7 @@ MALFORMED: dict[str, tuple[bytes, list[int]]] = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_what_follows_a_malformed_request_is_not_read_as_a_request(server: StandIn, name: str):
+def test_data_after_a_malformed_request_is_not_read_as_a_request(server: StandIn, name: str):
     request, expected = MALFORMED[name]
 
     assert send_pieces(server, request + LIVEZ) == expected

@@ -22,7 +22,7 @@ STATUS = re.compile(rb"HTTP/1\.\d (\d{3}) ")
 
 @pytest.fixture(scope="module", params=["json", "text"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    """A server that ends, as clients see it, when THREADS requests have cost a thread."""
+    """A server with THREADS threads; its log must have no traceback at the end."""
     env = {"LOG_FORMAT": request.param, "WEB_CONCURRENCY": "1", "THREADS": str(THREADS)}
     with standin(tmp_path_factory.mktemp("malformed"), **env) as found:
         yield found

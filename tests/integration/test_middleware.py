@@ -20,7 +20,7 @@ def test_a_wrapped_application_serves_and_drains(tmp_path, options):
             connection.sendall(post("/echo", b"tea"))
             response = read_to_end(connection)
         server.signal_master(signal.SIGTERM)
-        # The lifecycle knows what the server does, although the application is hidden.
+        # The server finds the lifecycle, although middleware hides the application.
         assert wait_until(lambda: send(server, READYZ) == "503", 2.5)
         exit_code = server.child.wait(30)
 

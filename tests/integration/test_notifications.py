@@ -240,7 +240,7 @@ def test_a_lost_notification_only_delays_the_reply(
     assert wait_until(lambda: not mailbox._schedule.is_notified, 5)
 
 
-def test_a_waiter_that_expects_a_notification_calls_the_poller_late(
+def test_a_waiter_that_expects_a_notification_wakes_the_poller_late(
     mailbox: Mailbox, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
     called: list[object] = []

@@ -33,7 +33,7 @@ class ApiClient:
         return {"Authorization": f"Bearer {self.key}"}
 
     def send(self, gateways: Sequence[Gateway], requests: int, connections: int) -> None:
-        """Send *requests* echoes with ids that all clients use alike."""
+        """Send *requests* echo requests with the same ids in every client."""
         with ThreadPoolExecutor(connections) as pool:
             for part in pool.map(
                 lambda number: self._send(

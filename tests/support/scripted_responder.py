@@ -1,4 +1,4 @@
-"""A responder that shares no code with ours; a test writes its script."""
+"""A responder that shares no code with the product, and runs a script of the test."""
 
 import threading
 from collections.abc import Callable

@@ -27,7 +27,7 @@ $ echo $a >&2
 """
 
 
-def test_commands_are_found_with_what_they_are_to_print():
+def test_commands_are_found_with_their_expected_output():
     steps = list(console_blocks.steps(DOCUMENT))
 
     assert [(s.line, s.command, s.expected) for s in steps] == [
@@ -47,7 +47,7 @@ def test_commands_share_one_shell_and_both_streams_are_kept(tmp_path):
     assert console_blocks.run(commands, tmp_path, os.environ, 10) == ["one two\n", "", "3\n"]
 
 
-def test_a_shell_that_ends_early_is_told(tmp_path):
+def test_a_shell_that_ends_early_is_an_error(tmp_path):
     with pytest.raises(AssertionError, match="ended before"):
         console_blocks.run(["exit 1", "echo"], tmp_path, os.environ, 10)
 
@@ -70,5 +70,5 @@ def test_a_shell_that_ends_early_is_told(tmp_path):
         ("x", "", False),
     ],
 )
-def test_what_is_printed_is_compared_line_by_line(expected, printed, same):
+def test_output_is_compared_line_by_line(expected, printed, same):
     assert console_blocks.matches(expected, printed) is same

@@ -24,7 +24,7 @@ def ids() -> CorrelationIds:
 
 @pytest.fixture
 def redis_server() -> FakeServer:
-    """The Redis behind the store; ``connected = False`` takes it away."""
+    """The Redis behind the store; ``connected = False`` makes it unreachable."""
     return FakeServer()
 
 

@@ -1,4 +1,4 @@
-"""The direction of imports and the place of each library, per folder."""
+"""The imports and libraries that each folder may use."""
 
 import ast
 import sys
@@ -64,7 +64,7 @@ def imports_of(path: str) -> set[str]:
 
 
 def imported(source: str) -> Iterator[str]:
-    """Yield the dotted name of each module that *source* imports, wherever the import stands."""
+    """Yield the dotted name of each module that *source* imports, at any level."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -73,13 +73,13 @@ def imported(source: str) -> Iterator[str]:
             # Of a package each name may be a module of its own.
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
-                is_module = any(name == place_to_module(source) for source in SOURCES)
+                is_module = any(name == module_of(source) for source in SOURCES)
                 yield name if is_module else node.module or ""
         elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
             yield ast.unparse(node)
 
 
-def place_to_module(path: str) -> str:
+def module_of(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
@@ -87,8 +87,8 @@ def rule_of(path: str) -> str:
     """Return the longest line of RULES that *path* falls under."""
     parts = path.split("/")
     for length in range(len(parts), 0, -1):
-        if (place := "/".join(parts[:length])) in RULES:
-            return place
+        if (folder := "/".join(parts[:length])) in RULES:
+            return folder
     raise AssertionError(f"{path}: no line of RULES")
 
 
@@ -121,7 +121,7 @@ def test_a_folder_imports_only_what_its_rule_allows(path):
 
 
 @pytest.mark.parametrize("path", STANDARD_LIBRARY_ONLY)
-def test_what_handlers_import_needs_the_standard_library_only(path):
+def test_modules_for_handlers_need_the_standard_library_only(path):
     ours, foreign = split(imports_of(path))
 
     assert foreign == set()
@@ -132,7 +132,7 @@ def test_what_handlers_import_needs_the_standard_library_only(path):
 def test_only_entry_points_read_the_environment(path):
     names = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-        # A WSGI environment, which is called environ too, is another matter.
+        # Only attributes of os: a WSGI environment is called environ too.
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os":
             names.add(node.attr)
         if isinstance(node, ast.ImportFrom) and node.module == "os":

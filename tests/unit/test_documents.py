@@ -1,4 +1,4 @@
-"""Links in the documents lead somewhere, and the documents name what exists."""
+"""Links in the documents resolve, and the files that documents name exist."""
 
 import re
 from dataclasses import fields

@@ -293,7 +293,7 @@ wNX4a8IoTgQ/M3kRCffsVllOmIA1nZ8WN5lMc4uyLsqgwIAN5GZsKpHLGV/rddU=
 """
 
 
-def test_an_encrypted_key_is_an_error_and_asks_no_password_on_the_terminal():
+def test_an_encrypted_key_is_an_error_and_prompts_for_no_password():
     env = ENOUGH | {
         "KAFKA_URL": "kafka+ssl://a:1",
         "KAFKA_CLIENT_CERT": CERTIFICATE,

@@ -224,7 +224,7 @@ def test_any_file_holds_usable_routes_or_gives_errors_that_name_it(file, text):
 
 @given(name=wild_texts)
 @example(name="\0")
-def test_a_missing_file_is_an_error_whatever_its_name(file, name):
+def test_a_missing_file_of_any_name_is_an_error(file, name):
     with pytest.raises(RoutesError, match="ROUTES_FILE="):
         load_routes(file.parent / "missing" / name)
 

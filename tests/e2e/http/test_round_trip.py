@@ -108,10 +108,10 @@ def test_a_reply_can_be_fetched_again(gateway: Gateway):
     assert (again.status, again.body) == (200, b"twice")
 
 
-@pytest.mark.parametrize("place", [0, 30, -1])
-def test_an_altered_id_is_unknown(gateway: Gateway, place: int):
+@pytest.mark.parametrize("position", [0, 30, -1])
+def test_an_altered_id_is_unknown(gateway: Gateway, position: int):
     characters = list(gateway.post("/echo", b"x").correlation_id)
-    characters[place] = "1" if characters[place] == "0" else "0"
+    characters[position] = "1" if characters[position] == "0" else "0"
 
     response = gateway.get(f"/replies/{''.join(characters)}")
 

@@ -191,11 +191,11 @@ def test_a_consumer_has_no_thread_beside_the_polling_one(kafka: Server):
     producer.close()
     found: list[Any] = []
 
-    def has_come() -> bool:
+    def has_arrived() -> bool:
         found.extend(record.value for records in consumer.poll().values() for record in records)
         return bool(found)
 
-    assert wait_until(has_come, 30)
+    assert wait_until(has_arrived, 30)
     names = {thread.name for thread in threading.enumerate()} - others
     consumer.close()
 

@@ -28,7 +28,7 @@ class Pipe:
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
         self.path = path
-        # Open for reading and writing, so that neither end blocks or fails for want of the other.
+        # Open for reading and writing, so that neither end blocks or fails without the other.
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         self._read = b""
 
@@ -96,8 +96,8 @@ def test_requests_are_answered_while_the_log_pipe_is_full(deploy: Deploy, tmp_pa
         written = pipes["web"].read().count(b'"GET /livez?')
         assert 0 < sum(dropped) < REQUESTS + FLOOD + 200
         assert 0 < written < FLOOD
-        gateway.get("/livez?once-more")
-        assert wait_until(lambda: b"/livez?once-more" in pipes["web"].read(), 10)
+        gateway.get("/livez?again")
+        assert wait_until(lambda: b"/livez?again" in pipes["web"].read(), 10)
     for pipe in pipes.values():
         pipe.close()
 

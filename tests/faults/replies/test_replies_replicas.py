@@ -20,7 +20,7 @@ LONG_TIMEOUT = {"REPLY_TIMEOUT_S": "20"}
 BROADCAST = {"REPLIES_MODE": "broadcast"}
 
 
-def carries(process: Process) -> bool:
+def stores_replies(process: Process) -> bool:
     return "storing replies" in process.logged()
 
 
@@ -30,7 +30,7 @@ def kill_one_after_the_other(deployment: Deployment, load: Load) -> None:
         oldest = next(p for p in deployment.named("replies") if p.child.returncode is None)
         oldest.child.kill()
         successor = deployment.start("replies")
-        assert wait_until(lambda: carries(successor), 30)  # noqa: B023
+        assert wait_until(lambda: stores_replies(successor), 30)  # noqa: B023
     load.wait_for()
 
 
@@ -63,7 +63,7 @@ def test_rebalances_delay_replies_and_lose_none(deploy: Deploy, record_property:
             for _ in range(REBALANCES):
                 load.wait_for()
                 more = [deployment.start("replies") for _ in range(3)]
-                assert wait_until(lambda: all(map(carries, more)), 60)  # noqa: B023
+                assert wait_until(lambda: all(map(stores_replies, more)), 60)  # noqa: B023
                 load.wait_for()
                 for process in more:
                     process.child.terminate()

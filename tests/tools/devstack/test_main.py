@@ -100,8 +100,8 @@ def test_the_gateway_is_stopped_first(tmp_path: Path):
         stack.read_until("curl ")
         stack.interrupt()
 
-    ends = [line.split()[0] for line in stack.lines if line.endswith("| terminated\n")]
-    assert ends == ["web", "replies"]
+    terminated = [line.split()[0] for line in stack.lines if line.endswith("| terminated\n")]
+    assert terminated == ["web", "replies"]
 
 
 def test_a_process_that_ends_by_itself_stops_everything(tmp_path: Path):

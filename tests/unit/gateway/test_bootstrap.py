@@ -32,7 +32,7 @@ def test_the_lifecycle_starts_the_parts_that_were_built(started, redis):
     assert started == [Mailbox, RequestPublisher, Readiness]
 
 
-def test_a_replaced_part_is_left_to_whoever_built_it(started, redis, store, publisher):
+def test_a_part_that_is_passed_in_is_not_started(started, redis, store, publisher):
     readiness = Readiness((), lambda: False)
 
     gateway = build(

@@ -9,7 +9,7 @@ import pytest
 
 from gateway import lifecycle as lifecycles
 from gateway.lifecycle import Lifecycle, register, registered
-from tests.fakes import FakePart
+from tests.fakes import RecordingPart
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def events():
 @pytest.fixture
 def lifecycle(events):
     lifecycle = Lifecycle()
-    lifecycle.add(FakePart("a", events), FakePart("b", events))
+    lifecycle.add(RecordingPart("a", events), RecordingPart("b", events))
     return lifecycle
 
 
@@ -37,13 +37,13 @@ def test_parts_start_in_order_and_close_in_reverse(lifecycle, events):
 
 def test_concurrent_first_requests_start_the_parts_once(lifecycle, events, monkeypatch):
     # Long enough for all requests to come before the parts are started.
-    start = FakePart.start
+    start = RecordingPart.start
 
     def start_slowly(part):
         time.sleep(0.02)
         start(part)
 
-    monkeypatch.setattr(FakePart, "start", start_slowly)
+    monkeypatch.setattr(RecordingPart, "start", start_slowly)
     threads = [threading.Thread(target=lifecycle.ensure_started) for _ in range(8)]
     for thread in threads:
         thread.start()

@@ -154,11 +154,11 @@ def test_a_retention_out_of_range_is_refused(ids, keep_s):
 def test_any_altered_character_makes_an_id_foreign(ids, options):
     text = ids.issue(NODE, epoch_ms(), **options)
 
-    for place, character in enumerate(text):
+    for position, character in enumerate(text):
         other = "0" if character != "0" else "1"
         for read in (ids.read, lambda text: ids.read_for("blue", text)):
             with pytest.raises(ForeignCorrelationId):
-                read(text[:place] + other + text[place + 1 :])
+                read(text[:position] + other + text[position + 1 :])
 
 
 def test_the_owner_of_an_id_cannot_be_exchanged(ids):

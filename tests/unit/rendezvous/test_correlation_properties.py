@@ -31,23 +31,23 @@ def test_an_id_is_read_as_it_was_issued(secret, node, deadline_ms):
 
 @given(issued, st.data())
 def test_an_id_with_any_character_altered_is_refused(text, data):
-    place = data.draw(st.integers(0, len(text) - 1))
+    position = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(
         st.sampled_from(string.ascii_letters + string.digits + "._-") | st.characters()
     )
-    assume(other != text[place])
+    assume(other != text[position])
 
-    refused(text[:place] + other + text[place + 1 :])
+    refused(text[:position] + other + text[position + 1 :])
 
 
 @given(issued, wild_texts.filter(bool), st.data())
 def test_an_id_with_inserted_or_removed_characters_is_refused(text, more, data):
-    place = data.draw(st.integers(0, len(text)))
-    end = data.draw(st.integers(place, len(text)))
+    position = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(position, len(text)))
 
-    refused(text[:place] + more + text[place:])
-    if end > place:
-        refused(text[:place] + text[end:])
+    refused(text[:position] + more + text[position:])
+    if end > position:
+        refused(text[:position] + text[end:])
 
 
 @given(issued, issued)

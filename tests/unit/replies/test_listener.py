@@ -88,7 +88,7 @@ def test_while_redis_fails_the_listener_pauses_and_commits_nothing(
     assert "are kept and retried" in caplog.text
 
 
-def test_the_watchdog_gets_beats_while_redis_fails(running, kafka, redis_server, new_id):
+def test_the_watchdog_is_reset_while_redis_fails(running, kafka, redis_server, new_id):
     redis_server.connected = False
     kafka.feed(record(new_id(60_000)))
     eventually(lambda: kafka.paused() == {P0})
@@ -128,7 +128,7 @@ def test_a_stop_while_redis_fails_commits_only_what_was_stored(
     assert kafka.closed
 
 
-def test_what_was_stored_is_committed_on_a_stop(kafka, store, ids, heartbeats, new_id, monkeypatch):
+def test_stored_replies_are_committed_on_a_stop(kafka, store, ids, heartbeats, new_id, monkeypatch):
     monkeypatch.setattr("replies.listener.COMMIT_INTERVAL_S", 10_000.0)
     monkeypatch.setattr(ReplyListener, "_summarise", lambda self: None)
     running = Running(kafka, store, ids, heartbeats)

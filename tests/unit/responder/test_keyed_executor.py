@@ -58,34 +58,34 @@ def test_tasks_with_different_keys_run_concurrently(executor):
 
 
 def test_a_slow_key_delays_no_other_key(executor):
-    go_on = threading.Event()
+    proceed = threading.Event()
     done: list[object] = []
 
     def slow(number):
-        go_on.wait(10)
+        proceed.wait(10)
         done.append(number)
 
     for number in range(3):
         executor.submit("slow", partial(slow, number))
     executor.submit("fast", lambda: done.append("fast"))
     eventually(lambda: done == ["fast"])
-    go_on.set()
+    proceed.set()
 
     eventually(lambda: done == ["fast", 0, 1, 2])
 
 
 def test_a_busy_key_shares_a_single_thread_with_others():
-    executor, go_on = KeyedExecutor(1), threading.Event()
+    executor, proceed = KeyedExecutor(1), threading.Event()
     done: list[object] = []
 
     def busy(number):
-        go_on.wait(10)
+        proceed.wait(10)
         done.append(number)
 
     for number in range(5):
         executor.submit("busy", partial(busy, number))
     executor.submit("other", lambda: done.append("other"))
-    go_on.set()
+    proceed.set()
     eventually(lambda: len(done) == 6)
     executor.close()
 
@@ -93,11 +93,11 @@ def test_a_busy_key_shares_a_single_thread_with_others():
 
 
 def test_closing_waits_for_running_tasks_and_drops_the_others():
-    executor, begun, go_on, done = KeyedExecutor(1), threading.Event(), threading.Event(), []
+    executor, begun, proceed, done = KeyedExecutor(1), threading.Event(), threading.Event(), []
 
     def first():
         begun.set()
-        go_on.wait(10)
+        proceed.wait(10)
         done.append("first")
 
     executor.submit("a", first)
@@ -107,7 +107,7 @@ def test_closing_waits_for_running_tasks_and_drops_the_others():
     closing = threading.Thread(target=executor.close)
     closing.start()
     eventually(lambda: executor._pool._shutdown)
-    go_on.set()
+    proceed.set()
     closing.join(10)
 
     assert done == ["first"]

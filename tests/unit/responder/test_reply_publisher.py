@@ -1,4 +1,4 @@
-"""ReplyPublisher: replies are acknowledged, sent again, replaced or given up."""
+"""ReplyPublisher: replies are acknowledged, retried, replaced or discarded."""
 
 import json
 
@@ -85,7 +85,7 @@ def test_a_reply_that_is_too_large_becomes_a_502(run, error, when):
     assert "1000 bytes" in json.loads(sent.value)["detail"]
 
 
-def test_a_reply_is_given_up_when_no_client_can_fetch_it_any_more(run):
+def test_a_reply_is_discarded_when_no_client_can_fetch_it_any_more(run):
     producer = FakeProducer()
     producer.always = kafka_errors.UnknownTopicOrPartitionError()
     running = run(producer=producer)

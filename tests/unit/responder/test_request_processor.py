@@ -116,20 +116,20 @@ def test_a_deadline_too_far_away_is_logged_and_the_request_answered(run, caplog)
 def test_a_request_cancelled_before_it_began_is_dropped(run, caplog):
     caplog.set_level("INFO")
     cancelled: set[str] = set()
-    begun, go_on = threading.Event(), threading.Event()
+    begun, proceed = threading.Event(), threading.Event()
     handled = []
 
     def handler(request):
         handled.append(request.correlation_id)
         begun.set()
-        assert go_on.wait(20)
+        assert proceed.wait(20)
         return Reply.to(request)
 
     running = run(handler, threads=1, cancelled=cancelled)
     running.feed(record("begun", 0), record("next", 1), record("last", 2))
     assert begun.wait(10)
     cancelled |= {"begun", "next"}
-    go_on.set()
+    proceed.set()
     eventually(lambda: running.committed() == 3)
 
     assert handled == ["begun", "last"]  # a handler that has begun is not interrupted

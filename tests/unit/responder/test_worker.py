@@ -50,11 +50,11 @@ def test_requests_without_a_key_are_handled_concurrently(run):
 
 
 def test_a_slow_request_delays_the_commit_but_not_other_requests(run):
-    go_on = threading.Event()
+    proceed = threading.Event()
 
     def slow_first(request):
         if request.correlation_id == "id-1":
-            go_on.wait(10)
+            proceed.wait(10)
         return Reply.to(request)
 
     running = run(slow_first)
@@ -64,7 +64,7 @@ def test_a_slow_request_delays_the_commit_but_not_other_requests(run):
     polls = running.kafka.polls
     eventually(lambda: running.kafka.polls > polls + 5)
     committed_meanwhile = running.committed()
-    go_on.set()
+    proceed.set()
     eventually(lambda: running.committed() == 5)
 
     assert committed_meanwhile == 1
@@ -72,26 +72,26 @@ def test_a_slow_request_delays_the_commit_but_not_other_requests(run):
 
 
 def test_each_partition_is_committed_independently(run):
-    go_on = threading.Event()
+    proceed = threading.Event()
 
     def slow_first(request):
         if request.correlation_id == "slow":
-            go_on.wait(10)
+            proceed.wait(10)
         return Reply.to(request)
 
     running = run(slow_first)
     running.feed(record("slow", 0), record("fast", 7, partition=1))
     eventually(lambda: running.committed(P1) == 8)
     before = running.committed(P0)
-    go_on.set()
+    proceed.set()
     eventually(lambda: running.committed(P0) == 1)
 
     assert before in (None, 0)
 
 
 def test_with_a_full_backlog_the_consumer_polls_but_receives_no_records(run):
-    go_on = threading.Event()
-    running = run(lambda request: go_on.wait(10) and Reply.to(request), threads=1)
+    proceed = threading.Event()
+    running = run(lambda request: proceed.wait(10) and Reply.to(request), threads=1)
     limit = worker.BACKLOG_PER_THREAD
     running.feed(*[record(f"id-{n}", n) for n in range(limit)])
     running.feed(record("more", limit))
@@ -99,7 +99,7 @@ def test_with_a_full_backlog_the_consumer_polls_but_receives_no_records(run):
     polls = running.kafka.polls
     eventually(lambda: running.kafka.polls > polls + 5)
     not_polled = not running.kafka.is_drained()
-    go_on.set()
+    proceed.set()
     eventually(lambda: running.committed() == limit + 1)
 
     assert not_polled
@@ -118,12 +118,12 @@ def test_a_full_backlog_is_refilled_as_soon_as_a_request_has_finished(run, monke
     assert not running.kafka.was_paused
 
 
-def test_shutdown_finishes_what_has_begun_and_leaves_the_rest(run):
-    begun, go_on = threading.Event(), threading.Event()
+def test_shutdown_finishes_begun_requests_and_leaves_the_others(run):
+    begun, proceed = threading.Event(), threading.Event()
 
     def slow(request):
         begun.set()
-        go_on.wait(10)
+        proceed.wait(10)
         return Reply.to(request)
 
     running = run(slow, threads=1)
@@ -131,7 +131,7 @@ def test_shutdown_finishes_what_has_begun_and_leaves_the_rest(run):
     begun.wait(10)
     running.stop.set()
     eventually(lambda: running.processor._publisher.is_stopping)
-    go_on.set()
+    proceed.set()
     running.end()
 
     assert list(running.replies()) == ["begun"]
@@ -140,7 +140,7 @@ def test_shutdown_finishes_what_has_begun_and_leaves_the_rest(run):
     assert not running.producer.closed  # by the entry point that built it
 
 
-def test_each_turn_of_the_loop_feeds_the_watchdog(run):
+def test_each_turn_of_the_loop_resets_the_watchdog(run):
     running = run()
     running.watchdog._was_reset = False
 

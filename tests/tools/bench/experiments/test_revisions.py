@@ -105,7 +105,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "repository"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    author = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.com"]
+    author = ["-c", "user.name=author", "-c", "user.email=author@example.com"]
     subprocess.run(["git", "init", "-q"], check=True)
     for text in ("old", "new"):
         (folder / "file").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The death of the parent ends the processes below it."""
+"""When the parent dies, its child processes end."""
 
 import os
 import signal

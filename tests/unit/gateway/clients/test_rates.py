@@ -116,7 +116,7 @@ def test_the_quota_is_stated_in_the_headers_of_the_draft(limiter, clock):
     }
 
 
-def test_a_rejected_client_is_told_to_retry_after_the_window(limiter, clock):
+def test_retry_after_is_the_end_of_the_window(limiter, clock):
     clock.now_s += 17.5
     use_up(limiter)
 

@@ -14,7 +14,7 @@ REQUEST = Request("the-id", "orders", "replies", 1_700_000_000_000, b"body")
 
 
 class Brokers:
-    """Builds the clients of one publisher, as the test wants them."""
+    """Builds the Kafka clients of one publisher."""
 
     def __init__(self):
         self.problem = None

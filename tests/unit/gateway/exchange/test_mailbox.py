@@ -234,7 +234,7 @@ def test_an_outcome_while_the_last_client_leaves_is_ignored(idle, new_id):
 # The poller
 
 
-def test_one_poll_is_for_every_waiter(mailbox, store, new_id, monkeypatch):
+def test_one_poll_covers_all_waiters(mailbox, store, new_id, monkeypatch):
     polls = polls_of(store, monkeypatch)
     cids = [new_id().text for _ in range(3)]
 
@@ -308,7 +308,7 @@ def test_the_linger_is_for_the_current_waiters(idle, new_id):
     assert idle.linger_ms() == 0
 
 
-def test_polling_for_one_id_asks_the_store(idle, store, redis_server, new_id):
+def test_polling_for_one_id_queries_the_store(idle, store, redis_server, new_id):
     cid = new_id()
     assert idle.poll(cid.text) is None
     store.put_many([(cid, Reply(cid.text))])
@@ -442,7 +442,7 @@ class CountingWatchdog(Watchdog):
         self.resets += 1
 
 
-def test_an_idle_poller_shows_that_it_is_alive(started, monkeypatch):
+def test_an_idle_poller_resets_its_watchdog(started, monkeypatch):
     monkeypatch.setattr("gateway.exchange.mailbox.IDLE_S", 0.005)
     watchdog = CountingWatchdog()
     started(watchdog)

@@ -9,7 +9,7 @@ from gateway.exchange.requester import Requester
 from gateway.problems import Problem, Sent
 from rendezvous.contract import Request
 from rendezvous.kafka_client.producer import RequestProducer
-from tests.fakes import FakeFuture, FakeProducer, PatientClient, eventually
+from tests.fakes import FakeFuture, FakeProducer, WaitingClient, eventually
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def kafka_publisher(producer):
 
 @pytest.fixture
 def requester(ids, mailbox, kafka_publisher):
-    return PatientClient(Requester(ids, mailbox, kafka_publisher), 0.3)
+    return WaitingClient(Requester(ids, mailbox, kafka_publisher), 0.3)
 
 
 def new_request(correlation_id, deadline_ms):
     return Request(correlation_id, "orders", "replies", deadline_ms, b"body")
 
 
-def problem_of(requester: PatientClient) -> Problem:
+def problem_of(requester: WaitingClient) -> Problem:
     with pytest.raises(Problem) as caught:
         requester.send_and_receive(new_request)
     return caught.value

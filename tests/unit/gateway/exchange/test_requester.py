@@ -13,7 +13,7 @@ from gateway.problems import Sent
 from rendezvous.contract import Outcome, Reply, Request
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
-from tests.fakes import PatientClient, eventually
+from tests.fakes import WaitingClient, eventually
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def requester(ids, mailbox, publisher):
 
 @pytest.fixture
 def client(requester):
-    return PatientClient(requester, 10)
+    return WaitingClient(requester, 10)
 
 
 @pytest.fixture
 def hasty(requester):
     """A client that waits 0.1 s."""
-    return PatientClient(requester, 0.1)
+    return WaitingClient(requester, 0.1)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_timeout_reports_whether_the_request_was_sent(
 
 def test_the_status_of_a_timeout_is_configurable(ids, mailbox, publisher, no_reply):
     with pytest.raises(problems.ReplyTimeout) as caught:
-        PatientClient(Requester(ids, mailbox, publisher, 504), 0.05).send_and_receive(new_request)
+        WaitingClient(Requester(ids, mailbox, publisher, 504), 0.05).send_and_receive(new_request)
 
     assert caught.value.status == 504
 
@@ -120,7 +120,7 @@ def test_a_timeout_is_raised_at_the_deadline(requester, no_reply):
     began_s = time.monotonic()
 
     with pytest.raises(problems.ReplyTimeout):
-        PatientClient(requester, 0.3).send_and_receive(new_request)
+        WaitingClient(requester, 0.3).send_and_receive(new_request)
 
     assert 0.3 <= time.monotonic() - began_s < 5
 
@@ -128,7 +128,7 @@ def test_a_timeout_is_raised_at_the_deadline(requester, no_reply):
 def test_a_reply_that_only_the_last_poll_finds_is_returned(ids, store, publisher):
     idle = Mailbox(store)  # never started: its poller finds nothing
 
-    reply = PatientClient(Requester(ids, idle, publisher), 0.05).send_and_receive(new_request)
+    reply = WaitingClient(Requester(ids, idle, publisher), 0.05).send_and_receive(new_request)
 
     assert reply.correlation_id == publisher.published[0].correlation_id
 
@@ -194,7 +194,7 @@ def test_a_redis_failure_during_the_wait_reports_whether_the_request_was_sent(
     publisher.after_publish = lambda: setattr(redis_server, "connected", False)
 
     with pytest.raises(problems.ReplyStoreUnavailable) as caught:
-        PatientClient(requester, 0.3).send_and_receive(new_request)
+        WaitingClient(requester, 0.3).send_and_receive(new_request)
 
     assert caught.value.sent is sent
     assert caught.value.correlation_id is not None
@@ -206,7 +206,7 @@ def test_the_last_poll_finds_a_redis_failure_that_the_poller_has_not_seen(
     publisher.after_publish = lambda: setattr(redis_server, "connected", False)
 
     with pytest.raises(problems.ReplyStoreUnavailable) as caught:
-        PatientClient(Requester(ids, Mailbox(store), publisher), 0.05).send_and_receive(new_request)
+        WaitingClient(Requester(ids, Mailbox(store), publisher), 0.05).send_and_receive(new_request)
 
     assert caught.value.sent is Sent.YES
 

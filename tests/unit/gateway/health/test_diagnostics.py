@@ -112,14 +112,14 @@ def test_without_redis_the_state_of_the_reply_path_is_unknown(redis, redis_serve
 
 
 def test_a_check_that_hangs_is_a_failure_and_keeps_its_earlier_findings():
-    ever = threading.Event()
+    resume = threading.Event()
 
     def hangs():
         yield Finding(True, "reachable")
-        ever.wait(20)
+        resume.wait(20)
 
     found = run_checks({"Kafka": hangs, "Redis": lambda: [Finding(True, "there")]}, 0.2)
-    ever.set()
+    resume.set()
 
     assert [ok for ok, _ in shown(found)] == [True, False, True]
     assert found[1].text == "Kafka has not answered within 0.2 s; check whether it hangs"

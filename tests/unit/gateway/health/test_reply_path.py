@@ -47,7 +47,7 @@ def test_a_healthy_reply_path_has_no_problem_and_no_warning(health):
         (PathState((), 0.0, 64.0), "64 s ahead of this gateway's, so every reply counts as"),
     ],
 )
-def test_what_keeps_replies_from_arriving_in_time_is_a_problem(health, heartbeats, found, words):
+def test_a_reply_path_that_delays_or_loses_replies_is_a_problem(health, heartbeats, found, words):
     heartbeats.found = found
 
     assert words in (health.problem() or "")

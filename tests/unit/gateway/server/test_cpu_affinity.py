@@ -114,7 +114,7 @@ def test_a_new_worker_gets_a_core_that_no_running_worker_has(cores):
         (1, OSError("forbidden"), ["worker 7 is not pinned to a core: forbidden"]),
     ],
 )
-def test_the_log_tells_where_a_worker_runs(caplog, monkeypatch, core, error, messages):
+def test_the_core_of_a_worker_is_logged(caplog, monkeypatch, core, error, messages):
     def pin(_):
         if error is not None:
             raise error

@@ -39,9 +39,9 @@ ODD = {
     "a negative length": HEAD + b"Content-Length: -5\r\n\r\nhello",
     "no length at all": HEAD + b"Content-Length:\r\n\r\nhello",
     "digits of another script": HEAD + "Content-Length: \xb2\r\n\r\nhe".encode("latin-1"),
-    "an absurd length": HEAD + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\nhello",
+    "a huge length": HEAD + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\nhello",
     "another coding": HEAD + b"Transfer-Encoding: gzip\r\n\r\nhello",
-    "codings upon each other": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "two codings": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "chunked twice": HEAD + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n",
     "nearly chunked": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "bare line feeds": b"GET / HTTP/1.1\nHost: x\n\n",
@@ -52,7 +52,7 @@ ODD = {
     "no chunk size": CHUNKED + b"\r\nhello\r\n0\r\n\r\n",
     "a chunk longer than its size": CHUNKED + b"4\r\nhello\r\n0\r\n\r\n",
     "a chunk with a bare line feed": CHUNKED + b"5\r\nhello\n0\r\n\r\n",
-    "an absurd chunk size": CHUNKED + b"f" * 16 + b"\r\n",
+    "a huge chunk size": CHUNKED + b"f" * 16 + b"\r\n",
     "an endless chunk size line": CHUNKED + b"1;" + b"x" * 9_000,
     "endless trailers": CHUNKED + b"0\r\nX: " + b"x" * MAX_HEAD_BYTES,
 }
@@ -92,7 +92,7 @@ def test_the_number_of_pieces_does_not_matter(name, step):
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_what_follows_is_kept_for_the_next_request(name):
+def test_data_after_a_request_is_kept_for_the_next_one(name):
     head, body = WHOLE[name]
     behind = b"GET /next HTTP/1.1\r\n"
 
@@ -156,7 +156,7 @@ def test_expect_100_continue_is_recognised(header, expects):
     assert (verdict, found.expects_continue) == (Verdict.PART, expects)
 
 
-def test_an_intake_knows_whether_the_head_is_complete():
+def test_an_intake_reports_whether_the_head_is_complete():
     found = Intake(LIMIT)
     stages = [(found.begun, found.in_body)]
     for data in (SIZED[:30], SIZED[30:], b"hel"):

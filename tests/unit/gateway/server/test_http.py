@@ -1,4 +1,4 @@
-"""Requests are parsed as gunicorn does; a response leaves whole, in one write."""
+"""Requests are parsed as gunicorn does; a response is sent in one write."""
 
 import socket
 import threading
@@ -132,7 +132,7 @@ def received(pair):
     return head.decode("latin-1").split("\r\n"), body
 
 
-def test_head_and_body_leave_in_one_write(pair, new_response):
+def test_head_and_body_are_sent_in_one_write(pair, new_response):
     response = new_response()
     response.start_response("200 OK", [("Content-Length", "5"), ("X-A", "b")])
     response.write(b"hello")
@@ -177,7 +177,7 @@ def test_without_a_length_the_body_is_chunked(pair, new_response):
     assert body == b"5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n"
 
 
-def test_what_does_not_fit_into_the_socket_buffer_is_sent_later(pair, new_response):
+def test_data_beyond_the_socket_buffer_is_sent_later(pair, new_response):
     response, got = new_response(), []
     reader = threading.Thread(target=lambda: got.append(read_exactly(pair[1], LARGE)))
     reader.start()
@@ -197,7 +197,7 @@ def read_exactly(sock, body_bytes):
     return data
 
 
-def test_a_client_that_does_not_read_is_given_up(new_response, monkeypatch):
+def test_writing_to_a_client_that_does_not_read_times_out(new_response, monkeypatch):
     monkeypatch.setattr(http, "WRITE_TIMEOUT_S", 0.05)
     response = new_response()
     response.start_response("200 OK", [("Content-Length", str(LARGE))])

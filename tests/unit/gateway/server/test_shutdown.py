@@ -128,7 +128,7 @@ def test_a_quick_stop_refuses_no_connections(server):
     assert not stopping.is_set()
 
 
-def test_the_workers_see_that_the_server_stops(server):
+def test_a_flag_for_the_workers_is_set_when_the_server_stops(server):
     stopping = install_graceful_shutdown(server).stopping
     before = stopping.is_set()
     server.stop()

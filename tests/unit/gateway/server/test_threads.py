@@ -34,12 +34,12 @@ def test_a_thread_is_started_only_when_all_others_are_busy():
 
 
 def test_the_thread_that_was_busy_last_gets_the_next_job():
-    go_on = {job: threading.Event() for job in range(SIZE)}
+    proceed = {job: threading.Event() for job in range(SIZE)}
     by: dict[int, str] = {}
 
     def work(job: int) -> None:
         by[job] = threading.current_thread().name
-        assert go_on[job % SIZE].wait(10)
+        assert proceed[job % SIZE].wait(10)
 
     pool = Pool(SIZE, work)
     for job in range(SIZE):
@@ -51,7 +51,7 @@ def test_the_thread_that_was_busy_last_gets_the_next_job():
         return len(pool._idle) > idle[0]
 
     for job in range(SIZE):
-        go_on[job].set()
+        proceed[job].set()
         eventually(one_more_is_idle)
         idle[0] += 1
     for job in range(SIZE, SIZE + 4):
@@ -75,12 +75,12 @@ def test_idle_threads_end_at_shutdown():
 
 
 def test_jobs_beyond_the_size_are_queued():
-    busy, go_on = threading.Semaphore(0), threading.Event()
+    busy, proceed = threading.Semaphore(0), threading.Event()
     done: list[int] = []
 
     def work(job: int) -> None:
         busy.release()
-        assert go_on.wait(10)
+        assert proceed.wait(10)
         done.append(job)
 
     pool = Pool(SIZE, work)
@@ -91,16 +91,16 @@ def test_jobs_beyond_the_size_are_queued():
 
     assert len(pool._threads) == SIZE
     assert not busy.acquire(timeout=0.05)
-    go_on.set()
+    proceed.set()
     pool.shutdown()
     assert sorted(done) == list(range(SIZE + 2))
 
 
 def test_a_shutdown_without_waiting_lets_the_jobs_finish():
-    go_on, done = threading.Event(), threading.Event()
+    proceed, done = threading.Event(), threading.Event()
 
     def work(job: object) -> None:
-        assert go_on.wait(10)
+        assert proceed.wait(10)
         done.set()
 
     pool = Pool(SIZE, work)
@@ -108,13 +108,13 @@ def test_a_shutdown_without_waiting_lets_the_jobs_finish():
     pool.shutdown(wait=False)
 
     assert not done.is_set()
-    go_on.set()
+    proceed.set()
     assert done.wait(10)
     eventually(lambda: not any(thread.is_alive() for thread in pool._threads))
 
 
 @pytest.mark.parametrize("error", [ValueError(), SystemExit(1), KeyboardInterrupt()])
-def test_a_thread_survives_what_its_job_raises(error, caplog):
+def test_a_thread_survives_an_exception_of_its_job(error, caplog):
     done = threading.Event()
 
     def work(job):

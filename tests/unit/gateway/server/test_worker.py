@@ -70,7 +70,7 @@ class Running:
     def connect(self):
         return socket.create_connection(self.address, 10)
 
-    def ask(self, request):
+    def response_to(self, request):
         with self.connect() as client:
             client.sendall(request)
             return read_to_end(client)
@@ -124,7 +124,7 @@ def request(size, sent=None):
     return HEAD + b"Content-Length: %d\r\n\r\n" % size + b"x" * (size if sent is None else sent)
 
 
-def test_a_client_that_does_not_read_its_response_is_given_up(running, warnings, monkeypatch):
+def test_a_client_that_does_not_read_its_response_is_disconnected(running, warnings, monkeypatch):
     monkeypatch.setattr(http, "WRITE_TIMEOUT_S", 0.2)
     clients = [running.connect() for _ in range(THREADS)]
     for client in clients:
@@ -132,7 +132,7 @@ def test_a_client_that_does_not_read_its_response_is_given_up(running, warnings,
     eventually(lambda: sum("does not read its response" in text for text in warnings) == THREADS)
 
     # Their threads and connections are free again.
-    assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+    assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
     eventually(lambda: running.worker.nr_conns == 0)
     for client in clients:
         client.close()
@@ -143,7 +143,7 @@ def test_incomplete_requests_hold_at_most_one_body_per_thread(running):
     for client in slow:
         client.sendall(request(MAX_BODY_BYTES, sent=MAX_BODY_BYTES - 100))
     eventually(lambda: running.worker._held_bytes > THREADS * (MAX_BODY_BYTES - 100))
-    refused = running.ask(request(MAX_BODY_BYTES, sent=500))
+    refused = running.response_to(request(MAX_BODY_BYTES, sent=500))
     for client in slow:
         client.sendall(b"x" * 100)
     responses = [read_to_end(client) for client in slow]
@@ -153,7 +153,7 @@ def test_incomplete_requests_hold_at_most_one_body_per_thread(running):
     assert b'"sent": "no"' in refused
     assert [response.rpartition(b"\r\n")[2] for response in responses] == [b"1000"] * THREADS
     assert running.worker._held_bytes == 0
-    assert running.ask(request(MAX_BODY_BYTES)).endswith(b"\r\n\r\n1000")
+    assert running.response_to(request(MAX_BODY_BYTES)).endswith(b"\r\n\r\n1000")
     for client in slow:
         client.close()
 
@@ -165,7 +165,7 @@ def test_without_file_descriptors_new_connections_wait_and_others_are_served(
         before.sendall(request(MAX_BODY_BYTES, sent=10))
         eventually(lambda: running.worker._held_bytes)
         listener.failures = 3
-        response = running.ask(request(3))
+        response = running.response_to(request(3))
         before.sendall(b"x" * (MAX_BODY_BYTES - 10))
         assert read_to_end(before).endswith(b"\r\n\r\n1000")
 
@@ -177,7 +177,7 @@ def test_while_file_descriptors_are_missing_the_worker_pauses(running, listener,
     pauses: list[float] = []
     monkeypatch.setattr("gateway.server.worker.time.sleep", pauses.append)
     listener.failures = 1
-    running.ask(request(3))
+    running.response_to(request(3))
 
     assert pauses == [worker_module.OUT_OF_FILES_PAUSE_S]
 
@@ -209,7 +209,7 @@ def test_a_request_whose_rest_comes_soon_after_sigterm_is_answered(running):
 def test_with_a_drain_delay_a_signalled_worker_serves_until_the_server_stops(running):
     running.worker.drain_delay_s = 60.0
     running.stop()
-    served = running.ask(request(3))
+    served = running.response_to(request(3))
     running.worker.shutdown_state.stopping.set()
     running.stop()
 
@@ -231,13 +231,13 @@ def test_heartbeats_are_sent_at_an_interval_and_not_with_each_request(running, m
     heartbeats = []
     monkeypatch.setattr(running.worker.tmp, "notify", lambda: heartbeats.append(1))
     for _ in range(20):
-        assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+        assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
     assert heartbeats == [1]
 
     monkeypatch.setattr(worker_module, "HEARTBEAT_INTERVAL_S", 0.01)
     running.worker._next_heartbeat_s = 0.0
     for _ in range(20):
-        assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+        assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
     eventually(lambda: len(heartbeats) > 2)
 
 
@@ -259,11 +259,11 @@ def handed_over(running, monkeypatch):
     return found
 
 
-def exchanged(client, request, ending):
-    """Send *request*, and return what comes up to *ending*."""
+def exchanged(client, request, end):
+    """Send *request*; return the response once it ends with *end*."""
     client.sendall(request)
     response = b""
-    while not response.endswith(ending):
+    while not response.endswith(end):
         response += client.recv(65_536)
     return response
 
@@ -360,7 +360,7 @@ def test_not_all_threads_wait_for_quick_clients(running, handed_over, monkeypatc
     with running.connect() as first, running.connect() as second, running.connect() as third:
         for client in (first, second) * 2:
             exchanged(client, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
-        # For longer than this test waits, each of the others may hold a thread.
+        # Each of the others may hold a thread for longer than this test waits.
         exchanged(third, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
 
 
@@ -396,15 +396,13 @@ class Unusual(BaseException):
 
 
 @pytest.mark.parametrize("failure", [ValueError(), SystemExit(1), Unusual(), GeneratorExit()])
-def test_whatever_a_request_raises_its_thread_and_connection_are_free_again(
-    running, warnings, failure
-):
+def test_an_exception_of_any_kind_frees_thread_and_connection(running, warnings, failure):
     serve = running.worker.wsgi
     running.worker.wsgi = lambda environ, start: serve(environ | {"test.failure": failure}, start)
     for _ in range(3 * THREADS):
-        running.ask(b"GET /fails HTTP/1.1\r\nHost: x\r\n\r\n")
+        running.response_to(b"GET /fails HTTP/1.1\r\nHost: x\r\n\r\n")
 
-    assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+    assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
     eventually(lambda: running.worker.nr_conns == 0)
     assert len(warnings) == 3 * THREADS
 
@@ -415,9 +413,9 @@ def test_if_handling_an_error_fails_the_connection_is_closed(running, warnings, 
 
     monkeypatch.setattr(running.worker, "handle_error", fail)
     for _ in range(3 * THREADS):
-        assert running.ask(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n") == b""
+        assert running.response_to(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n") == b""
 
-    assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+    assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
     eventually(lambda: running.worker.nr_conns == 0)
     assert set(warnings) == {"the request of 127.0.0.1 failed; closing its connection"}
 
@@ -430,20 +428,20 @@ def test_gunicorns_request_hooks_are_called(new_running):
             (worker, req.path, environ["REQUEST_METHOD"], resp.status)
         ),
     )
-    running.ask(request(3))
+    running.response_to(request(3))
 
     worker = running.worker
     eventually(lambda: len(calls) == 2)
     assert calls == [(worker, "/"), (worker, "/", "POST", "200 OK")]
 
 
-def test_a_request_hook_that_fails_harms_no_other_request(new_running, warnings):
+def test_a_request_hook_that_fails_affects_no_other_request(new_running, warnings):
     def fail(*_):
         raise ValueError
 
     running = new_running(post_request=lambda worker, req, environ, resp: fail())
     for _ in range(3 * THREADS):
-        assert running.ask(request(3)).endswith(b"\r\n\r\n3")
+        assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
 
     eventually(lambda: warnings == ["the post_request hook failed"] * 3 * THREADS)
 
@@ -462,7 +460,7 @@ def test_with_keepalive_0_a_connection_is_closed_after_its_response(new_running)
 @pytest.mark.parametrize(
     "settings", [{"certfile": "x", "keyfile": "y"}, {"proxy_protocol": True}], ids=["TLS", "PROXY"]
 )
-def test_what_the_worker_does_not_support_ends_the_start(settings):
+def test_unsupported_settings_end_the_start(settings):
     cfg = Config()
     for name, value in settings.items():
         cfg.set(name, value)

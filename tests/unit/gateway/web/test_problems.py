@@ -1,4 +1,4 @@
-"""Problem details for programs, and pages for people."""
+"""Problem details, and their HTML pages."""
 
 import base64
 import hashlib
@@ -85,7 +85,7 @@ def test_responses_written_by_the_server_have_retryable_too():
     assert json.loads(body)["retryable"] is True
 
 
-# Pages for people
+# HTML pages
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_without_redis_the_response_is_a_503(resource, issue, redis_server, meth
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
-def test_the_reply_of_another_client_looks_like_an_unknown_id(resource, issue, method, store):
+def test_the_reply_of_another_client_is_a_404_like_an_unknown_id(resource, issue, method, store):
     cid = issue(owner="red")
     resource.put(cid)
     resource.client_name[0] = "blue"

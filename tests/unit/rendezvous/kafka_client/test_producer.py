@@ -136,7 +136,7 @@ def test_an_acknowledged_record_has_no_error(kafka, producer):
         (ValueError("Topic name is illegal"), "Topic name is illegal"),
     ],
 )
-def test_what_send_raises_is_refused(kafka, producer, error, message):
+def test_a_record_for_which_send_raises_is_refused(kafka, producer, error, message):
     kafka.outcomes.append(error)
 
     with pytest.raises(PublishRefused, match=message) as caught:
@@ -242,7 +242,7 @@ def test_an_error_of_the_producer_itself_means_that_it_is_lost(kafka, producer, 
     assert producer.lost == str(error)
 
 
-def test_a_fatal_state_means_that_the_producer_is_lost_whatever_the_error(kafka, producer):
+def test_a_producer_in_a_fatal_state_is_lost_after_any_error(kafka, producer):
     kafka.is_fatal = True
     outcome_of(kafka, producer, kafka_errors.KafkaError("Unexpected error in a response"))
 

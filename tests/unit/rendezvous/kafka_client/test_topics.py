@@ -20,7 +20,7 @@ def lookup(*admins, problem=None):
     return TopicLookup({"bootstrap_servers": ["b:1"]}, lambda: problem, new_admin)
 
 
-def test_existing_missing_and_hidden_topics_are_told_apart():
+def test_existing_missing_and_hidden_topics_are_distinguished():
     topics = lookup(FakeAdmin(["orders"], denied=["secret"]))
 
     assert topics.look_up(["orders", "others", "secret"]) == {

@@ -76,7 +76,7 @@ def test_lines_are_written_in_order(stream, pipe):
     assert read_until(pipe[0], b"line 499") == [f"line {n}" for n in range(500)]
 
 
-def test_what_utf_8_cannot_encode_is_escaped(stream, pipe):
+def test_characters_that_utf_8_cannot_encode_are_escaped(stream, pipe):
     stream.write("\ud800 ä\n")
 
     assert read_until(pipe[0], b"\n") == ["\\ud800 ä"]

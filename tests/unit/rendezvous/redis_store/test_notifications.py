@@ -45,7 +45,7 @@ def test_each_node_with_a_stored_reply_is_notified_once(store, replies, notified
     assert notified() == list(NODES)
 
 
-def test_an_expired_reply_notifies_nobody(store, replies, notified):
+def test_an_expired_reply_causes_no_notification(store, replies, notified):
     store.put_many(replies(NODES[0]) + replies(NODES[1], due_in_ms=-61_000))
 
     assert notified() == [NODES[0]]
@@ -57,7 +57,7 @@ def test_expired_replies_do_not_count_against_the_limit(store, replies, notified
     assert notified() == [NODES[0]]
 
 
-def test_more_replies_than_the_limit_notify_nobody(store, replies, notified):
+def test_more_replies_than_the_limit_cause_no_notification(store, replies, notified):
     store.put_many(replies(NODES[0], MAX_NOTIFIED + 1))
 
     assert notified() == []

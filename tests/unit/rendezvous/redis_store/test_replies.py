@@ -159,7 +159,7 @@ def test_an_unreachable_redis_raises_store_unavailable(store, new_id, redis_serv
         assert isinstance(caught.value.__cause__, ConnectionError)
 
 
-def test_a_reply_is_kept_as_long_as_its_id_asks_if_that_is_longer(store, redis, ids):
+def test_the_retention_in_an_id_applies_if_it_is_longer(store, redis, ids):
     for keep_s, low_ms, high_ms in ((600, 600_000, 630_000), (5, 60_000, 90_000)):
         cid = ids.read(ids.issue("0a1b2c3d", epoch_ms() + 30_000, keep_s=keep_s))
         store.put_many([(cid, Reply(cid.text))])
@@ -168,7 +168,7 @@ def test_a_reply_is_kept_as_long_as_its_id_asks_if_that_is_longer(store, redis, 
         assert low_ms < store.remaining_ms(cid) <= high_ms
 
 
-def test_an_id_that_asks_for_longer_retention_is_over_later(store, ids):
+def test_an_id_with_longer_retention_is_over_later(store, ids):
     past_ms = epoch_ms() - 61_000
 
     assert not store.is_over(ids.read(ids.issue("0a1b2c3d", past_ms, keep_s=600)))

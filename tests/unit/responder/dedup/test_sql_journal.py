@@ -135,7 +135,7 @@ def test_one_of_many_concurrent_deliveries_is_handled_and_all_get_its_reply(data
 
 
 def test_a_second_delivery_waits_for_the_first_and_takes_over_when_it_fails(database, connection):
-    begun, go_on, replies = threading.Event(), threading.Event(), []
+    begun, proceed, replies = threading.Event(), threading.Event(), []
 
     def first():
         with closing(sqlite3.connect(database)) as own, pytest.raises(RuntimeError):
@@ -143,7 +143,7 @@ def test_a_second_delivery_waits_for_the_first_and_takes_over_when_it_fails(data
 
     def fail_later():
         begun.set()
-        go_on.wait(10)
+        proceed.wait(10)
         raise RuntimeError("a bug")
 
     def second():
@@ -156,7 +156,7 @@ def test_a_second_delivery_waits_for_the_first_and_takes_over_when_it_fails(data
     threads[1].start()
     threads[1].join(0.3)
     waited = threads[1].is_alive() and replies == []
-    go_on.set()
+    proceed.set()
     for thread in threads:
         thread.join(20)
 

@@ -48,22 +48,22 @@ def operations(described):
                 yield method.upper(), path, operation
 
 
-def place(path):
+def without_names(path):
     """Return *path* without parameter names."""
     return re.sub(r"<.*?>|{.*?}", "{}", path)
 
 
 def test_views_and_described_operations_are_the_same(app, described):
     views = {
-        (method, place(rule.rule))
+        (method, without_names(rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"OPTIONS"}
     }
-    operations_found = {(method, place(path)) for method, path, _ in operations(described)}
+    operations_found = {(method, without_names(path)) for method, path, _ in operations(described)}
     # Every GET has a HEAD.
     operations_found |= {("HEAD", path) for method, path in operations_found if method == "GET"}
-    operations_found |= {(method, place(path)) for method, path in NOT_DESCRIBED}
-    operations_found |= {("HEAD", place(path)) for _, path in NOT_DESCRIBED}
+    operations_found |= {(method, without_names(path)) for method, path in NOT_DESCRIBED}
+    operations_found |= {("HEAD", without_names(path)) for _, path in NOT_DESCRIBED}
 
     assert views == operations_found
 

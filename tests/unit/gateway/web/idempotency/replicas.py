@@ -75,7 +75,7 @@ def silent(request):
 
 
 def assert_same(first, again):
-    """The second response equals the first one and is marked as a replay."""
+    """Assert that *again* equals *first* and is marked as a replay."""
     assert (again.status_code, again.data) == (first.status_code, first.data)
     others = [header for header in again.headers if header[0] != "Idempotent-Replayed"]
     assert others == list(first.headers)

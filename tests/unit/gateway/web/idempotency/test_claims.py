@@ -140,9 +140,7 @@ def test_random_refusals_never_publish_a_key_twice(gateway, other, pool):
             assert_problem(refused, 503, "not-sent", "no")
 
 
-def test_a_retry_with_too_little_time_left_to_be_published_is_to_be_sent_again(
-    gateway, other, pool, redis
-):
+def test_a_retry_with_too_little_time_left_is_not_published(gateway, other, pool, redis):
     gateway.publisher.responder = silent
     first = pool.submit(gateway.post, path="/hasty")
     eventually(lambda: gateway.published)
@@ -231,7 +229,7 @@ def test_a_key_that_cannot_be_released_stays_claimed_and_is_logged(gateway, othe
     assert_problem(other.post(path="/hasty"), 503, "reply-timeout", "unknown")
 
 
-def test_a_retry_that_cannot_read_the_claim_goes_on_waiting(gateway, other, pool, reply_to):
+def test_a_retry_that_cannot_read_the_claim_keeps_waiting(gateway, other, pool, reply_to):
     gateway.publisher.responder = silent
     other.claims.failing = {"current"}
     first = pool.submit(gateway.post)

@@ -11,7 +11,7 @@ from tests.unit.gateway.web.idempotency.replicas import assert_problem, assert_s
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 400, 409, 422, 500, 503])
-def test_a_retry_gets_the_reply_to_the_first_request_whatever_its_status(gateway, other, status):
+def test_a_retry_gets_the_reply_to_the_first_request_with_any_status(gateway, other, status):
     gateway.publisher.responder = lambda request: Reply.to(
         request, b"\x00first", status=status, content_type="a/b", headers=[("location", "/o/7")]
     )
@@ -147,7 +147,7 @@ def test_many_keys_from_many_clients_are_published_once_each(gateway, other, poo
     assert all(response.data == f"re: {key}".encode() for key, response in responses)
 
 
-def test_a_retry_waits_as_it_asks_for_itself(gateway, other, pool, reply_to):
+def test_the_prefer_header_of_a_retry_applies_to_it(gateway, other, pool, reply_to):
     gateway.publisher.responder = silent
     first = pool.submit(gateway.post)
     eventually(lambda: gateway.published)

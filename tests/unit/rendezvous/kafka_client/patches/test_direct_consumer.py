@@ -19,7 +19,7 @@ def new_consumer() -> Iterator[Callable[[type], Any]]:
     built: list[Any] = []
 
     def build(client: type) -> Any:
-        # Port 1 refuses; a version that is given is not asked for.
+        # Port 1 refuses; with a version none is requested.
         built.append(client(bootstrap_servers="127.0.0.1:1", api_version=(4, 0)))
         return built[-1]
 
@@ -37,7 +37,7 @@ def test_an_answered_fetch_is_not_overlooked(new_consumer, monkeypatch, client, 
         nonlocal calls
         calls += 1
         if calls == 1:
-            # Answered after the first look for records, before the next fetch is sent.
+            # Answered after the first check for records, before the next fetch is sent.
             fetcher._completed_fetches.append(SimpleNamespace(topic_partition=P0))
             return {}, False
         fetcher._completed_fetches.clear()
@@ -60,7 +60,7 @@ def test_a_patched_consumer_has_no_thread(new_consumer):
     assert set(threading.enumerate()) == before
 
 
-def test_a_patched_consumer_holds_no_partition_and_knows_no_topic_at_first(new_consumer):
+def test_a_new_consumer_has_no_held_partition_and_no_topic_ids(new_consumer):
     consumer = new_consumer(PatchedConsumer)
 
     assert consumer.held_partition() is None

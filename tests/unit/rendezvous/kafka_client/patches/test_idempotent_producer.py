@@ -11,10 +11,10 @@ from rendezvous.kafka_client.producer import REFUSALS
 
 
 def take_id(manager: TransactionManager, producer_id: int) -> None:
-    """Ask for an id as the sender does before each turn, and let the broker answer."""
+    """Request an id as the sender does before each turn, and return the broker's response."""
     manager.init_producer_id()
     handler = manager.next_request_handler(has_incomplete_batches=False)
-    assert handler is not None, "no id is asked for"
+    assert handler is not None, "no id is requested"
     handler.handle_response(
         SimpleNamespace(error_code=0, producer_id=producer_id, producer_epoch=0)
     )
@@ -46,7 +46,7 @@ def test_a_refused_record_needs_a_new_epoch_only(manager, error):
     assert manager.classify_batch_error(error(), None) == manager.ERROR_CLASS_NEEDS_EPOCH_BUMP
 
 
-def test_a_producer_that_gave_its_id_up_asks_for_another(manager):
+def test_a_producer_without_its_id_requests_another(manager):
     manager.reset_producer_id()
     assert not manager.has_producer_id()
     take_id(manager, 8)
@@ -54,7 +54,7 @@ def test_a_producer_that_gave_its_id_up_asks_for_another(manager):
     assert manager.producer_id_and_epoch.producer_id == 8
 
 
-def test_a_producer_that_is_asking_for_an_id_does_not_ask_twice(manager):
+def test_a_producer_requests_one_id_at_a_time(manager):
     manager.reset_producer_id()
     manager.init_producer_id()
     manager.reset_producer_id()
@@ -72,7 +72,7 @@ def test_a_producer_that_never_had_an_id_has_offered_nothing(producer):
     assert not idempotent_producer.has_offered_nothing(producer)
 
 
-def test_a_producer_that_gave_its_id_up_may_have_offered_something(producer, manager):
+def test_a_producer_that_lost_its_id_may_have_offered_something(producer, manager):
     manager.reset_producer_id()
 
     assert not idempotent_producer.has_offered_nothing(producer)

@@ -21,7 +21,7 @@ def producer(linger_ms: list[float]) -> Iterator[PatchedProducer]:
         REFUSALS,
         lambda: linger_ms[0],
         bootstrap_servers="127.0.0.1:1",
-        api_version=(4, 0),  # else the constructor would ask a broker for it
+        api_version=(4, 0),  # else the constructor would request it from a broker
     )
     yield producer
     producer._sender.force_close()
