@@ -83,6 +83,7 @@ class Running:
 
     def close(self):
         self.worker.alive = False
+        self.worker.method_queue.defer(int)  # wakes the loop
         self._thread.join(10)
         assert self.ended()
         self.worker.tpool.shutdown()
