@@ -34,6 +34,18 @@ def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
         time.sleep(0.002)
 
 
+def record_calls(monkeypatch: Any, owner: Any, name: str) -> list[tuple[Any, ...]]:
+    """Return a list to which each call of a method of *owner* adds its arguments."""
+    calls, method = [], getattr(owner, name)
+
+    def recording(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        return method(*args, **options)
+
+    monkeypatch.setattr(owner, name, recording)
+    return calls
+
+
 def altered(correlation_id: str) -> str:
     """Return *correlation_id* with its last character altered, still of the right shape."""
     return correlation_id[:-1] + ("A" if correlation_id[-1] != "A" else "B")

@@ -22,6 +22,7 @@ from rendezvous.redis_store import notifications as notifications_module
 from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.notifications import MAX_NOTIFIED, Notifications
 from rendezvous.redis_store.replies import Put, ReplyStore
+from tests.fakes import record_calls
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import free_port
 from tools.devstack.process.server import Server
@@ -165,24 +166,11 @@ def is_subscribed(mailbox: Mailbox) -> bool:
     return mailbox._wakeup is not None and mailbox._wakeup.is_subscribed
 
 
-def record_polls(store: ReplyStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list to which each poll appends its number of ids."""
-    polls: list[int] = []
-    fetch_many = store.fetch_many
-
-    def noted(cids: list[str]) -> dict[str, Reply]:
-        polls.append(len(cids))
-        return fetch_many(cids)
-
-    monkeypatch.setattr(store, "fetch_many", noted)
-    return polls
-
-
 @pytest.mark.usefixtures("no_timed_polls")
 def test_a_notified_reply_takes_one_poll(
     mailbox: Mailbox, store: ReplyStore, replies: Ids, monkeypatch: pytest.MonkeyPatch
 ):
-    polls = record_polls(store, monkeypatch)
+    polls = record_calls(monkeypatch, store, "fetch_many")
     for number in range(3):
         (reply,) = replies(mailbox.node)
         # Each request starts with the same learned latency.

@@ -17,6 +17,7 @@ from rendezvous.correlation import (
     new_node,
 )
 from rendezvous.errors import ForeignCorrelationId
+from tests.fakes import record_calls
 
 NODE = "0a1b2c3d"
 
@@ -184,30 +185,19 @@ def test_only_its_owner_can_read_an_id(ids):
 
 def test_the_id_of_another_owner_is_indistinguishable_from_a_forged_one(ids, monkeypatch):
     """Neither by the error nor by the checks that run."""
-    checks_run = []
-
-    def noted(check):
-        real = getattr(ids, check)
-
-        def checks(*arguments):
-            checks_run.append(check)
-            return real(*arguments)
-
-        return checks
-
-    for check in ("_is_signed", "_is_tagged"):
-        monkeypatch.setattr(ids, check, noted(check))
+    signed, tagged = (
+        record_calls(monkeypatch, ids, check) for check in ("_is_signed", "_is_tagged")
+    )
     own = ids.issue(NODE, 1_700_000_000_000, owner="red")
     forged = own[:-1] + ("A" if own[-1] != "A" else "B")
     messages = []
-    for text in (own, forged):
-        checks_run.append("begins")
+    for number, text in enumerate((own, forged), 1):
         with pytest.raises(ForeignCorrelationId) as caught:
             ids.read_for("blue", text)
         messages.append(str(caught.value))
+        assert (len(signed), len(tagged)) == (number, number)
 
     assert messages[0] == messages[1]
-    assert checks_run == ["begins", "_is_signed", "_is_tagged"] * 2
 
 
 def test_deployments_differ_by_their_secret_key():

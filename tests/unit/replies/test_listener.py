@@ -17,7 +17,7 @@ from replies.listener import (
     ReplyListener,
     _linger_s,
 )
-from tests.fakes import eventually
+from tests.fakes import eventually, record_calls
 from tests.unit.replies.conftest import P0, P1, Running, record
 
 
@@ -31,17 +31,11 @@ def test_a_reply_is_stored_then_committed(running, kafka, store, new_id):
 
 
 def test_a_whole_poll_is_stored_in_one_round_trip(running, kafka, store, new_id, monkeypatch):
-    puts, put_many = [], store.put_many
-
-    def noted(many):
-        puts.append(len(many))
-        return put_many(many)
-
-    monkeypatch.setattr(store, "put_many", noted)
+    puts = record_calls(monkeypatch, store, "put_many")
     kafka.feed(*[record(new_id(), n) for n in range(50)])
     eventually(lambda: kafka.committed_offset(P0) == 50)
 
-    assert puts == [50]
+    assert [len(replies) for (replies,) in puts] == [50]
 
 
 def test_each_partition_is_committed_up_to_its_last_record(running, kafka, new_id):

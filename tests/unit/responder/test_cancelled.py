@@ -5,7 +5,7 @@ import pytest
 from rendezvous.errors import StoreUnavailable
 from responder import cancelled as cancelled_module
 from responder.cancelled import CancelledRequests
-from tests.fakes import eventually
+from tests.fakes import eventually, record_calls
 
 
 @pytest.fixture(autouse=True)
@@ -32,20 +32,14 @@ def test_ids_cancelled_before_and_after_the_start_are_learned(cancelled, cancell
 
 
 def test_each_poll_reads_only_what_is_new(cancelled, cancellations, monkeypatch):
-    positions, cancelled_since = [], cancellations.cancelled_since
-
-    def noted(position):
-        positions.append(position)
-        return cancelled_since(position)
-
-    monkeypatch.setattr(cancellations, "cancelled_since", noted)
+    positions = record_calls(monkeypatch, cancellations, "cancelled_since")
     cancellations.mark_cancelled("a")
     cancelled.start()
     eventually(lambda: len(positions) > 3)
 
-    assert positions[0] == ""
+    assert positions[0] == ("",)
     assert len(set(positions[1:])) == 1
-    assert positions[1] != ""
+    assert positions[1] != ("",)
 
 
 def test_polls_are_a_pause_apart(cancellations, monkeypatch):

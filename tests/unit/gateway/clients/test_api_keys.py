@@ -10,6 +10,7 @@ import pytest
 from gateway import keys
 from gateway.clients.api_keys import KEY_PATTERN, ApiKeys, hash_of, new_key
 from gateway.clients.client import Client
+from tests.fakes import record_calls
 
 SHOP, DEPOT = Client("shop"), Client("depot")
 
@@ -40,14 +41,7 @@ def test_a_key_belongs_to_its_client_and_any_other_key_to_none():
 
 @pytest.mark.parametrize("position", [0, 1, 2, None])
 def test_a_key_is_compared_with_every_hash_in_constant_time(monkeypatch, position):
-    compared = []
-    real = hmac.compare_digest
-
-    def compare(a, b):
-        compared.append(a)
-        return real(a, b)
-
-    monkeypatch.setattr(hmac, "compare_digest", compare)
+    compared = record_calls(monkeypatch, hmac, "compare_digest")
     held = [new_key() for _ in range(3)]
     found = ApiKeys([(hash_of(key), SHOP) for key in held])
 

@@ -6,7 +6,7 @@ from fakeredis import FakeRedis
 from gateway.clients.client import ANONYMOUS, Client, Rate
 from gateway.clients.rates import RateLimiter
 from gateway.problems import RateLimited, ReplyStoreUnavailable, Sent
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, record_calls
 
 SHOP = Client("shop", rate=Rate(3, 60))
 START_OF_MINUTE_S = 1_000_020.0
@@ -24,16 +24,8 @@ def limiter(redis, clock):
 
 @pytest.fixture
 def round_trips(redis, monkeypatch):
-    """Record each pipeline that is sent to Redis."""
-    pipelines = []
-    real = redis.pipeline
-
-    def pipeline(**options):
-        pipelines.append(real(**options))
-        return pipelines[-1]
-
-    monkeypatch.setattr(redis, "pipeline", pipeline)
-    return pipelines
+    """A list with an element for each pipeline that is built."""
+    return record_calls(monkeypatch, redis, "pipeline")
 
 
 def remaining(limiter, client=SHOP):

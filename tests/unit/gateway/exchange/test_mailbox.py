@@ -14,7 +14,7 @@ from gateway.exchange.waiter import Waiter
 from rendezvous.contract import Reply
 from rendezvous.errors import StoreUnavailable
 from rendezvous.process.watchdog import EXIT_CODE, Watchdog
-from tests.fakes import eventually
+from tests.fakes import eventually, record_calls
 
 
 @pytest.fixture
@@ -48,18 +48,6 @@ def failing(store, monkeypatch, failures):
         return fetch_many(cids)
 
     monkeypatch.setattr(store, "fetch_many", fetch_or_fail)
-
-
-def polls_of(store, monkeypatch):
-    """Return the list that will contain the ids of each poll."""
-    polls, fetch_many = [], store.fetch_many
-
-    def recording(cids):
-        polls.append(list(cids))
-        return fetch_many(cids)
-
-    monkeypatch.setattr(store, "fetch_many", recording)
-    return polls
 
 
 def is_idle(mailbox):
@@ -235,17 +223,17 @@ def test_an_outcome_while_the_last_client_leaves_is_ignored(idle, new_id):
 
 
 def test_one_poll_covers_all_waiters(mailbox, store, new_id, monkeypatch):
-    polls = polls_of(store, monkeypatch)
+    polls = record_calls(monkeypatch, store, "fetch_many")
     cids = [new_id().text for _ in range(3)]
 
     with ExitStack() as stack:
         for cid in cids:
             stack.enter_context(mailbox.waiting_for(cid))
-        eventually(lambda: cids in polls)
+        eventually(lambda: (cids,) in polls)
 
 
 def test_redis_is_not_polled_while_no_request_waits(started, store, new_id, monkeypatch):
-    polls = polls_of(store, monkeypatch)
+    polls = record_calls(monkeypatch, store, "fetch_many")
     mailbox = started()
     with mailbox.waiting_for(new_id().text):
         eventually(lambda: polls)
@@ -272,7 +260,7 @@ def test_a_new_waiter_wakes_an_idle_poller(mailbox, store, new_id):
 def test_a_new_waiter_that_is_not_due_does_not_wake_the_poller(started, store, new_id, monkeypatch):
     monkeypatch.setattr(poll_schedule, "MAX_INTERVAL_S", 30.0)
     monkeypatch.setattr(poll_schedule, "TRIAL_S", 30.0)
-    polls = polls_of(store, monkeypatch)
+    polls = record_calls(monkeypatch, store, "fetch_many")
     mailbox = started()
     mailbox._schedule.latencies.record("slow", 20.0)
     with mailbox.waiting_for(new_id().text, "slow"):

@@ -13,7 +13,7 @@ from gateway.problems import Sent
 from rendezvous.contract import Outcome, Reply, Request
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
-from tests.fakes import WaitingClient, eventually
+from tests.fakes import WaitingClient, eventually, record_calls
 
 
 @pytest.fixture
@@ -232,18 +232,12 @@ def test_a_reply_with_an_error_status_is_usable():
     assert usable(reply) is reply
 
 
-def test_the_publisher_gets_only_a_share_of_the_deadline(client, publisher):
-    timeouts_s = []
-    publish = publisher.publish
-
-    def recording(request, timeout_s, on_refused):
-        timeouts_s.append(timeout_s)
-        return publish(request, timeout_s, on_refused)
-
-    publisher.publish = recording
+def test_the_publisher_gets_only_a_share_of_the_deadline(client, publisher, monkeypatch):
+    calls = record_calls(monkeypatch, publisher, "publish")
     client.send_and_receive(new_request)
 
-    assert 3 < timeouts_s[0] <= 5
+    ((_, timeout_s, _),) = calls
+    assert 3 < timeout_s <= 5
 
 
 def test_a_deadline_counts_down():

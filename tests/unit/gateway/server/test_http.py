@@ -10,6 +10,7 @@ from gunicorn.http.errors import InvalidResponseHeader, InvalidSchemeHeaders
 
 from gateway.server import http
 from gateway.server.http import MAX_PEERS, CachedConfig, HttpParser, HttpResponse
+from tests.fakes import record_calls
 
 HEAD = b"POST /echo?a=b HTTP/1.1\r\nHost: here\r\nX-Forwarded-Proto: https\r\n%b\r\n"
 PROXY, UNTRUSTED = ("10.0.0.1", 1234), ("10.0.0.2", 1234)
@@ -64,14 +65,7 @@ def test_a_unix_socket_is_trusted(cfg):
 
 
 def test_whether_a_peer_is_trusted_is_computed_once(cfg, monkeypatch):
-    computed = []
-    allowed = cfg.forwarded_allow_networks
-
-    def compute():
-        computed.append(1)
-        return allowed()
-
-    monkeypatch.setattr(cfg, "forwarded_allow_networks", compute)
+    computed = record_calls(monkeypatch, cfg, "forwarded_allow_networks")
     for _ in range(3):
         parsed(cfg, UNTRUSTED)
 

@@ -19,7 +19,7 @@ from gateway.server.connection import Connection
 from gateway.server.refusals import Limits
 from gateway.server.shutdown import ShutdownState
 from gateway.server.worker import GatewayWorker
-from tests.fakes import eventually
+from tests.fakes import eventually, record_calls
 
 MAX_BODY_BYTES = 1_000
 THREADS = 2
@@ -247,17 +247,9 @@ KEEP_ALIVE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
 @pytest.fixture
 def handed_over(running, monkeypatch):
-    """The address of each connection that a thread got from the main loop."""
-    found: list[bytes] = []
-    hand_over = running.worker._hand_over
-
-    def note(conn, verdict):
-        found.append(conn.address)
-        hand_over(conn, verdict)
-
-    monkeypatch.setattr(running.worker, "_hand_over", note)
+    """A list with an element for each request that a thread got from the main loop."""
     monkeypatch.setattr(connection_module, "NEXT_REQUEST_WAIT_MS", 5_000)
-    return found
+    return record_calls(monkeypatch, running.worker, "_hand_over")
 
 
 def exchanged(client, request, end):

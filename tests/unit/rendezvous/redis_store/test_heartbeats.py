@@ -1,11 +1,11 @@
 """Heartbeats of the replies processes: what they leave in Redis, and what gateways conclude."""
 
 import pytest
-from fakeredis import FakeRedis
 
 from rendezvous.correlation import epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.heartbeats import HEARTBEAT_TTL_S, ReplyPathHeartbeats
+from tests.fakes import record_calls
 
 
 @pytest.fixture
@@ -109,14 +109,7 @@ def test_an_unreachable_redis_raises_store_unavailable(heartbeats, redis_server)
 def test_reading_the_state_takes_one_round_trip(heartbeats, reader, redis, monkeypatch):
     reader.leave(2, {0: 0.0, 1: 0.0})
     heartbeats.state()  # learns how many partitions there are
-    trips: list[int] = []
-    pipeline = FakeRedis.pipeline
-
-    def counted(self, **options):
-        trips.append(1)
-        return pipeline(self, **options)
-
-    monkeypatch.setattr(FakeRedis, "pipeline", counted)
+    trips = record_calls(monkeypatch, redis, "pipeline")
     heartbeats.state()
 
     assert len(trips) == 1

@@ -7,7 +7,7 @@ import pytest
 from gateway.exchange.breaker import PROBES
 from rendezvous.contract import Reply
 from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
-from tests.fakes import eventually
+from tests.fakes import eventually, record_calls
 from tests.unit.gateway.web.idempotency.replicas import (
     PATIENT_S,
     TTL_S,
@@ -229,7 +229,9 @@ def test_a_key_that_cannot_be_released_stays_claimed_and_is_logged(gateway, othe
     assert_problem(other.post(path="/hasty"), 503, "reply-timeout", "unknown")
 
 
-def test_a_retry_that_cannot_read_the_claim_keeps_waiting(gateway, other, pool, reply_to):
+def test_a_retry_that_cannot_read_the_claim_keeps_waiting(
+    gateway, other, pool, reply_to, monkeypatch
+):
     gateway.publisher.responder = silent
     other.claims.failing = {"current"}
     first = pool.submit(gateway.post)
@@ -237,21 +239,12 @@ def test_a_retry_that_cannot_read_the_claim_keeps_waiting(gateway, other, pool, 
     second = pool.submit(other.post)
     eventually(lambda: other.waiters() == 1)
     waiter = next(iter(other.mailbox._waiters.values()))
-    reads: list[str] = []
-    other.claims._result = _recording(other.claims._result, reads)
+    reads = record_calls(monkeypatch, other.claims, "_result")
     eventually(lambda: reads)
     assert waiter.clients == 1
 
     reply_to(gateway.published[0])
     assert_same(first.result(), second.result())
-
-
-def _recording(result, methods):
-    def recording(method, found):
-        methods.append(method)
-        return result(method, found)
-
-    return recording
 
 
 def test_claim_and_reply_are_kept_equally_long(gateway, redis):
