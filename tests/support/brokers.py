@@ -11,10 +11,12 @@ BROKERS = ("embedded", "apache")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test that uses the ``kafka`` fixture on the brokers of this run."""
+    """Run each test that uses the ``kafka`` fixture on the brokers of this run, or on one."""
     marks = metafunc.definition.iter_markers("parametrize")
     if "kafka" in metafunc.fixturenames and all(mark.args[0] != "kafka" for mark in marks):
         brokers = brokers_of_run(metafunc.config.getoption("kafka"))
+        if metafunc.definition.get_closest_marker("any_broker"):
+            brokers = brokers[-1:]
         metafunc.parametrize("kafka", brokers, indirect=True, scope="session")
 
 

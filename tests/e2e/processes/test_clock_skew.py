@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.brokers import on_embedded_broker
 from tests.support.deployment import Deploy, Deployment, Gateway
 from tools.devstack.readiness import ECHO, GatewayProbe
 from tools.devstack.waiting import wait_until
 
-# The broker makes no difference here.
-pytestmark = [pytest.mark.e2e, on_embedded_broker]
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 HOUR_S = 3_600
 SHIFTED = str(Path(__file__).with_name("shifted_clock"))

@@ -19,6 +19,7 @@ from tools.devstack.ports import LOOPBACK
 from tools.devstack.process.procfs import unread_bytes
 from tools.devstack.waiting import wait_until
 
+# Sockets of Apache Kafka are in /proc/net/tcp6, where unread_bytes() does not read.
 pytestmark = [pytest.mark.e2e, on_embedded_broker]
 
 LIMIT_S = 15.0

@@ -12,15 +12,13 @@ from redis import Redis
 from gateway.exchange.claims import Claim, Claims
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
-from tests.support.brokers import on_embedded_broker
 from tests.support.deployment import Deploy, Deployment
 from tests.support.reply_topic import ReplyTopic, fetched
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
-# The broker makes no difference here.
-pytestmark = [pytest.mark.e2e, on_embedded_broker]
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 LIMIT_S = 10.0
 TIMEOUT_S = 1.0

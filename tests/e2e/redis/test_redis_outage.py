@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.brokers import on_embedded_broker
 from tests.support.deployment import Deploy, Deployment, Response
 from tests.support.records import records_of
 from tests.support.reply_topic import ReplyTopic, fetched
@@ -16,7 +15,7 @@ from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, on_embedded_broker]
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 LIMIT_S = 10.0
 TIMEOUT_S = 3.0

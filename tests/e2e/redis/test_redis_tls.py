@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.brokers import on_embedded_broker
 from tests.support.certificates import Authority, require_openssl
 from tests.support.deployment import Deploy
 from tests.support.tls_proxy import TlsProxy
@@ -14,7 +13,7 @@ from tools.devstack.ports import LOOPBACK
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, on_embedded_broker]
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 LIMIT_S = 10.0
 
@@ -39,7 +38,11 @@ def test_all_processes_connect_with_tls(deploy: Deploy, redis_url: str):
 
 def test_an_untrusted_certificate_is_reported_with_advice(deploy: Deploy, redis_url: str):
     deployment = deploy(env={"REDIS_URL": redis_url})
-    create_topics(deployment.settings.kafka_connection(), [deployment.prefix + "replies"], 1)
+    create_topics(
+        deployment.settings.kafka_connection(),
+        [deployment.prefix + "echo", deployment.prefix + "replies"],
+        1,
+    )
     try:
         gateway, replies = deployment.start_gateway(), deployment.start("replies")
 
