@@ -20,7 +20,7 @@ from rendezvous.process.stdio import make_output_nonblocking
 
 # Before gunicorn builds its loggers, which keep the streams that they find.
 make_output_nonblocking()
-# A wrong setting ends the start here, in the master, with one line per fault; in a worker it would
+# A wrong setting ends the start here, in the master, with one line per error; in a worker it would
 # be a traceback, once per worker.
 try:
     _configured = configuration.current()
@@ -63,7 +63,7 @@ logger_class = f"gateway.server.access_log.{_settings.log_format.capitalize()}Ac
 def on_starting(server: Any) -> None:
     """Prepare the master for shutdown, reloads and forks; exit if the port is unusable."""
     server.shutdown_state = install_graceful_shutdown(server, _settings.drain_delay_s)
-    arbiter.refuse_faulty_reloads(server, configuration.read_again)
+    arbiter.refuse_invalid_reloads(server, configuration.read_again)
     arbiter.block_stop_signals_across_fork()
     if not {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():  # else the socket is inherited
         arbiter.exit_if_port_is_unusable(_settings.port)

@@ -1,5 +1,5 @@
 """
-Settings from the environment: every variable with its unit, default and expected value.
+Settings from the environment: each variable with default and expected value.
 
 Only entry points read this module. All wrong values are reported at once, one line each.
 """
@@ -276,7 +276,7 @@ class Settings:
         return connection
 
     def kafka_tls(self) -> ssl.SSLContext:
-        """Return the TLS context for the brokers, from the certificates in the settings."""
+        """Return the TLS context for the brokers, with the configured certificates."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.kafka_trusted_cert:
             # Brokers with a private CA (Heroku's) have no stable host names to check.
@@ -324,7 +324,7 @@ _USER = re.compile(r"((?:rediss?|kafka(?:\+ssl)?|https?)://[^:/?#@]*):.*", re.DO
 
 
 def masked_url(url: str) -> str:
-    """Return *url*, valid or not, with stars for passwords before the host and in the query."""
+    """Return *url*, valid or not, with stars for passwords and the query."""
     before, at, host = url.rpartition("@")
     if "?" in before:
         return "***"  # the apparent host may be part of the password

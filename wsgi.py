@@ -1,4 +1,4 @@
-"""Entry point of `web`: the WSGI application that gunicorn serves. Wrap `app` to add middleware."""
+"""Entry point of `web`: the WSGI application; wrap `app` to add middleware."""
 
 import sys
 

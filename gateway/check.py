@@ -1,4 +1,4 @@
-"""Entry point of `python -m gateway.check`: whether a deployment would serve, and what to fix."""
+"""Entry point of `python -m gateway.check`: diagnoses a deployment before it serves."""
 
 import argparse
 import logging
@@ -50,8 +50,8 @@ def _findings() -> list[Finding]:
     try:
         settings = Settings.from_env()
     except SettingsError as error:
-        rest = "nothing else was checked; correct the settings, then check again"
-        return failures([*error.errors, rest])
+        advice = "nothing else was checked; correct the settings, then check again"
+        return failures([*error.errors, advice])
     routes, found = _routes(settings)
     return [
         Finding(True, "the settings are valid"),
@@ -76,8 +76,8 @@ def _api_keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
         api_keys = api_keys_of(settings, routes)
     except ApiKeysError as error:
         return failures(str(error).splitlines())
-    required = "no client needs an API key" if api_keys is None else "clients need an API key"
-    return [Finding(True, required)]
+    fact = "no client needs an API key" if api_keys is None else "clients need an API key"
+    return [Finding(True, fact)]
 
 
 def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:

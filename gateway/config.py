@@ -19,7 +19,7 @@ _current: "Configuration | None" = None
 
 
 class ConfigurationError(Exception):
-    """Raised with one line for each fault."""
+    """Raised with one line for each error."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read() -> Configuration:
     Read the configuration and make it the current one.
 
     Raises:
-        ConfigurationError: with one line for each fault; the current one is kept.
+        ConfigurationError: with one line for each error; the current one is kept.
     """
     global _current
     try:
@@ -60,7 +60,7 @@ def read() -> Configuration:
 
 
 def read_again() -> list[str]:
-    """Read the configuration as read() does, and return its faults; the current one is kept."""
+    """Read the configuration again; return its errors, with which the current one is kept."""
     try:
         read()
     except ConfigurationError as error:

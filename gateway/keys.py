@@ -1,7 +1,7 @@
 """
 Entry point of `python -m gateway.keys`: makes an API key.
 
-The key is never an argument: every user of the machine could read it there.
+The key is never an argument, which other users of the machine can read in the list of processes.
 """
 
 import argparse

@@ -38,7 +38,7 @@ class Lifecycle:
         self._parts.extend(parts)
 
     def draining(self) -> bool:
-        """Return whether clients should go to another replica: no process replaces this one."""
+        """Return whether the whole server drains, so that clients should use another replica."""
         return self.stopping()
 
     def ensure_started(self) -> None:

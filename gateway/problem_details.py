@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the base class of all problem types, and their JSON."""
+"""Problem details (RFC 9457): the base class of all problem types."""
 
 import random
 from enum import StrEnum
@@ -59,7 +59,7 @@ class Problem(Exception):
 
     @classmethod
     def type_path(cls) -> str:
-        """Return the ``type`` of the problem details: the path of the page that explains it."""
+        """Return the ``type``: the path of the page that explains the problem."""
         return f"/problems/{cls.kind}"
 
     @property
@@ -86,7 +86,7 @@ class Problem(Exception):
 
 
 class HttpProblem(Problem):
-    """An error that HTTP itself defines, such as 404 or 405; its type is about:blank."""
+    """An error that HTTP defines, such as 404; its type is about:blank."""
 
     kind = "http"
     title = "HTTP Error"

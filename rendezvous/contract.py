@@ -29,7 +29,7 @@ from enum import StrEnum
 from typing import Any
 
 from rendezvous.errors import MalformedRecord, UnusableReply
-from rendezvous.reply_headers import MAX_HEADERS_BYTES, fault_of, is_carried
+from rendezvous.reply_headers import MAX_HEADERS_BYTES, header_error, is_carried
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -164,7 +164,7 @@ class Reply:
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     outcome: Outcome = Outcome.ANSWERED
-    detail: str = ""  # the fault, when the outcome is not ANSWERED
+    detail: str = ""  # the error, when the outcome is not ANSWERED
 
     @classmethod
     def to(
@@ -201,7 +201,7 @@ class Reply:
     def fits_http(self) -> bool:
         """Return whether an HTTP response can have its status and headers."""
         return 200 <= self.status <= 599 and all(
-            is_carried(name) and fault_of(name, value.encode()) is None
+            is_carried(name) and header_error(name, value.encode()) is None
             for name, value in self.headers
         )
 
@@ -242,7 +242,7 @@ def _text_headers(headers: Headers) -> Mapping[str, list[str]]:
 
 
 def _single(text: Mapping[str, list[str]], names: Sequence[str], what: str) -> str:
-    """Return the one value that the headers *names* have; several of them may repeat it."""
+    """Return the only value of the headers *names*, which may repeat it."""
     found = {value for name in names for value in text.get(name, ())}
     if len(found) != 1:
         raise MalformedRecord(f"{'several values for the' if found else 'no'} {what}")
@@ -278,9 +278,9 @@ def _http_headers(correlation_id: str, headers: Headers) -> tuple[tuple[str, str
         lower = name.lower()
         if value is None or not is_carried(lower):
             continue
-        fault = fault_of(name, value)
-        if fault is not None:
-            raise UnusableReply(correlation_id, f"header {name[:40]!r} {fault}")
+        error = header_error(name, value)
+        if error is not None:
+            raise UnusableReply(correlation_id, f"header {name[:40]!r} {error}")
         carried.append((lower, value.decode("ascii").strip()))
     if sum(len(name) + len(value) for name, value in carried) > MAX_HEADERS_BYTES:
         raise UnusableReply(correlation_id, f"its headers exceed {MAX_HEADERS_BYTES} bytes")

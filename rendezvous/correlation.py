@@ -1,9 +1,9 @@
 """
 Correlation ids: signed, and readable without a look-up.
 
-An id is ``<node>.<deadline>.<random>.<mac>``. With SECRET_KEY a pending id can be told from an
-expired, a forged or a foreign one without a query. After the deadline an id can contain how long
-the reply is kept, and after the random part a tag of its owner, which only the key can verify.
+An id is ``<node>.<deadline>.<random>.<mac>``. With SECRET_KEY a pending id can be distinguished
+from an expired, a forged or a foreign one without a query. After the deadline an id can contain how
+long the reply is kept, and after the random part a tag of its owner, which only the key verifies.
 """
 
 import hmac
@@ -67,7 +67,7 @@ class CorrelationId:
 
 class CorrelationIds:
     """
-    Issues and reads correlation ids under one secret key. Safe to use from several threads.
+    Issues and reads correlation ids. Safe to use from several threads.
 
     Args:
         secret_key: shared by every gateway and replies process of one deployment.
@@ -86,7 +86,7 @@ class CorrelationIds:
 
     def issue(self, node: str, deadline_ms: int, *, owner: str = "", keep_s: int = 0) -> str:
         """
-        Return a new id for a request that *node* waits for until *deadline_ms* (Unix time).
+        Return a new id; *node* waits for its reply until *deadline_ms* (Unix time).
 
         Args:
             owner: the only client that can fetch its reply; empty for clients without a name.
@@ -149,7 +149,7 @@ class CorrelationIds:
         try:
             return self._nonces.pop()
         except IndexError:
-            # Many at once: the system call releases the GIL, and takes longer than all else here.
+            # Many at once: the system call releases the GIL and takes longer than the rest of this.
             drawn = secrets.token_bytes(NONCE_BYTES * NONCES_DRAWN)
             nonces = [
                 _base64(drawn[at : at + NONCE_BYTES]) for at in range(0, len(drawn), NONCE_BYTES)
@@ -167,7 +167,7 @@ class CorrelationIds:
 
 def _hmac_states(key: bytes) -> tuple[Any, Any]:
     """
-    Return the states of HMAC-SHA256 (RFC 2104) under *key* of 32 bytes before any message.
+    Return the initial states of HMAC-SHA256 (RFC 2104) for *key* of 32 bytes.
 
     From these states, two short hashes sign an id. The hmac module repeats the set-up for each
     signature and releases the GIL; waiting for it takes longer than the signature.

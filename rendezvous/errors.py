@@ -38,7 +38,7 @@ class StoreUnavailable(RendezvousError):
     """
     Raised when Redis refuses or does not answer; a later attempt can succeed.
 
-    ``advice`` is for clients and operators: the fault, what to do, and no address. The message
+    ``advice`` is for clients and operators: the error, what to do, and no address. The message
     adds *cause*, the error of Redis or of the network.
     """
 

@@ -1,5 +1,5 @@
 """
-Which HTTP headers a reply can set on the response, and which values they can have.
+The HTTP headers that a reply can set, and their valid values.
 
 Standard library only: part of the wire contract, see contract.py.
 """
@@ -58,17 +58,17 @@ _FIELD_VALUE = re.compile(rb"[\t -~]*")
 
 
 def needs_no_listing(lower: str) -> bool:
-    """Return whether a reply can set the header *lower* (in lower case) on every route."""
+    """Return whether a reply can set the lower-case header on every route."""
     return lower in REPLY_HTTP_HEADERS or lower.startswith("x-")
 
 
 def is_carried(lower: str) -> bool:
-    """Return whether a reply can set the header *lower* (in lower case) on some route."""
+    """Return whether a reply can set the lower-case header on some route."""
     return needs_no_listing(lower) or lower in LISTED_REPLY_HEADERS
 
 
-def fault_of(name: str, value: bytes) -> str | None:
-    """Return why an HTTP response cannot have this header, or None if it can."""
+def header_error(name: str, value: bytes) -> str | None:
+    """Return why an HTTP response cannot have this header, or None."""
     if len(value) > MAX_HEADER_BYTES:
         return f"has {len(value)} bytes; the maximum is {MAX_HEADER_BYTES}"
     if not _FIELD_VALUE.fullmatch(value) or not _FIELD_NAME.fullmatch(name):

@@ -56,8 +56,8 @@ def _warn_about_redis(redis: Redis) -> None:
     try:
         ping(redis)
     except StoreUnavailable as error:
-        logger.warning("%s; replies stay in Kafka meanwhile", error)
-        return  # it would not answer the next question either
+        logger.warning("%s; replies stay in Kafka until Redis answers", error)
+        return  # the next command would fail too
     policy = eviction_policy(redis)
     if policy is not None:
         logger.warning(

@@ -14,13 +14,13 @@ from kafka.errors import KafkaError
 
 from rendezvous.kafka_client.consumer import ResilientConsumer, build_consumer
 
-#: How often new partitions are looked for, in seconds; metadata_max_age_ms comes on top.
+#: Interval of checking for new partitions, in seconds; metadata_max_age_ms is added to it.
 PARTITIONS_CHECK_INTERVAL_S = 5.0
 
 
 class BroadcastConsumer(ResilientConsumer):
     """
-    A consumer of all partitions of one topic, including those that are added later.
+    A consumer of all partitions of one topic, including later ones.
 
     Args:
         consumer: a PatchedConsumer without a group.

@@ -25,7 +25,7 @@ from rendezvous.redis_store.replies import ReplyStore
 
 logger = logging.getLogger(__name__)
 
-#: How often offsets are committed, in seconds. Each commit is a write for the broker, and what is
+#: Interval of commits, in seconds. Each commit is a write for the broker, and a record that is
 #: delivered again after a crash only counts as a duplicate.
 COMMIT_INTERVAL_S = 0.1
 #: Maximum time of a poll while Redis fails, hence the pause before the next attempt, in seconds.
@@ -48,9 +48,9 @@ class ReplyListener:
     Args:
         consumer: of the reply topic; run() closes it.
         store: where the replies go.
-        ids: tells our correlation ids from foreign ones.
-        watchdog: gets a beat in each round of the loop.
-        heartbeats: tell the gateways which partitions are read.
+        ids: verifies correlation ids.
+        watchdog: reset in each turn of the loop.
+        heartbeats: show gateways which partitions are read.
     """
 
     def __init__(
@@ -114,15 +114,15 @@ class ReplyListener:
                 self._heartbeats.leave(self._consumer.partitions_of(self._heartbeats.topic), lags_s)
 
     def _store_batch(self, batch: RecordsByPartition, stop: threading.Event) -> bool:
-        """Store *batch*, waiting for Redis if need be; return False when stopped before."""
+        """Store *batch*, waiting for Redis if it fails; return False if stopped first."""
         replies = self._decode(batch)
         offsets = _next_offsets(batch)
         paused = False
         while not self._try_to_store(replies):
             if stop.is_set():
                 return False
-            # A member that does not poll loses its partitions. Partitions that are assigned
-            # meanwhile are not paused yet, so this may return records.
+            # A member that does not poll loses its partitions. Newly assigned partitions are not
+            # paused yet, so this may return records.
             self._consumer.pause()
             paused = True
             more = self._consumer.poll(round(STORE_PAUSE_S * 1000))
@@ -170,7 +170,7 @@ class ReplyListener:
 
     def _skip(self, kind: str, record: Any, error: Exception) -> None:
         self.counts[kind] += 1
-        # The kind is part of the message, for each message has its own rate limit.
+        # The kind is part of the message, so that each kind is throttled by itself.
         message = f"{kind} record %s/%d/%d skipped: %s"
         self._warn.warning(message, record.topic, record.partition, record.offset, error)
 

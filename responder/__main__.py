@@ -1,4 +1,4 @@
-"""Entry point of `responder`: builds the clients and runs the worker until it is stopped."""
+"""Entry point of `responder`: builds the clients and runs the worker."""
 
 import logging
 from collections.abc import Container
@@ -57,7 +57,7 @@ def main() -> None:
 def _journal_and_cancelled(
     settings: Settings, closing: ExitStack
 ) -> tuple[RedisJournal | None, Container[str]]:
-    """Return what needs Redis; without REDIS_URL no journal, and no request counts as cancelled."""
+    """Return the journal, if any, and the cancelled requests; without REDIS_URL neither."""
     if not settings.redis_url:
         return None, ()
     redis = open_redis(

@@ -1,7 +1,7 @@
 """
-Cancelled requests, as far as this process knows of them.
+Cancelled requests that this process knows.
 
-Best effort: a cancellation is known a moment late, and not at all while Redis is unreachable. A
+Best effort: a cancellation is known up to POLL_PAUSE_S late, and not while Redis is unreachable. A
 handler that has begun is not interrupted.
 """
 
@@ -62,7 +62,7 @@ class CancelledRequests:
                 self._log.warning("cancelled requests are handled like others: %s", error)
                 pause_s = ERROR_PAUSE_S
             except Exception:
-                # The thread must survive: a fault here must not fail a request.
+                # The thread must survive: an error here must not fail a request.
                 logger.exception("polling for cancelled requests failed; trying again")
                 pause_s = ERROR_PAUSE_S
 

@@ -1,10 +1,10 @@
 """
-Clock skew: distinguishes a clock that is ahead of the gateways' from requests that come late.
+Clock skew: distinguishes a clock ahead of the gateways' from late requests.
 
 A deadline is by the gateway's clock and compared with ours. When ours is ahead, every request seems
 late, and without any reply the responder would seem dead. A request that was published just now,
-while its partition was read to the end, cannot have waited: if all of these are late for a while,
-the clocks differ.
+while its partition was read to the end, cannot have waited: if all such requests are late for
+MIN_LATE_S, the clocks differ.
 """
 
 import logging
@@ -23,12 +23,12 @@ MAX_WAIT_MS = 60_000
 MIN_LATE = 5
 MIN_LATE_S = 3.0
 #: Maximum age of the last late request while the clocks count as different, in seconds.
-HOLDS_S = 30.0
+MAX_LATE_AGE_S = 30.0
 
 
 class ClockSkew:
     """
-    Learns from fresh requests how far our clock is ahead. Safe to use from several threads.
+    Detects how far our clock is ahead. Safe to use from several threads.
 
     Args:
         clock: monotonic, in seconds.
@@ -50,7 +50,7 @@ class ClockSkew:
                 self._late = 0
                 self._report_end()
                 return
-            if self._late == 0 or now_s - self._last_s > HOLDS_S:
+            if self._late == 0 or now_s - self._last_s > MAX_LATE_AGE_S:
                 self._late, self._first_s, self._least_late_ms = 0, now_s, late_ms
             self._late += 1
             self._last_s = now_s
@@ -64,7 +64,7 @@ class ClockSkew:
                 )
 
     def ahead_s(self) -> float | None:
-        """Return by how many seconds our clock is ahead at least; None when it is not."""
+        """Return how far our clock is ahead at least, in seconds, or None."""
         with self._lock:
             return self._least_late_ms / 1000 if self._is_ahead(self._clock()) else None
 
@@ -72,7 +72,7 @@ class ClockSkew:
         return (
             self._late >= MIN_LATE
             and self._last_s - self._first_s >= MIN_LATE_S
-            and now_s - self._last_s <= HOLDS_S
+            and now_s - self._last_s <= MAX_LATE_AGE_S
         )
 
     def _report_end(self) -> None:

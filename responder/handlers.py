@@ -1,5 +1,5 @@
 """
-Demo handlers: functions from a request to its reply. Replace them with your own.
+Demo handlers, each a function from request to reply; replace them.
 
 A handler needs no Kafka. An exception becomes an error reply: HandlerError with its status and
 detail, any other one with status 500 and no detail.

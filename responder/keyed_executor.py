@@ -51,4 +51,4 @@ class KeyedExecutor:
         try:
             self._pool.submit(self._run, key)
         except RuntimeError:
-            return  # the pool was closed meanwhile
+            return  # the pool has been closed

@@ -28,7 +28,7 @@ _TOO_LARGE = (
 
 class ReplyPublisher:
     """
-    Publishes each reply to the reply topic of its request. Safe to use from several threads.
+    Publishes each reply to the topic that its request names. Thread-safe.
 
     Args:
         producer: a KafkaProducer; not closed here.

@@ -1,4 +1,4 @@
-"""RequestProcessor: from a request record to the published reply, or to a reason to drop it."""
+"""RequestProcessor: handles a request record and publishes the reply, or drops it."""
 
 import logging
 from collections.abc import Container, Mapping
@@ -26,7 +26,7 @@ class RequestProcessor:
         handlers: the handler of each topic.
         publisher: publishes the replies.
         counts: where the outcome of each request is counted.
-        journal: prevents that a redelivered request is handled again; None for no journal.
+        journal: prevents that a redelivered request is handled again; None to handle it again.
         cancelled: the ids of requests that are not handled unless they have begun.
     """
 
@@ -59,8 +59,8 @@ class RequestProcessor:
         try:
             return self._process(record, received_ms)
         except Exception:
-            # Never finished, one bad record would block the commits of its partition for good.
-            logger.exception("record %s failed and is skipped", _place(record))
+            # An unfinished record would block all further commits of its partition.
+            logger.exception("record %s failed and is skipped", _position(record))
             self._counts.add("skipped")
             return True
 
@@ -74,7 +74,7 @@ class RequestProcessor:
         except MalformedRecord as error:
             self._counts.add("malformed")
             self._log.warning(
-                "record %s is not a request and is skipped: %s", _place(record), error
+                "record %s is not a request and is skipped: %s", _position(record), error
             )
             return True
         if received_ms is not None:
@@ -150,12 +150,12 @@ class RequestProcessor:
 
 
 def _checked(reply: Reply) -> Reply:
-    """Return what a handler returned; raise if it is not a reply that can be published."""
+    """Return *reply*, the result of a handler; raise if it cannot be published."""
     if not isinstance(reply, Reply) or not isinstance(reply.body, bytes):
         raise TypeError(f"a handler must return a Reply with a body of bytes, not {reply!r:.200}")
     reply.encode()
     return reply
 
 
-def _place(record: Any) -> str:
+def _position(record: Any) -> str:
     return f"{record.topic}/{record.partition}/{record.offset}"

@@ -1,5 +1,5 @@
 """
-ResponderWorker: polls request records, has them processed, and commits their offsets.
+ResponderWorker: polls request records, processes them and commits their offsets.
 
 An offset is committed only when its record and all before it are finished, that is when the broker
 has acknowledged their replies. So a crash redelivers requests and loses none.
@@ -18,9 +18,9 @@ from responder.keyed_executor import KeyedExecutor
 from responder.offsets import Offsets
 from responder.request_processor import RequestProcessor
 
-#: The pauses between two commits, and between two log lines with the counts, in seconds.
-COMMIT_PAUSE_S = 0.1
-SUMMARY_PAUSE_S = 10.0
+#: Interval of commits, and of log lines with the counts, in seconds.
+COMMIT_INTERVAL_S = 0.1
+SUMMARY_INTERVAL_S = 10.0
 #: Maximum time to publish the remaining replies while stopping, in seconds.
 FINISH_S = 5.0
 #: Maximum number of unfinished requests per thread; with more, the consumer is paused.
@@ -36,9 +36,9 @@ class ResponderWorker:
     Args:
         consumer: of the request topics; closed at the end of run().
         processor: processes each record.
-        counts: the outcomes that the processor counts, logged now and then.
+        counts: the outcomes that the processor counts, logged every SUMMARY_INTERVAL_S.
         threads: maximum number of requests that are handled at once.
-        watchdog: gets a heartbeat with each turn of the loop.
+        watchdog: reset in each turn of the loop.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ResponderWorker:
         self._committed_s = self._summary_s = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
-        """Process requests until *stop* is set; those begun by then are finished and committed."""
+        """Process requests until *stop* is set, then finish and commit those begun."""
         try:
             while not stop.is_set():
                 self._watchdog.reset()
@@ -69,7 +69,7 @@ class ResponderWorker:
             self._drain()
 
     def _poll(self) -> RecordsByPartition:
-        """Return the next records as soon as the backlog has room; none while it has not."""
+        """Return the next records once the backlog has room; none while it is full."""
         if self._offsets.wait_for_room(self._max_backlog, ROOM_WAIT_S):
             self._consumer.resume()
             return self._consumer.poll()
@@ -93,10 +93,10 @@ class ResponderWorker:
 
     def _commit_and_log(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._committed_s > COMMIT_PAUSE_S:
+        if now_s - self._committed_s > COMMIT_INTERVAL_S:
             self._committed_s = now_s
             self._consumer.commit_async(self._offsets.to_commit())
-        if now_s - self._summary_s > SUMMARY_PAUSE_S:
+        if now_s - self._summary_s > SUMMARY_INTERVAL_S:
             self._summary_s = now_s
             self._counts.log()
 

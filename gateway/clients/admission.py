@@ -12,8 +12,8 @@ class Admission:
     """
     Rejects requests above the in-flight limits, before their bodies are read.
 
-    gthread would queue them unseen; a reserved thread rejects them at once. While it drains, a
-    worker still admits requests on connections that it has.
+    gthread would queue them without a response; a reserved thread rejects them at once. A worker
+    that drains still admits requests on its open connections.
 
     Args:
         max_in_flight: maximum number of concurrent requests in this process.

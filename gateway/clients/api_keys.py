@@ -43,7 +43,7 @@ class ApiKeys:
         self._hashes = [(stored.encode("ascii"), client) for stored, client in hashes]
 
     def client_of(self, key: str) -> Client | None:
-        """Return the client of *key*, which is ASCII, in a time that does not depend on it."""
+        """Return the client of *key*, an ASCII text, in constant time."""
         given = hash_of(key).encode("ascii")
         found = None
         for stored, client in self._hashes:

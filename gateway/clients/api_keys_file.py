@@ -2,7 +2,7 @@
 The TOML file of the clients with API keys: reading and validation.
 
 No error shows a possible secret. A key may have been put where a name belongs, so an error shows a
-value only if a key or a hash could not look like it.
+value only if it cannot be a key or a hash.
 """
 
 import math
@@ -16,7 +16,7 @@ from gateway.clients.api_keys import HASH_PREFIX, KEY_PREFIX, ApiKeys
 from gateway.clients.client import Client, Rate
 
 _FIELDS = ("name", "keys", "routes", "rate", "in_flight_share")
-#: Shorter than a key and than a hash: neither passes for a name.
+#: Shorter than a key and than a hash: neither is a valid name.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
 NAME_EXPECTED = "letters, digits, '.', '_' and '-', at most 40 of them"
 _HASH = re.compile(HASH_PREFIX + r"[0-9a-f]{64}", re.ASCII)

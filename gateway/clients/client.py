@@ -41,7 +41,7 @@ class Client:
         return self.routes is None or path in self.routes
 
     def slots_of(self, max_in_flight: int) -> int:
-        """Return its in-flight limit in a worker with *max_in_flight* slots: at least one."""
+        """Return its in-flight limit, at least one, in a worker with *max_in_flight* slots."""
         return max(1, int(self.in_flight_share * max_in_flight))
 
 

@@ -15,7 +15,7 @@ from rendezvous.redis_store.client import store_unavailable
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What is left of a client's rate limit, and the seconds until its window ends."""
+    """Remaining requests of a client in its window, which ends in *reset_s*."""
 
     rate: Rate
     remaining: int
@@ -47,7 +47,7 @@ class RateLimiter:
         self._redis = redis
         self._deployment = deployment
         self._clock = clock
-        #: Window in which each client exceeded its rate: the rest of it needs no round trip.
+        #: Window in which each client exceeded its rate: until it ends no round trip is needed.
         self._exceeded: dict[str, int] = {}
 
     def charge(self, client: Client, sent: Sent | None = Sent.NO) -> Quota | None:

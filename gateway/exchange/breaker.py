@@ -87,7 +87,7 @@ class TopicBreaker:
         )
 
     def release(self, replied: bool | None) -> None:
-        """Record whether a request got a reply; None when its outcome shows nothing."""
+        """Record whether a request got a reply; None if its outcome does not count."""
         with self._lock:
             self._in_flight -= 1
             if replied is None:
@@ -133,12 +133,12 @@ class TopicBreaker:
 
 class Permit:
     """
-    The passage of one request through a breaker, for the length of the ``with`` block.
+    Holds one request's permission to pass a breaker while its ``with`` block runs.
 
     Attributes:
-        is_short_wait: the client waits less than the route does by default, so that a timeout
-            shows nothing about the responder.
-        is_pending: the client got its response before the responder replied.
+        is_short_wait: whether the client waits less than the route does by default, so that a
+            timeout does not count.
+        is_pending: whether the client got its response before the responder replied.
     """
 
     __slots__ = ("_breaker", "is_pending", "is_short_wait")
@@ -171,7 +171,7 @@ class Permit:
         if isinstance(problem, ReplyTimeout) and self.is_short_wait:
             return None
         if isinstance(problem, (ReplyTimeout, NotSent)):
-            # A request that was refused at once held its slot for no time.
+            # A request that was refused at once has not held its slot.
             return None if problem.sent is Sent.NO else False
         return None
 
@@ -183,8 +183,8 @@ class Breakers:
     Args:
         timeouts_s: how long clients wait for replies, by topic; every topic in use.
         clock: monotonic, in seconds.
-        max_in_flight: slots of this process; once each of them was held until a timeout, the
-            breaker may open, even before MIN_FINISHED requests.
+        max_in_flight: slots of this process; with fewer than MIN_FINISHED a breaker may open after
+            one request for each.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from rendezvous.contract import CONTENT_TYPE, Reply
 
 
 def cancellation(correlation_id: str) -> Reply:
-    """Return the reply to a cancelled request; always the same for the same id."""
+    """Return the reply to a cancelled request, which depends only on its id."""
     problem = RequestCancelled(
         "cancelled by its client before there was a reply", correlation_id=correlation_id
     )

@@ -49,7 +49,7 @@ def claim_name(client_name: str, key: str) -> str:
 
 def fingerprint_of(request: Request) -> str:
     """
-    Return a hash of the parts that a retry has in common with the first request.
+    Return a hash of the parts that a retry shares with the first request.
 
     Forwarded headers do not count, since a retry may have another request id; the record key does,
     even when a header sets it.
@@ -87,7 +87,7 @@ class Claims:
         """
         Claim *name* for TAKEN_MS unless it is claimed; return the current claim.
 
-        Returns None if a competing claim expired meanwhile; retry.
+        Returns None if a competing claim has just expired; retry.
 
         Raises:
             StoreUnavailable: when it is unknown whether *name* is claimed; it is free again soon.

@@ -1,4 +1,4 @@
-"""One request to its result: claim the idempotency key, pass the breaker, publish and wait."""
+"""One request to its result: idempotency key, circuit breaker, publish, wait."""
 
 from gateway.exchange.breaker import Breakers
 from gateway.exchange.cancellation import is_cancellation
@@ -38,7 +38,7 @@ class Exchange:
         Return the result of *request*, or of an earlier request with the same idempotency *key*.
 
         Raises:
-            Problem: any other outcome; its ``sent`` is true to what happened.
+            Problem: any other outcome; its ``sent`` is whether the request is in Kafka.
         """
         pending = PendingRequest.start(request, options)
         if key is None:

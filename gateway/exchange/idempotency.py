@@ -36,8 +36,8 @@ KEY_HEADER = "Idempotency-Key"
 #: "true" on a response that is the reply to an earlier request with the same key.
 REPLAYED_HEADER = "Idempotent-Replayed"
 MAX_KEY_LENGTH = 255
-#: Share of its time that a request must have left to be published after an earlier one was not;
-#: with less, no responder would have the time to reply.
+#: Minimum share of its time that a request must have left to be published in place of an earlier
+#: one; with less, the responder could not reply in time.
 MIN_SHARE_LEFT = 0.25
 
 #: A string as the draft defines it, and a bare token as most clients send it. A comma outside
@@ -49,7 +49,7 @@ _ESCAPED = re.compile(r'\\(["\\])')
 
 def key_of(lines: Sequence[str], *, required: bool) -> str | None:
     """
-    Return the key in the Idempotency-Key header *lines* of one request; None without a header.
+    Return the key in the Idempotency-Key header *lines*; None without a header.
 
     Raises:
         IdempotencyKeyInvalid: when it is not 1 to 255 visible ASCII characters, quoted or bare.
@@ -135,11 +135,11 @@ class Idempotency:
                 )
 
     def release(self, key: str, pending: PendingRequest) -> None:
-        """Free *key*, which was claimed for *pending*; log it when Redis cannot be reached."""
+        """Free *key*, which was claimed for *pending*; log an error of Redis."""
         self._release(*_named_claim(key, pending))
 
     def _confirm(self, name: str, own: Claim, pending: PendingRequest) -> Claim | None:
-        """Make the claim last as long as the reply is kept; return the current claim."""
+        """Keep the claim as long as the reply; return the current claim."""
         try:
             # Before the claim lasts: a process that dies while no broker is connected must not
             # keep the key.
@@ -168,7 +168,7 @@ class Idempotency:
         try:
             return self._claims.current(name) == claim
         except StoreUnavailable:
-            return True  # until Redis says otherwise
+            return True  # unknown: keep waiting
 
     def _release(self, name: str, own: Claim) -> None:
         try:

@@ -1,5 +1,5 @@
 """
-Mailbox: the waiters of this process, and the one poller that fetches replies for all of them.
+Mailbox: the waiters of this process, and the poller that fetches their replies.
 
 Redis gets one MGET per poll, however many requests wait, and none while no request waits.
 """
@@ -30,8 +30,8 @@ FAILURE_PAUSE_S = 0.1
 MAX_FAILURES = 2
 #: Longest sleep of an idle poller, in seconds; the watchdog expects it to wake up.
 IDLE_S = 1.0
-#: Time without a sign of life after which the poller hangs or is dead, in seconds. One poll takes
-#: 0.25 s at most.
+#: Maximum time between two turns of the poller's loop before the watchdog ends the process, in
+#: seconds. One poll takes 0.25 s at most.
 POLLER_LIMIT_S = 10.0
 
 
@@ -41,9 +41,9 @@ class Mailbox:
 
     Args:
         store: where the replies arrive.
-        watchdog: ends this process when the poller is dead.
-        subscribe: subscribes to the notifications for a node, or raises StoreUnavailable; None to
-            poll without.
+        watchdog: ends this process when the poller hangs or has died.
+        subscribe: subscribes to the notifications for a node, or raises StoreUnavailable; None for
+            no notifications.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class Mailbox:
         #: The name of this process in the ids it issues.
         self.node = new_node()
         #: Why Redis cannot be polled, as a text for clients; None when it can.
-        self.trouble: str | None = None
+        self.store_error: str | None = None
 
     def start(self) -> None:
-        """Start the poller; to be called in the process that waits, after any fork."""
+        """Start the poller; call it in the process that waits, after any fork."""
         self.node = new_node()
         self._waiters.clear()
         self._closing = False
@@ -94,7 +94,7 @@ class Mailbox:
 
     def waiting_for(self, correlation_id: str, topic: str = "") -> Waiter:
         """
-        Register one more client that waits for *correlation_id*, until the ``with`` block ends.
+        Register a client that waits for *correlation_id* while the ``with`` block runs.
 
         To be called before the request is published.
 
@@ -137,7 +137,7 @@ class Mailbox:
 
     def check(self) -> None:
         """
-        Poll once without a waiter, so that a Redis failure is found before a request needs Redis.
+        Poll once without a waiter, to detect a Redis failure before a request does.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
@@ -153,7 +153,7 @@ class Mailbox:
         with self._registration:
             waiter.clients -= 1
             if not waiter.clients and self._waiters.get(waiter.correlation_id) is waiter:
-                # The poller may have taken it out since.
+                # Else the poller has removed it already.
                 self._waiters.pop(waiter.correlation_id, None)
 
     def _schedule_poll(self, waiter: Waiter) -> None:
@@ -169,9 +169,9 @@ class Mailbox:
         self._failures += 1
         if self._failures < MAX_FAILURES:
             return
-        if self.trouble is None:
+        if self.store_error is None:
             logger.error("%s; %d requests wait", error, len(self._waiters))
-        self.trouble = error.advice
+        self.store_error = error.advice
 
     def _run(self, wakeup: PollerWakeup) -> None:
         while not self._closing:
@@ -197,12 +197,12 @@ class Mailbox:
         waiting, notified = list(self._waiters), reason is WakeReason.NOTIFICATION
         # After a failure it polls even if no request waits, to find out when Redis answers again.
         if (waiting or self._failures) and self._fetch(waiting, notified=notified):
-            # It may be for a reply that this poll has found, or for one that was stored too late.
+            # It may be for a reply that this poll found, or for one that was stored after it.
             self._notified_during_poll = wakeup.take_notification()
             self._schedule.is_notified = self._notified_during_poll or notified
 
     def _fetch(self, waiting: list[str], *, notified: bool) -> bool:
-        """Fetch the replies to *waiting*, settle their waiters; return whether there were any."""
+        """Fetch replies to *waiting* and settle their waiters; return whether any were found."""
         began_s = time.monotonic()
         found: dict[str, Reply] = {}
         try:
@@ -215,16 +215,16 @@ class Mailbox:
         except StoreUnavailable as error:
             self._record_failure(error)
         else:
-            if self.trouble is not None:
+            if self.store_error is not None:
                 logger.info("Redis answers again")
-            self.trouble = None
+            self.store_error = None
             self._failures = 0
         finally:
             self._schedule.record_poll(began_s)
         return bool(found)
 
     def _sleep(self, wakeup: PollerWakeup) -> WakeReason:
-        """Sleep until the next poll; return NEW_WAITER when that has to be scheduled again."""
+        """Sleep until the next poll; return NEW_WAITER if its time has to be computed again."""
         # Before the waiters are read: a later waiter sees this, and wakes the poller.
         self._sleeps_until_s = math.inf
         if self._closing:
@@ -244,7 +244,7 @@ class Mailbox:
             time.sleep(pause_s)
         self._sleeps_until_s = -math.inf
         if poll_s is None and reason is WakeReason.TIMEOUT:
-            return WakeReason.NEW_WAITER  # idle: a request may have been registered meanwhile
+            return WakeReason.NEW_WAITER  # idle: a waiter may have registered at the last moment
         return reason
 
     def _next_poll_s(self) -> float | None:

@@ -24,7 +24,7 @@ MANY_WAITERS = 16
 INTERVAL_PER_POLL = 4.0
 #: Maximum poll interval among MANY_WAITERS, as a share of the lowest latency that they have: some
 #: replies come early.
-INTERVAL_OF_MANY = 0.1
+INTERVAL_PER_LATENCY = 0.1
 #: Time after which a lone waiter is polled for once, whatever the learned latency: the responder
 #: may have become faster.
 TRIAL_S = 0.010
@@ -53,13 +53,13 @@ FIRST_POLL_SHARE = 0.5
 
 
 class Latencies:
-    """Learned latency of the fast replies of each topic, in seconds. For one thread."""
+    """Learned latency of each topic's fast replies, in seconds. For one thread."""
 
     def __init__(self) -> None:
         self._latency_s: dict[str, float] = {}
 
     def record(self, topic: str, latency_s: float, *, at_first_poll: bool = False) -> None:
-        """Learn from one reply; *at_first_poll* if the first poll for it found it."""
+        """Learn from one reply; *at_first_poll* if its first poll found it."""
         if at_first_poll:
             latency_s *= FIRST_POLL_SHARE
         learned_s = self._latency_s.get(topic, latency_s)
@@ -95,7 +95,7 @@ class PollSchedule:
 
     def record_reply(self, waiter: Waiter, *, notified: bool) -> None:
         """
-        Learn from the reply that a poll has found for *waiter*; to be called before record_poll().
+        Learn from the reply that a poll found; call it before record_poll().
 
         Args:
             notified: whether a notification caused the poll.
@@ -106,13 +106,13 @@ class PollSchedule:
             self.latencies.record(waiter.topic, latency_s, at_first_poll=at_first_poll)
 
     def notified_within_s(self, waiter: Waiter, waiting: int) -> float:
-        """Return how long *waiter*, one of *waiting*, may rely on a notification; 0 for not."""
+        """Return for how long *waiter*, one of *waiting*, relies on a notification, in seconds."""
         if not self.is_notified or waiting > MAX_NOTIFIED_WAITERS:
             return 0.0
         return self.latencies.of(waiter.topic) + NOTIFICATION_GRACE_S
 
     def uses_notifications(self, waiting: int) -> bool:
-        """Return whether a notification causes a poll among *waiting*; many are polled anyway."""
+        """Return whether a notification causes a poll; many *waiting* are polled often anyway."""
         return waiting < MANY_WAITERS
 
     def due_s(self, waiter: Waiter) -> float:
@@ -132,7 +132,7 @@ class PollSchedule:
         )
         longest_s = MAX_INTERVAL_S
         if len(waiters) >= MANY_WAITERS and self._lowest_latency_s:
-            longest_s = min(longest_s, self._lowest_latency_s * INTERVAL_OF_MANY)
+            longest_s = min(longest_s, self._lowest_latency_s * INTERVAL_PER_LATENCY)
         load = min(len(waiters) / MANY_WAITERS, 1.0)
         shortest_s = NOTIFICATION_GRACE_S if notified else MIN_INTERVAL_S
         soonest_s = since_s + max(shortest_s, self._poll_took_s * INTERVAL_PER_POLL * load)

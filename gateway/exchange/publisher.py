@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 #: Pause between two attempts to connect, in seconds.
 CONNECT_PAUSE_S = 1.0
 #: Detail for clients; addresses and causes are for /readyz and the log.
-NOT_CONNECTED = "the Kafka brokers have not been reached; /readyz and the log say why"
+NOT_CONNECTED = "the Kafka brokers have not been reached; see /readyz or the log for the reason"
 
 
 class Publication:
@@ -59,7 +59,7 @@ class Publisher(Protocol):
 
 class RequestPublisher:
     """
-    Publishes requests with one producer per process, built and rebuilt in the background.
+    Publishes requests with one producer per process, rebuilt in the background.
 
     Args:
         connection: arguments that every kafka-python client takes.
@@ -98,7 +98,7 @@ class RequestPublisher:
         self._problem = "the brokers in KAFKA_URL have not been reached yet"
 
     def start(self) -> None:
-        """Start connecting. To be called in the process that publishes, after any fork."""
+        """Start connecting; call it in the process that publishes, after any fork."""
         self._producer = None
         self._connected.clear()
         self._closing.clear()
@@ -132,7 +132,7 @@ class RequestPublisher:
         """
         self.await_broker(timeout_s)
         producer = self._producer
-        if producer is None:  # another thread has just found it lost
+        if producer is None:  # another thread has just found that it is unusable
             raise PublishRefused(NOT_CONNECTED)
         key, value, headers = request.encode()
         publication = Publication()
@@ -186,7 +186,7 @@ class RequestPublisher:
         return self._lookup.look_up(topics)
 
     def close(self) -> None:
-        """Stop connecting and close the clients; every accepted record has had its time by now."""
+        """Stop connecting and close the clients; records that are left fail."""
         self._closing.set()
         self._reconnect.set()
         if self._thread is not None:
@@ -219,7 +219,7 @@ class RequestPublisher:
             return f"the producer cannot be built ({error}); the log has the cause"
         for topic in self._topics:
             if self._closing.is_set():
-                break  # each may take a second, and close() waits for two
+                break  # each takes up to a second, and close() waits for two
             producer.fetch_metadata(topic)
         with self._lock:
             if not self._closing.is_set():
@@ -235,7 +235,7 @@ class RequestPublisher:
             return
         with self._lock:
             if producer is not self._producer:
-                return  # replaced already; its late failures say nothing about its successor
+                return  # replaced already; its late failures do not concern the new one
             self._producer = None
             self._connected.clear()
         self._problem = f"the producer is being rebuilt after {reason}"

@@ -1,4 +1,4 @@
-"""One request to its reply: register, publish, wait, poll once more; one deadline for all of it."""
+"""One request to its reply: register, publish, wait, poll once more."""
 
 import time
 from collections.abc import Callable
@@ -23,12 +23,12 @@ from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
 
 #: Largest share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5
-#: Interval of checking whether it still makes sense to wait for another request's reply.
+#: Interval of checking whether to go on waiting for an earlier request's reply, in seconds.
 CHECK_INTERVAL_S = 0.5
 
 
 class EarlierRequestNotSent(Exception):
-    """Raised when an earlier request is not in Kafka, and never will be."""
+    """Raised when an earlier request was not published and never will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class WaitOptions:
 
 @dataclass(frozen=True, slots=True)
 class PendingRequest:
-    """A request that has no reply yet, and the time that is left for it."""
+    """A request without a reply yet, and the deadlines for it."""
 
     request: Request
     options: WaitOptions
@@ -137,8 +137,8 @@ class Requester:
         Raises:
             ReplyStoreUnavailable: when Redis, where the reply arrives, cannot be reached.
         """
-        if self._mailbox.trouble is not None:
-            raise ReplyStoreUnavailable(self._mailbox.trouble, sent=Sent.NO)
+        if self._mailbox.store_error is not None:
+            raise ReplyStoreUnavailable(self._mailbox.store_error, sent=Sent.NO)
         deadline_ms = epoch_ms() + round(options.deadline_s * 1000)
         correlation_id = self._ids.issue(self.node, deadline_ms, owner=options.owner, keep_s=keep_s)
         return correlation_id, deadline_ms
@@ -151,7 +151,7 @@ class Requester:
         a 202.
 
         Raises:
-            Problem: any other outcome; its ``sent`` is true to what happened.
+            Problem: any other outcome; its ``sent`` is whether the request is in Kafka.
         """
         correlation_id, options = pending.request.correlation_id, pending.options
         # Registered first: the reply may arrive before publish() returns.
@@ -175,7 +175,7 @@ class Requester:
 
     def await_broker(self, pending: PendingRequest) -> None:
         """
-        Return once a broker is connected, within a share of the time that is left.
+        Return once a broker is connected, within a share of the remaining time.
 
         Raises:
             NotSent: when none is connected by then.
@@ -195,7 +195,7 @@ class Requester:
             gives_up: returns whether to stop waiting; called every CHECK_INTERVAL_S.
 
         Raises:
-            NotSent: when the request is refused meanwhile.
+            NotSent: when Kafka refuses the request during the wait.
         """
         with self._mailbox.waiting_for(correlation_id) as waiter:
             try:
@@ -246,7 +246,7 @@ class Requester:
     def _last_poll(
         self, pending: PendingRequest, publication: Publication, acknowledged: bool
     ) -> Reply:
-        """Return the reply if it is in Redis by now, or raise the problem of the exchange."""
+        """Return the reply if it is in Redis now, else raise the problem."""
         correlation_id, options = pending.request.correlation_id, pending.options
         sent = Sent.YES if acknowledged else Sent.UNKNOWN
         reply = self._poll(correlation_id, sent)
@@ -260,13 +260,13 @@ class Requester:
         raise self._timeout(correlation_id, options.wait_s, sent)
 
     def _poll(self, correlation_id: str, sent: Sent) -> Reply | None:
-        trouble = self._mailbox.trouble
-        if trouble is None:
+        store_error = self._mailbox.store_error
+        if store_error is None:
             try:
                 return self._mailbox.poll(correlation_id)
             except StoreUnavailable as error:
-                trouble = error.advice
-        raise ReplyStoreUnavailable(trouble, correlation_id=correlation_id, sent=sent)
+                store_error = error.advice
+        raise ReplyStoreUnavailable(store_error, correlation_id=correlation_id, sent=sent)
 
     def _timeout(self, correlation_id: str, wait_s: float, sent: Sent) -> ReplyTimeout:
         return ReplyTimeout(

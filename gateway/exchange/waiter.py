@@ -10,9 +10,9 @@ from rendezvous.contract import Reply
 
 class Waiter:
     """
-    A request that waits for its outcome: its reply, or the refusal of its publication.
+    A request that waits for its outcome: a reply, or a refused publication.
 
-    It is a context manager, whose end tells the mailbox that one client waits no longer.
+    As a context manager it unregisters one client from the mailbox at the end.
 
     Attributes:
         correlation_id: the id of the request.
@@ -77,6 +77,6 @@ class Waiter:
         return outcome
 
     def settle(self, outcome: Reply | Exception) -> None:
-        """Set the outcome and wake every client that waits for it; to be called once."""
+        """Set the outcome and wake every client that waits; call it once."""
         self.outcome = outcome
         self._latch.set()

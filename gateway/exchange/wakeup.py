@@ -63,7 +63,7 @@ class PollerWakeup:
 
     def wake(self) -> None:
         """Wake the poller now or at its next wait(); from any thread."""
-        # A full buffer wakes it as well, and a closed one has no poller any more.
+        # A full buffer wakes it as well; after close() there is no poller to wake.
         with contextlib.suppress(OSError):
             self._sender.send(b"!")
 
@@ -81,7 +81,7 @@ class PollerWakeup:
         return reason
 
     def take_notification(self) -> bool:
-        """Return whether a notification has arrived that woke nothing, and discard it."""
+        """Discard a notification that arrived since wait(); return whether there was one."""
         return (
             self._notifications is not None
             and self._poll(self._with_notifications, 0) is WakeReason.NOTIFICATION

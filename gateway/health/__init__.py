@@ -1,1 +1,1 @@
-"""Health of a gateway: readiness, diagnostics and the state of the reply path."""
+"""Health of a gateway: readiness, diagnostics, reply path."""

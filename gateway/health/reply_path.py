@@ -39,7 +39,7 @@ class ReplyPathHealth:
         self.warning: str | None = None
 
     def problem(self) -> str | None:
-        """Return why replies do not arrive in time and what to do, or None."""
+        """Return why replies do not arrive in time, with advice, or None."""
         try:
             self._mailbox.check()
             state = self._heartbeats.state()

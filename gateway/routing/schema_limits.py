@@ -67,7 +67,7 @@ def _unique_items(_: Any, required: bool, instance: Any, __: Any) -> Iterator[Va
 
 
 def _key(value: Any) -> Any:
-    """Return a hashable that is equal for equal JSON values; 1 equals 1.0 and not true."""
+    """Return a hashable for comparing JSON values: 1 equals 1.0 and not true."""
     if isinstance(value, dict):
         return frozenset((name, _key(member)) for name, member in value.items())
     if isinstance(value, list):

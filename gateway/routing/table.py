@@ -35,7 +35,7 @@ class Route:
 
     @property
     def request_headers(self) -> tuple[str, ...]:
-        """HTTP headers that the route uses: those copied to the record, and the record key."""
+        """HTTP request headers copied to the record or used as its key."""
         kind, _, name = (self.key or "").partition(":")
         listed = {header.lower() for header in self.headers}
         is_another = kind == "header" and name.lower() not in listed

@@ -1,4 +1,4 @@
-"""gunicorn's access log, as text or JSON, without API keys that clients put into a URL."""
+"""gunicorn's access log, as text or JSON, without API keys in URLs."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ ACCESS_LOG_FORMAT = (
 
 
 class GatewayLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn's logger, of which no request makes the access log raise."""
+    """gunicorn's logger, whose access log never raises."""
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         """Log one request."""
@@ -39,7 +39,7 @@ class GatewayLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
 
 
 class TextAccessLogger(GatewayLogger):
-    """Logs requests in ACCESS_LOG_FORMAT, or in another format that gunicorn was given."""
+    """Logs requests in ACCESS_LOG_FORMAT, or in another configured format."""
 
     def _log_request(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
@@ -51,7 +51,7 @@ class TextAccessLogger(GatewayLogger):
     def _write(self, line: str) -> None:
         handlers = self.access_log.handlers
         if len(handlers) == 1 and type(handlers[0]) is logging.StreamHandler:
-            # gunicorn's own, for "-": it puts nothing before the line, and needs no log record.
+            # gunicorn's own, for "-": it adds nothing to the line, which needs no log record.
             handlers[0].stream.write(line + "\n")
         else:
             self.access_log.info(line)

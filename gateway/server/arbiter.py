@@ -13,7 +13,7 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 
 
 def exit_if_port_is_unusable(port: int) -> None:
-    """Exit with advice when *port* cannot be listened on; gunicorn would retry and log errors."""
+    """Exit with advice if *port* is unusable; gunicorn would retry and log errors."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -26,22 +26,22 @@ def exit_if_port_is_unusable(port: int) -> None:
             sys.exit(f"PORT={port} cannot be listened on: {error.strerror}; {advice}")
 
 
-def refuse_faulty_reloads(server: Any, read_again: Callable[[], Sequence[str]]) -> None:
+def refuse_invalid_reloads(server: Any, read_again: Callable[[], Sequence[str]]) -> None:
     """
-    Let the arbiter *server* reload only if *read_again* returns no faults of the configuration.
+    Let the arbiter *server* reload only if *read_again* returns no errors.
 
-    By itself it would end, or start workers that cannot boot, again and again.
+    gunicorn alone would exit, or start workers that cannot boot, again and again.
     """
     reload: Callable[[], None] = server.reload
 
-    def reload_if_faultless() -> None:
-        faults = read_again()
-        for fault in faults:
-            server.log.error("reload refused: %s", fault)
-        if not faults:
+    def reload_if_valid() -> None:
+        errors = read_again()
+        for error in errors:
+            server.log.error("reload refused: %s", error)
+        if not errors:
             reload()
 
-    server.reload = reload_if_faultless
+    server.reload = reload_if_valid
 
 
 def block_stop_signals_across_fork() -> None:
@@ -56,7 +56,7 @@ def block_stop_signals_across_fork() -> None:
 
 
 def unblock_stop_signals() -> None:
-    """Receive the signals that were held; to be called when the handlers are installed."""
+    """Receive the held signals; call it when the signal handlers are installed."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 

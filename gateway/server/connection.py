@@ -1,4 +1,4 @@
-"""One client connection, as the main loop and the threads see it."""
+"""One client connection, shared by the main loop and the threads."""
 
 import contextlib
 import select
@@ -14,8 +14,8 @@ from gateway.server.http import HttpParser
 
 #: Size of one read from a socket.
 RECEIVE_BYTES = 65_536
-#: How long a thread that has responded waits for the client's next request, in milliseconds: the
-#: way through the main loop takes longer.
+#: Time that a thread waits for the client's next request after a response, in milliseconds: a
+#: request that goes through the main loop takes longer.
 NEXT_REQUEST_WAIT_MS = 1
 
 
@@ -63,18 +63,18 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         self.is_quick = time.monotonic() - self.answered_s < NEXT_REQUEST_WAIT_MS / 1000
 
     def take(self, verdict: Verdict) -> None:
-        """Take the request out of the intake, which has given the complete *verdict*."""
+        """Take the request out of the intake, whose *verdict* is complete."""
         self.request, self.ahead = self.intake.take()
         if self.intake.is_sized and len(self.request) > 1:
             self.body = self.request.pop()
-        self.is_last = verdict is Verdict.ODD
+        self.is_last = verdict is Verdict.AMBIGUOUS
 
     def release_request(self) -> None:
         """Free the request's memory: an idle connection need not keep a body."""
         self.request, self.body, self.parser = [], None, None
 
     def receive(self) -> bytes | None:
-        """Return what the client sent: b"" if it has closed, None if there is nothing yet."""
+        """Return received bytes: b"" after the client's close, None if none came."""
         try:
             data: bytes = self.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
@@ -84,7 +84,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         return data
 
     def receive_soon(self, max_body_bytes: int) -> bytes | None:
-        """Return None if the next request is here, else what has come of it within a moment."""
+        """Wait briefly for the next request; return None if complete, else its first bytes."""
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
         self.is_quick = bool(poll.poll(NEXT_REQUEST_WAIT_MS))
@@ -98,7 +98,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn ships no types
         return data
 
     def send(self, data: bytes) -> None:
-        """Send *data*, which fits into the socket's buffer unless the client does not read."""
+        """Send *data*, which fits into the socket's buffer if the client reads."""
         with contextlib.suppress(OSError):
             self.sock.send(data)
 

@@ -1,10 +1,10 @@
 """
-CPU affinity: pins each worker to a core, where there are as many workers as cores.
+CPU affinity: pins each worker to a core if there is one per worker.
 
-The threads of a worker take turns with the interpreter. On one core a turn is a switch between
-threads; on two it wakes another core, whose caches hold nothing of the request. But a pinned worker
-cannot leave a core that other programs load. So workers are pinned only if there is one per core:
-other programs, also another such server, then find all cores equally loaded.
+The threads of a worker share the GIL. On one core it changes hands with a thread switch; on two it
+wakes another core, whose caches do not hold the request. But a pinned worker cannot leave a core
+that other programs load. So workers are pinned only if there is one per core: other programs,
+including another such server, then load all cores equally.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 def free_core(taken: Iterable[int | None], workers: int) -> int | None:
     """
-    Return the core for a new worker, or None if it is not to be pinned.
+    Return the core for a new worker, or None to leave it unpinned.
 
     Args:
         taken: the cores of the running workers; None for those that are not pinned.
@@ -30,12 +30,12 @@ def free_core(taken: Iterable[int | None], workers: int) -> int | None:
 
 
 def core_for_new_worker(server: Any) -> int | None:
-    """Return the core for the worker that the arbiter *server* is about to fork."""
+    """Return the core for the next worker of the arbiter *server*."""
     return free_core((worker.core for worker in server.WORKERS.values()), server.num_workers)
 
 
 def pin_worker(worker: Any) -> None:
-    """Pin the process of *worker* to its core, if it has one; log what came of it."""
+    """Pin *worker* to its core, if it has one, and log the result."""
     if worker.core is None:
         return
     try:
@@ -48,7 +48,7 @@ def pin_worker(worker: Any) -> None:
 
 def pin_to(core: int) -> None:
     """
-    Pin the threads of this process, and those that they will start, to *core*.
+    Pin all threads of this process, including later ones, to *core*.
 
     Raises:
         OSError: when the system does not allow that.

@@ -1,9 +1,9 @@
 """
 Finds the end of an HTTP request while it is received.
 
-Nothing else is judged here, and the end strictly: a request whose end two readers could see at
-different places is ODD. gunicorn's parser gets it with nothing behind it, so that no second request
-can be hidden in it (request smuggling).
+Only the end is checked, and strictly: if two parsers could find different ends, the request is
+AMBIGUOUS. gunicorn's parser gets it with nothing behind it, so that no second request can be hidden
+in it (request smuggling).
 """
 
 from enum import Enum, auto
@@ -23,13 +23,13 @@ class Verdict(Enum):
 
     PART = auto()
     WHOLE = auto()
-    ODD = auto()  # its end is uncertain; gunicorn's parser refuses most of these
+    AMBIGUOUS = auto()  # its end is uncertain; gunicorn's parser refuses most of these
     HEAD_TOO_LARGE = auto()
     BODY_TOO_LARGE = auto()
 
 
 #: No more data can change these: the request goes to gunicorn's parser.
-COMPLETE_VERDICTS = (Verdict.WHOLE, Verdict.ODD)
+COMPLETE_VERDICTS = (Verdict.WHOLE, Verdict.AMBIGUOUS)
 
 
 class Intake:
@@ -104,12 +104,12 @@ class Intake:
 def _unfinished_head(head: bytes) -> Verdict:
     if len(head) > MAX_HEAD_BYTES:
         return Verdict.HEAD_TOO_LARGE
-    # Of lines that end in a bare line feed the end of the head is never found.
-    return Verdict.PART if head.count(b"\n") == head.count(b"\r\n") else Verdict.ODD
+    # The end of a head with bare line feeds would never be found.
+    return Verdict.PART if head.count(b"\n") == head.count(b"\r\n") else Verdict.AMBIGUOUS
 
 
 def _values(head: bytes) -> dict[bytes, list[bytes]]:
-    """Return the values of the headers for the end of a request; *head* is in lower case."""
+    """Return the values of the headers about the body; *head* is in lower case."""
     found: dict[bytes, list[bytes]] = {
         b"content-length": [],
         b"transfer-encoding": [],
@@ -177,11 +177,11 @@ class _Chunked:
         end = self._raw.find(b"\r\n", self._at)
         if end < 0:
             too_long = len(self._raw) - self._at > MAX_CHUNK_LINE_BYTES
-            return Verdict.ODD if too_long else Verdict.PART
+            return Verdict.AMBIGUOUS if too_long else Verdict.PART
         digits, extended, _ = bytes(self._raw[self._at : end]).partition(b";")
         digits = digits.rstrip(b" \t") if extended else digits
         if not 0 < len(digits) < 16 or not _HEX.issuperset(digits):
-            return Verdict.ODD
+            return Verdict.AMBIGUOUS
         size, self._at = int(digits, 16), end + 2
         self._body_bytes += size
         framing_bytes = self._at - self._body_bytes
@@ -201,7 +201,7 @@ class _Chunked:
         if len(self._raw) < end:
             return Verdict.PART
         if self._raw[end - 2 : end] != b"\r\n":
-            return Verdict.ODD
+            return Verdict.AMBIGUOUS
         self._at, self._chunk_end = end, 0
         return None
 
@@ -212,7 +212,7 @@ class _Chunked:
         end = self._raw.find(_END_OF_HEAD, max(start, searched))
         if end < 0:
             too_long = len(self._raw) - start > MAX_HEAD_BYTES
-            return Verdict.ODD if too_long else Verdict.PART
+            return Verdict.AMBIGUOUS if too_long else Verdict.PART
         self._end = end + len(_END_OF_HEAD)
         return Verdict.WHOLE
 
@@ -225,7 +225,7 @@ class _Unreadable:
 
     def feed(self, data: bytes) -> Verdict:
         self._raw += data
-        return Verdict.ODD
+        return Verdict.AMBIGUOUS
 
     def take(self) -> tuple[bytes, bytes]:
         return self._raw, b""

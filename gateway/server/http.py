@@ -17,14 +17,14 @@ WRITE_TIMEOUT_S = 30.0
 
 class CachedConfig:
     """
-    gunicorn's settings as plain attributes; they do not change while a worker lives.
+    gunicorn's settings as plain attributes, constant while a worker lives.
 
-    gunicorn searches a table of objects for each, some thirty times per request.
+    gunicorn looks each up in a table of objects, about thirty times per request.
     """
 
     def __init__(self, cfg: Any) -> None:
         self._cfg = cfg
-        #: Whether each peer address is a trusted proxy, as far as it was asked.
+        #: Whether a peer address is a trusted proxy, for up to MAX_PEERS addresses.
         self.trusted_peers: dict[Any, bool] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -34,7 +34,7 @@ class CachedConfig:
 
 
 class HttpRequest(Request):  # type: ignore[misc]  # gunicorn ships no types
-    """One request; whether its peer is a trusted proxy is computed once per peer."""
+    """One request, with cached trust in its peer."""
 
     def _peer_is_trusted_proxy(self) -> bool:
         peer = self.peer_addr[0] if isinstance(self.peer_addr, tuple) else None
@@ -62,15 +62,15 @@ class HttpResponse(wsgi.Response):  # type: ignore[misc]
     """
     One HTTP/1.1 response on a non-blocking socket.
 
-    Head and body leave in one write: each write releases the interpreter, and it may take
-    milliseconds to get it back.
+    Head and body are sent in one write: each write releases the GIL, and getting it back may take
+    milliseconds.
     """
 
     headers_sent = False
     _head = b""
 
     def send_headers(self) -> None:
-        """Make the head; it leaves with the first bytes of the body."""
+        """Build the head; it is sent with the first bytes of the body."""
         if self.headers_sent:
             return
         lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers)]
@@ -111,7 +111,7 @@ class HttpResponse(wsgi.Response):  # type: ignore[misc]
             self._send_rest(b"".join(parts)[sent:])
 
     def _send_rest(self, rest: bytes) -> None:
-        # The timeout is for all of it, not for each part.
+        # sendall() has this timeout for all of *rest*, not for each part.
         self.sock.settimeout(WRITE_TIMEOUT_S)
         try:
             self.sock.sendall(rest)
@@ -130,5 +130,5 @@ def create_response(req: Any, conn: Any, cfg: Any) -> tuple[HttpResponse, dict[s
 
 @lru_cache(maxsize=2)
 def _date(at_s: int) -> str:
-    """Return the Date header (RFC 9110, section 6.6.1), which is the same for a second."""
+    """Return the Date header (RFC 9110, section 6.6.1) for one second."""
     return formatdate(at_s, usegmt=True)

@@ -39,7 +39,7 @@ def too_large(verdict: Verdict, limits: Limits) -> Problem:
 
 
 def too_slow(limits: Limits, alive: bool, *, in_body: bool) -> Problem:
-    """Return the problem of a request that was not complete in time, or at shutdown."""
+    """Return the problem of a request incomplete in time or at shutdown."""
     if not alive:
         detail = "this gateway is shutting down, and the request was not complete; send it again"
         return ShuttingDown(detail, sent=Sent.NO)
@@ -49,13 +49,13 @@ def too_slow(limits: Limits, alive: bool, *, in_body: bool) -> Problem:
 
 
 def too_many_bytes_held() -> Problem:
-    """Return the problem of a request that does not fit into the memory for incomplete ones."""
+    """Return the problem of a request above the memory for incomplete requests."""
     detail = "this gateway process is receiving too many requests; send again after Retry-After"
     return Overloaded(detail, sent=Sent.NO)
 
 
 def raw_response(problem: Problem) -> bytes:
-    """Return *problem* as a whole HTTP response; the connection is to be closed after it."""
+    """Return *problem* as an HTTP response that closes the connection."""
     body = json.dumps(problem.body()).encode()
     headers = {
         "Content-Type": "application/problem+json",

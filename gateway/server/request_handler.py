@@ -25,7 +25,7 @@ class RequestHandler:
         self._log = worker.log
 
     def serve(self, conn: Connection) -> None:
-        """Handle the requests of *conn*; whatever they do, it is closed or waits for the next."""
+        """Handle the requests of *conn*, then close it or hand it back; never raise."""
         try:
             self._handle_requests(conn)
         except BaseException:  # noqa: BLE001  # a connection that is not handed back is lost
@@ -77,7 +77,7 @@ class RequestHandler:
             worker.cfg.pre_request(worker, req)
             resp, environ = create_response(req, conn, worker.cfg)
             if conn.body is not None:
-                # As it is: gunicorn's readers would search its end again.
+                # Passed as it is: gunicorn's readers would search its end again.
                 environ["wsgi.input"] = BytesIO(conn.body)
             self._count_request()
             if not self._may_keep_alive():
@@ -110,7 +110,7 @@ class RequestHandler:
             if isinstance(error, OSError) or not resp.headers_sent:
                 raise
             # The client would take a second response for a part of the first.
-            self._log.exception("a response broke off")
+            self._log.exception("a response failed after its head was sent; closing its connection")
             raise StopIteration from error
         finally:
             if resp.status is not None:

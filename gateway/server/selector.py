@@ -1,10 +1,10 @@
 """
-Reports sockets that can be read, each once per request for it.
+Reports readable sockets, each once per call of expect().
 
-A thread that has responded expects the client's next request, and the main loop gets it. With the
-selectors of the standard library the main loop would have to unregister the socket and the thread
-to register it again: two system calls per request, and at each of them the interpreter may switch
-to another thread.
+After a response, a thread calls expect() for the client's next request, and the main loop receives
+it. With the selectors of the standard library the main loop would have to unregister the socket and
+the thread to register it again: two system calls per request, at each of which the interpreter may
+switch to another thread.
 """
 
 import select
@@ -60,7 +60,7 @@ class EpollPoller:
 
     def _add(self, fileobj: Any, data: Any, mask: int) -> None:
         fd = _fd(fileobj)
-        # First: after the next line the main loop may need it.
+        # Before the next line, after which the main loop may need it.
         self._keys[fd] = SelectorKey(fileobj, fd, EVENT_READ, data)
         self._epoll.register(fd, mask)
 

@@ -1,5 +1,5 @@
 """
-Graceful shutdown: late connections get a response or a 503, never a TCP reset.
+Graceful shutdown: late connections get a response, never a TCP reset.
 
 When the last process closes a listening socket, the kernel resets every connection that waits in
 it, and those whose handshake is under way. So new handshakes are stopped while a process still
@@ -23,9 +23,9 @@ from typing import Any
 from gateway.problems import Sent, ShuttingDown
 from gateway.server.refusals import raw_response
 
-#: How long the workers may still accept waiting connections before the arbiter does, in seconds.
+#: Time for the workers to accept waiting connections before the arbiter does, in seconds.
 WORKERS_FIRST_S = 0.1
-#: Without a new connection for that long no handshake is under way any more, in seconds.
+#: Time without a new connection after which no handshake is under way, in seconds.
 QUIET_S = 0.25
 #: Maximum time to accept late connections and to wait until they close, in seconds.
 LATE_CONNECTIONS_S = 2.0
@@ -42,7 +42,7 @@ _DROP_NEW_HANDSHAKES = (
 
 
 class SharedFlag:
-    """A flag between a process and those that it forks later."""
+    """A flag shared by a process and those that it forks later."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 1)
@@ -59,10 +59,10 @@ class SharedFlag:
 @dataclass(frozen=True)
 class ShutdownState:
     """
-    How far the shutdown of a server is, for all its processes.
+    Progress of a server's shutdown, shared by its processes.
 
     Args:
-        draining: it still serves everything, but /readyz reports that it is shutting down.
+        draining: everything is still served, but /readyz reports the shutdown.
         stopping: new connections are refused.
     """
 
@@ -72,11 +72,11 @@ class ShutdownState:
 
 def install_graceful_shutdown(server: Any, drain_delay_s: float = 0.0) -> ShutdownState:
     """
-    Let gunicorn's arbiter *server* refuse late connections when it stops; return the state.
+    Let the arbiter *server* refuse late connections when it stops.
 
     First it keeps serving for *drain_delay_s*, so that load balancers see its readiness and choose
     other replicas. Nothing changes where another process goes on listening: after a binary upgrade,
-    under systemd, and when a single worker drains.
+    under systemd, and when a single worker drains. Returns the state of the shutdown.
     """
     state = ShutdownState()
     stop: Callable[..., None] = server.stop
@@ -106,7 +106,7 @@ def install_graceful_shutdown(server: Any, drain_delay_s: float = 0.0) -> Shutdo
 
 
 def keep_serving(server: Any, duration_s: float) -> bool:
-    """Keep the workers of *server* alive for *duration_s*; return False on SIGINT or SIGQUIT."""
+    """Keep serving for *duration_s*; return False at once on SIGINT or SIGQUIT."""
     until_s = time.monotonic() + duration_s
     while (left_s := until_s - time.monotonic()) > 0:
         if {signal.SIGINT, signal.SIGQUIT} & set(server.wait_for_signals(timeout=min(left_s, 1.0))):
@@ -118,7 +118,7 @@ def keep_serving(server: Any, duration_s: float) -> bool:
 
 
 class LateConnections(threading.Thread):
-    """Answers connections that still come to *listeners* with a 503."""
+    """Answers late connections to *listeners* with a 503."""
 
     def __init__(self, listeners: Sequence[Any]) -> None:
         super().__init__(name="late-connections", daemon=True)
@@ -129,7 +129,7 @@ class LateConnections(threading.Thread):
         self._response = raw_response(problem)
 
     def run(self) -> None:
-        """Respond until no connection has come for a while; then wait until clients have read."""
+        """Respond until no connection comes for QUIET_S; then wait until clients have read."""
         give_up_s = time.monotonic() + LATE_CONNECTIONS_S
         with self._poller:
             self._accept_until_quiet(give_up_s)
@@ -187,7 +187,7 @@ class LateConnections(threading.Thread):
 
 def drop_new_handshakes(listener: Any) -> None:
     """
-    Let *listener* ignore new connections, where the system can (Linux); others complete.
+    Let *listener* drop new handshakes (Linux only); those under way complete.
 
     Without it 20 to 50 of 80,000 connections during five shutdowns under load were reset
     (tests/integration/test_shutdown.py).
@@ -197,7 +197,7 @@ def drop_new_handshakes(listener: Any) -> None:
 
 
 def _attach_filter(listener: Any, program: Sequence[tuple[int, int, int, int]]) -> None:
-    """Attach a socket filter to *listener*, which all processes share; OSError if refused."""
+    """Attach a socket filter to *listener* in all processes; raise OSError if refused."""
     if sys.platform != "linux" or listener.family == socket.AF_UNIX:
         return
     # struct sock_filter: code, jump if true, jump if false, operand

@@ -13,9 +13,9 @@ Job = TypeVar("Job")
 
 class Pool(Generic[Job]):
     """
-    Up to *size* threads that do jobs; one is started when all others are busy.
+    Up to *size* threads; one is started when all others are busy.
 
-    Unlike an executor it makes no future of a job, which costs more than the job's hand-over. The
+    Unlike an executor it creates no future per job, which costs more than handing the job over. The
     thread that was busy last gets the next job: its memory is still in the processor's caches.
 
     Args:
@@ -33,7 +33,7 @@ class Pool(Generic[Job]):
         self._threads: list[threading.Thread] = []
 
     def submit(self, job: Job) -> None:
-        """Have *job* done; to be called by one thread only."""
+        """Run *job* in a thread; to be called by one thread only."""
         with self._lock:
             idle = self._idle.pop() if self._idle else None
             if idle is None and len(self._threads) >= self._size:
@@ -45,11 +45,11 @@ class Pool(Generic[Job]):
             idle.wake(job)
 
     def has_room(self) -> bool:
-        """Return whether another job would be done at once."""
+        """Return whether another job would start at once."""
         return bool(self._idle) or len(self._threads) < self._size
 
     def shutdown(self, wait: bool = True) -> None:
-        """End the threads when all submitted jobs are done; return then, or at once."""
+        """End the threads after all submitted jobs; with *wait* return after that."""
         with self._lock:
             self._closing = True
             idle, self._idle = self._idle, []
@@ -59,7 +59,7 @@ class Pool(Generic[Job]):
             thread.join()
 
     def _start_thread(self, job: Job) -> None:
-        # Daemons: a process that has waited long enough for them ends without them.
+        # Daemons: after the graceful timeout the process ends without them.
         thread = threading.Thread(
             target=self._work, args=(job,), name=f"server-{len(self._threads)}", daemon=True
         )
@@ -97,7 +97,7 @@ class _IdleThread(Generic[Job]):
         self._woken.acquire()
 
     def wake(self, job: Job | None) -> None:
-        """Let the thread do *job*, or end when there is none."""
+        """Let the thread do *job*, or end if it is None."""
         self._job = job
         self._woken.release()
 

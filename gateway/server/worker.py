@@ -25,14 +25,14 @@ from gateway.server.threads import Pool
 DRAIN_READ_S = 1.0
 #: Lingering close: how long, and how many bytes, to read and discard before closing.
 LINGERING_CLOSE_S, LINGERING_CLOSE_BYTES = 2.0, 65_536
-#: Of a body that is too large, this multiple of the limit is read and discarded, so that a client
-#: that sends everything before it reads gets the 413.
+#: Bytes of a too large body that are read and discarded, as a multiple of the limit: a client that
+#: sends everything before it reads gets the 413.
 DISCARD_FACTOR = 4
 #: Interval of the search for clients that are too slow, in seconds.
 SWEEP_INTERVAL_S = 0.25
 #: Interval of the worker's heartbeats to the arbiter, which expects one every 30 s, in seconds.
 HEARTBEAT_INTERVAL_S = 0.5
-#: Extra seconds a worker keeps serving when it is signalled directly instead of by the arbiter.
+#: Extra time a worker keeps serving when signalled directly, not by the arbiter, in seconds.
 DIRECT_STOP_DELAY_S = 1.0
 #: Pause of accept() when the system has no file descriptor left, in seconds.
 OUT_OF_FILES_PAUSE_S = 0.05
@@ -40,11 +40,10 @@ OUT_OF_FILES_PAUSE_S = 0.05
 
 class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     """
-    A gthread worker whose main loop reads the requests; threads get whole requests only.
+    A gthread worker whose threads get whole requests only.
 
-    The main loop also waits for clients to close. A worker that drains closes its listening
-    sockets at once: the other workers accept from them, and at the end of the server the arbiter
-    answers late connections and has to be the last to close them.
+    The main loop reads the requests, and waits for clients to close. A worker that drains closes
+    its listening sockets at once; the arbiter, which answers late connections, closes its own last.
     """
 
     limits = Limits()
@@ -70,15 +69,15 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         """Exit when a setting asks for what this worker does not support."""
         super().check_config(cfg, log)
         if cfg.is_ssl or cfg.proxy_protocol != "off":
-            sys.exit("gunicorn's TLS and PROXY protocol are not supported; let a proxy end them")
+            sys.exit("gunicorn's TLS and PROXY protocol are not supported; use a proxy for them")
 
     def init_signals(self) -> None:
-        """Install the signal handlers, then receive the signals that came during the fork."""
+        """Install the signal handlers, then receive the held signals."""
         super().init_signals()
         unblock_stop_signals()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Drain and stop; with a drain delay not before the server does."""
+        """Drain and stop; with a drain delay, not before the arbiter does."""
         if self.drain_delay_s and not self.shutdown_state.stopping.is_set():
             # Some supervisors signal every process; the arbiter then signals once more.
             stop_at_s = time.monotonic() + self.drain_delay_s + DIRECT_STOP_DELAY_S
@@ -87,7 +86,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         super().handle_exit(sig, frame)
 
     def notify(self) -> None:
-        """Send the arbiter a heartbeat, at most once per interval; gunicorn does per request."""
+        """Send the arbiter a heartbeat, unless one was sent within the interval."""
         now_s = time.monotonic()
         if now_s >= self._next_heartbeat_s:
             self._next_heartbeat_s = now_s + HEARTBEAT_INTERVAL_S
@@ -145,13 +144,13 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         # Last: from here on the main loop may use it, whichever thread this is.
         self.poller.expect(conn.sock, conn.on_readable)
 
-    def _end_idling(self, conn: Connection) -> None:
+    def _end_idle(self, conn: Connection) -> None:
         if conn.is_idle:
             conn.is_idle = False
             self.keepalived_conns.remove(conn)
 
     def _linger(self, conn: Connection, limit_s: float = LINGERING_CLOSE_S) -> None:
-        """Close our side and wait for the client's: closed with bytes unread, TCP resets it."""
+        """Close our side and wait for the client's: unread bytes would cause a TCP reset."""
         if not conn.close_writing():
             self._close(conn)
             return
@@ -182,20 +181,21 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         elif data:
             self._on_data(conn, data)
         elif conn.intake.in_body:
-            # gunicorn would hand the beginning to the application as if it were all.
-            self._refuse(conn, BodyUnreadable("the body breaks off", sent=Sent.NO))
+            # gunicorn would hand the beginning to the application as if it were complete.
+            detail = "the connection was closed before the end of the body; send the whole body"
+            self._refuse(conn, BodyUnreadable(detail, sent=Sent.NO))
         else:
-            self._end_idling(conn)
+            self._end_idle(conn)
             self._stop_reading(conn)
             self._close(conn)
 
     def _on_data(self, conn: Connection, data: bytes) -> None:
         if not conn.intake.begun:
             conn.begin_request()
-            self._end_idling(conn)
+            self._end_idle(conn)
         verdict = conn.intake.feed(data)
         if verdict is Verdict.PART:
-            self._read_on(conn, len(data))
+            self._keep_reading(conn, len(data))
         elif verdict in COMPLETE_VERDICTS:
             self._hand_over(conn, verdict)
         else:
@@ -206,7 +206,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         conn.take(verdict)
         self.tpool.submit(conn)
 
-    def _read_on(self, conn: Connection, received_bytes: int) -> None:
+    def _keep_reading(self, conn: Connection, received_bytes: int) -> None:
         conn.begun_s = conn.begun_s or time.monotonic()
         self._reading.add(conn)
         self.poller.expect(conn.sock, conn.on_readable)
@@ -236,7 +236,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
             self._linger(conn)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Give all clients that have not sent their request little time: the worker drains."""
+        """Limit the time of clients without a complete request: the worker drains."""
         self._drain_until_s = time.monotonic() + DRAIN_READ_S
         # A copy: the threads may still add to them.
         for conn in [*self.keepalived_conns, *self._reading, *self._lingering]:
@@ -263,7 +263,7 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
                 self._close(conn)
 
     def murder_pending(self) -> None:
-        """Refuse requests that are too slow, and close connections that linger for too long."""
+        """Refuse requests that are too slow; close connections that linger too long."""
         now_s = time.monotonic()
         if now_s < self._next_sweep_s:
             return
@@ -279,15 +279,15 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         return Pool(self.cfg.threads, RequestHandler(self).serve)
 
     def has_spare_thread(self) -> bool:
-        """Return whether a thread may wait for a client: others are free, no drain."""
+        """Return whether a thread may wait for a client."""
         return self.alive and bool(self.tpool.has_room())
 
     def hand_back(self, conn: Connection, data: bytes) -> None:
-        """Wait for the next request of *conn*, of which *data* has come; called in a thread."""
+        """Wait for the next request, of which *data* has come; called in a thread."""
         if data or not self.alive:
             self.method_queue.defer(self._expect_request, conn, data)
         else:
-            # Here, and not in the main loop, which would have to be woken for it.
+            # In this thread: the main loop would have to be woken for it.
             conn.answered_s = time.monotonic()
             self._expect_request(conn, b"")
 
@@ -296,5 +296,5 @@ class GatewayWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no ty
         self.method_queue.defer(self._abandon, conn)
 
     def _abandon(self, conn: Connection) -> None:
-        self._end_idling(conn)
+        self._end_idle(conn)
         self._linger(conn)

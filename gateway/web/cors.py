@@ -34,7 +34,7 @@ MAX_AGE_S = 600
 
 class Cors:
     """
-    Allows the pages of listed origins to read all responses; never allows cookies.
+    Lets pages of listed origins read all responses, without cookies.
 
     Args:
         origins: each as a browser sends it in Origin, or ``*`` for any.

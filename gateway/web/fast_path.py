@@ -91,7 +91,7 @@ class FastPath:
         return [body]
 
     def _has_hooks(self) -> bool:
-        """Return whether anything, such as API keys, has to see requests or responses in Flask."""
+        """Return whether a hook of Flask has to run, such as that of API keys."""
         app = self._app
         return bool(
             app.before_request_funcs.get(None)
@@ -147,7 +147,7 @@ class FastRoute:
 
 
 class GatewayFlask(Flask):
-    """Flask that validates each value of Host once: 10 us less per request."""
+    """Flask with cached validation of Host: 10 us less per request."""
 
     def __init__(self, import_name: str) -> None:
         super().__init__(import_name, static_folder=None)

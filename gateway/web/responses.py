@@ -95,7 +95,7 @@ def pending_response(correlation_id: str) -> Response:
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return *problem* as problem details (RFC 9457), or as a page if the client prefers HTML."""
+    """Return *problem* as problem details (RFC 9457) or as an HTML page."""
     # By default caches may store a 404 or a 410.
     headers = {"Cache-Control": "no-store"} | problem.headers
     correlation_id = problem.correlation_id
@@ -127,7 +127,7 @@ def echo_request_id(response: Response) -> Response:
 
 
 def with_request_id(headers: list[tuple[str, str]], environ: Environ) -> list[tuple[str, str]]:
-    """Return *headers* with the client's X-Request-ID, if the request has a valid one."""
+    """Return *headers* with the client's X-Request-ID if it is valid."""
     request_id = request_id_of(environ)
     if request_id is None:
         return headers

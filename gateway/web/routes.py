@@ -1,4 +1,4 @@
-"""The views of routes.toml: HTTP request to Request, exchange, reply to HTTP response."""
+"""The views of routes.toml: from HTTP request to HTTP response."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

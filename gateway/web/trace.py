@@ -28,6 +28,6 @@ def trace_headers(traceparent: str, tracestate: str) -> list[tuple[str, str]]:
 
 
 def request_id_of(environ: Environ) -> str | None:
-    """Return X-Request-ID, the client's label for its request; None if missing or invalid."""
+    """Return the client's X-Request-ID; None if it is missing or invalid."""
     value: str = environ.get(_REQUEST_ID_KEY, "")
     return value if _REQUEST_ID.fullmatch(value) else None

@@ -1,8 +1,8 @@
 """
-Connects to Kafka, and names in one line the reason and the setting when it cannot.
+Connects to Kafka; on failure reports the reason and the setting.
 
 kafka-python reports a refused port, a wrong certificate and a plaintext port alike, as "Unable to
-bootstrap". So the steps of a connection are made here one by one, to find the one that fails.
+bootstrap". So the steps of a connection are tried here one by one, to find the one that fails.
 """
 
 import logging
@@ -31,7 +31,7 @@ NOT_KAFKA = (
 
 def kafka_problem(settings: Settings) -> str | None:
     """
-    Return why no broker in KAFKA_URL can be reached, and what to do; None when one can be.
+    Return why no broker in KAFKA_URL can be reached, with advice, or None.
 
     To be called before a client is built: a TLS handshake without an answer blocks the constructors
     of kafka-python forever.
@@ -54,9 +54,9 @@ def connect_with_retries(
     before_attempt: Callable[[], object],
 ) -> T | None:
     """
-    Return the result of *connect*, called until it succeeds; None when *stop* is set first.
+    Call *connect* until it succeeds; None when *stop* is set first.
 
-    Each new problem is logged once.
+    Returns its result. Each new problem is logged once.
 
     Args:
         connect: builds the clients; raises ConnectionError when Kafka cannot be reached, and

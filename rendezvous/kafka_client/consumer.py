@@ -22,9 +22,9 @@ from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
 
-#: Maximum time of one poll(), hence of the delay before a stop is noticed.
+#: Maximum time of one poll() in ms, hence of the delay before a stop is noticed.
 POLL_MS = 200
-#: The minimum that brokers allow; a killed member blocks its partitions for this long.
+#: Session timeout of the group: the minimum of brokers; a killed member blocks its partitions.
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_MS = 1_500
 #: How long a rebalance waits for a missing member, while no member reads. The library's default of
@@ -69,7 +69,7 @@ def consumer_options(
 
 class ResilientConsumer:
     """
-    A consumer whose poll() returns whatever is in the topic. To be used by one thread.
+    A consumer whose poll() survives broken records and errors. For one thread.
 
     Args:
         consumer: a PatchedConsumer; close() closes it.
@@ -114,13 +114,13 @@ class ResilientConsumer:
             if not self._recover_from(error):
                 raise
             return {}
-        # Outside of "try": an error below is ours, and must not skip a record of Kafka's.
+        # Outside of "try": an error below is not about a record, and must not skip one.
         self._unread.difference_update(batch)
         self._lag.note(batch, self._consumer.assignment(), self._end_offset)
         return batch
 
     def read_on_arrival(self, partition: Any) -> bool:
-        """Return whether the last records of *partition* were appended during the last poll()."""
+        """Return whether the last records of *partition* came during the last poll()."""
         return partition in self._lag.read_on_arrival
 
     def lags_s(self) -> dict[Any, float]:
@@ -276,7 +276,7 @@ def build_consumer(topics: Sequence[str], new_consumer: Callable[[], Any]) -> An
 
 
 def _advice(error: kafka_errors.KafkaError) -> str:
-    """Return which right to grant after *error*, if one is missing."""
+    """Return advice about the right that *error* shows to be missing, if any."""
     what = error.args[0] if error.args else None
     if isinstance(error, kafka_errors.TopicAuthorizationFailedError):
         topics = [what] if isinstance(what, str) else sorted(what or ())

@@ -1,4 +1,4 @@
-"""How far behind the end of each partition its consumer is, in seconds."""
+"""Lag of a consumer behind the end of each partition, in seconds."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 class Lag:
     """
-    Keeps the timestamp of the last record read of each partition in which more records follow.
+    Computes the lag of each partition from the timestamps of the records read.
 
     Args:
         clock: Unix time in seconds; the timestamps of records are by their senders' clocks.
@@ -47,7 +47,7 @@ class Lag:
                 self._at_end.add(partition)
 
     def note_pause(self) -> None:
-        """Note that reading pauses: the next records may have waited in the topic."""
+        """Note a pause, during which the next records may wait in the topic."""
         self._at_end.clear()
 
     def lag_s(self, partition: Any) -> float:

@@ -1,7 +1,7 @@
 """
-The producer of request records: its options, and what each of its errors means.
+The producer of request records: its options and its errors.
 
-A record ends in one of three ways. Acknowledged. Refused: it is not in Kafka and never will be.
+A record has one of three outcomes. Acknowledged. Refused: it is not in Kafka and never will be.
 Unconfirmed: kafka-python reports a failure, and the broker may still append the record.
 """
 
@@ -23,15 +23,15 @@ BOOTSTRAP_TIMEOUT_MS = 5_000
 #: Minimum time before a failed batch is sent again. A refusal that comes sooner answers the first
 #: attempt, so nothing was appended before it.
 RETRY_BACKOFF_MS = 100
-#: How long records without a key of their own go to the same partition.
+#: Time for which records without a key of their own go to one partition, in seconds.
 SHARED_PARTITION_S = 0.02
-#: Maximum size of a batch, hence of most produce requests.
+#: Maximum size of a batch in bytes, hence of most produce requests.
 BATCH_BYTES = 65_536
 #: Maximum excess of a request record over its body: key, headers, framing.
 RECORD_OVERHEAD_BYTES = 100_000
 CLOSE_TIMEOUT_S = 1
 
-#: Refusals that hold whenever they come: no attempt can have appended the record.
+#: Errors that are refusals after any attempt: none can have appended the record.
 _ALWAYS_REFUSED: tuple[type[Exception], ...] = (
     kafka_errors.MessageSizeTooLargeError,
     kafka_errors.RecordListTooLargeError,
@@ -40,7 +40,7 @@ _ALWAYS_REFUSED: tuple[type[Exception], ...] = (
     kafka_errors.InvalidTimestampError,
     kafka_errors.UnsupportedForMessageFormatError,
 )
-#: Refusals that hold when they answer the first attempt.
+#: Errors that are refusals if they answer the first attempt.
 _REFUSED_AT_FIRST: tuple[type[Exception], ...] = (
     kafka_errors.TopicAuthorizationFailedError,
     kafka_errors.InvalidRequiredAcksError,
@@ -63,7 +63,7 @@ _NOT_AUTHORIZED_FOR_AN_ID = kafka_errors.ClusterAuthorizationFailedError.__name_
 
 
 class PublishRefused(Exception):
-    """Raised when a record is not in Kafka and never will be; the message gives the reason."""
+    """Raised when a record is not in Kafka and never will be."""
 
 
 class PublishTooLarge(PublishRefused):
@@ -138,7 +138,7 @@ class RequestProducer:
         return cls(kafka)
 
     def fetch_metadata(self, topic: str) -> None:
-        """Fetch the partitions of *topic*, so that its first record need not wait for them."""
+        """Fetch the partitions of *topic*, for which its first record would wait."""
         with contextlib.suppress(kafka_errors.KafkaError):
             self._kafka.partitions_for(topic)
 
@@ -191,7 +191,7 @@ class RequestProducer:
 
     def _shared_partition(self, topic: str) -> int:
         """
-        Return the partition of the moment for records whose order does not matter.
+        Return the current partition for records whose order does not matter.
 
         Their keys are random: spread by key, they would fill a batch for each partition, and each
         batch is a request. One partition at a time makes one batch of them.
@@ -203,7 +203,7 @@ class RequestProducer:
         return int(partitions[turn % len(partitions)])
 
     def _failure(self, topic: str, error: Exception, is_first_attempt: bool) -> Exception:
-        # A lost producer fails all its records with the error of the one that it was lost by.
+        # A lost producer fails all its records with the error of the one that made it unusable.
         was_lost = self.lost is not None
         self._note_if_lost(error)
         is_refusal = isinstance(error, _ALWAYS_REFUSED) or (
@@ -219,7 +219,7 @@ class RequestProducer:
 
 
 def no_broker(error: Exception) -> str:
-    """Return what a client that could not be built means, and what to check."""
+    """Return why a client could not be built, and what to check."""
     return (
         f"the brokers in KAFKA_URL do not answer ({error}); is it a TLS port (then use "
         "kafka+ssl://), or does it hang?"

@@ -1,16 +1,16 @@
-"""Finds topics that were deleted and created again while they are being read."""
+"""Finds topics that were deleted and created again while being read."""
 
 import time
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-#: How often the ids are compared, in seconds. They change when the library updates its metadata.
+#: Interval of comparing the ids, in seconds. They change when the library updates its metadata.
 CHECK_INTERVAL_S = 1.0
 
 
 class RecreatedTopics:
     """
-    Compares the ids of topics with those of before.
+    Compares the ids of topics with those found before.
 
     Args:
         topic_id: returns the id that the brokers gave to a topic; None when it is unknown.

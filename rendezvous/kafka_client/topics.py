@@ -54,7 +54,7 @@ class TopicLookup:
 
     def look_up(self, topics: Sequence[str]) -> dict[str, Topic]:
         """
-        Return each of *topics* as the brokers describe it. To be called by one thread.
+        Return each of *topics* as the brokers describe it. For one thread.
 
         Raises:
             ConnectionError: when no broker answers.

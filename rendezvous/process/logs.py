@@ -1,4 +1,4 @@
-"""Configures the logs of all processes: one event per line, as text or JSON."""
+"""Log format of all processes: one event per line, text or JSON."""
 
 import json
 import logging

@@ -45,6 +45,6 @@ def freeze_loaded_objects() -> None:
 
 
 def exit_now(code: int) -> None:
-    """Write the last log lines and end this process with *code*, even if its threads hang."""
+    """Write the last log lines and end this process, even if threads hang."""
     drain()
     os._exit(code)

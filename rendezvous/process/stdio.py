@@ -23,7 +23,7 @@ from typing import Any
 
 #: Maximum size of the queue: thousands of lines.
 CAPACITY_BYTES = 1_000_000
-#: A pipe takes this much in one piece, so that lines of several processes do not mix (PIPE_BUF).
+#: Maximum size of a write; a pipe takes it in one piece, so that processes do not mix their lines.
 BATCH_BYTES = 4_096
 #: Pause after a write, in seconds: a thread that wakes for each line slows down the others.
 BATCH_PAUSE_S = 0.02
@@ -35,7 +35,7 @@ DRAIN_LIMIT_S = 1.0
 
 class Output(io.TextIOBase):
     """
-    A text stream on file descriptor *fd* whose calls never block and never fail.
+    A text stream on a file descriptor, whose calls never block or fail.
 
     What cannot be written now is written later, in order.
     """
@@ -47,7 +47,7 @@ class Output(io.TextIOBase):
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
-        """Empty the queue: its lines are the parent's, and so is the thread that writes them."""
+        """Empty the queue, whose lines the parent writes."""
         # Reentrant, for a signal handler may log too.
         self._lock = threading.RLock()
         self._queue: SimpleQueue[bytes] = SimpleQueue()
@@ -135,7 +135,7 @@ class Output(io.TextIOBase):
                 data = data[os.write(self._fd, data) :]
             except BlockingIOError:  # another process has made the pipe non-blocking
                 select.select([], [self._fd], [], RETRY_S)
-            except OSError:  # the disk is full, or the reader has gone: perhaps not for ever
+            except OSError:  # the disk is full, or the pipe has no reader; this can end
                 time.sleep(RETRY_S)
 
 

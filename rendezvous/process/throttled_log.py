@@ -1,4 +1,4 @@
-"""A logger that logs each kind of message at most once per interval."""
+"""A logger that logs each message at most once per interval."""
 
 import logging
 import time
@@ -9,9 +9,9 @@ HOURLY_S = 3_600.0
 
 class ThrottledLog:
     """
-    Logs to *logger*, at most one record per *interval_s* and message, and counts the others.
+    Logs each message at most once per *interval_s*, and counts the others.
 
-    It keeps records that others send from filling the disk.
+    It prevents that records or errors which others cause fill the disk.
     """
 
     def __init__(self, logger: logging.Logger, interval_s: float = 1.0) -> None:

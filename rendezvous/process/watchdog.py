@@ -1,4 +1,4 @@
-"""Ends a process whose main loop hangs, so that its platform starts a new one."""
+"""Ends a process whose main loop hangs, so that its platform restarts it."""
 
 import logging
 import os
@@ -47,7 +47,7 @@ class Watchdog:
         ).start()
 
     def reset(self) -> None:
-        """Restart the time; called by each turn of the loop."""
+        """Restart the time; to be called in each turn of the loop."""
         self._was_reset = True
 
     def stop(self) -> None:

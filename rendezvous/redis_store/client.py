@@ -1,4 +1,4 @@
-"""The Redis client: how it is opened, and what its errors mean to an operator."""
+"""The Redis client: its options, and advice for its errors."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from redis.retry import Retry
 from rendezvous.errors import StoreUnavailable
 
 #: Maximum time to connect, and to wait for an answer, in seconds. Every user of the client retries
-#: on its own schedule; retries of redis-py would add up below it.
+#: on its own schedule; retries of redis-py would multiply the time.
 SOCKET_TIMEOUT_S = 0.25
 
 _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (

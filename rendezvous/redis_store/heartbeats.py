@@ -1,5 +1,5 @@
 """
-Heartbeats of the replies processes, by which gateways know whether a reply would arrive.
+Heartbeats of the replies processes: they show gateways whether replies arrive.
 
 Each process leaves a heartbeat in Redis for every partition that it reads, and renews it. A
 partition without a heartbeat has no reader: its reader hangs, or died and has no successor yet.
@@ -53,7 +53,7 @@ class ReplyPathHeartbeats:
 
     def leave(self, partitions: int, lags_s: Mapping[int, float]) -> None:
         """
-        Leave a heartbeat for the topic, and one for each partition that this process reads.
+        Leave a heartbeat for the topic and for each partition of this process.
 
         Args:
             partitions: the number of partitions of the topic.
@@ -98,7 +98,7 @@ class ReplyPathHeartbeats:
         )
 
     def _read(self, keys: list[str]) -> list[tuple[dict[str, Any], int]]:
-        """Return the heartbeat under each of *keys*, empty if there is none, and its age in ms."""
+        """Return the heartbeat under each of *keys*, or {}, and its age in ms."""
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
             pipeline.get(key)

@@ -1,5 +1,5 @@
 """
-Notifications: Redis wakes a gateway process when replies for it have been stored.
+Notifications: Redis wakes a gateway process when its replies are stored.
 
 A notification is an empty message on the channel of one process. Redis delivers it at most once, so
 it makes the next poll earlier and never replaces it.
@@ -32,7 +32,7 @@ _READ_BYTES = 65_536
 
 
 class Notifier:
-    """Notifies gateway processes of stored replies, with commands in the pipeline that stores."""
+    """Notifies gateway processes in the pipeline that stores their replies."""
 
     def __init__(self) -> None:
         self._resume_s = 0.0  # monotonic clock
@@ -40,7 +40,7 @@ class Notifier:
 
     def add_to(self, pipeline: Pipeline, nodes: Sequence[str]) -> int:
         """
-        Add a command for each process in *nodes* to *pipeline*; return how many were added.
+        Add a command for each process to *pipeline*; return their number.
 
         None for more than MAX_NOTIFIED replies, and for REFUSED_PAUSE_S after a refusal.
 

@@ -1,5 +1,5 @@
 """
-Reply store: the replies process puts replies into Redis, the gateway fetches them.
+Reply store: `replies` puts replies into Redis, the gateway fetches them.
 
 Both sides are in one module, so that key, encoding and time to live cannot diverge.
 """
@@ -114,11 +114,11 @@ class ReplyStore:
         return self.fetch_many([correlation_id]).get(correlation_id)
 
     def remaining_ms(self, correlation_id: CorrelationId) -> int:
-        """Return how long a reply to *correlation_id* can be fetched; 0 or less once expired."""
+        """Return how long its reply can be fetched; 0 or less once expired."""
         return correlation_id.remaining_ms(self._retention_ms)
 
     def is_over(self, correlation_id: CorrelationId) -> bool:
-        """Return whether no reply to *correlation_id* can be fetched any more, now or later."""
+        """Return whether its reply has expired, or would if it arrived now."""
         return self.remaining_ms(correlation_id) <= 0
 
 

@@ -26,7 +26,7 @@ class Deduplicator:
 
     Args:
         journal: the requests that have been handled before.
-        may_begin: whether a request may still be handled, here or when it is redelivered.
+        may_begin: returns whether a request may still be handled, also when it is redelivered.
         counts: where each reply from the journal is counted as "repeated".
     """
 
@@ -67,7 +67,7 @@ class Deduplicator:
             self._journal.end(request.correlation_id)
 
     def _save(self, request: Request, reply: Reply) -> Reply:
-        """Save *reply* before it is published; give up once no redelivery would be handled."""
+        """Save *reply* before it is published, unless its request may not begin any more."""
         while True:
             try:
                 return self._journal.save(request.correlation_id, reply)

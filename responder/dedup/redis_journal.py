@@ -1,9 +1,8 @@
 """
 RedisJournal: a journal in Redis, for handlers without a database.
 
-Two keys per request: a claim that expires after a few seconds, and the saved reply. It prevents a
-second delivery from being handled; it cannot tell whether a process died before or after its
-effect.
+Two keys per request: a claim that expires after CLAIM_MS, and the saved reply. It prevents that a
+second delivery is handled; it does not know whether a process died before or after its effect.
 """
 
 import logging
@@ -24,6 +23,7 @@ logger = logging.getLogger(__name__)
 #: Time to live of a claim, in ms. Below the session timeout of the consumer group: when the
 #: requests of a dead process are redelivered, its claims have expired.
 CLAIM_MS = 5_000
+#: Pause between two renewals of the claims of slow handlers, in seconds.
 RENEW_PAUSE_S = 1.5
 
 

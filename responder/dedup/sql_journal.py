@@ -1,5 +1,5 @@
 """
-SqlJournal: effect and reply of a request in one transaction of the handler's database.
+SqlJournal: effect and reply of a request in one database transaction.
 
 Standard library only. Works with PEP 249 connections: sqlite3, psycopg and others.
 """
@@ -71,7 +71,7 @@ class SqlJournal:
         self._connection.commit()
 
     def _begin(self, request: Request) -> bool:
-        """Insert the row of *request*, in a new transaction; False if another one has it."""
+        """Insert the row of *request* in a new transaction; return False if it exists."""
         # No SELECT first: two concurrent deliveries would both find nothing.
         try:
             self._execute(
@@ -95,7 +95,7 @@ class SqlJournal:
         # Some drivers open a transaction to read.
         self._connection.rollback()
         if row is None:
-            return None  # deleted meanwhile, by forget()
+            return None  # deleted since by forget()
         if bytes(row[0]) == _NO_REPLY:
             raise RuntimeError(
                 f"{request.correlation_id} was begun and its reply never saved: the effect "

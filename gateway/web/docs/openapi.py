@@ -45,10 +45,10 @@ from gateway.web.docs.operations import (
     problems_of_input,
 )
 
-#: Of every operation; some are raised before the application receives the request.
+#: Problems of every operation; some are raised before the application receives the request.
 _ANY = (BodyUnreadable, BodyTooLarge, Overloaded, ShuttingDown)
 _ANY_HTTP_STATUSES = (408, 431, 500)
-#: Of requests that are sent to a responder.
+#: Problems of requests that are sent to a responder.
 _EXCHANGE = (
     NotSent,
     ReplyTimeout,
@@ -58,11 +58,11 @@ _EXCHANGE = (
     ResponderError,
     RequestCancelled,
 )
-#: Of fetching a reply, and of cancelling its request.
+#: Problems of fetching a reply, and of cancelling its request.
 _REPLY = (UnknownReply, ReplyExpired, ReplyStoreUnavailable)
 _FETCH = (*_REPLY, BadReply, ResponderError, RequestCancelled)
 _CANCEL = (*_REPLY, AlreadyAnswered)
-#: Of API keys: on routes, and on replies.
+#: Problems of API keys, on routes and on replies.
 _KEY_ON_ROUTE = (Unauthorized, Forbidden, RateLimited, TooManyInFlight)
 _KEY_ON_REPLY = (Unauthorized, RateLimited)
 
@@ -157,7 +157,7 @@ class _Description:
         }
 
     def _unique_name(self, text: str) -> str:
-        """Return a name made of the words of *text* that has not been used before."""
+        """Return an unused name made of the words of *text*."""
         words = "-".join(re.findall("[A-Za-z0-9]+", text))
         names = (words if number == 1 else f"{words}-{number}" for number in count(1))
         name = next(name for name in names if name not in self._names)

@@ -1,4 +1,4 @@
-"""The parts of one operation in the OpenAPI description: parameters, responses, body schema."""
+"""Parts of an OpenAPI operation: parameters, responses, body schema."""
 
 import re
 from collections.abc import Mapping, Sequence

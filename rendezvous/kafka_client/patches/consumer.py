@@ -1,16 +1,16 @@
 """
 PatchedConsumer: a KafkaConsumer that names a broken record and the ids of its topics.
 
-Fault 1: kafka-python 3.0 raises once for a record that it cannot decode, and its next poll() never
+Bug 1: kafka-python 3.0 raises once for a record that it cannot decode, and its next poll() never
 returns, at 100 % CPU; the error does not name the record.
-See it: the undecodable records of tests/e2e/kafka/test_reply_records.py without held_partition().
-Worth: one broken record does not stop every reply.
-Can go: when the error has a partition and an offset, as Java's RecordDeserializationException.
+Reproduce: undecodable records in tests/e2e/kafka/test_reply_records.py, without held_partition().
+Effect: one broken record does not stop every reply.
+Remove: when the error has a partition and an offset, as Java's RecordDeserializationException.
 
-Fault 2: kafka-python 3.0 takes a recreated topic for the old one cut short and goes on at its end.
-See it: tests/faults/kafka/test_topics.py in broadcast mode, which fails without topic_id().
-Worth: no reply at the beginning of a recreated topic is lost.
-Can go: when the library resets the positions of a topic whose id has changed.
+Bug 2: kafka-python 3.0 takes a recreated topic for the old one cut short and goes on at its end.
+Reproduce: tests/faults/kafka/test_topics.py in broadcast mode, which fails without topic_id().
+Effect: no reply at the beginning of a recreated topic is lost.
+Remove: when the library resets the positions of a topic whose id has changed.
 """
 
 from typing import Any

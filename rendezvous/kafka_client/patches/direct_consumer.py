@@ -1,15 +1,15 @@
 """
 Does a consumer's I/O on the thread that polls it.
 
-Fault: kafka-python 3.0 does it on a thread of its own. A fetch that is answered while poll() sends
+Bug: kafka-python 3.0 does it on a thread of its own. A fetch that is answered while poll() sends
 the next one is overlooked: its records wait for the retry backoff or for another fetch. And each
 poll() hands three tasks to that thread and waits for each.
-See it: test_an_answered_fetch_is_not_overlooked in tests/unit/rendezvous/kafka_client/patches.
-Worth: polls and fetches can be long. Without it a lone client has 0.93 [0.92..1.02] of the rate,
+Reproduce: test_an_answered_fetch_is_not_overlooked in tests/unit/rendezvous/kafka_client/patches.
+Effect: polls and fetches can be long. Without it a lone client has 0.93 [0.92..1.02] of the rate,
 for 1.16 [1.09..1.18] times the CPU of web and replies.
-Can go: when the test passes with a plain KafkaConsumer. On kafka-python's main branch (3.1) it does
+Remove: when the test passes with a plain KafkaConsumer. On kafka-python's main branch (3.1) it does
 not: the fetcher is the same, and _poll_once() and stop() are in kafka.net.backend.selector.
-Price: heartbeats are sent only while somebody polls, at least every few seconds.
+Cost: heartbeats are sent only while the consumer is polled, at least every few seconds.
 """
 
 import time

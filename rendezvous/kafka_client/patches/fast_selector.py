@@ -1,11 +1,11 @@
 """
 A selector whose get_key() is cheap when there is no key.
 
-Fault: kafka-python 3.0 asks for the key of a socket before each wait, and mostly there is none. The
+Bug: kafka-python 3.0 asks for the key of a socket before each wait, and mostly there is none. The
 standard library then describes the socket in its KeyError, with two system calls.
-See it: test_fast_selector.py in tests/unit/rendezvous/kafka_client/patches.
-Worth: 16 of the 22 us of a wait; measured together with prompt_client.py, see there.
-Can go: when the library uses get_map() or keeps its own keys. On its main branch (3.1) the option
+Reproduce: test_fast_selector.py in tests/unit/rendezvous/kafka_client/patches.
+Effect: a wait takes 16 us less, of 22 us; measured together with prompt_client.py, see there.
+Remove: when the library uses get_map() or keeps its own keys. On its main branch (3.1) the option
 ``selector`` is deprecated in favour of ``net``. Only the standard library is used here.
 """
 

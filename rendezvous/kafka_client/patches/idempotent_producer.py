@@ -1,14 +1,14 @@
 """
 Keeps an idempotent producer usable after a refused or an expired record.
 
-Fault: kafka-python 3.0 treats the refusal of one record (too large, not authorised) as fatal: it
+Bug: kafka-python 3.0 treats the refusal of one record (too large, not authorised) as fatal: it
 fails every other record with the same error, appended or not, and every later send. And after a
 record has expired it gives its producer id up without asking for a new one: from then on it sends
 nothing and reports nothing.
-See it: tests/unit/rendezvous/kafka_client/patches/test_idempotent_producer.py for the refusals;
+Reproduce: tests/unit/rendezvous/kafka_client/patches/test_idempotent_producer.py for the refusals;
 tests/faults/kafka/test_network_partition.py (blackhole), which fails without survive_resets().
-Worth: one refused record, or one broker that hangs, no longer costs a worker all its requests.
-Can go: when a refused record leaves has_fatal_error() False and reset_producer_id() leads to a new
+Effect: one refused record, or one broker that hangs, no longer costs a worker all its requests.
+Remove: when a refused record leaves has_fatal_error() False and reset_producer_id() leads to a new
 id in the installed version.
 """
 

@@ -1,12 +1,12 @@
 """
 Changes the linger of a running producer.
 
-Fault: kafka-python's ``linger_ms`` is fixed when the producer is built; a lone request would wait
+Bug: kafka-python's ``linger_ms`` is fixed when the producer is built; a lone request would wait
 as long as one of many.
-See it: KafkaProducer(linger_ms=5), then one request at a time.
-Worth: 1.19 (+-0.01) times the requests with 64 connections and replies after 50 ms; nothing lost
+Reproduce: KafkaProducer(linger_ms=5), then one request at a time.
+Effect: 1.19 (+-0.01) times the requests with 64 connections and replies after 50 ms; nothing lost
 with one connection.
-Can go: when the library takes a function for ``linger_ms``, or reads it before each batch.
+Remove: when the library takes a function for ``linger_ms``, or reads it before each batch.
 """
 
 from collections.abc import Callable

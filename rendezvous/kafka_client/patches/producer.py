@@ -1,11 +1,11 @@
 """
 PatchedProducer: a KafkaProducer with the patches of this folder and a close() that closes.
 
-Fault: when records are left, kafka-python 3.0's close() raises before it stops its thread and its
+Bug: when records are left, kafka-python 3.0's close() raises before it stops its thread and its
 connections.
-See it: close(timeout=1) while the broker hangs; the thread remains.
-Worth: a producer that was replaced leaves no thread and no connection behind.
-Can go: when close() stops the sender in a ``finally``.
+Reproduce: close(timeout=1) while the broker hangs; the thread remains.
+Effect: a producer that was replaced leaves no thread and no connection behind.
+Remove: when close() stops the sender in a ``finally``.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,12 +1,12 @@
 """
 Writes to a socket at once when it is writable.
 
-Fault: kafka-python 3.0 waits for a socket to become writable before each write. It nearly always is
+Bug: kafka-python 3.0 waits for a socket to become writable before each write. It nearly always is
 writable already, and the wait is a turn of the client's whole loop, in the middle of each request.
-See it: test_a_writable_socket_is_not_waited_for in tests/unit/rendezvous/kafka_client/patches.
-Worth: without it and fast_selector.py a lone client has 0.89 [0.86..0.94] of the rate, for 1.11
+Reproduce: test_a_writable_socket_is_not_waited_for in tests/unit/rendezvous/kafka_client/patches.
+Effect: without it and fast_selector.py a lone client has 0.89 [0.86..0.94] of the rate, for 1.11
 times the CPU of web and replies.
-Can go: when the library writes first and waits only for a full socket. On its main branch (3.1)
+Remove: when the library writes first and waits only for a full socket. On its main branch (3.1)
 NetworkSelector has moved to kafka.net.backend.selector and is given as ``net=``; the wait remains.
 The seam is public: the option ``kafka_client`` of every client.
 """

@@ -20,7 +20,7 @@ P0, P1 = TopicPartition("orders", 0), TopicPartition("orders", 1)
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr("responder.worker.COMMIT_PAUSE_S", 0.0)
+    monkeypatch.setattr("responder.worker.COMMIT_INTERVAL_S", 0.0)
     monkeypatch.setattr("responder.worker.FINISH_S", 0.5)
     monkeypatch.setattr("responder.reply_publisher.RETRY_PAUSE_S", 0.005)
     monkeypatch.setattr("responder.dedup.coordinator.JOURNAL_PAUSE_S", 0.005)

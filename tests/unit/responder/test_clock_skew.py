@@ -2,7 +2,7 @@
 
 import pytest
 
-from responder.clock_skew import CLOCK_TOLERANCE_MS, HOLDS_S, MIN_LATE, MIN_LATE_S, ClockSkew
+from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_LATE_AGE_S, MIN_LATE, MIN_LATE_S, ClockSkew
 from tests.fakes import FakeClock
 
 HOUR_MS = 3_600_000
@@ -67,7 +67,7 @@ def test_counting_starts_again_after_a_request_in_time(skew, clock):
 
 def test_the_skew_is_forgotten_without_late_requests(skew, clock):
     note(skew, clock)
-    clock.now_s += HOLDS_S
+    clock.now_s += MAX_LATE_AGE_S
     assert skew.ahead_s() is None
     skew.note(HOUR_MS)
 

@@ -353,12 +353,12 @@ def test_a_redis_failure_is_logged_once_and_ends_by_itself(
     cid = new_id(30_000)
     redis_server.connected = False
     with mailbox.waiting_for(cid.text) as waiter:
-        eventually(lambda: mailbox.trouble is not None)
+        eventually(lambda: mailbox.store_error is not None)
         redis_server.connected = True
         store.put_many([(cid, Reply(cid.text))])
 
         assert waiter.wait(10) is not None
-    eventually(lambda: mailbox.trouble is None)
+    eventually(lambda: mailbox.store_error is None)
 
     assert [r.levelname for r in caplog.records if "Redis cannot be reached" in r.message] == [
         "ERROR"
@@ -368,31 +368,31 @@ def test_a_redis_failure_is_logged_once_and_ends_by_itself(
 def test_a_redis_failure_ends_although_no_request_waits(mailbox, redis_server, new_id):
     redis_server.connected = False
     with mailbox.waiting_for(new_id().text):
-        eventually(lambda: mailbox.trouble is not None)
+        eventually(lambda: mailbox.store_error is not None)
     redis_server.connected = True
 
-    eventually(lambda: mailbox.trouble is None)
+    eventually(lambda: mailbox.store_error is None)
 
 
 def test_single_failed_polls_reject_no_requests(started, store, new_id, monkeypatch):
     monkeypatch.setattr("gateway.exchange.mailbox.FAILURE_PAUSE_S", 0.001)
-    troubles = []
+    errors = []
     failing(store, monkeypatch, [StoreUnavailable("reset"), None] * 4)
     fetch_many = store.fetch_many
 
     def recording(cids):
-        troubles.append(mailbox.trouble)
+        errors.append(mailbox.store_error)
         return fetch_many(cids)
 
     monkeypatch.setattr(store, "fetch_many", recording)
     mailbox = started()
     cid = new_id(30_000)
     with mailbox.waiting_for(cid.text) as waiter:
-        eventually(lambda: len(troubles) > 8)
+        eventually(lambda: len(errors) > 8)
         store.put_many([(cid, Reply(cid.text))])
         assert waiter.wait(10) is not None
 
-    assert set(troubles) == {None}
+    assert set(errors) == {None}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -408,15 +408,15 @@ def test_the_poller_survives_an_unexpected_exception(started, store, new_id, mon
 
 def test_a_check_finds_a_redis_failure_before_a_request_does(mailbox, redis_server):
     mailbox.check()
-    before = mailbox.trouble
+    before = mailbox.store_error
     redis_server.connected = False
     with pytest.raises(StoreUnavailable):
         mailbox.check()
-    eventually(lambda: mailbox.trouble is not None)
+    eventually(lambda: mailbox.store_error is not None)
     redis_server.connected = True
 
     assert before is None
-    eventually(lambda: mailbox.trouble is None)
+    eventually(lambda: mailbox.store_error is None)
 
 
 class CountingWatchdog(Watchdog):

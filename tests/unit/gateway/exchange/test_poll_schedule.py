@@ -7,8 +7,8 @@ import pytest
 from gateway.exchange.poll_schedule import (
     DUE_SHARE,
     FIRST_POLL_SHARE,
-    INTERVAL_OF_MANY,
     INTERVAL_PER_AGE,
+    INTERVAL_PER_LATENCY,
     MANY_WAITERS,
     MAX_INTERVAL_S,
     MAX_LINGER_MS,
@@ -188,7 +188,9 @@ def test_many_waiters_are_polled_for_before_a_reply_is_due(schedule: PollSchedul
     schedule.polled_s = time.monotonic()
 
     assert schedule.next_poll_s(few) - schedule.polled_s == pytest.approx(MAX_INTERVAL_S)
-    assert schedule.next_poll_s(many) - schedule.polled_s == pytest.approx(0.2 * INTERVAL_OF_MANY)
+    assert schedule.next_poll_s(many) - schedule.polled_s == pytest.approx(
+        0.2 * INTERVAL_PER_LATENCY
+    )
 
 
 # Linger of the producer
@@ -275,5 +277,5 @@ def test_many_waiters_do_not_rely_on_notifications(notified: PollSchedule):
     assert notified.notified_within_s(many[0], MAX_NOTIFIED_WAITERS + 1) == 0
     assert notified.uses_notifications(MANY_WAITERS - 1)
     assert not notified.uses_notifications(MANY_WAITERS)
-    interval_s = LATENCY_S * INTERVAL_OF_MANY
+    interval_s = LATENCY_S * INTERVAL_PER_LATENCY
     assert notified.next_poll_s(many) - notified.polled_s == pytest.approx(interval_s)

@@ -17,7 +17,7 @@ def test_before_the_first_connection_a_request_is_refused_without_naming_address
     publisher = new_publisher()
     eventually(lambda: "unreachable" in publisher._problem)
 
-    with pytest.raises(PublishRefused, match="have not been reached; /readyz"):
+    with pytest.raises(PublishRefused, match="have not been reached; see /readyz"):
         publisher.publish(REQUEST, 0.01, never)
 
 
@@ -26,7 +26,7 @@ def test_no_client_is_built_while_no_broker_can_be_reached(new_publisher, broker
     brokers.problem = "b:1: no answer"
     publisher = new_publisher()
 
-    with pytest.raises(PublishRefused, match="have not been reached; /readyz"):
+    with pytest.raises(PublishRefused, match="have not been reached; see /readyz"):
         publisher.publish(REQUEST, 0.05, never)
     with pytest.raises(ConnectionError, match="b:1: no answer"):
         publisher.check(["orders"])

@@ -177,7 +177,7 @@ def test_nothing_is_published_while_redis_cannot_be_reached(
 ):
     redis_server.connected = False
     with mailbox.waiting_for(new_id().text):
-        eventually(lambda: mailbox.trouble)
+        eventually(lambda: mailbox.store_error)
 
     with pytest.raises(problems.ReplyStoreUnavailable, match="cannot be reached") as caught:
         client.send_and_receive(new_request)

@@ -91,4 +91,4 @@ def test_an_unreachable_redis_is_a_problem_and_noticed_by_the_mailbox(
     redis_server.connected = False
 
     assert "Redis cannot be reached" in (health.problem() or "")
-    eventually(lambda: mailbox.trouble is not None)
+    eventually(lambda: mailbox.store_error is not None)

@@ -1,4 +1,4 @@
-"""The arbiter: stop signals across a fork, faulty reloads, and a port that cannot be used."""
+"""The arbiter: stop signals across a fork, invalid reloads, and a port that cannot be used."""
 
 import logging
 import socket
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.server.arbiter import exit_if_port_is_unusable, refuse_faulty_reloads
+from gateway.server.arbiter import exit_if_port_is_unusable, refuse_invalid_reloads
 
 #: The parent's handler stands for the arbiter's, whose queue the child never reads.
 PROGRAM = """
@@ -45,7 +45,7 @@ def test_a_worker_receives_a_signal_that_came_before_its_handlers_and_the_arbite
 def test_a_reload_takes_place_unless_the_configuration_has_faults(caplog, faults):
     reloads = []
     server = SimpleNamespace(log=logging.getLogger("arbiter"), reload=lambda: reloads.append(1))
-    refuse_faulty_reloads(server, lambda: faults)
+    refuse_invalid_reloads(server, lambda: faults)
 
     server.reload()
 

@@ -30,7 +30,7 @@ WHOLE = {
     "capital digits": (CHUNKED, b"A\r\n" + b"x" * 10 + b"\r\n0\r\n\r\n"),
     "the longest body in chunks": (CHUNKED, b"a\r\n0123456789\r\n" * 2 + b"0\r\n\r\n"),
 }
-ODD = {
+AMBIGUOUS = {
     "both framings": HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "two lengths": HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
     "the same length twice": HEAD + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
@@ -103,13 +103,13 @@ def test_data_after_a_request_is_kept_for_the_next_one(name):
 
 
 @pytest.mark.parametrize("step", [1, 100_000])
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", AMBIGUOUS)
 def test_a_request_with_an_uncertain_end_is_left_to_the_parser(name, step):
-    found, verdict, read = feed(ODD[name], step)
+    found, verdict, read = feed(AMBIGUOUS[name], step)
     request, behind = found.take()
 
-    assert verdict is Verdict.ODD
-    assert b"".join(request) == ODD[name][:read]
+    assert verdict is Verdict.AMBIGUOUS
+    assert b"".join(request) == AMBIGUOUS[name][:read]
     assert behind == b""
 
 

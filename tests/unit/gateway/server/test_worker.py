@@ -458,5 +458,5 @@ def test_unsupported_settings_end_the_start(settings):
     for name, value in settings.items():
         cfg.set(name, value)
 
-    with pytest.raises(SystemExit, match="not supported; let a proxy end them"):
+    with pytest.raises(SystemExit, match="not supported; use a proxy for them"):
         GatewayWorker.check_config(cfg, Logger(cfg))
