@@ -88,10 +88,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: Options) -> int:
     plan = Plan(options.subjects, options.cases, options.rounds, options.seconds)
-    place, results = _on_servers(lambda servers: list(compare(servers, plan)))
+    host, results = _on_servers(lambda servers: list(compare(servers, plan)))
     print_line("\n" + "\n".join(tables.table(results)) + "\n")
-    write_json(tables.as_json(results, place, _as_json(options)), options.output)
-    files = plot_all(results, place, options.plots)
+    write_json(tables.as_json(results, host, _as_json(options)), options.output)
+    files = plot_all(results, host, options.plots)
     print_line(f"results: {options.output}; plots: {', '.join(map(str, files)) or 'none'}")
     return FINISHED
 
@@ -101,10 +101,10 @@ def _experiment(module: Any, *names: str) -> Command:
 
     def command(options: Options) -> int:
         values = [getattr(options, name) for name in names]
-        place, found = _on_servers(
+        host, found = _on_servers(
             lambda servers: module.measure(servers, *values), getattr(module, "KAFKA_OPTIONS", None)
         )
-        _report(options, place, module.table(found), module.as_json(found))
+        _report(options, host, module.table(found), module.as_json(found))
         return _verdict(module.failures(found)) if hasattr(module, "failures") else FINISHED
 
     return command
@@ -123,16 +123,16 @@ def _against(options: Options) -> int:
             shipped=options.shipped,
             api_key=new_key() if options.api_keys else "",
         )
-        place, found = _on_servers(
+        host, found = _on_servers(
             lambda s: revisions.measure(s, options.cases, options.rounds, options.seconds, other)
         )
-    _report(options, place, revisions.table(found), revisions.as_json(found))
+    _report(options, host, revisions.table(found), revisions.as_json(found))
     return FINISHED
 
 
 def _plots(options: Options) -> int:
-    results, place = tables.read_results(options.results)
-    print_line("\n".join(map(str, plot_all(results, place, options.folder))))
+    results, host = tables.read_results(options.results)
+    print_line("\n".join(map(str, plot_all(results, host, options.folder))))
     return FINISHED
 
 
@@ -144,10 +144,10 @@ def _on_servers(
         raise CannotRun(reason)
     LOGS.mkdir(parents=True, exist_ok=True)
     with Servers(LOGS, kafka_options) as servers:
-        place = machine(servers.redis)
-        print_line(one_line(place))
+        host = machine(servers.redis)
+        print_line(one_line(host))
         warm_up(servers)
-        return place, measure(servers)
+        return host, measure(servers)
 
 
 def _missing() -> str | None:
@@ -158,10 +158,10 @@ def _missing() -> str | None:
 
 
 def _report(
-    options: Options, place: Mapping[str, str], table: Iterator[str], found: dict[str, Any]
+    options: Options, host: Mapping[str, str], table: Iterator[str], found: dict[str, Any]
 ) -> None:
     print_line("\n" + "\n".join(table) + "\n")
-    origin = {"machine": dict(place), "options": _as_json(options)}
+    origin = {"machine": dict(host), "options": _as_json(options)}
     write_json(origin | found, options.output)
     print_line(f"results: {options.output}")
 

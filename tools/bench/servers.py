@@ -1,7 +1,7 @@
 """Kafka and Redis for all subjects, with fresh topics for each start."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -57,7 +57,7 @@ class Servers:
 
     @property
     def env(self) -> dict[str, str]:
-        """Settings that lead processes to the servers."""
+        """Settings with the addresses of the servers."""
         return {"KAFKA_URL": self.kafka.url, "REDIS_URL": self.server.url}
 
     @property
@@ -93,11 +93,8 @@ class Servers:
     def _delete(self, names: list[str]) -> None:
         if not self.kafka.runs:
             return
-        admin = KafkaAdminClient(**self.connection)
-        try:
+        with closing(KafkaAdminClient(**self.connection)) as admin:
             admin.delete_topics(names)
-        finally:
-            admin.close()
 
 
 def stop_together(children: Iterable[Child]) -> None:

@@ -1,4 +1,4 @@
-"""Which servers to start, and the settings that lead to them."""
+"""The servers to start, and the settings with their addresses."""
 
 import secrets
 from collections.abc import Mapping

@@ -113,10 +113,10 @@ class TcpProxy:
         await self._reset()
 
     async def _reset(self) -> None:
-        ending = list(self._connections)
-        for connection in ending:
+        cancelled = list(self._connections)
+        for connection in cancelled:
             connection.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await asyncio.gather(*cancelled, return_exceptions=True)
 
     async def _slow_down(self, delay_s: float) -> None:
         self._delay_s = delay_s

@@ -93,7 +93,7 @@ def _conclude(failures: list[str], folder: Path) -> int:
 def _remove_old_files(folder: Path) -> None:
     """Remove the files of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("*.log", "*.jsonl", "ledger.sqlite*", "result.json", "*.png", "rush/*"):
+    for pattern in ("*.log", "*.jsonl", "ledger.sqlite*", "result.json", "*.png", "burst/*"):
         for file in folder.glob(pattern):
             file.unlink()
 
@@ -110,7 +110,7 @@ def _options() -> argparse.Namespace:
         epilog="faults: " + ", ".join(kind.name for kind in KINDS),
     )
     add = parser.add_argument
-    add("command", choices=("faults", "leaks"), help="inject faults, or look for leaks")
+    add("command", choices=("faults", "leaks"), help="inject faults, or measure leaks")
     add("--minutes", type=float, default=10, help="length of the load (%(default)s)")
     add("--seed", type=int, default=1, help="of requests and faults (%(default)s)")
     add("--rate", type=float, default=120, help="requests per second of all clients (%(default)s)")

@@ -124,7 +124,7 @@ def growth(name: str, samples: Sequence[Sample]) -> Growth:
 def measure(deployment: Deployment, minutes: float, per_s: float, folder: Path) -> Leaks:
     """Run load for *minutes*, judge the responses, and return the usage."""
     samples: list[Sample] = []
-    _burst(deployment, folder / "rush")
+    _burst(deployment, folder / "burst")
     with load(deployment, per_s, folder) as clients:
         start_s = time.monotonic()
         watch(

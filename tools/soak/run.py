@@ -4,7 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,11 +143,8 @@ def watch(
 
 
 def _effects(deployment: Deployment) -> list[Effect]:
-    ledger = Ledger(deployment.ledger_file)
-    try:
+    with closing(Ledger(deployment.ledger_file)) as ledger:
         return ledger.effects()
-    finally:
-        ledger.close()
 
 
 def _stored(deployment: Deployment) -> dict[str, tuple[int, str]]:

@@ -106,7 +106,7 @@ def test_requests_fail_in_time_while_two_of_three_brokers_are_down(
         attempts = [post_echo(deployment.gateway, b"%d" % n) for n in range(3)]
     finally:
         # Together: one alone has no majority of the controllers.
-        cluster.start_again()
+        cluster.start()
     assert wait_until(
         lambda: all(post_echo(gateway, b"again").is_own for gateway in deployment.all_gateways),
         LIMIT_S,

@@ -12,7 +12,7 @@ from tools.devstack.kafka.jars import POM
 
 
 def machine(redis: Redis) -> dict[str, str]:
-    """Return hardware and versions; *redis* is asked for its own."""
+    """Return hardware and versions; *redis* reports its own."""
     server: dict[str, Any] = redis.info("server")
     valkey = server.get("valkey_version")
     return {

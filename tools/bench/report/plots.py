@@ -87,8 +87,8 @@ def _latency(results: Results, figure: Figure) -> bool:
     for subject in _subjects(here):
         own = [r for r in here if r.subject == subject]
         figures = [median(1e3 * r.latency_s(percent) for r in own) for percent in percents]
-        places = [tail_position(percent) for percent in percents]
-        axes.plot(places, figures, label=subject, color=COLOURS[subject])
+        positions = [tail_position(percent) for percent in percents]
+        axes.plot(positions, figures, label=subject, color=COLOURS[subject])
     axes.set_xticks(
         [tail_position(percent) for percent in SHOWN_PERCENTILES],
         [f"{percent:g} %" for percent in SHOWN_PERCENTILES],
@@ -153,11 +153,12 @@ def _redis(results: Results, figure: Figure) -> bool:
     immediate.set_xlabel("pending requests, immediate replies")
     immediate.set_ylabel("Redis commands per second")
     delayed = [name for name in DELAYED if any(r.case.name == name for r in here)]
-    for place, subject in enumerate(subjects):
+    for number, subject in enumerate(subjects):
         spreads = [over_rounds(here, subject, case, _redis_per_s) for case in delayed]
         heights = [spread.median if spread else 0.0 for spread in spreads]
-        places = [n + 0.25 * (place - (len(subjects) - 1) / 2) for n in range(len(delayed))]
-        bars = delayed_axes.bar(places, heights, 0.23, color=COLOURS[subject])
+        middle = number - (len(subjects) - 1) / 2
+        positions = [n + 0.25 * middle for n in range(len(delayed))]
+        bars = delayed_axes.bar(positions, heights, 0.23, color=COLOURS[subject])
         delayed_axes.bar_label(bars, [f"{height:.0f}" for height in heights], fontsize=8)
     cases = {case.name: case for case in CASES}
     delayed_axes.set_xticks(

@@ -50,7 +50,7 @@ class Listener:
 @dataclass(frozen=True)
 class Membership:
     """
-    The place of a node in its cluster.
+    A node and its cluster.
 
     Args:
         node: node id, from 1.

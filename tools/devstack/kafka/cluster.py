@@ -43,20 +43,16 @@ class ApacheCluster:
 
     def start(self) -> Self:
         """
-        Start all nodes and return when each has joined the cluster.
+        Start the nodes that are down, with their data; return when each has joined the cluster.
 
         Raises:
             ServerNotStarted: when a node does not.
         """
-        self.start_again()
-        return self
-
-    def start_again(self) -> None:
-        """Start the nodes that are down; they keep their data."""
         down = [node for node in self.nodes if not node.runs]
         with ThreadPoolExecutor(NODES) as pool:
             # Together, because none answers before two are up.
             list(pool.map(lambda node: node.start(), down))
+        return self
 
     def stop(self) -> None:
         """Stop all nodes and remove their data."""

@@ -1,7 +1,7 @@
 """Creates missing topics."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from typing import Any
 
 from kafka import KafkaAdminClient
@@ -36,7 +36,9 @@ def create_topics(
         KafkaTimeoutError: when no broker can be reached.
     """
     wanted = list(dict.fromkeys(names))
-    with _admin(kafka_connection) as admin:
+    with closing(
+        KafkaAdminClient(**kafka_connection, bootstrap_timeout_ms=BOOTSTRAP_LIMIT_MS)
+    ) as admin:
         present = set(admin.list_topics())
         missing = [name for name in wanted if name not in present]
         if missing:
@@ -61,12 +63,3 @@ def _create(admin: KafkaAdminClient, names: list[str], partitions: int) -> None:
             reasons[topic["name"]] = topic["error_message"] or kind.__name__
     if reasons:
         raise TopicsNotCreated(reasons)
-
-
-@contextmanager
-def _admin(kafka_connection: Mapping[str, Any]) -> Iterator[KafkaAdminClient]:
-    admin = KafkaAdminClient(**kafka_connection, bootstrap_timeout_ms=BOOTSTRAP_LIMIT_MS)
-    try:
-        yield admin
-    finally:
-        admin.close()

@@ -9,9 +9,7 @@ AFTER_HEALING_S = 10.0
 
 
 class Windows:
-    """
-    Windows from the start of each fault to AFTER_HEALING_S after its healing.
-    """
+    """Windows from the start of each fault to AFTER_HEALING_S after its healing."""
 
     def __init__(self, faults: Iterable[InjectedFault]) -> None:
         self.faults: Sequence[InjectedFault] = sorted(faults, key=lambda fault: fault.at_s)

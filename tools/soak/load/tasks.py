@@ -116,5 +116,5 @@ def number_in(body: bytes) -> int | None:
 
 
 def digest(body: bytes) -> str:
-    """Return the hash that stands for *body* in the logs."""
+    """Return the hash of *body* for the logs."""
     return sha256(body).hexdigest()
