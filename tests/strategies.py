@@ -82,3 +82,24 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),
     max_leaves=8,
 )
+
+
+def toml_tables(name: str, tables: list[dict[str, Any]]) -> str:
+    """Return *tables* as an array of tables called *name* in TOML."""
+    return "\n".join(
+        f"[[{name}]]\n" + "\n".join(f"{_toml(k)} = {_toml(v)}" for k, v in table.items())
+        for table in tables
+    )
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        encodable = value.encode("utf-8", "replace").decode()
+        return '"' + "".join(c if c.isalnum() else f"\\U{ord(c):08x}" for c in encodable) + '"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return str(value)

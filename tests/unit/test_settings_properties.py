@@ -11,13 +11,9 @@ from gateway.routing.table import RoutesError, load_routes
 from gateway.routing.validation import METHODS
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS
 from settings import Settings, SettingsError, masked_url
-from tests.strategies import pointed_texts, wild_texts
+from tests.strategies import pointed_texts, toml_tables, wild_texts
+from tests.unit.test_settings import ENOUGH
 
-ENOUGH = {
-    "KAFKA_URL": "kafka://127.0.0.1:9092",
-    "REDIS_URL": "redis://127.0.0.1:6379/0",
-    "SECRET_KEY": "0123456789abcdef",
-}
 NAMES = (
     "PORT", "WEB_CONCURRENCY", "THREADS", "KAFKA_URL", "KAFKA_PREFIX", "KAFKA_TRUSTED_CERT",
     "KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY", "KAFKA_FETCH_MAX_WAIT_MS", "REDIS_URL",
@@ -178,26 +174,8 @@ good_tables = st.fixed_dictionaries(
 )
 
 
-def toml(value):
-    """Return *value* as TOML."""
-    if isinstance(value, str):
-        kept = value.encode("utf-8", "replace").decode()
-        escaped = "".join(c if c.isalnum() else f"\\U{ord(c):08x}" for c in kept)
-        return f'"{escaped}"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{toml(k)} = {toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    return str(value)
-
-
-def written(document):
-    return "\n".join(
-        "[[route]]\n" + "\n".join(f"{toml(k)} = {toml(v)}" for k, v in table.items())
-        for table in document
-    ).encode()
+def written(routes):
+    return toml_tables("route", routes).encode()
 
 
 @given(text=st.lists(tables | good_tables, max_size=3).map(written))

@@ -2,8 +2,8 @@
 
 import atexit
 import os
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,10 +24,6 @@ def lifecycle(events):
     return lifecycle
 
 
-def test_adding_parts_starts_none(lifecycle, events):
-    assert events == []
-
-
 def test_parts_start_in_order_and_close_in_reverse(lifecycle, events):
     lifecycle.ensure_started()
     lifecycle.close()
@@ -44,16 +40,14 @@ def test_concurrent_first_requests_start_the_parts_once(lifecycle, events, monke
         start(part)
 
     monkeypatch.setattr(RecordingPart, "start", start_slowly)
-    threads = [threading.Thread(target=lifecycle.ensure_started) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
+    with ThreadPoolExecutor(8) as requests:
+        for _ in range(8):
+            requests.submit(lifecycle.ensure_started)
 
     assert events == ["start a", "start b"]
 
 
-def test_parts_that_were_not_started_are_not_closed(lifecycle, events):
+def test_added_parts_are_neither_started_nor_closed(lifecycle, events):
     lifecycle.close()
 
     assert events == []

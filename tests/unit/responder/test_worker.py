@@ -4,6 +4,8 @@ import threading
 import time
 from dataclasses import replace
 
+import pytest
+
 from rendezvous.contract import Reply
 from responder import worker
 from tests.fakes import eventually
@@ -25,17 +27,9 @@ def test_requests_with_the_same_key_are_answered_in_order(run):
     assert list(running.replies()) == [f"id-{number}" for number in range(20)]
 
 
-def test_requests_with_different_keys_are_handled_concurrently(run):
+@pytest.mark.parametrize("has_key", [True, False])
+def test_requests_with_different_keys_or_none_are_handled_concurrently(run, has_key):
     # No request is answered before all of them have begun.
-    all_begun = threading.Barrier(4)
-    running = run(lambda request: (all_begun.wait(10) and None) or Reply.to(request), threads=4)
-    running.feed(*[record(f"id-{n}", n, key=b"%d" % n) for n in range(4)])
-
-    eventually(lambda: len(running.replies()) == 4)
-    assert {sent.header("status") for sent in running.producer.sent} == {"200"}
-
-
-def test_requests_without_a_key_are_handled_concurrently(run):
     all_begun = threading.Barrier(4)
 
     def handler(request):
@@ -43,7 +37,8 @@ def test_requests_without_a_key_are_handled_concurrently(run):
         return Reply.to(request)
 
     running = run(handler, threads=4)
-    running.feed(*[replace(record(f"id-{n}", n), key=None) for n in range(4)])
+    keys = [b"%d" % n if has_key else None for n in range(4)]
+    running.feed(*[replace(record(f"id-{n}", n), key=key) for n, key in enumerate(keys)])
     eventually(lambda: len(running.replies()) == 4)
 
     assert {sent.header("status") for sent in running.producer.sent} == {"200"}

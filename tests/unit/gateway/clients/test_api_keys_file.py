@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.clients.api_keys import hash_of, new_key
 from gateway.clients.api_keys_file import ApiKeysError, load_api_keys
 from gateway.clients.client import Client, Rate
-from tests.strategies import pointed_texts, wild_texts
+from tests.strategies import pointed_texts, toml_tables, wild_texts
 
 PATHS = ("/echo", "/orders/<order_id>")
 KEY, OTHER_KEY, THIRD_KEY = new_key(), new_key(), new_key()
@@ -195,27 +195,10 @@ tables = st.fixed_dictionaries(
 )
 
 
-def toml(value):
-    """Return *value* as TOML."""
-    if isinstance(value, str):
-        return '"' + "".join(c if c.isalnum() else f"\\U{ord(c):08x}" for c in value) + '"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{toml(k)} = {toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    return str(value)
-
-
 @given(st.lists(tables, max_size=3))
 @example([{"name": SECRET, "keys": [hash_of(KEY)]}])
 def test_any_tables_are_accepted_or_give_error_lines_without_secrets(found):
-    text = "\n".join(
-        "[[client]]\n" + "\n".join(f"{toml(k)} = {toml(v)}" for k, v in one.items())
-        for one in found
-    )
-    assert_accepted_or_reported(text)
+    assert_accepted_or_reported(toml_tables("client", found))
 
 
 @given(

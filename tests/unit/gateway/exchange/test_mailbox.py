@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -72,21 +73,17 @@ def test_a_reply_settles_its_waiter_whether_it_arrives_before_or_after_it(
 
 def test_each_waiter_gets_its_own_reply(mailbox, store, new_id):
     cids = [new_id(30_000) for _ in range(40)]
-    replies = {}
 
     def wait(cid):
         with mailbox.waiting_for(cid.text) as waiter:
-            replies[cid.text] = waiter.wait(10)
+            return waiter.wait(10)
 
-    threads = [threading.Thread(target=wait, args=(cid,)) for cid in cids]
-    for thread in threads:
-        thread.start()
-    for cid in reversed(cids):
-        store.put_many([(cid, Reply(cid.text, cid.text.encode()))])
-    for thread in threads:
-        thread.join(15)
+    with ThreadPoolExecutor(len(cids)) as clients:
+        replies = clients.map(wait, cids)
+        for cid in reversed(cids):
+            store.put_many([(cid, Reply(cid.text, cid.text.encode()))])
 
-    assert replies == {cid.text: Reply(cid.text, cid.text.encode()) for cid in cids}
+    assert list(replies) == [Reply(cid.text, cid.text.encode()) for cid in cids]
 
 
 def test_a_wait_without_an_outcome_returns_none(mailbox, new_id):
@@ -159,21 +156,18 @@ def test_a_refusal_at_the_end_of_the_wait_is_never_returned_as_a_reply(new_id):
 
 
 def test_every_client_that_waits_for_a_reply_gets_it(mailbox, store, new_id):
-    cid, replies = new_id(30_000), []
+    cid = new_id(30_000)
 
-    def wait():
+    def wait(_):
         with mailbox.waiting_for(cid.text) as waiter:
-            replies.append(waiter.wait(60))
+            return waiter.wait(20)
 
-    threads = [threading.Thread(target=wait) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    eventually(lambda: cid.text in mailbox._waiters and mailbox._waiters[cid.text].clients == 3)
-    store.put_many([(cid, Reply(cid.text, b"for all"))])
-    for thread in threads:
-        thread.join(10)
+    with ThreadPoolExecutor(3) as clients:
+        replies = clients.map(wait, range(3))
+        eventually(lambda: cid.text in mailbox._waiters and mailbox._waiters[cid.text].clients == 3)
+        store.put_many([(cid, Reply(cid.text, b"for all"))])
 
-    assert replies == [Reply(cid.text, b"for all")] * 3
+    assert list(replies) == [Reply(cid.text, b"for all")] * 3
     assert list(mailbox._waiters) == []
 
 

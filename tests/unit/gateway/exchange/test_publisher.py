@@ -1,6 +1,6 @@
 """The publisher: the outcomes of publications, and checks of topics."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -66,13 +66,11 @@ def test_waiting_ends_with_the_outcome_for_every_thread():
     publication.wait(0.01)
     publication.wait(-1)
     before = publication.acknowledged
-    waiting = [threading.Thread(target=publication.wait, args=(20,)) for _ in range(2)]
-    for thread in waiting:
-        thread.start()
-    publication.settle(acknowledged=True)
-    for thread in waiting:
-        thread.join(10)
-        assert not thread.is_alive()
+    with ThreadPoolExecutor(2) as threads:
+        waits = [threads.submit(publication.wait, 20) for _ in range(2)]
+        publication.settle(acknowledged=True)
+        for wait in waits:
+            wait.result(10)
     publication.wait(20)
 
     assert not before

@@ -230,6 +230,8 @@ def test_a_parameter_may_have_a_converter_of_flask(load):
         (ROUTE + 'schema = "\\u0000"', "schema='\\x00': it cannot be read"),
         (ROUTE + "schema = 'routes.toml'", "schema='routes.toml': it is not JSON: "),
         (ECHO + ECHO, "POST '/echo' is a duplicate"),
+        ("route = [1]", "expected one or more"),
+        (route(path='"/a/<number:b>"', topic='"t"'), "expected parameters"),
     ],
 )
 def test_an_error_names_file_key_and_expected_value(load, text, expected):
@@ -255,13 +257,3 @@ def test_all_errors_are_reported_at_once(load):
 def test_the_error_of_a_missing_file_names_its_setting(tmp_path):
     with pytest.raises(RoutesError, match=r"ROUTES_FILE=.*none\.toml cannot be read: No such file"):
         load_routes(tmp_path / "none.toml")
-
-
-def test_a_route_that_is_not_a_table_is_an_error(load):
-    with pytest.raises(RoutesError, match="expected one or more"):
-        load("route = [1]")
-
-
-def test_an_unknown_converter_is_an_error(load):
-    with pytest.raises(RoutesError, match="expected parameters"):
-        load(route(path='"/a/<number:b>"', topic='"t"'))

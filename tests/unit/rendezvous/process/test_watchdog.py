@@ -49,19 +49,11 @@ def test_a_loop_hangs_after_ten_checks_in_a_row_without_a_reset(watchdog):
     assert watchdog._hangs()
 
 
-def test_a_stopped_watchdog_does_not_end_the_process(ended):
+@pytest.mark.parametrize("starts", [1, 2])
+def test_one_stop_stops_a_watchdog_that_was_started_once_or_twice(ended, starts):
     watchdog = Watchdog("the loop of the test", limit_s=0.5, end=ended.append)
-    watchdog.start()
-    watchdog.stop()
-    eventually(lambda: not watchers())
-
-    assert ended == []
-
-
-def test_one_stop_stops_a_watchdog_that_was_started_twice(ended):
-    watchdog = Watchdog("the loop of the test", limit_s=0.5, end=ended.append)
-    watchdog.start()
-    watchdog.start()
+    for _ in range(starts):
+        watchdog.start()
     watchdog.stop()
     eventually(lambda: not watchers())
 

@@ -1,6 +1,7 @@
 """Deduplicator: handles a request once, and not at all while its journal does not answer."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -153,7 +154,6 @@ def test_different_requests_are_handled_concurrently():
     journal = FakeJournal()
     deduplicator, _, _ = set_up(journal)
     all_begun = threading.Barrier(3)
-    bodies = []
 
     def handle(request):
         all_begun.wait(10)
@@ -162,13 +162,7 @@ def test_different_requests_are_handled_concurrently():
     def deliver(number):
         request = Request(f"id-{number}", "orders", "replies", 1_000)
         reply = deduplicator.answer(request, handle)
-        assert reply is not None
-        bodies.append(reply.body)
+        return reply and reply.body
 
-    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-
-    assert sorted(bodies) == [b"id-0", b"id-1", b"id-2"]
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(deliver, range(3))) == [b"id-0", b"id-1", b"id-2"]

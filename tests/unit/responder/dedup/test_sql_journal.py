@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -115,22 +116,17 @@ def test_a_handler_error_rolls_back_the_effect_and_answers_every_delivery(databa
 def test_one_of_many_concurrent_deliveries_is_handled_and_all_get_its_reply(database):
     deliveries = 6
     all_ready = threading.Barrier(deliveries)
-    replies = []
 
     def deliver(number):
         with closing(sqlite3.connect(database, timeout=20)) as connection:
             all_ready.wait(10)
             body = b"%d" % number
-            replies.append(SqlJournal(connection).once(REQUEST, effect(connection, body)))
+            return SqlJournal(connection).once(REQUEST, effect(connection, body)).body
 
-    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(deliveries)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    with ThreadPoolExecutor(deliveries) as threads:
+        bodies = list(threads.map(deliver, range(deliveries)))
 
-    assert len(replies) == deliveries
-    assert len({reply.body for reply in replies}) == 1
+    assert len(set(bodies)) == 1
     assert effects(database) == 1
 
 

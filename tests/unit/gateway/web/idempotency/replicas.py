@@ -81,10 +81,3 @@ def assert_same(first, again):
     assert others == list(first.headers)
     assert "Idempotent-Replayed" not in first.headers
     assert again.headers["Idempotent-Replayed"] == "true"
-
-
-def assert_problem(response, status, kind, sent):
-    assert response.status_code == status, response.text
-    problem = response.get_json(force=True)
-    assert (problem["type"], problem["sent"]) == (f"/problems/{kind}", sent)
-    return problem

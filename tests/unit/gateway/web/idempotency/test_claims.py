@@ -11,10 +11,10 @@ from tests.fakes import eventually, record_calls
 from tests.unit.gateway.web.idempotency.replicas import (
     PATIENT_S,
     TTL_S,
-    assert_problem,
     assert_same,
     silent,
 )
+from tests.unit.gateway.web.routes.gateway import assert_problem
 
 
 @pytest.mark.parametrize("when", ["refused_at_once", "refused_later"])

@@ -7,7 +7,8 @@ from gateway.exchange.breaker import MIN_FINISHED, PROBES
 from rendezvous.contract import Outcome, Reply
 from rendezvous.kafka_client.producer import PublishRefused
 from tests.fakes import eventually
-from tests.unit.gateway.web.idempotency.replicas import assert_problem, assert_same, silent
+from tests.unit.gateway.web.idempotency.replicas import assert_same, silent
+from tests.unit.gateway.web.routes.gateway import assert_problem
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 400, 409, 422, 500, 503])
