@@ -69,10 +69,7 @@ class BadReply(Problem):
     title = "Bad Reply"
     status = 502
     meaning = "The responder carried out the request, and its reply is not a valid HTTP response."
-    retry = (
-        "Do not retry; fix the responder. A retry would carry out the request again and get the "
-        "same reply."
-    )
+    retry = "Do not retry, which would carry out the request again; fix the responder."
 
 
 class ResponderError(Problem):
@@ -293,9 +290,7 @@ class UnknownReply(Problem):
     kind = "unknown-reply"
     title = "Unknown Correlation Id"
     status = 404
-    meaning = (
-        "The correlation id was not issued by this gateway, not issued to this client, or altered."
-    )
+    meaning = "The correlation id is altered, or was not issued by this gateway to this client."
     retry = "Send the correlation id exactly as it was issued."
 
 

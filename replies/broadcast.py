@@ -24,7 +24,6 @@ class BroadcastConsumer(ResilientConsumer):
 
     Args:
         consumer: a PatchedConsumer without a group.
-        topic: the topic to read.
         lookback_s: the age of the first records to read, in seconds; older replies have expired.
     """
 

@@ -47,8 +47,6 @@ class ReplyListener:
 
     Args:
         consumer: of the reply topic; run() closes it.
-        store: where the replies go.
-        ids: verifies correlation ids.
         watchdog: reset in each turn of the loop.
         heartbeats: show gateways which partitions are read.
     """

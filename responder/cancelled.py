@@ -24,12 +24,7 @@ MAX_REMEMBERED = 100_000
 
 
 class CancelledRequests:
-    """
-    Answers ``correlation_id in cancelled`` from memory; call start() before use.
-
-    Args:
-        cancellations: polled by a thread for new ids.
-    """
+    """Answers ``correlation_id in cancelled`` from memory; call start() before use."""
 
     def __init__(self, cancellations: Cancellations) -> None:
         self._cancellations = cancellations

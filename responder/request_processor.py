@@ -24,7 +24,6 @@ class RequestProcessor:
 
     Args:
         handlers: the handler of each topic.
-        publisher: publishes the replies.
         counts: where the outcome of each request is counted.
         journal: prevents that a redelivered request is handled again; None to handle it again.
         cancelled: the ids of requests that are not handled unless they have begun.

@@ -35,7 +35,6 @@ class ResponderWorker:
 
     Args:
         consumer: of the request topics; closed at the end of run().
-        processor: processes each record.
         counts: the outcomes that the processor counts, logged every SUMMARY_INTERVAL_S.
         threads: maximum number of requests that are handled at once.
         watchdog: reset in each turn of the loop.

@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from types import TracebackType
 
 from gateway.clients.client import ANONYMOUS, Client
 from gateway.problems import Overloaded, Sent, TooManyInFlight
@@ -74,10 +73,5 @@ class Slot:
     def __enter__(self) -> None:
         self._admission.take(self._client)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._admission.release(self._client)

@@ -8,33 +8,20 @@ CLIENT_ENVIRON_KEY = "rendezvous.client"
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """
-    A rate limit: requests per fixed window.
-
-    Args:
-        window_s: windows begin where Unix time is a multiple of it.
-    """
+    """A rate limit: requests per fixed window."""
 
     requests: int
-    window_s: int
+    window_s: int  # windows begin where Unix time is a multiple of it
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """
-    A client, and what it may use.
+    """A client, and what it may use."""
 
-    Args:
-        name: identifies it in logs and in the ids of its requests; empty without API keys.
-        routes: paths of routes.toml that it may use; None for all.
-        rate: its rate limit over all replicas; None for no limit.
-        in_flight_share: share of a worker's slots that it may take, above 0 and up to 1.
-    """
-
-    name: str
-    routes: frozenset[str] | None = None
-    rate: Rate | None = None
-    in_flight_share: float = 1.0
+    name: str  # in logs and in the ids of its requests; empty without API keys
+    routes: frozenset[str] | None = None  # paths of routes.toml that it may use; None for all
+    rate: Rate | None = None  # over all replicas; None for no limit
+    in_flight_share: float = 1.0  # of a worker's slots; above 0 and up to 1
 
     def may_use(self, path: str) -> bool:
         """Return whether it may use the route *path* of routes.toml."""

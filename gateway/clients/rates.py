@@ -36,7 +36,6 @@ class RateLimiter:
     Safe to use from several threads, and after a fork.
 
     Args:
-        redis: holds the counters that all replicas share.
         deployment: separates the counters of deployments that share a Redis.
         clock: Unix time; replicas agree on the window as far as their clocks agree.
     """

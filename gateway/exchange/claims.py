@@ -25,16 +25,10 @@ TAKEN_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """
-    The request that holds an idempotency key.
+    """The request that holds an idempotency key."""
 
-    Args:
-        fingerprint: equal for a retry, different for any other request with the same key.
-        correlation_id: its id, under which its reply arrives; no two claims share one.
-    """
-
-    fingerprint: str
-    correlation_id: str
+    fingerprint: str  # equal for a retry, different for any other request with the same key
+    correlation_id: str  # of the request; no two claims share one
 
     @classmethod
     def of(cls, request: Request) -> "Claim":
@@ -75,7 +69,6 @@ class Claims:
     Claims in Redis. Safe to use from several threads, and after a fork.
 
     Args:
-        redis: a client that returns bytes.
         deployment: separates the claims of deployments that share one Redis.
     """
 

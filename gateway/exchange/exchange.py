@@ -9,14 +9,7 @@ from rendezvous.contract import Request
 
 
 class Exchange:
-    """
-    Exchanges requests for their replies.
-
-    Args:
-        requester: publishes a request and waits for its reply.
-        idempotency: lets one request be published per idempotency key.
-        breakers: reject requests for topics whose responder does not reply.
-    """
+    """Exchanges requests for their replies."""
 
     def __init__(self, requester: Requester, idempotency: Idempotency, breakers: Breakers) -> None:
         self._requester = requester

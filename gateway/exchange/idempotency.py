@@ -89,8 +89,6 @@ class Idempotency:
     claimed for as long as the reply is kept.
 
     Args:
-        claims: the claims on keys, which all replicas share.
-        requester: waits for the replies to earlier requests.
         ttl_s: how long keys and their replies are kept after the deadline of the request.
     """
 

@@ -68,7 +68,6 @@ class RequestPublisher:
         topics: the topics that will be published to; their metadata is fetched on connecting.
         find_problem: returns why no broker can be reached; asked before a client is built.
         linger_ms: returns the current linger of the producer, in milliseconds.
-        open_producer, new_lookup: build the clients.
     """
 
     def __init__(

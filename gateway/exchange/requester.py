@@ -49,22 +49,13 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class WaitOptions:
-    """
-    How to wait for the reply to one request.
+    """How to wait for the reply to one request."""
 
-    Args:
-        wait_s: how long the client waits.
-        deadline_s: time after which the responder need not begin any more; at least *wait_s*.
-        respond_async: whether the client accepts a 202 when there is no reply yet.
-        owner: client that alone may fetch the reply later; empty for any client.
-        is_short: whether the client waits less than the route does by default.
-    """
-
-    wait_s: float
-    deadline_s: float
-    respond_async: bool = False
-    owner: str = ""
-    is_short: bool = False
+    wait_s: float  # of the client
+    deadline_s: float  # after it the responder need not begin any more; at least wait_s
+    respond_async: bool = False  # whether the client accepts a 202 without a reply
+    owner: str = ""  # client that alone may fetch the reply later; empty for any client
+    is_short: bool = False  # whether the client waits less than the route does by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +76,11 @@ class PendingRequest:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeResult:
-    """
-    The result of a request.
+    """The result of a request."""
 
-    Args:
-        correlation_id: the id of the request that was published: this one or an earlier one.
-        reply: its reply; None when there is none yet and the client accepts a 202.
-        is_replayed: whether it is the reply to an earlier request with the same key.
-    """
-
-    correlation_id: str
-    reply: Reply | None
-    is_replayed: bool = False
+    correlation_id: str  # of the request that was published: this one or an earlier one
+    reply: Reply | None  # None when there is none yet and the client accepts a 202
+    is_replayed: bool = False  # whether it is the reply to an earlier request with the same key
 
 
 class Requester:
@@ -104,9 +88,6 @@ class Requester:
     Publishes requests and waits for their replies.
 
     Args:
-        ids: issues the correlation ids.
-        mailbox: holds the waiters of this process.
-        publisher: publishes to Kafka.
         reply_timeout_status: HTTP status of a reply that did not arrive in time.
     """
 

@@ -20,16 +20,10 @@ ASCII_MARKS = {True: "[ok]  ", False: "[FAIL]"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """
-    The result of one check.
-
-    Args:
-        ok: whether it passed.
-        text: the fact; if it failed, also what to do.
-    """
+    """The result of one check."""
 
     ok: bool
-    text: str
+    text: str  # the fact; if not ok, also what to do
 
     def line(self, encoding: str) -> str:
         """Return the text after a mark that *encoding* can represent."""

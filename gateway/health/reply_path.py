@@ -17,8 +17,6 @@ class ReplyPathHealth:
     Finds what keeps replies from arriving in time.
 
     Args:
-        mailbox: polls Redis for replies.
-        heartbeats: those of the replies processes.
         reply_timeout_s: how long a client waits.
         retention_s: how long a reply is stored after its deadline.
     """

@@ -34,10 +34,7 @@ _SAMPLES: tuple[Any, ...] = (None, True, 0, 0.5, "", [], {}, [None], {"": None})
 
 class BodySchema:
     """
-    Validates bodies against a schema.
-
-    Args:
-        document: the parsed schema.
+    Validates bodies against a parsed schema.
 
     Raises:
         SchemaError: when it is invalid or refers to another document.

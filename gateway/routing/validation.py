@@ -54,12 +54,7 @@ _ALWAYS_FORWARDED = frozenset({"traceparent", "tracestate", "x-request-id"})
 
 @dataclass(frozen=True, slots=True)
 class RouteLimits:
-    """
-    Upper limits of what a route may set; by default those of the settings.
-
-    Args:
-        max_body_bytes: MAX_BODY_BYTES.
-    """
+    """Upper limits of a route; by default those of the settings."""
 
     max_timeout_s: float = 28.0
     max_body_bytes: int = 1_000_000

@@ -33,12 +33,7 @@ COMPLETE_VERDICTS = (Verdict.WHOLE, Verdict.AMBIGUOUS)
 
 
 class Intake:
-    """
-    One request that is being received.
-
-    Args:
-        max_body_bytes: largest body.
-    """
+    """One request that is being received."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes

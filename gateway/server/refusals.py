@@ -13,16 +13,10 @@ HEAD_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Limits:
-    """
-    What a client may send.
-
-    Args:
-        max_body_bytes: largest request body.
-        request_timeout_s: maximum time to receive a request, from its first byte to its last.
-    """
+    """What a client may send."""
 
     max_body_bytes: int = 900_000
-    request_timeout_s: float = 30.0
+    request_timeout_s: float = 30.0  # to receive a request, from its first byte to its last
 
     def timeout_s(self, *, in_body: bool) -> float:
         """Return the maximum time to receive a request, or only its head."""

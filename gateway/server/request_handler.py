@@ -13,12 +13,7 @@ _CLOSED = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 
 
 class RequestHandler:
-    """
-    Answers the requests of a worker's connections.
-
-    Args:
-        worker: gunicorn's; its application, settings and logger are used.
-    """
+    """Answers the requests of a worker's connections."""
 
     def __init__(self, worker: Any) -> None:
         self._worker = worker

@@ -58,15 +58,11 @@ class SharedFlag:
 
 @dataclass(frozen=True)
 class ShutdownState:
-    """
-    Progress of a server's shutdown, shared by its processes.
+    """Progress of a server's shutdown, shared by its processes."""
 
-    Args:
-        draining: everything is still served, but /readyz reports the shutdown.
-        stopping: new connections are refused.
-    """
-
+    #: Everything is still served, but /readyz reports the shutdown.
     draining: SharedFlag = field(default_factory=SharedFlag)
+    #: New connections are refused.
     stopping: SharedFlag = field(default_factory=SharedFlag)
 
 

@@ -62,19 +62,10 @@ def create_app(
     Return the gateway as a WSGI application.
 
     Args:
-        routes: the HTTP routes.
-        exchange: exchanges requests for their replies.
-        requester: waits for the replies to earlier requests.
-        admission: the in-flight limits of this process.
-        store: the replies in Redis.
-        cancellations: the cancelled requests in Redis.
-        ids: issues and verifies correlation ids.
-        readiness: the checks of what a request needs.
         lifecycle: started with the first request, unless it is running.
         reply_topic: the topic that responders reply to, with KAFKA_PREFIX.
         reply_timeout_s: how long a client waits if neither route nor client sets it.
         max_body_bytes: the largest request body that is forwarded.
-        rates: the rate limits of the clients.
         api_keys: the API keys; None if requests need no key.
         cors_origins: origins whose web pages may use the gateway; ``*`` for any.
     """

@@ -30,8 +30,6 @@ class ClientAccess:
 
     Args:
         api_keys: the API keys; None if requests need no key.
-        admission: the in-flight limits of this process.
-        rates: the rate limits of the clients.
     """
 
     def __init__(self, api_keys: ApiKeys | None, admission: Admission, rates: RateLimiter) -> None:

@@ -44,10 +44,7 @@ class FastPath:
     WSGI middleware in front of Flask.
 
     Args:
-        app: the application behind it.
-        lifecycle: is started with the first request, unless it has been before.
-        views: exchange requests for replies.
-        routes: the routes of *app*.
+        lifecycle: started with the first request, unless it is running.
         max_body_bytes: the gateway's body limit.
     """
 
@@ -105,14 +102,7 @@ class FastPath:
 
 
 class FastRoute:
-    """
-    The fast path of one route.
-
-    Args:
-        views: exchange requests for replies.
-        route: a route without path parameters.
-        limit: the body limit of the route.
-    """
+    """The fast path of one route, which has no path parameters."""
 
     def __init__(self, views: RouteViews, route: Route, limit: BodyLimit) -> None:
         self._handle = views.handler(route)

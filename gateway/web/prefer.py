@@ -18,16 +18,10 @@ MIN_WAIT_S = 1
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """
-    The preferences of a client; unknown and malformed ones are ignored (section 2).
+    """The preferences of a client; unknown and malformed ones are ignored (section 2)."""
 
-    Args:
-        wait_s: how long the client waits (section 4.3); None if it does not set it.
-        respond_async: whether it accepts a 202 for a pending reply (section 4.1).
-    """
-
-    wait_s: int | None = None
-    respond_async: bool = False
+    wait_s: int | None = None  # how long the client waits (section 4.3)
+    respond_async: bool = False  # whether it accepts a 202 for a pending reply (section 4.1)
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> "Preferences":

@@ -15,7 +15,6 @@ def probes(readiness: Readiness, node: Callable[[], str]) -> Blueprint:
     Return ``GET /livez`` and ``GET /readyz``.
 
     Args:
-        readiness: the checks of what a request needs.
         node: returns the id of this worker: several workers share a port.
     """
     blueprint = Blueprint("probes", __name__)

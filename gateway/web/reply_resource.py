@@ -40,7 +40,6 @@ class LongPolls:
     Waits for replies to earlier requests, within a share of the in-flight limit.
 
     Args:
-        requester: waits for replies in this process.
         admission: the in-flight limits, which long polls share with exchanges.
         is_finishing: returns whether this process is shutting down, so that waits end early.
     """

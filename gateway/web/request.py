@@ -55,16 +55,10 @@ def max_content_length(max_body_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class BodyLimit:
-    """
-    The largest body that is forwarded.
-
-    Args:
-        max_bytes: the limit in bytes.
-        source: the setting or route that sets it, for the error text.
-    """
+    """The largest body that is forwarded."""
 
     max_bytes: int
-    source: str
+    source: str  # the setting or route that sets it, for the error text
 
     @classmethod
     def of(cls, route: Route, max_body_bytes: int) -> "BodyLimit":

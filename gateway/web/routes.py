@@ -34,18 +34,11 @@ OUTCOME = "rendezvous.outcome"
 
 @dataclass(frozen=True, slots=True)
 class RouteResult:
-    """
-    The result of a request to a route.
-
-    Args:
-        correlation_id: the id under which the reply can be fetched.
-        reply: None when the response is a 202.
-        headers: added to those of the reply.
-    """
+    """The result of a request to a route."""
 
     correlation_id: str
-    reply: Reply | None
-    headers: tuple[tuple[str, str], ...] = ()
+    reply: Reply | None  # None when the response is a 202
+    headers: tuple[tuple[str, str], ...] = ()  # added to those of the reply
 
 
 #: Exchanges a request: its WSGI environment, its path, its client, the parameters in the path.
@@ -57,8 +50,6 @@ class RouteViews:
     The views of the routes in routes.toml.
 
     Args:
-        exchange: exchanges a request for its reply.
-        access: admits clients and charges their rates.
         reply_topic: the topic that responders reply to.
         reply_timeout_s: how long a client waits if neither route nor client sets it.
         max_body_bytes: the largest body that is forwarded, if the route does not set it.

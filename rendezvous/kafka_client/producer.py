@@ -106,9 +106,7 @@ class RequestProducer:
         Args:
             connection: arguments that every kafka-python client takes.
             reply_timeout_s: how long a client waits; no record is sent after that.
-            max_body_bytes: the largest body that will be sent.
             linger_ms: returns the current linger in milliseconds.
-            new_kafka: builds the PatchedProducer.
 
         Raises:
             ConnectionError: when no broker answers.

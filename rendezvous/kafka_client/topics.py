@@ -14,16 +14,10 @@ _NOT_AUTHORIZED = kafka_errors.TopicAuthorizationFailedError.errno
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """
-    A topic as the brokers describe it.
+    """A topic as the brokers describe it."""
 
-    Args:
-        partitions: how many it has; None when it does not exist.
-        is_hidden: whether this gateway may not describe it.
-    """
-
-    partitions: int | None = None
-    is_hidden: bool = False
+    partitions: int | None = None  # how many it has; None when it does not exist
+    is_hidden: bool = False  # whether this gateway may not describe it
 
 
 class TopicLookup:
@@ -33,7 +27,6 @@ class TopicLookup:
     Args:
         connection: arguments that every kafka-python client takes.
         find_problem: returns why no broker can be reached; asked before a client is built.
-        new_admin: builds the admin client.
     """
 
     def __init__(

@@ -15,12 +15,7 @@ MAX_CANCELLED = 10_000
 
 
 class Cancellations:
-    """
-    The ids of cancelled requests, in the order of their cancellation.
-
-    Args:
-        redis: a client that returns bytes.
-    """
+    """The ids of cancelled requests, in the order of their cancellation."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -21,18 +21,11 @@ HEARTBEAT_TTL_S = 10
 
 @dataclass(frozen=True, slots=True)
 class PathState:
-    """
-    The state of the reply path, by the heartbeats of its readers.
+    """The state of the reply path, by the heartbeats of its readers."""
 
-    Attributes:
-        unread: the partitions of the reply topic that no process reads.
-        lag_s: the largest lag of a reader, in seconds.
-        clock_ahead_s: by how much the clock of a reader is ahead of ours; negative when behind.
-    """
-
-    unread: tuple[int, ...]
-    lag_s: float
-    clock_ahead_s: float
+    unread: tuple[int, ...]  # partitions of the reply topic that no process reads
+    lag_s: float  # the largest of all readers
+    clock_ahead_s: float  # by how much a reader's clock is ahead of ours; negative when behind
 
 
 class ReplyPathHeartbeats:
@@ -40,7 +33,6 @@ class ReplyPathHeartbeats:
     Leaves and reads the heartbeats for one reply topic.
 
     Args:
-        redis: a client that returns bytes.
         topic: the reply topic, with its prefix.
     """
 

@@ -72,7 +72,6 @@ class Notifications:
 
     Args:
         redis: a client; its pool is one connection short until close().
-        node: the process.
 
     Raises:
         StoreUnavailable: when Redis refuses the channel or does not answer.

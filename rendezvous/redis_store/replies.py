@@ -36,7 +36,6 @@ class ReplyStore:
     Safe to use from several threads, and after a fork.
 
     Args:
-        redis: a client that returns bytes.
         retention_s: how long after its deadline a reply can still be fetched, in seconds.
     """
 

@@ -25,7 +25,6 @@ class Deduplicator:
     Wraps handlers with a journal. Safe to use from several threads.
 
     Args:
-        journal: the requests that have been handled before.
         may_begin: returns whether a request may still be handled, also when it is redelivered.
         counts: where each reply from the journal is counted as "repeated".
     """

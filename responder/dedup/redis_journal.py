@@ -32,7 +32,6 @@ class RedisJournal:
     A responder.dedup.journal.Journal in Redis; call start() before use.
 
     Args:
-        redis: a client that returns bytes.
         group: the consumer group that the journal is for. Groups that read the same requests have
             independent journals.
         ttl_s: how long a reply is remembered, in seconds.
@@ -78,7 +77,7 @@ class RedisJournal:
         return None
 
     def save(self, correlation_id: str, reply: Reply) -> Reply:
-        """Save *reply* unless one is saved already; return the saved one."""
+        """Save *reply*, or return the one that is saved already; see Journal."""
         key = self._key("answered", correlation_id)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(key, encoding.to_bytes(reply), nx=True, px=self._ttl_ms)

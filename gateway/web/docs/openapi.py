@@ -80,7 +80,6 @@ def describe(
     Return the OpenAPI description of a gateway with these *routes*.
 
     Args:
-        routes: the routes of routes.toml.
         reply_timeout_status: the HTTP status of a reply timeout.
         needs_key: whether routes and replies require an API key.
     """
