@@ -142,10 +142,11 @@ _ORIGIN = re.compile(
 )
 
 
-def _cors_origins(value: str) -> str:
-    if _list(value) != ["*"] and not all(map(_is_origin, _list(value))):
+def _cors_origins(value: str) -> tuple[str, ...]:
+    origins = _list(value)
+    if origins != ["*"] and not all(map(_is_origin, origins)):
         raise ValueError("* alone, or a comma list of origins, for example https://app.example.org")
-    return value
+    return tuple(origins)
 
 
 def _is_origin(value: str) -> bool:
@@ -156,13 +157,7 @@ def _is_origin(value: str) -> bool:
 def _variable(
     default: T, parse: Callable[[str], T], *, secret: bool = False, example: str = ""
 ) -> T:
-    """
-    Return the field of a variable, which has the field's name in upper case.
-
-    Args:
-        secret: keeps the value out of error lines.
-        example: what to set, for a variable without a default.
-    """
+    """Return the field of a variable; errors show the *example* and never a *secret* value."""
     return field(default=default, metadata={"parse": parse, "secret": secret, "example": example})
 
 
@@ -204,7 +199,7 @@ class Settings:
     max_body_bytes: int = _variable(900_000, _integer(1, 1_000_000))
     request_read_timeout_s: float = _variable(30.0, _seconds(0.1, 3_600))
     drain_delay_s: float = _variable(0.0, _seconds(0, 300))
-    cors_origins: str = _variable("", _cors_origins)
+    cors_origins: tuple[str, ...] = _variable((), _cors_origins)
     routes_file: Path = _variable(Path("routes.toml"), Path)  # noqa: RUF009  immutable
     api_keys_file: str = _variable("", str)
     api_keys: str = _variable("", str, secret=True)
@@ -234,7 +229,8 @@ class Settings:
                 try:
                     values[variable.name] = rule["parse"](value)
                 except ValueError as expected:
-                    shown = "***" if rule["secret"] else _printable(masked_url(value))
+                    printable = repr(masked_url(value)[:80])[1:-1]
+                    shown = "***" if rule["secret"] else printable
                     errors.append(f"{name}={shown}: expected {expected}")
             elif name in required:
                 errors.append(f"{name} is not set; example: {rule['example']}")
@@ -306,17 +302,9 @@ class Settings:
             ]
         return []
 
-    def allowed_origins(self) -> list[str]:
-        """Return each origin in CORS_ORIGINS."""
-        return _list(self.cors_origins)
-
     def masked_redis_url(self) -> str:
         """Return REDIS_URL without its password."""
         return masked_url(self.redis_url)
-
-
-def _printable(value: str) -> str:
-    return repr(value[:80])[1:-1]
 
 
 #: Scheme and user before a password. In any other text the password may start anywhere.

@@ -129,7 +129,7 @@ def build(
         reply_topic=reply_topic,
         reply_timeout_s=settings.reply_timeout_s,
         max_body_bytes=settings.max_body_bytes,
-        cors_origins=settings.allowed_origins(),
+        cors_origins=settings.cors_origins,
         rates=rates or RateLimiter(redis, ids.deployment),
         api_keys=api_keys,
     )

@@ -32,12 +32,7 @@ class Configuration:
 
 
 def current() -> Configuration:
-    """
-    Return the current configuration; the first call reads it.
-
-    Raises:
-        ConfigurationError: see read().
-    """
+    """Return the current configuration; the first call reads it as read() does."""
     return _current or read()
 
 

@@ -45,13 +45,7 @@ class BroadcastConsumer(ResilientConsumer):
     def open_all(
         cls, topic: str, new_consumer: Callable[[], Any], lookback_s: float
     ) -> "BroadcastConsumer":
-        """
-        Return a consumer of all partitions of *topic*.
-
-        Raises:
-            ConnectionError: when no broker can be reached.
-            LookupError: when the topic does not exist.
-        """
+        """Return a consumer of all of *topic*; raises as build_consumer() does."""
         consumer = build_consumer([topic], new_consumer)
         try:
             return cls(consumer, topic, lookback_s)

@@ -194,10 +194,5 @@ class Breakers:
         }
 
     def permit(self, topic: str) -> Permit:
-        """
-        Return a permit for one request to *topic*, to be entered with ``with``.
-
-        Entering raises:
-            ResponderSilent: when the breaker rejects the request.
-        """
+        """Return a permit for one request; entering it raises as TopicBreaker.acquire() does."""
         return Permit(self._by_topic[topic])

@@ -109,12 +109,7 @@ class Claims:
         return self._current_after(pipeline)
 
     def current(self, name: str) -> Claim | None:
-        """
-        Return the current claim on *name*, or None.
-
-        Raises:
-            StoreUnavailable: when Redis refuses or does not answer.
-        """
+        """Return the current claim on *name*, or None; StoreUnavailable if Redis fails."""
         try:
             return _from_bytes(self._redis.get(self._key(name)))
         except RedisError as error:

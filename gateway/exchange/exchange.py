@@ -17,12 +17,7 @@ class Exchange:
         self._breakers = breakers
 
     def issue_id(self, options: WaitOptions, key: str | None) -> tuple[str, int]:
-        """
-        Return the correlation id of a new request, and its deadline as Unix time in ms.
-
-        Raises:
-            ReplyStoreUnavailable: when Redis, where the reply arrives, cannot be reached.
-        """
+        """Return the id of a new request and its deadline; see Requester.issue_id()."""
         keep_s = 0 if key is None else self._idempotency.ttl_s
         return self._requester.issue_id(options, keep_s)
 

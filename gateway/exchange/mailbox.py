@@ -127,12 +127,7 @@ class Mailbox:
         return self._schedule.linger_ms(len(self._waiters))
 
     def poll(self, correlation_id: str) -> Reply | None:
-        """
-        Return the reply to *correlation_id* if it has arrived.
-
-        Raises:
-            StoreUnavailable: when Redis refuses or does not answer.
-        """
+        """Return the reply if it has arrived; see ReplyStore.fetch_many()."""
         return self._store.fetch(correlation_id)
 
     def check(self) -> None:

@@ -108,12 +108,7 @@ class RequestPublisher:
         self._thread.start()
 
     def await_broker(self, timeout_s: float) -> None:
-        """
-        Return when a producer is connected.
-
-        Raises:
-            PublishRefused: when none is within *timeout_s*.
-        """
+        """Return when a producer is connected; PublishRefused if none is in *timeout_s*."""
         if not self._connected.wait(timeout_s):
             raise PublishRefused(NOT_CONNECTED)
 
@@ -176,12 +171,7 @@ class RequestPublisher:
             raise ConnectionError(self._problem)
 
     def look_up(self, topics: Sequence[str]) -> dict[str, Topic]:
-        """
-        Return each of *topics* as the brokers describe it.
-
-        Raises:
-            ConnectionError: when no broker answers.
-        """
+        """Return each of *topics* as described by the brokers; see TopicLookup."""
         return self._lookup.look_up(topics)
 
     def close(self) -> None:

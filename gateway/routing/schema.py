@@ -90,12 +90,7 @@ def _is_depth(error: BaseException) -> bool:
 
 
 def load_schema(file: Path) -> BodySchema:
-    """
-    Return the schema in *file*.
-
-    Raises:
-        SchemaError: with the reason in one line.
-    """
+    """Return the schema in *file*; raise SchemaError with the reason in one line."""
     try:
         content = file.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: an impossible file name

@@ -20,12 +20,7 @@ class SchemaError(ValueError):
 
 
 def check_document(document: Any) -> None:
-    """
-    Return if *document* and everything it refers to are schemas.
-
-    Raises:
-        SchemaError: otherwise, with the reason.
-    """
+    """Raise SchemaError unless *document* and everything it refers to are schemas."""
     if not isinstance(document, (dict, bool)):
         raise SchemaError("expected an object, or true or false")
     _check(document)

@@ -85,7 +85,7 @@ def _line(resp: Any, environ: Any, request_time: timedelta) -> str:
     client = _quoted(environ.get(CLIENT_ENVIRON_KEY, "-"))
     return (
         f'{environ.get("REMOTE_ADDR", "-")} "{_quoted(without_keys(target))}" '
-        f"{_status(resp)} {resp.sent} {_milliseconds(request_time)}ms "
+        f"{_status(resp)} {resp.sent} {request_time // timedelta(milliseconds=1)}ms "
         f"id={_quoted(correlation_id)} request_id={request_id} client={client}"
     )
 
@@ -97,10 +97,6 @@ def _status(resp: Any) -> str:
 
 def _quoted(text: str) -> str:
     return text.replace('"', '\\"')
-
-
-def _milliseconds(time: timedelta) -> int:
-    return time.seconds * 1000 + time.microseconds // 1000
 
 
 def without_keys(text: str) -> str:

@@ -47,12 +47,7 @@ def pin_worker(worker: Any) -> None:
 
 
 def pin_to(core: int) -> None:
-    """
-    Pin all threads of this process, including later ones, to *core*.
-
-    Raises:
-        OSError: when the system does not allow that.
-    """
+    """Pin all threads of this process, including later ones; raise OSError if refused."""
     # In a forked process Python 3.11 has the wrong number of the main thread.
     for thread in os.listdir("/proc/self/task"):
         os.sched_setaffinity(int(thread), {core})

@@ -148,6 +148,7 @@ class _Chunked:
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
+        self._max_framing_bytes = max_body_bytes * MAX_FRAMING_FACTOR + MAX_HEAD_BYTES
         self._raw = bytearray()
         self._body_bytes = 0
         self._at = 0  # read up to here
@@ -180,16 +181,13 @@ class _Chunked:
         size, self._at = int(digits, 16), end + 2
         self._body_bytes += size
         framing_bytes = self._at - self._body_bytes
-        if self._body_bytes > self._max_body_bytes or framing_bytes > self._max_framing_bytes():
+        if self._body_bytes > self._max_body_bytes or framing_bytes > self._max_framing_bytes:
             return Verdict.BODY_TOO_LARGE
         if size:
             self._chunk_end = self._at + size + 2
         else:
             self._trailers_at = self._at
         return None
-
-    def _max_framing_bytes(self) -> int:
-        return self._max_body_bytes * MAX_FRAMING_FACTOR + MAX_HEAD_BYTES
 
     def _read_data(self) -> Verdict | None:
         end = self._chunk_end

@@ -117,12 +117,7 @@ class FastRoute:
         )
 
     def exchange(self, environ: Environ) -> RouteResult:
-        """
-        Exchange the request for its reply.
-
-        Raises:
-            Problem: there is no reply.
-        """
+        """Exchange the request for its reply; raise Problem if there is none."""
         return self._handle(environ, self._path, ANONYMOUS, {})
 
     def plain_response(self, result: RouteResult, environ: Environ) -> PlainResponse | None:

@@ -89,13 +89,7 @@ class ResilientConsumer:
 
     @classmethod
     def open(cls, topics: Sequence[str], new_consumer: Callable[[], Any]) -> "ResilientConsumer":
-        """
-        Return a consumer of *topics*.
-
-        Raises:
-            ConnectionError: when no broker can be reached.
-            LookupError: naming the topics that do not exist.
-        """
+        """Return a consumer of *topics*; raises as build_consumer() does."""
         consumer = build_consumer(topics, new_consumer)
         found = cls(consumer)
         consumer.subscribe(topics, listener=_AssignmentListener(found._unread.update))

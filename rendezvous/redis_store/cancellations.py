@@ -21,12 +21,7 @@ class Cancellations:
         self._redis = redis
 
     def mark_cancelled(self, correlation_id: str) -> None:
-        """
-        Publish to the responders that *correlation_id* is cancelled.
-
-        Raises:
-            StoreUnavailable: when Redis refuses or does not answer.
-        """
+        """Publish the cancellation to responders; StoreUnavailable if Redis fails."""
         pipeline = self._redis.pipeline(transaction=False)
         # In a stream Redis numbers the entries by its own clock, in the order in which they become
         # visible: a reader misses none, whatever the clocks of gateways and responders.

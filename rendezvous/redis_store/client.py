@@ -119,12 +119,7 @@ def execute(pipeline: Pipeline, optional: int = 0) -> list[Any]:
 
 
 def ping(redis: Redis) -> None:
-    """
-    Return when Redis answers.
-
-    Raises:
-        StoreUnavailable: when Redis refuses or does not answer.
-    """
+    """Return when Redis answers; raise StoreUnavailable if it refuses or does not answer."""
     try:
         redis.ping()
     except RedisError as error:

@@ -104,12 +104,7 @@ class ReplyStore:
         }
 
     def fetch(self, correlation_id: str) -> Reply | None:
-        """
-        Return the reply to *correlation_id* if it has arrived; see fetch_many().
-
-        Raises:
-            StoreUnavailable: when Redis refuses or does not answer.
-        """
+        """Return the reply to *correlation_id* if it has arrived; see fetch_many()."""
         return self.fetch_many([correlation_id]).get(correlation_id)
 
     def remaining_ms(self, correlation_id: CorrelationId) -> int:

@@ -17,12 +17,12 @@ ROUTES = (
 
 @pytest.fixture
 def client(new_app):
-    return new_app(ROUTES, cors_origins=f"{LISTED},http://localhost:3000").test_client()
+    return new_app(ROUTES, cors_origins=(LISTED, "http://localhost:3000")).test_client()
 
 
 @pytest.fixture
 def open_client(new_app):
-    return new_app(ROUTES, cors_origins="*").test_client()
+    return new_app(ROUTES, cors_origins=("*",)).test_client()
 
 
 def cors_headers(response):
@@ -161,7 +161,7 @@ def test_options_that_is_no_preflight_lists_the_methods(client):
 
 def test_a_preflight_needs_no_key_and_a_401_can_be_read(new_app):
     api_keys = ApiKeys([(hash_of(new_key()), Client("shop"))])
-    client = new_app(ROUTES, cors_origins=LISTED, api_keys=api_keys).test_client()
+    client = new_app(ROUTES, cors_origins=(LISTED,), api_keys=api_keys).test_client()
 
     allowed = preflight(client)
     refused = client.post("/echo", headers={"Origin": LISTED})

@@ -248,7 +248,7 @@ def test_with_a_signal_receiver_every_request_goes_through_flask(app, signal):
 
 
 @pytest.mark.parametrize(
-    "options", [{"cors_origins": ANY_ORIGIN}, {"api_keys": ApiKeys(())}], ids=["CORS", "keys"]
+    "options", [{"cors_origins": (ANY_ORIGIN,)}, {"api_keys": ApiKeys(())}], ids=["CORS", "keys"]
 )
 def test_with_api_keys_or_cors_every_request_goes_through_flask(new_app, through_flask, options):
     new_app(ROUTES, **options).test_client().post("/echo", data=b"x")

@@ -91,7 +91,7 @@ def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
             redis,
             reply_timeout_s=5.0,
             max_body_bytes=MAX_BODY_BYTES,
-            cors_origins="0",
+            cors_origins=("0",),
         )
         yield app, publisher
     finally:
