@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import setting_parsers as parse
+
 T = TypeVar("T")
 
 #: Upper limit of reply timeouts: Heroku's router gives up after 30 s.
 MAX_REPLY_TIMEOUT_S = 28.0
 #: Threads of each web worker that never wait for a reply, so that probes are always answered.
 RESERVED_THREADS = 4
-MIN_SECRET_KEY_LENGTH = 16
 #: Variables without a default.
 REQUIRED = ("KAFKA_URL", "REDIS_URL", "SECRET_KEY")
 
@@ -33,177 +34,56 @@ class SettingsError(Exception):
         self.errors = errors
 
 
-# Parsers: each raises ValueError with the expected value.
-
-
-def _number(kind: Callable[[str], T], noun: str, low: float, high: float) -> Callable[[str], T]:
-    def parse(value: str) -> T:
-        try:
-            number: Any = kind(value)
-        except ValueError:
-            number = None
-        # Written so that "nan" fails too.
-        if number is None or not low <= number <= high:
-            raise ValueError(f"{noun} from {low:g} to {high:g}")
-        return kind(value)
-
-    return parse
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    return _number(int, "a whole number", low, high)
-
-
-def _seconds(low: float, high: float) -> Callable[[str], float]:
-    return _number(float, "a number of seconds", low, high)
-
-
-def _choice(*choices: T) -> Callable[[str], T]:
-    by_text = {str(choice): choice for choice in choices}
-
-    def parse(value: str) -> T:
-        if value not in by_text:
-            raise ValueError("one of " + ", ".join(by_text))
-        return by_text[value]
-
-    return parse
-
-
-def _yes_or_no(value: str) -> bool:
-    return _choice("yes", "no")(value) == "yes"
-
-
-def _list(value: str) -> list[str]:
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-def _broker_urls(value: str) -> list[str]:
-    return [url if "://" in url else f"kafka://{url}" for url in _list(value)]
-
-
-def _kafka_url(value: str) -> str:
-    urls = _broker_urls(value)
-    if len({url.partition("://")[0] for url in urls}) != 1 or not all(map(_is_broker, urls)):
-        raise ValueError(
-            "a comma list of kafka://host:port or kafka+ssl://host:port, all of one kind"
-        )
-    return value
-
-
-def _is_broker(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        complete = parts.hostname and parts.port and not parts.path.strip("/")
-    except ValueError:
-        return False
-    return parts.scheme in ("kafka", "kafka+ssl") and bool(complete) and "@" not in parts.netloc
-
-
-def _redis_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-        usable = parts.scheme == "unix" or (parts.scheme in ("redis", "rediss") and parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("redis://host:port/db, rediss://host:port/db or unix:///path")
-    return value
-
-
-def _topic_characters(value: str) -> str:
-    # Kafka's topic names: [a-zA-Z0-9._-], at most 249 characters.
-    if len(value) > 200 or not re.fullmatch(r"[A-Za-z0-9._-]*", value):
-        raise ValueError("letters, digits, '.', '_' and '-', at most 200 of them")
-    return value
-
-
-def _topic(value: str) -> str:
-    if value in (".", ".."):
-        raise ValueError("a name other than '.' and '..'")
-    return _topic_characters(value)
-
-
-def _secret_key(value: str) -> str:
-    if len(value) < MIN_SECRET_KEY_LENGTH:
-        raise ValueError(f"at least {MIN_SECRET_KEY_LENGTH} random characters")
-    return value
-
-
-def _pem(value: str) -> str:
-    if "-----BEGIN " not in value or not value.isascii():
-        raise ValueError("a PEM text, in ASCII, that starts with -----BEGIN")
-    return value
-
-
-#: An origin as browsers send it: lower case, without the default port.
-_ORIGIN = re.compile(
-    r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?", re.ASCII
-)
-
-
-def _cors_origins(value: str) -> tuple[str, ...]:
-    origins = _list(value)
-    if origins != ["*"] and not all(map(_is_origin, origins)):
-        raise ValueError("* alone, or a comma list of origins, for example https://app.example.org")
-    return tuple(origins)
-
-
-def _is_origin(value: str) -> bool:
-    origin = _ORIGIN.fullmatch(value)
-    return origin is not None and origin.groups() not in (("http", "80"), ("https", "443"))
-
-
 def _variable(
-    default: T, parse: Callable[[str], T], *, secret: bool = False, example: str = ""
+    default: T, parser: Callable[[str], T], *, secret: bool = False, example: str = ""
 ) -> T:
     """Return the field of a variable; errors show the *example* and never a *secret* value."""
-    return field(default=default, metadata={"parse": parse, "secret": secret, "example": example})
+    return field(default=default, metadata={"parse": parser, "secret": secret, "example": example})
 
 
 @dataclass(frozen=True)
 class Settings:
     """The settings of all processes; one field for each variable."""
 
-    port: int = _variable(8000, _integer(1, 65535))
-    web_concurrency: int = _variable(2, _integer(1, 1024))
-    threads: int = _variable(64, _integer(RESERVED_THREADS + 1, 10_000))
-    kafka_url: str = _variable("", _kafka_url, example="kafka://127.0.0.1:9092")
-    kafka_prefix: str = _variable("", _topic_characters)
-    kafka_trusted_cert: str = _variable("", _pem, secret=True)
-    kafka_client_cert: str = _variable("", _pem, secret=True)
-    kafka_client_cert_key: str = _variable("", _pem, secret=True)
-    kafka_fetch_max_wait_ms: int = _variable(100, _integer(1, 5_000))
+    port: int = _variable(8000, parse.integer(1, 65535))
+    web_concurrency: int = _variable(2, parse.integer(1, 1024))
+    threads: int = _variable(64, parse.integer(RESERVED_THREADS + 1, 10_000))
+    kafka_url: str = _variable("", parse.kafka_url, example="kafka://127.0.0.1:9092")
+    kafka_prefix: str = _variable("", parse.topic_characters)
+    kafka_trusted_cert: str = _variable("", parse.pem, secret=True)
+    kafka_client_cert: str = _variable("", parse.pem, secret=True)
+    kafka_client_cert_key: str = _variable("", parse.pem, secret=True)
+    kafka_fetch_max_wait_ms: int = _variable(100, parse.integer(1, 5_000))
     redis_url: str = _variable(
-        "", _redis_url, example="redis://127.0.0.1:6379/0, the same for all replicas"
+        "", parse.redis_url, example="redis://127.0.0.1:6379/0, the same for all replicas"
     )
-    redis_tls_verify: bool = _variable(True, _yes_or_no)
+    redis_tls_verify: bool = _variable(True, parse.yes_or_no)
     secret_key: str = _variable(
         "",
-        _secret_key,
+        parse.secret_key,
         secret=True,
         example="the same for every gateway and replies process, the output of "
         "python -c 'import secrets; print(secrets.token_hex(32))'",
     )
-    reply_topic: str = _variable("replies", _topic)
-    reply_timeout_s: float = _variable(3.0, _seconds(0.1, MAX_REPLY_TIMEOUT_S))
-    reply_timeout_status: int = _variable(503, _choice(503, 504))
-    reply_retention_s: float = _variable(60.0, _seconds(0, 86_400))
-    idempotency_ttl_s: int = _variable(86_400, _integer(60, 7 * 86_400))
-    replies_mode: str = _variable("group", _choice("group", "broadcast"))
-    replies_group: str = _variable("replies", _topic)
-    responder_group: str = _variable("responder", _topic)
-    responder_threads: int = _variable(16, _integer(1, 1_000))
-    responder_journal: str = _variable("off", _choice("off", "redis"))
-    responder_journal_ttl_s: float = _variable(3_600.0, _seconds(60, 30 * 86_400))
-    max_body_bytes: int = _variable(900_000, _integer(1, 1_000_000))
-    request_read_timeout_s: float = _variable(30.0, _seconds(0.1, 3_600))
-    drain_delay_s: float = _variable(0.0, _seconds(0, 300))
-    cors_origins: tuple[str, ...] = _variable((), _cors_origins)
+    reply_topic: str = _variable("replies", parse.topic)
+    reply_timeout_s: float = _variable(3.0, parse.seconds(0.1, MAX_REPLY_TIMEOUT_S))
+    reply_timeout_status: int = _variable(503, parse.choice(503, 504))
+    reply_retention_s: float = _variable(60.0, parse.seconds(0, 86_400))
+    idempotency_ttl_s: int = _variable(86_400, parse.integer(60, 7 * 86_400))
+    replies_mode: str = _variable("group", parse.choice("group", "broadcast"))
+    replies_group: str = _variable("replies", parse.topic)
+    responder_group: str = _variable("responder", parse.topic)
+    responder_threads: int = _variable(16, parse.integer(1, 1_000))
+    responder_journal: str = _variable("off", parse.choice("off", "redis"))
+    responder_journal_ttl_s: float = _variable(3_600.0, parse.seconds(60, 30 * 86_400))
+    max_body_bytes: int = _variable(900_000, parse.integer(1, 1_000_000))
+    request_read_timeout_s: float = _variable(30.0, parse.seconds(0.1, 3_600))
+    drain_delay_s: float = _variable(0.0, parse.seconds(0, 300))
+    cors_origins: tuple[str, ...] = _variable((), parse.cors_origins)
     routes_file: Path = _variable(Path("routes.toml"), Path)  # noqa: RUF009  immutable
     api_keys_file: str = _variable("", str)
     api_keys: str = _variable("", str, secret=True)
-    log_format: str = _variable("text", _choice("text", "json"))
+    log_format: str = _variable("text", parse.choice("text", "json"))
 
     @classmethod
     def from_env(
@@ -258,11 +138,11 @@ class Settings:
 
     def kafka_brokers(self) -> list[str]:
         """Return ``host:port`` of each broker in KAFKA_URL."""
-        return [urlsplit(url).netloc for url in _broker_urls(self.kafka_url)]
+        return [urlsplit(url).netloc for url in parse.broker_urls(self.kafka_url)]
 
     def kafka_uses_tls(self) -> bool:
         """Return whether KAFKA_URL asks for TLS."""
-        return _broker_urls(self.kafka_url)[0].startswith("kafka+ssl://")
+        return parse.broker_urls(self.kafka_url)[0].startswith("kafka+ssl://")
 
     def kafka_connection(self) -> dict[str, Any]:
         """Return the connection arguments of every kafka-python client."""
