@@ -382,6 +382,19 @@ class FakeConsumer:
         self.commits.append({partition: found.offset for partition, found in offsets.items()})
 
 
+class EndingConsumer(FakeConsumer):
+    """A consumer that sets *stop* once all records have been polled."""
+
+    def __init__(self, partition: TopicPartition, stop: threading.Event) -> None:
+        super().__init__(partition)
+        self._stop = stop
+
+    def poll(self, timeout_ms: int) -> Batch:
+        if self.is_drained():
+            self._stop.set()
+        return super().poll(timeout_ms)
+
+
 class FakePublisher:
     """
     A Publisher with a broker, a responder and a replies process in one.

@@ -9,7 +9,6 @@ every time is bounded from both sides.
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 from unittest import mock
 
 from hypothesis import assume, settings
@@ -33,7 +32,7 @@ from rendezvous.kafka_client.consumer import ResilientConsumer
 from rendezvous.redis_store.heartbeats import HEARTBEAT_TTL_S, ReplyPathHeartbeats
 from rendezvous.redis_store.replies import MIN_TTL_MS, ReplyStore, reply_key
 from replies.listener import ReplyListener
-from tests.fakes import FakeConsumer, FakeRecord, altered
+from tests.fakes import EndingConsumer, FakeRecord, altered
 
 RETENTION_MS = 1_500
 PARTITION = TopicPartition("replies", 0)
@@ -55,19 +54,6 @@ class Kept:
     reply: Reply
     earliest_ms: int
     latest_ms: int
-
-
-class LastPoll(FakeConsumer):
-    """A consumer that sets *stop* once everything has been polled."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        super().__init__(PARTITION)
-        self._stop = stop
-
-    def poll(self, timeout_ms: int) -> Any:
-        if self.is_drained():
-            self._stop.set()
-        return super().poll(timeout_ms)
 
 
 class StoreModel(RuleBasedStateMachine):
@@ -128,7 +114,7 @@ class StoreModel(RuleBasedStateMachine):
         """It reads from its last commit; after a crash the next run reads the records again."""
         batch = self.topic[self.committed :]
         stop = threading.Event()
-        consumer = LastPoll(stop)
+        consumer = EndingConsumer(PARTITION, stop)
         if batch:
             consumer.feed(*batch)
         listener = ReplyListener(

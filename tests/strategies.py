@@ -33,30 +33,14 @@ FAILURE_HEADERS = (
 header_names = st.one_of(
     st.sampled_from(
         [
-            *ID_HEADERS,
-            *REPLY_TOPIC_HEADERS,
-            DEADLINE,
-            CONTENT_TYPE,
-            METHOD,
-            PATH,
-            QUERY,
-            STATUS,
-            ":status",
-            "rig-response-code",
-            *FAILURE_HEADERS,
-            *sorted(REPLY_HTTP_HEADERS),
-            "Location",
-            "x-",
-            "X-A",
-            "x-a b",
-            "set-cookie",
-            "content-length",
-            "connection",
+            *ID_HEADERS, *REPLY_TOPIC_HEADERS, DEADLINE, CONTENT_TYPE, METHOD, PATH, QUERY, STATUS,
+            ":status", "rig-response-code", *FAILURE_HEADERS, *sorted(REPLY_HTTP_HEADERS),
+            "Location", "x-", "X-A", "x-a b", "set-cookie", "content-length", "connection",
         ]
     ),
     texts,
     st.builds("x-{}".format, pointed_texts),
-)
+)  # fmt: skip
 header_values = st.one_of(
     st.none(),
     st.sampled_from([b"the-id", b"replies", b"1700000000000", b"200", b"404", b"1", b"0", b""]),

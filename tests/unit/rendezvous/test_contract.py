@@ -240,16 +240,7 @@ def test_an_invalid_status_makes_a_reply_unusable(name, status):
 
 @pytest.mark.parametrize(
     "value",
-    [
-        b"a\r\nSet-Cookie: x",
-        b"a\nb",
-        b"a\rb",
-        b"a\x00b",
-        b"\x7f",
-        b"\x1b[0m",
-        "é".encode(),
-        b"\xe9",
-    ],
+    [b"a\r\nSet-Cookie: x", b"a\nb", b"a\rb", b"a\0b", b"\x7f", b"\x1b[0m", "é".encode(), b"\xe9"],
 )
 @pytest.mark.parametrize("name", ["content-type", "x-trace", "location"])
 def test_an_invalid_header_value_makes_a_reply_unusable(name, value):

@@ -11,7 +11,7 @@ from rendezvous.kafka_client.consumer import ResilientConsumer
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from replies.listener import ReplyListener
-from tests.fakes import FakeConsumer, FakeRecord
+from tests.fakes import EndingConsumer, FakeRecord
 
 P0 = TopicPartition("replies", 0)
 SEEDS = 20
@@ -44,22 +44,9 @@ class KillingStore:
         raise Killed
 
 
-class EndingConsumer(FakeConsumer):
-    """Sets *stop* after its last record was polled."""
-
-    def __init__(self, stop):
-        super().__init__(P0)
-        self._stop = stop
-
-    def poll(self, timeout_ms):
-        if self.is_drained():
-            self._stop.set()
-        return super().poll(timeout_ms)
-
-
 def fed(records, rng, stop):
     """Return a consumer that returns *records* in batches of random sizes."""
-    kafka = EndingConsumer(stop)
+    kafka = EndingConsumer(P0, stop)
     while records:
         size = rng.randint(1, 10)
         kafka.feed(*records[:size])

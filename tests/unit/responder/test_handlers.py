@@ -40,14 +40,8 @@ def test_an_order_is_accepted():
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"{", 400),
-        (b"", 400),
-        (b"\xff", 400),
-        (b"[" * 200_000, 400),
-        ([], 422),
-        ("tea", 422),
-        (None, 422),
-        ({}, 422),
+        *((body, 400) for body in (b"{", b"", b"\xff", b"[" * 200_000)),
+        *((body, 422) for body in ([], "tea", None, {})),
         ({"item": "tea"}, 422),
         ({"quantity": 1}, 422),
         ({"item": "tea", "quantity": 0}, 422),

@@ -33,29 +33,11 @@ def test_a_bare_key_is_unchanged(key):
 @pytest.mark.parametrize(
     "lines",
     [
-        [""],
-        [" "],
-        ['""'],
-        ["x" * 256],
-        [f'"{"x" * 256}"'],
-        ["a b"],
-        ['"a b"'],
-        ['"a'],
-        ['a"'],
-        ['a"b'],
-        ['"a"b"'],
-        ['"a\\b"'],
-        ["ä"],
-        ['"ä"'],
-        ["a\x00"],
-        ["a\x7f"],
-        ["a, b"],
-        ["a,a"],
-        ['"a","a"'],
-        ['"a";b=1'],
-        ["a", "a"],
+        [""], [" "], ['""'], ["x" * 256], [f'"{"x" * 256}"'], ["a b"], ['"a b"'],
+        ['"a'], ['a"'], ['a"b'], ['"a"b"'], ['"a\\b"'], ["ä"], ['"ä"'],
+        ["a\x00"], ["a\x7f"], ["a, b"], ["a,a"], ['"a","a"'], ['"a";b=1'], ["a", "a"],
     ],
-)
+)  # fmt: skip
 def test_a_malformed_key_is_rejected(lines):
     for required in (False, True):
         with pytest.raises(IdempotencyKeyInvalid) as caught:

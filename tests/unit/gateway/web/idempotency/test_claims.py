@@ -86,10 +86,7 @@ def test_a_waiting_retry_is_published_when_the_first_request_is_refused(gateway,
     assert_problem(first.result(), 503, "not-sent", "no")
     responses = [future.result() for future in waiting]
     assert [response.status_code for response in responses] == [200, 200]
-    assert sorted("Idempotent-Replayed" in response.headers for response in responses) == [
-        False,
-        True,
-    ]
+    assert sum("Idempotent-Replayed" in response.headers for response in responses) == 1
     assert len(other.published) == 1
 
 

@@ -24,13 +24,8 @@ ATTRIBUTES = {
     "kafka.producer.transaction_manager.TransactionState": {"READY", "UNINITIALIZED"},
     "producer": {"_transaction_manager", "_accumulator", "_sender"},
     "producer._transaction_manager": {
-        "_NEEDS_EPOCH_BUMP_ERRORS",
-        "_current_state",
-        "_lock",
-        "has_fatal_error",
-        "has_producer_id",
-        "reset_producer_id",
-        "set_producer_id_and_epoch",
+        "_NEEDS_EPOCH_BUMP_ERRORS", "_current_state", "_lock", "has_fatal_error",
+        "has_producer_id", "reset_producer_id", "set_producer_id_and_epoch",
     },
     "producer._accumulator": {"config", "ready"},
     "producer._sender": {"force_close"},
@@ -38,18 +33,12 @@ ATTRIBUTES = {
     "consumer._cluster": {"topic_id"},
     "consumer._coordinator": {"coordinator_unknown", "ensure_coordinator_ready"},
     "consumer._fetcher": {
-        "_completed_fetches",
-        "_fetchable_partitions",
-        "_net",
-        "_next_partition_records",
-        "_nodes_with_pending_fetch_requests",
-        "_send_fetches_async",
-        "fetch_records",
-        "fetched_records",
-        "send_fetches",
+        "_completed_fetches", "_fetchable_partitions", "_net", "_next_partition_records",
+        "_nodes_with_pending_fetch_requests", "_send_fetches_async", "fetch_records",
+        "fetched_records", "send_fetches",
     },
     "consumer._net": {"_poll_once", "stop"},
-}
+}  # fmt: skip
 
 
 @pytest.fixture
