@@ -37,10 +37,6 @@ def test_an_id_contains_its_node_and_deadline(ids):
     assert (known.node, known.deadline_ms) == (NODE, 1_700_000_000_000)
 
 
-def test_ids_are_unique(ids):
-    assert len({ids.issue(NODE, 1_700_000_000_000) for _ in range(1_000)}) == 1_000
-
-
 def test_an_id_is_read_elsewhere_under_the_same_secret_key(ids):
     text = CorrelationIds("a secret of the unit tests").issue(NODE, epoch_ms())
 
@@ -210,7 +206,7 @@ def test_an_id_is_signed_as_itsdangerous_would(ids):
 
 
 def test_ids_are_unique_across_several_draws_of_random_bytes(ids):
-    issued = [ids.issue(NODE, 1_700_000_000_000) for _ in range(5 * NONCES_DRAWN)]
+    issued = [ids.issue(NODE, 1_700_000_000_000) for _ in range(16 * NONCES_DRAWN)]
 
     assert len(set(issued)) == len(issued)
 

@@ -166,8 +166,6 @@ def test_all_errors_are_reported_at_once():
     assert all(line.startswith("API_KEYS: client ") for line in lines)
 
 
-# Generated files
-
 SECRET = "Hunter2isnotarandomkeybutlongenoughtobeoneatleast"
 secrets = st.sampled_from(
     [SECRET, f"rdv_{SECRET}", f"sha256:{SECRET}", f"sha256:{SECRET.lower()}", f"/{SECRET}"]

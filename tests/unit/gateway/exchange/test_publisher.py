@@ -77,9 +77,6 @@ def test_waiting_ends_with_the_outcome_for_every_thread():
     assert publication.acknowledged
 
 
-# Checks
-
-
 def test_a_check_succeeds_when_the_topics_exist(new_publisher):
     connected(new_publisher()).check(["orders", "replies"])
 

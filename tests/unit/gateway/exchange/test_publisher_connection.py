@@ -68,9 +68,6 @@ def test_start_in_another_process_builds_a_new_producer(new_publisher, brokers):
     assert [len(producer.sent) for producer in brokers.producers] == [0, 1]
 
 
-# Lost producers
-
-
 @pytest.mark.parametrize("raised_by_send", [False, True])
 def test_a_lost_producer_is_replaced(new_publisher, brokers, raised_by_send):
     error = kafka_errors.IllegalStateError("fatal")
@@ -150,9 +147,6 @@ def test_an_unconfirmed_record_keeps_the_producer(new_publisher, brokers):
 
     assert publisher.publish(REQUEST, 10, never).acknowledged
     assert len(brokers.producers) == 1
-
-
-# Closing
 
 
 def test_closing_closes_the_clients(new_publisher, brokers):

@@ -83,8 +83,6 @@ def test_conflicting_scheme_headers_are_refused(cfg):
         parsed(cfg, PROXY, b"X-Forwarded-Ssl: off\r\n")
 
 
-# Responses
-
 LARGE = 5_000_000
 
 

@@ -318,34 +318,34 @@ def test_requests_in_quick_succession_bypass_the_main_loop(running, handed_over)
     eventually(lambda: running.worker.nr_conns == 0)
 
 
-def test_the_rest_of_a_request_that_comes_in_part_is_read_by_the_main_loop(running, handed_over):
+@pytest.fixture
+def quick(running, handed_over):
+    """A client whose next request bypasses the main loop."""
     with running.connect() as client:
         for _ in range(2):
             exchanged(client, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
-        client.sendall(KEEP_ALIVE % 3 + b"x")
-        eventually(lambda: running.worker._reading)
-        exchanged(client, b"xx", b"\r\n\r\n3")
+        yield client
+
+
+def test_the_rest_of_an_incomplete_request_is_read_by_the_main_loop(running, handed_over, quick):
+    quick.sendall(KEEP_ALIVE % 3 + b"x")
+    eventually(lambda: running.worker._reading)
+    exchanged(quick, b"xx", b"\r\n\r\n3")
 
     assert len(handed_over) == 3
 
 
-def test_two_requests_at_once_are_both_answered(running, handed_over):
-    with running.connect() as client:
-        for _ in range(2):
-            exchanged(client, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
-        two = KEEP_ALIVE % 2 + b"xx" + KEEP_ALIVE % 3 + b"xxx"
-        response = exchanged(client, two, b"\r\n\r\n3")
+def test_two_requests_at_once_are_both_answered(quick):
+    two = KEEP_ALIVE % 2 + b"xx" + KEEP_ALIVE % 3 + b"xxx"
+    response = exchanged(quick, two, b"\r\n\r\n3")
 
     assert response.count(b"HTTP/1.1 200") == 2
     assert response.index(b"\r\n\r\n2") < response.index(b"\r\n\r\n3")
 
 
-def test_a_quick_request_that_is_too_large_is_refused(running, handed_over):
-    with running.connect() as client:
-        for _ in range(2):
-            exchanged(client, KEEP_ALIVE % 1 + b"x", b"\r\n\r\n1")
-        client.sendall(KEEP_ALIVE % (MAX_BODY_BYTES + 1))
-        assert read_to_end(client).startswith(b"HTTP/1.1 413")
+def test_a_quick_request_that_is_too_large_is_refused(quick):
+    quick.sendall(KEEP_ALIVE % (MAX_BODY_BYTES + 1))
+    assert read_to_end(quick).startswith(b"HTTP/1.1 413")
 
 
 def test_not_all_threads_wait_for_quick_clients(running, handed_over, monkeypatch):
@@ -367,7 +367,7 @@ def test_a_worker_that_drains_waits_for_quick_clients_no_longer(running, handed_
     eventually(running.ended)
 
 
-# What the application and the hooks do
+# Failures of the application and of hooks
 
 
 @pytest.fixture

@@ -146,9 +146,6 @@ def test_a_rejected_certificate_is_named_with_its_remedy(monkeypatch, code, mess
     assert message in str(problem)
 
 
-# Retries
-
-
 @pytest.fixture
 def reachable(monkeypatch):
     monkeypatch.setattr(preflight, "kafka_problem", lambda settings: None)

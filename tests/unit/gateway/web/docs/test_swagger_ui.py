@@ -115,9 +115,6 @@ def test_the_description_is_cacheable(client):
     assert (second.status_code, second.data) == (304, b"")
 
 
-# The page
-
-
 def loaded(page):
     return re.findall('(?:src|href)="(.*?)"', page)
 

@@ -8,7 +8,7 @@ from gateway.exchange.claims import Claims
 from gateway.exchange.mailbox import Mailbox
 from gateway.routing.table import Route
 from rendezvous.errors import StoreUnavailable
-from tests.fakes import FakePublisher
+from tests.fakes import FakePublisher, eventually
 
 TTL_S = 600
 PATIENT_S, HASTY_S = 10.0, 0.2
@@ -72,6 +72,14 @@ class Gateway:
 
 def silent(request):
     return None
+
+
+def published_without_reply(gateway, pool, **options):
+    """Return the future response to a request that is published and gets no reply."""
+    gateway.publisher.responder = silent
+    pending = pool.submit(gateway.post, **options)
+    eventually(lambda: gateway.published)
+    return pending
 
 
 def assert_same(first, again):

@@ -12,6 +12,7 @@ from tests.unit.gateway.web.idempotency.replicas import (
     PATIENT_S,
     TTL_S,
     assert_same,
+    published_without_reply,
     silent,
 )
 from tests.unit.gateway.web.routes.gateway import assert_problem
@@ -138,9 +139,7 @@ def test_random_refusals_never_publish_a_key_twice(gateway, other, pool):
 
 
 def test_a_retry_with_too_little_time_left_is_not_published(gateway, other, pool, redis):
-    gateway.publisher.responder = silent
-    first = pool.submit(gateway.post, path="/hasty")
-    eventually(lambda: gateway.published)
+    first = published_without_reply(gateway, pool, path="/hasty")
     found: list[object] = []
     current = other.claims.current
 
@@ -229,10 +228,8 @@ def test_a_key_that_cannot_be_released_stays_claimed_and_is_logged(gateway, othe
 def test_a_retry_that_cannot_read_the_claim_keeps_waiting(
     gateway, other, pool, reply_to, monkeypatch
 ):
-    gateway.publisher.responder = silent
     other.claims.failing = {"current"}
-    first = pool.submit(gateway.post)
-    eventually(lambda: gateway.published)
+    first = published_without_reply(gateway, pool)
     second = pool.submit(other.post)
     eventually(lambda: other.waiters() == 1)
     waiter = next(iter(other.mailbox._waiters.values()))

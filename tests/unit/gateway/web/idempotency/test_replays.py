@@ -7,7 +7,7 @@ from gateway.exchange.breaker import MIN_FINISHED, PROBES
 from rendezvous.contract import Outcome, Reply
 from rendezvous.kafka_client.producer import PublishRefused
 from tests.fakes import eventually
-from tests.unit.gateway.web.idempotency.replicas import assert_same, silent
+from tests.unit.gateway.web.idempotency.replicas import assert_same, published_without_reply, silent
 from tests.unit.gateway.web.routes.gateway import assert_problem
 
 
@@ -115,9 +115,7 @@ def test_one_of_several_concurrent_requests_is_published_and_all_get_its_reply(
 
 
 def test_a_retry_at_another_replica_gets_the_same_reply(gateway, other, pool, reply_to):
-    gateway.publisher.responder = silent
-    first = pool.submit(gateway.post)
-    eventually(lambda: gateway.published)
+    first = published_without_reply(gateway, pool)
     second = pool.submit(other.post)
     eventually(lambda: other.waiters() == 1)
 
@@ -146,9 +144,7 @@ def test_many_keys_from_many_clients_are_published_once_each(gateway, other, poo
 
 
 def test_the_prefer_header_of_a_retry_applies_to_it(gateway, other, pool, reply_to):
-    gateway.publisher.responder = silent
-    first = pool.submit(gateway.post)
-    eventually(lambda: gateway.published)
+    first = published_without_reply(gateway, pool)
     request = gateway.published[0]
 
     accepted = other.post(Prefer="respond-async")
@@ -180,9 +176,7 @@ def test_a_retry_that_times_out_reports_the_id_of_the_first_request(gateway, rep
 
 
 def test_a_cancelled_request_stays_cancelled_for_its_key(gateway, other, pool):
-    gateway.publisher.responder = silent
-    first = pool.submit(gateway.post)
-    eventually(lambda: gateway.published)
+    first = published_without_reply(gateway, pool)
     waiting = pool.submit(other.post)
     eventually(lambda: other.waiters() == 1)
 
@@ -197,9 +191,7 @@ def test_a_cancelled_request_stays_cancelled_for_its_key(gateway, other, pool):
 
 @pytest.mark.parametrize("has_reply", [True, False])
 def test_another_request_with_the_same_key_is_rejected(gateway, other, pool, reply_to, has_reply):
-    gateway.publisher.responder = silent
-    first = pool.submit(gateway.post)
-    eventually(lambda: gateway.published)
+    first = published_without_reply(gateway, pool)
     if has_reply:
         reply_to(gateway.published[0])
         first.result()

@@ -10,20 +10,10 @@ from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES, ROUTES, Gatewa
 def new_gateway(request, mailbox, publisher, store, redis):
     """Build a gateway; each test runs on the fast path and through Flask."""
 
-    def build(reply_timeout_s=10.0, max_in_flight=8, reply_timeout_status=503):
+    def build(**options):
         draining = [False]
-        app = new_app(
-            ROUTES,
-            mailbox,
-            publisher,
-            redis,
-            reply_timeout_s=reply_timeout_s,
-            reply_timeout_status=reply_timeout_status,
-            max_in_flight=max_in_flight,
-            max_body_bytes=MAX_BODY_BYTES,
-            draining=lambda: draining[0],
-            reply_topic="prefix.replies",
-        )
+        options = {"max_body_bytes": MAX_BODY_BYTES, "reply_topic": "prefix.replies"} | options
+        app = new_app(ROUTES, mailbox, publisher, redis, draining=lambda: draining[0], **options)
         if request.param != "fast path":
             app.before_request(lambda: None)
         return Gateway(app.test_client(), publisher, mailbox, store, draining)

@@ -19,16 +19,9 @@ def client_of(mailbox, publisher, redis):
     """Return a function that makes a client of a gateway with one route."""
 
     def build(reply_timeout_s=10.0, **options):
-        route = Route("/a", "topic", **options)
-        app = new_app(
-            [route],
-            mailbox,
-            publisher,
-            redis,
-            reply_timeout_s=reply_timeout_s,
-            max_body_bytes=MAX_BODY_BYTES,
-        )
-        return app.test_client()
+        limits = {"reply_timeout_s": reply_timeout_s, "max_body_bytes": MAX_BODY_BYTES}
+        routes = [Route("/a", "topic", **options)]
+        return new_app(routes, mailbox, publisher, redis, **limits).test_client()
 
     return build
 
