@@ -12,8 +12,16 @@ def new_gateway(request, mailbox, publisher, store, redis):
 
     def build(**options):
         draining = [False]
-        options = {"max_body_bytes": MAX_BODY_BYTES, "reply_topic": "prefix.replies"} | options
-        app = new_app(ROUTES, mailbox, publisher, redis, draining=lambda: draining[0], **options)
+        app = new_app(
+            ROUTES,
+            mailbox,
+            publisher,
+            redis,
+            draining=lambda: draining[0],
+            max_body_bytes=MAX_BODY_BYTES,
+            reply_topic="prefix.replies",
+            **options,
+        )
         if request.param != "fast path":
             app.before_request(lambda: None)
         return Gateway(app.test_client(), publisher, mailbox, store, draining)
