@@ -34,6 +34,15 @@ def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
         time.sleep(0.002)
 
 
+def raising(error: BaseException) -> Callable[..., Any]:
+    """Return a function that raises *error*."""
+
+    def fail(*args: Any, **options: Any) -> Any:
+        raise error
+
+    return fail
+
+
 def record_calls(monkeypatch: Any, owner: Any, name: str) -> list[tuple[Any, ...]]:
     """Return a list to which each call of a method of *owner* adds its arguments."""
     calls, method = [], getattr(owner, name)

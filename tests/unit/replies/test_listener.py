@@ -17,7 +17,7 @@ from replies.listener import (
     ReplyListener,
     _linger_s,
 )
-from tests.fakes import eventually, record_calls
+from tests.fakes import eventually, raising, record_calls
 from tests.unit.replies.conftest import P0, P1, Running, record
 
 
@@ -225,10 +225,7 @@ def test_there_is_no_heartbeat_before_partitions_are_assigned(kafka, store, ids,
 def test_replies_of_a_partition_that_has_just_moved_away_are_stored(
     running, kafka, store, new_id, monkeypatch
 ):
-    def moved(partition):
-        raise kafka_errors.IllegalStateError("not assigned")
-
-    monkeypatch.setattr(kafka, "highwater", moved)
+    monkeypatch.setattr(kafka, "highwater", raising(kafka_errors.IllegalStateError("not assigned")))
     cid = new_id()
     kafka.feed(record(cid, 0))
 

@@ -8,7 +8,7 @@ from kafka.errors import KafkaError
 
 import responder.__main__ as entry_point
 from settings import Settings
-from tests.fakes import FakeProducer
+from tests.fakes import FakeProducer, raising
 
 
 def test_the_producer_of_replies_is_not_idempotent_and_closed_on_failure(
@@ -20,11 +20,8 @@ def test_the_producer_of_replies_is_not_idempotent_and_closed_on_failure(
         built.append(FakeProducer(**options))
         return built[-1]
 
-    def no_consumer(**options):
-        raise KafkaError("not needed here")
-
     monkeypatch.setattr(entry_point, "KafkaProducer", new_producer)
-    monkeypatch.setattr(entry_point, "PatchedConsumer", no_consumer)
+    monkeypatch.setattr(entry_point, "PatchedConsumer", raising(KafkaError("not needed here")))
     settings = Settings.from_env({"KAFKA_URL": "b:1"}, required=("KAFKA_URL",))
 
     with pytest.raises(ConnectionError):

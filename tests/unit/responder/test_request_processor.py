@@ -9,7 +9,7 @@ import pytest
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import epoch_ms
 from responder.registry import HandlerError
-from tests.fakes import FakeRecord, eventually
+from tests.fakes import FakeRecord, eventually, raising
 from tests.unit.responder.conftest import P0, record
 
 
@@ -147,10 +147,7 @@ def test_a_cancelled_request_past_its_deadline_counts_as_expired(run):
 
 
 def test_an_exception_is_answered_with_500_without_its_traceback(run, caplog):
-    def broken(request):
-        raise RuntimeError("a secret of ours")
-
-    running = run(broken)
+    running = run(raising(RuntimeError("a secret of ours")))
     running.feed(record("the-id", 0))
     eventually(lambda: running.committed() == 1)
 
@@ -165,10 +162,7 @@ def test_an_exception_is_answered_with_500_without_its_traceback(run, caplog):
 
 
 def test_a_handler_error_is_answered_with_its_status_and_detail(run):
-    def refusing(request):
-        raise HandlerError(422, "quantity must be 1 or more")
-
-    running = run(refusing)
+    running = run(raising(HandlerError(422, "quantity must be 1 or more")))
     running.feed(record("the-id", 0))
     eventually(lambda: running.committed() == 1)
 

@@ -20,6 +20,7 @@ from gateway.routing.schema import BodySchema
 from gateway.routing.table import Route
 from rendezvous.kafka_client.topics import Topic
 from settings import Settings, SettingsError
+from tests.fakes import raising
 
 
 class FakePublisher:
@@ -126,10 +127,9 @@ def test_a_check_that_hangs_is_a_failure_and_keeps_its_earlier_findings():
 
 
 def test_a_check_that_raises_is_a_failure_and_the_others_run():
-    def fails():
-        raise OSError("unexpected")
-
-    found = run_checks({"Kafka": fails, "Redis": lambda: [Finding(True, "there")]}, 5)
+    found = run_checks(
+        {"Kafka": raising(OSError("unexpected")), "Redis": lambda: [Finding(True, "there")]}, 5
+    )
 
     assert [ok for ok, _ in shown(found)] == [False, True]
     assert "unexpected" in found[0].text
@@ -203,10 +203,11 @@ def test_keys_are_not_checked_while_the_routes_are_wrong(offline_findings, tmp_p
 
 
 def test_nothing_else_is_checked_while_the_settings_are_wrong(monkeypatch):
-    def refuse():
-        raise SettingsError(["PORT=x: expected a whole number", "REDIS_URL is not set"])
-
-    monkeypatch.setattr(Settings, "from_env", refuse)
+    monkeypatch.setattr(
+        Settings,
+        "from_env",
+        raising(SettingsError(["PORT=x: expected a whole number", "REDIS_URL is not set"])),
+    )
 
     assert shown(check._findings()) == [
         (False, "PORT=x: expected a whole number"),

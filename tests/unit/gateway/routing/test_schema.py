@@ -8,6 +8,7 @@ import pytest
 from gateway.routing import schema, schema_limits
 from gateway.routing.schema import MAX_ERRORS, BodySchema
 from gateway.routing.schema_document import DIALECT, SchemaError
+from tests.fakes import raising
 
 ORDER = {
     "$schema": DIALECT,
@@ -173,11 +174,8 @@ def test_a_panic_below_jsonschema_is_reported_as_depth(monkeypatch):
     """It is not an Exception, and would end the thread of the request."""
     panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
 
-    def panic_without_frames():
-        raise panic("__eq__ failed!: RecursionError")
-
     order = BodySchema(ORDER)
-    monkeypatch.setattr(schema, "begin_work", panic_without_frames)
+    monkeypatch.setattr(schema, "begin_work", raising(panic("__eq__ failed!: RecursionError")))
 
     assert [error["fault"] for error in order.errors(b"{}")] == ["nested too deeply"]
     with pytest.raises(SchemaError, match="refers to itself"):
@@ -185,11 +183,8 @@ def test_a_panic_below_jsonschema_is_reported_as_depth(monkeypatch):
 
 
 def test_other_base_exceptions_are_passed_on(monkeypatch):
-    def interrupt():
-        raise KeyboardInterrupt
-
     order = BodySchema(ORDER)
-    monkeypatch.setattr(schema, "begin_work", interrupt)
+    monkeypatch.setattr(schema, "begin_work", raising(KeyboardInterrupt()))
 
     with pytest.raises(KeyboardInterrupt):
         order.errors(b"{}")
@@ -234,9 +229,7 @@ def test_an_invalid_schema_is_refused_with_the_reason(document, message):
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/s", "https://127.0.0.1/s", "file:///s", "s"])
 @pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
 def test_a_reference_to_another_document_is_refused_and_not_fetched(url, keyword, monkeypatch):
-    def connect(*_):
-        raise AssertionError("fetched")
-
+    connect = raising(AssertionError("fetched"))
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr("urllib.request.urlopen", connect)
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.server.cpu_affinity import core_for_new_worker, free_core, pin_to, pin_worker
+from tests.fakes import raising
 
 
 @pytest.fixture
@@ -64,6 +65,7 @@ def test_all_threads_of_a_process_are_pinned():
     program = """
 import os, threading
 from gateway.server.cpu_affinity import pin_to
+from tests.fakes import raising
 found, go = [], threading.Event()
 def note():
     go.wait()
@@ -91,10 +93,9 @@ print(*map(sorted, found))
 
 
 def test_an_affinity_that_the_system_forbids_raises(monkeypatch):
-    def forbidden(*_):
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    monkeypatch.setattr(
+        os, "sched_setaffinity", raising(PermissionError(1, "Operation not permitted"))
+    )
     with pytest.raises(PermissionError):
         pin_to(0)
 

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.server import shutdown
 from gateway.server.shutdown import SharedFlag, drop_new_handshakes, install_graceful_shutdown
+from tests.fakes import raising
 
 
 @pytest.fixture(autouse=True)
@@ -85,10 +86,7 @@ def test_with_the_socket_filter_no_handshake_begins_and_older_connections_are_ac
 
 
 def test_without_socket_filters_late_connections_get_a_503_too(server, listener, monkeypatch):
-    def refuse(*_):
-        raise OSError
-
-    monkeypatch.setattr(shutdown, "_attach_filter", refuse)
+    monkeypatch.setattr(shutdown, "_attach_filter", raising(OSError()))
     address = listener.getsockname()
     install_graceful_shutdown(server)
     with connected(listener) as client:

@@ -19,7 +19,7 @@ from gateway.server.connection import Connection
 from gateway.server.refusals import Limits
 from gateway.server.shutdown import ShutdownState
 from gateway.server.worker import GatewayWorker
-from tests.fakes import eventually, record_calls
+from tests.fakes import eventually, raising, record_calls
 
 MAX_BODY_BYTES = 1_000
 THREADS = 2
@@ -401,10 +401,7 @@ def test_an_exception_of_any_kind_frees_thread_and_connection(running, warnings,
 
 
 def test_if_handling_an_error_fails_the_connection_is_closed(running, warnings, monkeypatch):
-    def fail(*_):
-        raise AttributeError("status_code")
-
-    monkeypatch.setattr(running.worker, "handle_error", fail)
+    monkeypatch.setattr(running.worker, "handle_error", raising(AttributeError("status_code")))
     for _ in range(3 * THREADS):
         assert running.response_to(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n") == b""
 
@@ -429,9 +426,7 @@ def test_gunicorns_request_hooks_are_called(new_running):
 
 
 def test_a_request_hook_that_fails_affects_no_other_request(new_running, warnings):
-    def fail(*_):
-        raise ValueError
-
+    fail = raising(ValueError())
     running = new_running(post_request=lambda worker, req, environ, resp: fail())
     for _ in range(3 * THREADS):
         assert running.response_to(request(3)).endswith(b"\r\n\r\n3")

@@ -6,6 +6,7 @@ from gateway.clients.api_keys import ApiKeys, hash_of, new_key
 from gateway.clients.client import Client
 from gateway.routing.table import Route
 from rendezvous.contract import Reply
+from tests.fakes import raising
 
 LISTED, OTHER = "https://app.example.org", "https://elsewhere.example.org"
 ROUTES = (
@@ -64,10 +65,7 @@ def test_a_listed_origin_may_read_all_responses(client, method, path, status):
 
 
 def test_a_listed_origin_may_read_a_500(client, publisher):
-    def broken(request):
-        raise RuntimeError
-
-    publisher.responder = broken
+    publisher.responder = raising(RuntimeError())
     response = client.post("/echo", headers={"Origin": LISTED})
 
     assert response.status_code == 500

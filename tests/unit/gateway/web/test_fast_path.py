@@ -10,7 +10,7 @@ from gateway.clients.api_keys import ApiKeys
 from gateway.routing.table import Route
 from gateway.web.cors import ANY_ORIGIN
 from rendezvous.contract import Reply
-from tests.fakes import record_calls
+from tests.fakes import raising, record_calls
 
 MAX_BODY_BYTES = 1_000
 ROUTES = (
@@ -184,10 +184,7 @@ def test_a_202_is_rendered_by_flask_and_published_once(app, publisher, through_f
 
 
 def test_an_unexpected_error_is_rendered_by_flask_and_logged(app, publisher, through_flask, caplog):
-    def fail(request):
-        raise RuntimeError("unexpected")
-
-    publisher.responder = fail
+    publisher.responder = raising(RuntimeError("unexpected"))
 
     assert app.test_client().post("/echo", data=b"x").status_code == 500
     assert "unexpected" in caplog.text

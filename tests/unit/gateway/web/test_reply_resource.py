@@ -20,7 +20,7 @@ from rendezvous.correlation import epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.kafka_client.producer import PublishRefused
 from rendezvous.redis_store.replies import Put
-from tests.fakes import altered, eventually
+from tests.fakes import altered, eventually, raising
 
 NODE = "ffffffff"  # not the process under test
 
@@ -467,10 +467,11 @@ def test_responders_are_notified_of_a_cancellation(resource, issue, cancellation
 def test_a_request_is_cancelled_even_if_responders_cannot_be_notified(
     resource, issue, cancellations, monkeypatch, caplog
 ):
-    def refused(text):
-        raise StoreUnavailable("Redis denies this user a command or key")
-
-    monkeypatch.setattr(cancellations, "mark_cancelled", refused)
+    monkeypatch.setattr(
+        cancellations,
+        "mark_cancelled",
+        raising(StoreUnavailable("Redis denies this user a command or key")),
+    )
     cid = issue()
 
     assert resource.request(cid, "DELETE").status_code == 204

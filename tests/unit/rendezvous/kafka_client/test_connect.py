@@ -10,6 +10,7 @@ import pytest
 from rendezvous.kafka_client import connect as preflight
 from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
 from settings import Settings
+from tests.fakes import raising
 
 
 def settings_for(url):
@@ -136,10 +137,7 @@ def test_a_rejected_certificate_is_named_with_its_remedy(monkeypatch, code, mess
     error = ssl.SSLCertVerificationError()
     error.verify_code, error.verify_message = code, "the reason"
 
-    def refuse(*_, **__):
-        raise error
-
-    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", refuse)
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", raising(error))
     with listening(lambda connection: None) as port:
         problem = kafka_problem(settings_for(f"kafka+ssl://127.0.0.1:{port}"))
 

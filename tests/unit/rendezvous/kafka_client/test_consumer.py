@@ -5,7 +5,7 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
-from tests.fakes import FakeConsumer, FakeRecord, eventually
+from tests.fakes import FakeConsumer, FakeRecord, eventually, raising
 
 P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
 RECORD = FakeRecord(b"x", [])
@@ -132,11 +132,8 @@ def test_an_error_without_a_held_partition_is_raised(kafka, consumer):
 
 @pytest.mark.parametrize("ours", ["_lag.note", "_recreated.is_due"])
 def test_an_error_of_our_own_is_raised_and_skips_no_record(kafka, consumer, monkeypatch, ours):
-    def fail(*args):
-        raise ValueError("our own error")
-
     target, name = ours.split(".")
-    monkeypatch.setattr(getattr(consumer, target), name, fail)
+    monkeypatch.setattr(getattr(consumer, target), name, raising(ValueError("our own error")))
     kafka.positions[P0] = 7
     kafka.feed(RECORD)
     kafka.held = P0  # more records of the same batch
@@ -235,11 +232,10 @@ def test_opening_subscribes_to_existing_topics(kafka):
 
 
 def test_opening_without_brokers_is_a_connection_error():
-    def unreachable():
-        raise kafka_errors.KafkaTimeoutError("Unable to bootstrap")
-
     with pytest.raises(ConnectionError, match="Unable to bootstrap"):
-        ResilientConsumer.open(["replies"], unreachable)
+        ResilientConsumer.open(
+            ["replies"], raising(kafka_errors.KafkaTimeoutError("Unable to bootstrap"))
+        )
 
 
 def test_opening_names_missing_topics_and_closes_the_client(kafka):

@@ -14,7 +14,7 @@ from rendezvous.kafka_client.producer import (
     PublishUnconfirmed,
     RequestProducer,
 )
-from tests.fakes import FakeFuture, FakeProducer
+from tests.fakes import FakeFuture, FakeProducer, raising
 
 
 @pytest.fixture
@@ -59,11 +59,14 @@ def test_no_send_outlives_the_reply_timeout(reply_timeout_s):
 
 
 def test_brokers_that_do_not_answer_are_a_connection_error():
-    def unreachable(**options):
-        raise kafka_errors.KafkaTimeoutError("Unable to bootstrap")
-
     with pytest.raises(ConnectionError, match="KAFKA_URL do not answer"):
-        RequestProducer.open({}, 3, 900_000, lambda: 0.0, unreachable)
+        RequestProducer.open(
+            {},
+            3,
+            900_000,
+            lambda: 0.0,
+            raising(kafka_errors.KafkaTimeoutError("Unable to bootstrap")),
+        )
 
 
 # Partitions
@@ -103,11 +106,10 @@ def test_a_topic_without_partitions_refuses_the_record_and_keeps_the_producer(ka
 
 
 def test_errors_while_fetching_metadata_are_left_to_the_first_record(kafka, producer, monkeypatch):
-    def timeout(topic):
-        raise kafka_errors.KafkaTimeoutError("no metadata")
-
     producer.fetch_metadata("orders")
-    monkeypatch.setattr(kafka, "partitions_for", timeout)
+    monkeypatch.setattr(
+        kafka, "partitions_for", raising(kafka_errors.KafkaTimeoutError("no metadata"))
+    )
     producer.fetch_metadata("others")
 
     assert kafka.looked_up == ["orders"]
@@ -270,10 +272,9 @@ def test_only_the_first_record_that_a_lost_producer_fails_is_refused(kafka, prod
 
 
 def test_a_producer_that_cannot_be_closed_in_time_is_logged(kafka, producer, monkeypatch, caplog):
-    def close(timeout):
-        raise kafka_errors.KafkaTimeoutError("Timeout waiting for future")
-
-    monkeypatch.setattr(kafka, "close", close)
+    monkeypatch.setattr(
+        kafka, "close", raising(kafka_errors.KafkaTimeoutError("Timeout waiting for future"))
+    )
     producer.close()
 
     assert "closed with records unsent" in caplog.text

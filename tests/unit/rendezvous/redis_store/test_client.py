@@ -18,6 +18,7 @@ from rendezvous.redis_store.client import (
     ping,
     store_unavailable,
 )
+from tests.fakes import raising
 
 
 @pytest.mark.parametrize(
@@ -169,9 +170,6 @@ def test_an_eviction_policy_that_can_drop_replies_is_returned(
 
 
 def test_an_undisclosed_eviction_policy_counts_as_none(redis, monkeypatch):
-    def denied(name):
-        raise redis_errors.NoPermissionError("NOPERM")
-
-    monkeypatch.setattr(redis, "config_get", denied)
+    monkeypatch.setattr(redis, "config_get", raising(redis_errors.NoPermissionError("NOPERM")))
 
     assert eviction_policy(redis) is None

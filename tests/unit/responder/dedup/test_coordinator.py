@@ -10,6 +10,7 @@ from rendezvous.errors import StoreUnavailable
 from responder.counts import OutcomeCounts
 from responder.dedup.coordinator import Deduplicator
 from responder.dedup.journal import InProgress
+from tests.fakes import raising
 
 REQUEST = Request("the-id", "orders", "replies", 1_000)
 DOWN = StoreUnavailable("Redis cannot be reached: start it")
@@ -142,11 +143,8 @@ def test_a_claim_ends_when_the_handler_raises():
     journal = FakeJournal()
     deduplicator, _, _ = set_up(journal)
 
-    def broken(request):
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        deduplicator.answer(REQUEST, broken)
+        deduplicator.answer(REQUEST, raising(KeyboardInterrupt()))
     assert journal.calls == ["begin", "end"]
 
 

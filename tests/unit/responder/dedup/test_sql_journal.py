@@ -10,6 +10,7 @@ import pytest
 from rendezvous.contract import Reply, Request
 from responder.dedup.sql_journal import CREATE_TABLE_POSTGRES, CREATE_TABLE_SQLITE, SqlJournal
 from responder.registry import HandlerError
+from tests.fakes import raising
 
 REQUEST = Request("the-id", "orders", "replies", 1_000)
 
@@ -53,13 +54,6 @@ def effect(connection, body=b"first", then=None):
         return Reply.to(REQUEST, body, status=201, content_type="text/plain")
 
     return run
-
-
-def raising(error):
-    def then():
-        raise error
-
-    return then
 
 
 def test_the_first_delivery_has_an_effect_and_the_second_gets_the_same_reply(database, connection):

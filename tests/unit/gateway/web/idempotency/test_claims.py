@@ -7,7 +7,7 @@ import pytest
 from gateway.exchange.breaker import PROBES
 from rendezvous.contract import Reply
 from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
-from tests.fakes import eventually, record_calls
+from tests.fakes import eventually, raising, record_calls
 from tests.unit.gateway.web.idempotency.replicas import (
     PATIENT_S,
     TTL_S,
@@ -58,10 +58,7 @@ def test_a_request_that_may_be_in_kafka_keeps_its_key(gateway, other, pool, repl
 def test_an_internal_error_after_publishing_keeps_the_key(gateway, other):
     gateway.publisher.responder = silent
 
-    def fails():
-        raise RuntimeError("a bug")
-
-    gateway.publisher.after_publish = fails
+    gateway.publisher.after_publish = raising(RuntimeError("a bug"))
     assert gateway.post(path="/hasty").status_code == 500
 
     assert_problem(other.post(path="/hasty"), 503, "reply-timeout", "unknown")
@@ -158,10 +155,7 @@ def test_a_retry_with_too_little_time_left_is_not_published(gateway, other, pool
 
 
 def test_the_key_of_a_process_that_died_before_publishing_is_soon_free(gateway, other, pool):
-    def die(*_):
-        raise SystemExit
-
-    gateway.claims.confirm = die
+    gateway.claims.confirm = raising(SystemExit())
     with pytest.raises(SystemExit):
         gateway.post()
 
@@ -169,10 +163,7 @@ def test_the_key_of_a_process_that_died_before_publishing_is_soon_free(gateway, 
 
 
 def test_a_request_without_a_broker_releases_its_key(gateway, other):
-    def not_connected():
-        raise PublishRefused("no broker")
-
-    gateway.publisher.on_await_broker = not_connected
+    gateway.publisher.on_await_broker = raising(PublishRefused("no broker"))
     assert_problem(gateway.post(), 503, "not-sent", "no")
 
     assert other.post(data=b"another request").status_code == 200

@@ -5,7 +5,7 @@ import pytest
 from rendezvous.contract import Outcome, Reply
 from rendezvous.errors import UnusableReply
 from rendezvous.kafka_client.producer import PublishRefused
-from tests.fakes import eventually
+from tests.fakes import eventually, raising
 from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES, assert_problem, assert_retry_after
 
 
@@ -191,10 +191,7 @@ def test_a_wrong_method_is_a_405_problem_with_the_allowed_methods(gateway, metho
 
 
 def test_an_internal_error_is_a_500_problem_without_its_cause(gateway, caplog):
-    def fail(request):
-        raise RuntimeError("an internal secret")
-
-    gateway.publisher.responder = fail
+    gateway.publisher.responder = raising(RuntimeError("an internal secret"))
 
     response = gateway.request(data=b"x")
 

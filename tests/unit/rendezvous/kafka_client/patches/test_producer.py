@@ -7,7 +7,7 @@ from kafka import errors as kafka_errors
 
 from rendezvous.kafka_client.patches.producer import PatchedProducer
 from rendezvous.kafka_client.producer import REFUSALS
-from tests.fakes import eventually
+from tests.fakes import eventually, raising
 
 
 @pytest.fixture
@@ -43,10 +43,9 @@ def test_without_a_broker_nothing_is_offered_and_nothing_is_fatal(producer):
 
 
 def test_closing_ends_the_thread_when_records_are_left(producer, monkeypatch):
-    def time_out(timeout):
-        raise kafka_errors.KafkaTimeoutError("records are left")
-
-    monkeypatch.setattr(producer, "flush", time_out)
+    monkeypatch.setattr(
+        producer, "flush", raising(kafka_errors.KafkaTimeoutError("records are left"))
+    )
     with pytest.raises(kafka_errors.KafkaTimeoutError):
         producer.close(timeout=0)
 
