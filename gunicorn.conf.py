@@ -61,7 +61,7 @@ logger_class = f"gateway.server.access_log.{_settings.log_format.capitalize()}Ac
 
 
 def on_starting(server: Any) -> None:
-    """Prepare the master for shutdown, reloads and forks; exit if the port is unusable."""
+    """Prepare shutdown, reloads and forks; exit if the port is unusable."""
     server.shutdown_state = install_graceful_shutdown(server, _settings.drain_delay_s)
     arbiter.refuse_invalid_reloads(server, configuration.read_again)
     arbiter.block_stop_signals_across_fork()

@@ -37,7 +37,7 @@ class SettingsError(Exception):
 def _variable(
     default: T, parser: Callable[[str], T], *, secret: bool = False, example: str = ""
 ) -> T:
-    """Return the field of a variable; errors show the *example* and never a *secret* value."""
+    """Return the field of a variable; errors show *example*, never a *secret* value."""
     return field(default=default, metadata={"parse": parser, "secret": secret, "example": example})
 
 

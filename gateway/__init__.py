@@ -1,1 +1,1 @@
-"""Service A: HTTP in, HTTP out. Publishes requests to Kafka and answers with their replies."""
+"""Service A, the gateway: publishes HTTP requests to Kafka, responds with replies."""

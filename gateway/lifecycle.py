@@ -1,4 +1,4 @@
-"""Starts and closes the parts of a gateway process that have threads or connections."""
+"""Starts and closes the parts of a process with threads or connections."""
 
 import atexit
 import os
@@ -19,9 +19,9 @@ class Part(Protocol):
 
 class Lifecycle:
     """
-    Starts the parts once per process, after any fork, and closes them in reverse order.
+    Starts the parts once per process, and closes them in reverse order.
 
-    Threads and Kafka clients do not survive a fork: started before it, they hang in the child.
+    Start after any fork: threads and Kafka clients that exist before it hang in the child.
     """
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ RETRY_JITTER_S = 2
 
 class Problem(Exception):
     """
-    Base of every error response of the gateway; each subclass is one problem type.
+    Base of the gateway's error responses; each subclass is one type.
 
     ``meaning`` explains the type, ``retry`` whether and how to retry: clients read both.
 

@@ -83,7 +83,7 @@ class ResponderError(Problem):
 
 
 class ResponderSilent(Problem):
-    """The circuit breaker of the topic is open, or half-open with all probes in flight."""
+    """The circuit breaker of the topic is open, its probes are in flight."""
 
     kind = "responder-silent"
     title = "Responder Silent"
@@ -182,7 +182,7 @@ class BodyTooLarge(Problem):
 
 
 class InvalidBody(Problem):
-    """The body does not fit the schema of the route; *faults* has the errors."""
+    """The body does not fit the schema; *faults* has the errors."""
 
     kind = "invalid-body"
     title = "Invalid Body"
@@ -285,7 +285,7 @@ class AlreadyAnswered(Problem):
 
 
 class UnknownReply(Problem):
-    """The correlation id was not issued by this deployment, or not to this client."""
+    """The correlation id was not issued here, or not to this client."""
 
     kind = "unknown-reply"
     title = "Unknown Correlation Id"

@@ -95,7 +95,7 @@ class ReplyListener:
         now_s = time.monotonic()
         if now_s - self._heartbeat_s > HEARTBEAT_INTERVAL_S:
             self._heartbeat_s = now_s
-            self._leave_heartbeat()
+            self._write_heartbeat()
         if self._next_offsets and now_s - self._committed_s > COMMIT_INTERVAL_S:
             self._committed_s = now_s
             offsets, self._next_offsets = self._next_offsets, {}
@@ -104,12 +104,12 @@ class ReplyListener:
             self._summary_s = now_s
             self._summarise()
 
-    def _leave_heartbeat(self) -> None:
+    def _write_heartbeat(self) -> None:
         lags_s = {partition.partition: lag for partition, lag in self._consumer.lags_s().items()}
         if lags_s:
             # Errors of Redis are logged where replies are stored.
             with contextlib.suppress(StoreUnavailable):
-                self._heartbeats.leave(self._consumer.partitions_of(self._heartbeats.topic), lags_s)
+                self._heartbeats.write(self._consumer.partitions_of(self._heartbeats.topic), lags_s)
 
     def _store_batch(self, batch: RecordsByPartition, stop: threading.Event) -> bool:
         """Store *batch*, waiting for Redis if it fails; return False if stopped first."""

@@ -51,7 +51,9 @@ class RateLimiter:
 
     def charge(self, client: Client, sent: Sent | None = Sent.NO) -> Quota | None:
         """
-        Count one request of *client* and return what is left; None when it has no rate.
+        Count one request of *client* and return its quota.
+
+        Returns None if the client has no rate limit.
 
         Args:
             sent: the `sent` member of the problem that is raised.

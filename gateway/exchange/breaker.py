@@ -86,7 +86,7 @@ class TopicBreaker:
         )
 
     def release(self, replied: bool | None) -> None:
-        """Record whether a request got a reply; None if its outcome does not count."""
+        """Record whether a request got a reply; None does not count."""
         with self._lock:
             self._in_flight -= 1
             if replied is None:

@@ -43,7 +43,7 @@ def claim_name(client_name: str, key: str) -> str:
 
 def fingerprint_of(request: Request) -> str:
     """
-    Return a hash of the parts that a retry shares with the first request.
+    Return a hash of what a retry shares with the first request.
 
     Forwarded headers do not count, since a retry may have another request id; the record key does,
     even when a header sets it.

@@ -23,7 +23,7 @@ class Exchange:
 
     def run(self, request: Request, options: WaitOptions, key: str | None) -> ExchangeResult:
         """
-        Return the result of *request*, or of an earlier request with the same idempotency *key*.
+        Return the result of *request* or of an earlier one with its *key*.
 
         Raises:
             Problem: any other outcome; its ``sent`` is whether the request is in Kafka.

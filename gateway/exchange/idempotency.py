@@ -83,7 +83,7 @@ def _parse(value: str) -> str:
 
 class Idempotency:
     """
-    Lets one request be published per key; the others, on any replica, get its result.
+    Publishes one request per key; others, on any replica, get its result.
 
     A key becomes free again only if its request is certainly not in Kafka. Otherwise it stays
     claimed for as long as the reply is kept.
@@ -99,7 +99,7 @@ class Idempotency:
 
     def claim(self, key: str, pending: PendingRequest) -> ExchangeResult | None:
         """
-        Claim *key*, or wait for the result of the earlier request that holds it.
+        Claim *key*, or wait for the result of the request holding it.
 
         Returns None when the key is claimed: *pending* is to be published now, and release() to be
         called if it was not sent.

@@ -105,7 +105,9 @@ class Mailbox:
         with self._registration:
             waiter = self._waiters.get(correlation_id)
             if waiter is None:
-                waiter = self._waiters[correlation_id] = Waiter(correlation_id, topic, self._leave)
+                waiter = self._waiters[correlation_id] = Waiter(
+                    correlation_id, topic, self._unregister
+                )
             waiter.clients += 1
         waiter.notified_within_s = self._schedule.notified_within_s(waiter, len(self._waiters))
         if waiter.notified_within_s:
@@ -132,7 +134,7 @@ class Mailbox:
 
     def check(self) -> None:
         """
-        Poll once without a waiter, to detect a Redis failure before a request does.
+        Poll once without a waiter: detects a Redis failure before requests do.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
@@ -144,7 +146,7 @@ class Mailbox:
             self._wake_poller()  # it polls until Redis answers again
             raise
 
-    def _leave(self, waiter: Waiter) -> None:
+    def _unregister(self, waiter: Waiter) -> None:
         with self._registration:
             waiter.clients -= 1
             if not waiter.clients and self._waiters.get(waiter.correlation_id) is waiter:
@@ -219,7 +221,7 @@ class Mailbox:
         return bool(found)
 
     def _sleep(self, wakeup: PollerWakeup) -> WakeReason:
-        """Sleep until the next poll; return NEW_WAITER if its time has to be computed again."""
+        """Sleep until the next poll; return NEW_WAITER to compute its time again."""
         # Before the waiters are read: a later waiter sees this, and wakes the poller.
         self._sleeps_until_s = math.inf
         if self._closing:
@@ -243,7 +245,7 @@ class Mailbox:
         return reason
 
     def _next_poll_s(self) -> float | None:
-        """Return when to poll next, by the monotonic clock; None while no request waits."""
+        """Return when to poll next (monotonic clock); None without a waiter."""
         if self._failures:
             return self._schedule.polled_s + FAILURE_PAUSE_S
         waiters = list(self._waiters.values())

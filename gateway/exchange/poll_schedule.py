@@ -106,7 +106,7 @@ class PollSchedule:
             self.latencies.record(waiter.topic, latency_s, at_first_poll=at_first_poll)
 
     def notified_within_s(self, waiter: Waiter, waiting: int) -> float:
-        """Return for how long *waiter*, one of *waiting*, relies on a notification, in seconds."""
+        """Return how long *waiter*, one of *waiting*, relies on a notification."""
         if not self.is_notified or waiting > MAX_NOTIFIED_WAITERS:
             return 0.0
         return self.latencies.of(waiter.topic) + NOTIFICATION_GRACE_S

@@ -110,7 +110,7 @@ class Requester:
 
     def issue_id(self, options: WaitOptions, keep_s: int = 0) -> tuple[str, int]:
         """
-        Return the correlation id of a new request, and its deadline as Unix time in ms.
+        Return a new correlation id and its deadline (Unix time in ms).
 
         Args:
             keep_s: minimum time to keep the reply after the deadline.
@@ -170,7 +170,7 @@ class Requester:
         self, correlation_id: str, timeout_s: float, gives_up: Callable[[], bool]
     ) -> Reply | None:
         """
-        Return the reply to a request of any gateway process if it arrives within *timeout_s*.
+        Return a reply, of any gateway process, if it arrives within *timeout_s*.
 
         Args:
             gives_up: returns whether to stop waiting; called every CHECK_INTERVAL_S.
@@ -188,7 +188,7 @@ class Requester:
         self, correlation_id: str, pending: PendingRequest, is_claimed: Callable[[], bool]
     ) -> Reply | None:
         """
-        Return the reply to an earlier request, which was published or is about to be.
+        Return the reply to an earlier request, even if not yet published.
 
         Returns None when there is no reply yet and the client of *pending* accepts a 202.
 

@@ -25,7 +25,7 @@ class Waiter:
 
     __slots__ = (
         "_latch",
-        "_leave",
+        "_unregister",
         "call_poller",
         "clients",
         "correlation_id",
@@ -39,7 +39,7 @@ class Waiter:
         self,
         correlation_id: str,
         topic: str = "",
-        leave: Callable[["Waiter"], None] = lambda waiter: None,
+        unregister: Callable[["Waiter"], None] = lambda waiter: None,
     ) -> None:
         self.correlation_id = correlation_id
         self.topic = topic
@@ -48,14 +48,14 @@ class Waiter:
         self.outcome: Reply | Exception | None = None
         self.notified_within_s = 0.0
         self.call_poller: Callable[[Waiter], None] | None = None
-        self._leave = leave
+        self._unregister = unregister
         self._latch = Latch()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._leave(self)
+        self._unregister(self)
 
     def wait(self, timeout_s: float) -> Reply | None:
         """

@@ -58,7 +58,7 @@ class TextAccessLogger(GatewayLogger):
 
 
 class JsonAccessLogger(GatewayLogger):
-    """Logs each request as one JSON object, whatever a client puts into its path."""
+    """Logs each request as one JSON object, which no path can break."""
 
     def _log_request(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
         headers = {str(name).lower(): str(value) for name, value in resp.headers}

@@ -104,7 +104,7 @@ def _unfinished_head(head: bytes) -> Verdict:
 
 
 def _values(head: bytes) -> dict[bytes, list[bytes]]:
-    """Return the values of the headers about the body; *head* is in lower case."""
+    """Return the values of the headers about the body in a lower-case *head*."""
     found: dict[bytes, list[bytes]] = {
         b"content-length": [],
         b"transfer-encoding": [],

@@ -88,7 +88,7 @@ class FastPath:
         return [body]
 
     def _has_hooks(self) -> bool:
-        """Return whether a hook of Flask has to run, such as that of API keys."""
+        """Return whether Flask has hooks to run, such as for API keys."""
         app = self._app
         return bool(
             app.before_request_funcs.get(None)

@@ -1,4 +1,4 @@
-"""HTML pages without script, for clients that prefer them to JSON; values are escaped."""
+"""HTML pages without script, for clients that prefer them to JSON."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The reply resource: fetch a reply later, wait for it, or cancel its request."""
+"""The reply resource: fetch a reply, wait for it, cancel its request."""
 
 import logging
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class LongPolls:
         self, correlation_id: str, wait_s: float, client: Client = ANONYMOUS
     ) -> tuple[Reply | None, bool]:
         """
-        Return the reply, or None if it is still pending; and whether the whole wait was applied.
+        Return the reply, if any, and whether the whole wait was applied.
 
         Without a free slot, or when the process is shutting down, the wait is shorter.
 

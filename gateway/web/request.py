@@ -1,5 +1,5 @@
 """
-Reads a request: its headers as WSGI hands them over (PEP 3333), and its body.
+Reads the headers (PEP 3333) and the body of a request.
 
 Werkzeug reads headers through a proxy and copies the name each time; an exchange reads ten.
 """
@@ -102,7 +102,7 @@ def read_body(environ: Environ, limit: BodyLimit) -> bytes:
 
 
 def _declared_bytes(environ: Environ) -> int | None:
-    """Return the body size by Content-Length; None if only reading the body would show it."""
+    """Return the body size by Content-Length; None if it is unknown."""
     length: str = environ.get("CONTENT_LENGTH") or "0"
     if "HTTP_TRANSFER_ENCODING" in environ or len(length) > MAX_LENGTH_DIGITS:
         return None
@@ -118,7 +118,7 @@ def _read_exactly(environ: Environ, size: int) -> bytes:
 
 
 def _discard(environ: Environ, max_bytes: int) -> None:
-    """Read on, so that a client which sends its whole body first receives the response."""
+    """Read on: a client that sends its whole body first gets the response."""
     stream = environ["wsgi.input"]
     while max_bytes > 0 and (chunk := stream.read(65_536)):
         max_bytes -= len(chunk)

@@ -51,6 +51,6 @@ class Lag:
         self._at_end.clear()
 
     def lag_s(self, partition: Any) -> float:
-        """Return the age of the last record read of *partition*; 0 when no more follow."""
+        """Return the age of the last record read; 0 at the partition's end."""
         last_read_ms = self._last_read_ms.get(partition)
         return 0.0 if last_read_ms is None else max(0.0, self._clock() - last_read_ms / 1000)

@@ -91,7 +91,7 @@ class Output(io.TextIOBase):
         return len(text)
 
     def drain(self, limit_s: float) -> bool:
-        """Wait until the queue is written, *limit_s* at most, and return whether it is."""
+        """Wait up to *limit_s* until the queue is written; return whether it is."""
         give_up_s = time.monotonic() + limit_s
         while (has_more := self._queued_bytes > 0) and time.monotonic() < give_up_s:
             time.sleep(0.002)
@@ -148,7 +148,7 @@ def _dropped_notice(lines: int) -> str:
 
 
 def make_output_nonblocking() -> None:
-    """Replace standard output and error, in this process and in those that it forks."""
+    """Replace standard output and error, in this process and its children."""
     if isinstance(sys.stdout, Output):
         return
     out = Output(sys.stdout.fileno())
@@ -162,7 +162,7 @@ def make_output_nonblocking() -> None:
 
 
 def drain(limit_s: float = DRAIN_LIMIT_S) -> bool:
-    """Wait until the last lines are written, *limit_s* at most; return whether they are."""
+    """Wait up to *limit_s* for the last lines; return whether they are written."""
     give_up_s = time.monotonic() + limit_s
     outputs = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, Output)]
     return all(output.drain(give_up_s - time.monotonic()) for output in outputs)

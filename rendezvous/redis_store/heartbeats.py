@@ -1,8 +1,8 @@
 """
 Heartbeats of the replies processes: they show gateways whether replies arrive.
 
-Each process leaves a heartbeat in Redis for every partition that it reads, and renews it. A
-partition without a heartbeat has no reader: its reader hangs, or died and has no successor yet.
+Each process writes a heartbeat to Redis for every partition that it reads, and renews it. A
+partition without a heartbeat has no reader: its reader hangs, or died and is not replaced yet.
 """
 
 import json
@@ -30,7 +30,7 @@ class PathState:
 
 class ReplyPathHeartbeats:
     """
-    Leaves and reads the heartbeats for one reply topic.
+    Writes and reads the heartbeats for one reply topic.
 
     Args:
         topic: the reply topic, with its prefix.
@@ -43,9 +43,9 @@ class ReplyPathHeartbeats:
         self._partitions: tuple[int, ...] = ()
         self.topic = topic
 
-    def leave(self, partitions: int, lags_s: Mapping[int, float]) -> None:
+    def write(self, partitions: int, lags_s: Mapping[int, float]) -> None:
         """
-        Leave a heartbeat for the topic and for each partition of this process.
+        Write a heartbeat for the topic and for each partition of this process.
 
         Args:
             partitions: the number of partitions of the topic.
@@ -106,7 +106,7 @@ class ReplyPathHeartbeats:
 
 
 def _parsed(value: bytes | None) -> dict[str, Any]:
-    """Return the heartbeat in *value*; empty if there is none or it has another format."""
+    """Return the heartbeat in *value*; {} without one or in another format."""
     try:
         found = json.loads(value or b"{}")
     except ValueError:

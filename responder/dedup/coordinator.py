@@ -66,7 +66,7 @@ class Deduplicator:
             self._journal.end(request.correlation_id)
 
     def _save(self, request: Request, reply: Reply) -> Reply:
-        """Save *reply* before it is published, unless its request may not begin any more."""
+        """Save *reply* before publication; give up at shutdown or past the deadline."""
         while True:
             try:
                 return self._journal.save(request.correlation_id, reply)

@@ -45,7 +45,7 @@ class SqlJournal:
 
     def once(self, request: Request, effect: Callable[[], Reply]) -> Reply:
         """
-        Return the saved reply to *request*; the first time, run *effect* and save its reply.
+        Return the saved reply; the first time, run *effect* and save its reply.
 
         The changes of *effect* are committed together with its reply, or not at all; it must not
         commit. A concurrent delivery waits until the first one ends. When *effect* raises

@@ -1,5 +1,5 @@
 """
-PatchedConsumer: a KafkaConsumer that names a broken record and the ids of its topics.
+PatchedConsumer: a KafkaConsumer that exposes broken records and topic ids.
 
 Bug 1: kafka-python 3.0 raises once for a record that it cannot decode, and its next poll() never
 returns, at 100 % CPU; the error does not name the record.

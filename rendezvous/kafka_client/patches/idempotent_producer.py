@@ -19,7 +19,7 @@ from kafka.producer.transaction_manager import TransactionState
 
 
 def survive_refusals(producer: Any, refusals: Iterable[type[Exception]]) -> None:
-    """Answer each of *refusals* with a new epoch, as the library does for other errors."""
+    """Let *producer* begin a new epoch after each of *refusals*."""
     manager = producer._transaction_manager
     manager._NEEDS_EPOCH_BUMP_ERRORS = manager._NEEDS_EPOCH_BUMP_ERRORS | set(refusals)
 

@@ -1,5 +1,5 @@
 """
-PatchedProducer: a KafkaProducer with the patches of this folder and a close() that closes.
+PatchedProducer: a KafkaProducer with these patches and a complete close().
 
 Bug: when records are left, kafka-python 3.0's close() raises before it stops its thread and its
 connections.

@@ -48,7 +48,7 @@ _NO_WAIT = _NoWait()
 
 
 def _is_writable(fileobj: Any) -> bool:
-    """Return whether a write does not block, be it that it succeeds or that it fails."""
+    """Return whether a write returns at once, with success or an error."""
     poll = select.poll()
     poll.register(fileobj, select.POLLOUT)
     return bool(poll.poll(NO_WAIT_MS))

@@ -1,4 +1,4 @@
-"""Heartbeats of the replies processes: what they leave in Redis, and what gateways conclude."""
+"""Heartbeats of the replies processes: what they write to Redis, and what gateways conclude."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_without_heartbeats_there_is_no_state(heartbeats):
 
 
 def test_a_topic_read_completely_and_in_time_has_no_fault(heartbeats, reader):
-    reader.leave(2, {0: 0.0, 1: 0.0})
+    reader.write(2, {0: 0.0, 1: 0.0})
     state = heartbeats.state()
 
     assert (state.unread, state.lag_s) == ((), 0.0)
@@ -39,20 +39,20 @@ def test_a_topic_read_completely_and_in_time_has_no_fault(heartbeats, reader):
 
 
 def test_the_heartbeats_of_several_readers_make_one_state(heartbeats, reader, redis):
-    reader.leave(3, {0: 0.5, 2: 0.0})
-    ReplyPathHeartbeats(redis, "replies").leave(3, {1: 4.25})
+    reader.write(3, {0: 0.5, 2: 0.0})
+    ReplyPathHeartbeats(redis, "replies").write(3, {1: 4.25})
 
     assert (heartbeats.state().unread, heartbeats.state().lag_s) == ((), 4.25)
 
 
 def test_partitions_without_a_reader_are_unread(heartbeats, reader):
-    reader.leave(4, {0: 0.0, 2: 0.0})
+    reader.write(4, {0: 0.0, 2: 0.0})
 
     assert heartbeats.state().unread == (1, 3)
 
 
 def test_a_partition_whose_heartbeat_has_expired_is_unread(heartbeats, reader, redis):
-    reader.leave(2, {0: 0.0, 1: 0.0})
+    reader.write(2, {0: 0.0, 1: 0.0})
     assert 0 < redis.pttl("served:{replies}:1") <= HEARTBEAT_TTL_S * 1000
     redis.delete("served:{replies}:1")  # as Redis does when it expires
 
@@ -60,9 +60,9 @@ def test_a_partition_whose_heartbeat_has_expired_is_unread(heartbeats, reader, r
 
 
 def test_an_added_partition_is_noticed(heartbeats, reader):
-    reader.leave(1, {0: 0.0})
+    reader.write(1, {0: 0.0})
     assert heartbeats.state().unread == ()
-    reader.leave(2, {0: 0.0})
+    reader.write(2, {0: 0.0})
 
     assert heartbeats.state().unread == (1,)
 
@@ -70,14 +70,14 @@ def test_an_added_partition_is_noticed(heartbeats, reader):
 @pytest.mark.parametrize("ahead_s", [3_600, -3_600])
 def test_the_difference_of_the_clocks_is_computed(heartbeats, reader, clock, ahead_s):
     clock[0] += ahead_s * 1000
-    reader.leave(1, {0: 0.0})
+    reader.write(1, {0: 0.0})
     clock[0] -= ahead_s * 1000
 
     assert heartbeats.state().clock_ahead_s == pytest.approx(ahead_s, abs=1)
 
 
 def test_the_age_of_a_heartbeat_is_not_taken_for_a_slow_clock(heartbeats, reader, redis, clock):
-    reader.leave(1, {0: 0.0})
+    reader.write(1, {0: 0.0})
     redis.pexpire("served:{replies}", HEARTBEAT_TTL_S * 1000 - 8_000)  # 8 s have passed
     clock[0] += 8_000
 
@@ -92,7 +92,7 @@ def test_a_value_of_another_format_is_no_heartbeat(heartbeats, redis, value):
 
 
 def test_topics_have_separate_heartbeats(heartbeats, redis):
-    ReplyPathHeartbeats(redis, "others").leave(1, {0: 0.0})
+    ReplyPathHeartbeats(redis, "others").write(1, {0: 0.0})
 
     assert heartbeats.state() is None
 
@@ -103,11 +103,11 @@ def test_an_unreachable_redis_raises_store_unavailable(heartbeats, redis_server)
     with pytest.raises(StoreUnavailable):
         heartbeats.state()
     with pytest.raises(StoreUnavailable):
-        heartbeats.leave(1, {0: 0.0})
+        heartbeats.write(1, {0: 0.0})
 
 
 def test_reading_the_state_takes_one_round_trip(heartbeats, reader, redis, monkeypatch):
-    reader.leave(2, {0: 0.0, 1: 0.0})
+    reader.write(2, {0: 0.0, 1: 0.0})
     heartbeats.state()  # learns how many partitions there are
     trips = record_calls(monkeypatch, redis, "pipeline")
     heartbeats.state()
