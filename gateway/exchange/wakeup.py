@@ -103,7 +103,7 @@ class PollerWakeup:
         try:
             self._notifications = self._subscribe()
         except StoreUnavailable as error:
-            self._log.info("%s; polling for replies without notifications until then", error)
+            self._log.info("%s; polling for replies without notifications", error)
             return
         self._notifications_fd = self._notifications.fileno()
         self._with_notifications.register(self._notifications_fd, select.POLLIN)

@@ -65,7 +65,6 @@ class FastPath:
             # PATH_INFO equals the path only if that is ASCII.
             if "<" not in route.path and route.path.isascii()
             for method in route.methods
-            if method not in ("HEAD", "OPTIONS")
         }
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
