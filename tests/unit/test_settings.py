@@ -134,6 +134,7 @@ def test_all_wrong_values_are_reported_at_once():
         ("KAFKA_URL", "kafka://127.0.0.1", "a comma list"),
         ("KAFKA_URL", "kafka://:9092", "a comma list"),
         ("KAFKA_URL", "kafka://host:99999", "a comma list"),
+        ("KAFKA_URL", "kafka://[::1:9092", "a comma list of kafka://host:port"),
         ("KAFKA_URL", "kafka://host:port", "a comma list"),
         ("KAFKA_URL", "http://host:9092", "a comma list"),
         ("KAFKA_URL", "kafka://a:1,kafka+ssl://b:2", "all of one kind"),
@@ -187,12 +188,6 @@ def test_an_error_does_not_show_the_password_of_a_url(name, value):
     (line,) = errors(**{name: value})
 
     assert "hunter2" not in line
-
-
-def test_a_malformed_ipv6_address_is_an_error():
-    (line,) = errors(KAFKA_URL="kafka://[::1:9092")
-
-    assert "expected a comma list of kafka://host:port" in line
 
 
 @pytest.mark.parametrize(
@@ -250,23 +245,15 @@ def test_tls_verifies_brokers_with_the_system_certificates_by_default():
     assert settings.kafka_connection()["security_protocol"] == "SSL"
 
 
-def test_an_unreadable_certificate_is_an_error_that_names_its_variable():
-    (line,) = errors(
-        KAFKA_URL="kafka+ssl://a:1",
-        KAFKA_TRUSTED_CERT="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----",
-    )
+@pytest.mark.parametrize(
+    ("text", "expected"), [("x", "whole PEM texts"), ("é", "a PEM text, in A")]
+)
+def test_an_unreadable_certificate_is_an_error_that_names_its_variable(text, expected):
+    certificate = f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----"
+    (line,) = errors(KAFKA_URL="kafka+ssl://a:1", KAFKA_TRUSTED_CERT=certificate)
 
     assert "KAFKA_TRUSTED_CERT" in line
-    assert "expected whole PEM texts" in line
-
-
-def test_a_certificate_with_other_characters_than_ascii_is_an_error():
-    (line,) = errors(
-        KAFKA_URL="kafka+ssl://a:1",
-        KAFKA_TRUSTED_CERT="-----BEGIN CERTIFICATE-----\né\n-----END CERTIFICATE-----",
-    )
-
-    assert line.startswith("KAFKA_TRUSTED_CERT=***: expected a PEM text, in ASCII")
+    assert f"expected {expected}" in line
 
 
 #: An encrypted key and the certificate of another key: OpenSSL decrypts before it compares.

@@ -116,12 +116,6 @@ def test_a_request_is_decoded_with_the_names_of_any_framework(id_name, topic_nam
     assert (request.method, request.path, request.query) == ("POST", "/", "")
 
 
-def test_the_headers_of_a_request_exclude_reserved_ones():
-    request = Request.decode("orders", *Request("i", "t", "r", 1, headers=(("x-a", "1"),)).encode())
-
-    assert request.headers == (("x-a", "1"),)
-
-
 def test_a_request_without_value_has_an_empty_body():
     headers = [*ID, ("reply-topic", b"r"), ("deadline", b"1")]
 

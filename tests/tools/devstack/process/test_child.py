@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +20,7 @@ from tools.devstack.process.child import ORPHAN_GRACE_S, Child, ChildNotStarted
 from tools.devstack.waiting import wait_until
 
 
-def test_pid_and_exit_code_are_those_of_the_command(tmp_path: Path):
+def test_pid_and_exit_code_are_those_of_the_command():
     lines: list[str] = []
     child = start_python("import os; print(os.getpid()); raise SystemExit(7)", lines.append)
 

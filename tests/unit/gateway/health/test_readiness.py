@@ -122,7 +122,7 @@ def test_a_draining_process_is_not_ready(readiness, draining):
     assert readiness.problems() == ["this process is shutting down"]
 
 
-def test_a_hanging_check_is_a_problem_although_its_last_result_was_good(monkeypatch):
+def test_a_hanging_check_is_a_problem_although_its_last_result_was_good():
     results, resume = [None], threading.Event()
     check = Check("Kafka", lambda: results.pop() if results else str(resume.wait(30)))
     check.start()

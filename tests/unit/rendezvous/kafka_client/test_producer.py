@@ -41,9 +41,6 @@ def outcome_of(kafka, producer, error):
     return outcome
 
 
-# Building
-
-
 @pytest.mark.parametrize("reply_timeout_s", [0.1, 3, 6, 28])
 def test_no_send_outlives_the_reply_timeout(reply_timeout_s):
     options: dict[str, Any] = {}

@@ -195,7 +195,7 @@ def run(program, **streams):
     )
 
 
-def test_a_process_writes_its_last_lines_before_it_ends(pipe):
+def test_a_process_writes_its_last_lines_before_it_ends():
     program = "for n in range(1000): logging.warning('line %d', n)\nsys.exit('the reason')"
     ended = run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 

@@ -98,7 +98,7 @@ def test_an_id_is_over_after_deadline_and_retention(store, new_id):
     assert store.is_over(new_id(due_in_ms=-61_000))
 
 
-def test_the_keys_of_one_node_share_a_cluster_slot(ids):
+def test_the_keys_of_one_node_share_a_cluster_slot():
     assert reply_key("0a1b2c3d.1.x.y") == "reply:{0a1b2c3d}:0a1b2c3d.1.x.y"
 
 

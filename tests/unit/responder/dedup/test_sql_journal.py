@@ -124,7 +124,7 @@ def test_one_of_many_concurrent_deliveries_is_handled_and_all_get_its_reply(data
     assert effects(database) == 1
 
 
-def test_a_second_delivery_waits_for_the_first_and_takes_over_when_it_fails(database, connection):
+def test_a_second_delivery_waits_for_the_first_and_takes_over_when_it_fails(database):
     begun, proceed, replies = threading.Event(), threading.Event(), []
 
     def first():

@@ -42,7 +42,7 @@ def test_an_open_breaker_releases_the_key(gateway, other):
     assert other.post().status_code == 200
 
 
-def test_a_request_that_may_be_in_kafka_keeps_its_key(gateway, other, pool, reply_to):
+def test_a_request_that_may_be_in_kafka_keeps_its_key(gateway, other, reply_to):
     gateway.publisher.responder = silent
     gateway.publisher.acknowledges = False
     gateway.publisher.failure = "the broker did not acknowledge it"
@@ -154,7 +154,7 @@ def test_a_retry_with_too_little_time_left_is_not_published(gateway, other, pool
     first.result()
 
 
-def test_the_key_of_a_process_that_died_before_publishing_is_soon_free(gateway, other, pool):
+def test_the_key_of_a_process_that_died_before_publishing_is_soon_free(gateway, other):
     gateway.claims.confirm = raising(SystemExit())
     with pytest.raises(SystemExit):
         gateway.post()
