@@ -156,19 +156,13 @@ def test_an_error_names_variable_value_and_expected_value(name, value, expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("SECRET_KEY", "too short"),
-        ("KAFKA_TRUSTED_CERT", "hunter2 hunter2"),
-        ("KAFKA_CLIENT_CERT", "hunter2 hunter2"),
-        ("KAFKA_CLIENT_CERT_KEY", "hunter2 hunter2"),
-    ],
+    "name", ["SECRET_KEY", "KAFKA_TRUSTED_CERT", "KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY"]
 )
-def test_an_error_does_not_show_a_secret(name, value):
-    found = errors(**{name: value})
+def test_an_error_does_not_show_a_secret(name):
+    found = errors(**{name: "hunter2"})
 
     assert found[0].startswith(f"{name}=***: expected ")
-    assert value not in "\n".join(found)
+    assert "hunter2" not in "\n".join(found)
 
 
 @pytest.mark.parametrize(
@@ -207,15 +201,9 @@ def test_a_url_is_masked(url, masked):
     assert read(REDIS_URL=url).masked_redis_url() == masked
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"KAFKA_CLIENT_CERT": "-----BEGIN CERTIFICATE-----"},
-        {"KAFKA_CLIENT_CERT_KEY": "-----BEGIN PRIVATE KEY-----"},
-    ],
-)
-def test_a_client_certificate_requires_its_key_and_the_key_the_certificate(given):
-    (line,) = errors(**given)
+@pytest.mark.parametrize("name", ["KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY"])
+def test_a_client_certificate_requires_its_key_and_the_key_the_certificate(name):
+    (line,) = errors(**{name: "-----BEGIN ANYTHING-----"})
 
     assert line == "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY: set both or neither"
 

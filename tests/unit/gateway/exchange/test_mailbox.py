@@ -351,9 +351,8 @@ def test_a_redis_failure_is_logged_once_and_ends_by_itself(
         assert waiter.wait(10) is not None
     eventually(lambda: mailbox.store_error is None)
 
-    assert [r.levelname for r in caplog.records if "Redis cannot be reached" in r.message] == [
-        "ERROR"
-    ]
+    logged = [record for record in caplog.records if "Redis cannot be reached" in record.message]
+    assert [record.levelname for record in logged] == ["ERROR"]
 
 
 def test_a_redis_failure_ends_although_no_request_waits(mailbox, redis_server, new_id):

@@ -154,12 +154,6 @@ def test_a_redis_failure_during_the_wait_is_reported(new_gateway, redis_server):
     assert_retry_after(response)
 
 
-def test_each_response_frees_its_slot(new_gateway):
-    gateway = new_gateway(max_in_flight=1)
-
-    assert [gateway.request(data=b"x").status_code for _ in range(3)] == [200] * 3
-
-
 def test_a_draining_process_still_handles_requests(gateway):
     gateway.draining[0] = True
 
@@ -211,7 +205,7 @@ def test_every_outcome_frees_its_slot(new_gateway):
     gateway.publisher.refused_at_once = None
     gateway.publisher.responder = lambda request: Reply.to(request)
 
-    assert gateway.request(data=b"x").status_code == 200
+    assert [gateway.request(data=b"x").status_code for _ in range(3)] == [200] * 3
 
 
 @pytest.mark.parametrize("due_in_ms", [3_000, -30_000])
@@ -239,7 +233,7 @@ def test_a_malformed_correlation_id_is_unknown(gateway, text):
     assert len(response.data) < 1_000
 
 
-def test_a_late_reply_can_be_fetched_at_the_location_of_the_timeout_again_and_again(hasty, ids):
+def test_a_late_reply_can_be_fetched_twice_at_the_location_of_the_timeout(hasty, ids):
     hasty.publisher.responder = lambda request: None
     location = hasty.request(data=b"x").headers["Location"]
     pending = hasty.request("GET", location)
