@@ -1,6 +1,7 @@
 """KeyedExecutor: tasks with different keys run concurrently, those with the same key in order."""
 
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -31,6 +32,7 @@ def test_tasks_with_the_same_key_never_overlap(executor):
 
     def task():
         running.append(1)
+        time.sleep(0.0005)  # lets another thread run
         if len(running) > 1:
             overlaps.append(1)
         running.pop()

@@ -125,6 +125,8 @@ def test_an_outcome_without_a_waiter_is_ignored(mailbox, new_id):
 
     mailbox.settle(cid.text, Reply(cid.text))
 
+    assert list(mailbox._waiters) == []
+
 
 def test_no_waiter_is_left_after_the_block_even_on_an_exception(idle, new_id):
     with pytest.raises(KeyError), idle.waiting_for(new_id().text):
