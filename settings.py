@@ -1,7 +1,8 @@
 """
 Settings from the environment: each variable with default and expected value.
 
-Only entry points read this module. All wrong values are reported at once, one line each.
+Read by entry points, by the start of a process and by the connections to Kafka. All wrong values
+are reported at once, one line each.
 """
 
 import os

@@ -100,7 +100,7 @@ def test_replies_of_a_process_killed_while_redis_rejects_writes_are_stored_by_it
         (first,) = deployment.named("replies")
         redis.config_set("maxmemory", "1")
         replies = topic.put_many(REPLIES)
-        assert wait_until(lambda: f"{REPLIES} replies wait for it" in first.logged(), 30)
+        assert wait_until(lambda: f"{REPLIES} replies are kept and retried" in first.logged(), 30)
         first.child.kill()
         redis.config_set("maxmemory", "0")
         assert stored(deployment, replies) == {}
