@@ -19,6 +19,7 @@ from uuid import UUID
 from kafka import KafkaConsumer, TopicPartition
 
 from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
+from rendezvous.kafka_client.patches.pending_join import finish_pending_joins
 
 
 class PatchedConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no types
@@ -31,6 +32,7 @@ class PatchedConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has 
     def __init__(self, *topics: str, **options: Any) -> None:
         super().__init__(*topics, **options)
         poll_in_caller_thread(self)
+        finish_pending_joins(self)
 
     def held_partition(self) -> TopicPartition | None:
         """Return the partition whose records the last poll() was decoding when it failed."""

@@ -31,7 +31,9 @@ ATTRIBUTES = {
     "producer._sender": {"force_close"},
     "consumer": {"_cluster", "_coordinator", "_fetcher", "_net"},
     "consumer._cluster": {"topic_id"},
-    "consumer._coordinator": {"coordinator_unknown", "ensure_coordinator_ready"},
+    "consumer._coordinator": {
+        "coordinator_unknown", "ensure_coordinator_ready", "need_rejoin", "rejoining",
+    },
     "consumer._fetcher": {
         "_completed_fetches", "_fetchable_partitions", "_net", "_next_partition_records",
         "_nodes_with_pending_fetch_requests", "_send_fetches_async", "fetch_records",
