@@ -10,7 +10,7 @@ from redis import Redis
 from gateway.clients.admission import Admission
 from gateway.clients.api_keys import ApiKeys
 from gateway.clients.rates import RateLimiter
-from gateway.exchange.breaker import Breakers
+from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.claims import Claims
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import Idempotency

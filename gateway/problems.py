@@ -90,8 +90,8 @@ class ResponderSilent(Problem):
     status = 503
     retry_after_s = 1
     meaning = (
-        "The service behind this route has stopped replying, so its circuit breaker is open. "
-        "Nothing was published; the first reply to a probe closes the breaker."
+        "The service behind this route has stopped replying, to you or to all, so its circuit "
+        "breaker is open. Nothing was published; the first reply to a probe closes the breaker."
     )
     retry = "Retrying after Retry-After is safe."
 

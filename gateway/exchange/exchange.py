@@ -1,6 +1,6 @@
 """One request to its result: idempotency key, circuit breaker, publish, wait."""
 
-from gateway.exchange.breaker import Breakers
+from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.cancellation import is_cancellation
 from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.requester import ExchangeResult, PendingRequest, Requester, WaitOptions
@@ -42,7 +42,7 @@ class Exchange:
             raise
 
     def _publish_and_wait(self, pending: PendingRequest) -> ExchangeResult:
-        with self._breakers.permit(pending.request.topic) as permit:
+        with self._breakers.permit(pending.request.topic, pending.options.owner) as permit:
             permit.is_short_wait = pending.options.is_short
             reply = self._requester.exchange(pending)
             permit.is_pending = reply is None or is_cancellation(reply)

@@ -1,10 +1,13 @@
-"""Circuit breakers: one per topic; they open without replies and close with the first one."""
+"""Circuit breakers: they open without replies and close with the first one."""
 
 import contextlib
 
 import pytest
 
-from gateway.exchange.breaker import MIN_FINISHED, PROBES, WINDOW_S, Breakers
+from gateway.exchange.breaker import circuit
+from gateway.exchange.breaker.circuit import WINDOW_S
+from gateway.exchange.breaker.probes import PROBES, TURN_S
+from gateway.exchange.breaker.topic_breaker import MIN_FINISHED, Breakers
 from gateway.problems import (
     BadReply,
     BodyTooLarge,
@@ -29,8 +32,10 @@ def breakers(clock):
     return Breakers({"orders": TIMEOUT_S, "other": TIMEOUT_S}, clock)
 
 
-def exchange(breakers, problem=None, *, topic="orders", is_short_wait=False, is_pending=False):
-    with breakers.permit(topic) as permit:
+def exchange(
+    breakers, problem=None, *, topic="orders", client="", is_short_wait=False, is_pending=False
+):
+    with breakers.permit(topic, client) as permit:
         permit.is_short_wait, permit.is_pending = is_short_wait, is_pending
         if problem is not None:
             raise problem
@@ -47,20 +52,24 @@ def time_out(breakers, clock, times=MIN_FINISHED, **options):
             exchange(breakers, timeout(), **options)
 
 
-def is_open(breakers, topic="orders"):
+def is_open(breakers, topic="orders", client=""):
     """Return whether a request is rejected while PROBES others are in flight."""
     breaker = breakers._by_topic[topic]
-    passed = 0
+    passages = []
     try:
         for _ in range(PROBES + 1):
-            breaker.acquire()
-            passed += 1
+            passages.append(breaker.acquire(client))
     except ResponderSilent:
         return True
     finally:
-        for _ in range(passed):
-            breaker.release(None)  # without effect on the state
+        for passage in passages:
+            breaker.release(passage, None)  # without effect on the state
     return False
+
+
+def in_flight(breakers, client="", *, times=PROBES):
+    breaker = breakers._by_topic["orders"]
+    return [breaker.acquire(client) for _ in range(times)]
 
 
 def test_a_breaker_opens_after_enough_requests_without_a_reply(breakers, clock):
@@ -81,8 +90,7 @@ def test_the_breakers_of_other_topics_stay_closed(breakers, clock):
 
 def test_a_rejected_request_gets_503_with_retry_after_and_was_not_sent(breakers, clock):
     time_out(breakers, clock)
-    for _ in range(PROBES):
-        breakers._by_topic["orders"].acquire()
+    in_flight(breakers)
 
     with pytest.raises(ResponderSilent, match=r"topic 'orders' is open.* for 4 s") as caught:
         exchange(breakers)
@@ -93,14 +101,12 @@ def test_a_rejected_request_gets_503_with_retry_after_and_was_not_sent(breakers,
 
 def test_a_probe_without_a_reply_makes_room_for_the_next_probe(breakers, clock):
     time_out(breakers, clock)
-    breaker = breakers._by_topic["orders"]
-    for _ in range(PROBES):
-        breaker.acquire()
+    probes = in_flight(breakers)
     with pytest.raises(ResponderSilent):
-        breaker.acquire()
-    breaker.release(False)
+        in_flight(breakers, times=1)
+    breakers._by_topic["orders"].release(probes[0], False)
 
-    breaker.acquire()
+    in_flight(breakers, times=1)
 
 
 @pytest.mark.parametrize("is_short_wait", [False, True])
@@ -173,12 +179,16 @@ def test_a_request_that_may_have_been_sent_and_got_no_reply_counts(breakers, clo
     assert is_open(breakers)
 
 
-def test_no_request_stays_in_flight_after_its_outcome(breakers):
+def test_nothing_is_remembered_of_requests_before_the_window(breakers, clock):
     for problem in (None, timeout(), RuntimeError("a bug"), BadReply("bad")) * MIN_FINISHED:
-        with contextlib.suppress(ReplyTimeout, RuntimeError, BadReply):
-            exchange(breakers, problem)
+        for client in ("", "shop", f"client-{clock.now_s}"):
+            with contextlib.suppress(ReplyTimeout, RuntimeError, BadReply):
+                exchange(breakers, problem, client=client)
+        clock.now_s += 0.01
+    clock.now_s += WINDOW_S + 1
+    exchange(breakers, client="last")
 
-    assert breakers._by_topic["orders"]._in_flight == 0
+    assert list(breakers._by_topic["orders"]._circuits._by_name) == ["last"]
 
 
 def test_a_process_with_few_slots_opens_the_breaker_after_fewer_requests(clock):
@@ -208,3 +218,99 @@ def test_a_pending_reply_neither_opens_nor_closes_the_breaker(breakers, clock):
 
     assert not before
     assert is_open(breakers)
+
+
+def test_requests_of_one_client_open_the_breaker_for_that_client_alone(breakers, clock):
+    time_out(breakers, clock, 3 * MIN_FINISHED, client="slow")
+
+    assert is_open(breakers, client="slow")
+    assert not is_open(breakers, client="other")
+    assert not is_open(breakers, client="")
+
+
+def test_a_client_with_timeouts_of_its_own_is_not_rejected_for_those_of_another(breakers, clock):
+    for _ in range(MIN_FINISHED // 2 - 1):
+        time_out(breakers, clock, 4, client="slow")
+        time_out(breakers, clock, 1, client="other")
+
+    assert is_open(breakers, client="slow")
+    assert not is_open(breakers, client="other")
+
+
+def test_replies_to_one_client_do_not_close_the_breaker_for_another(breakers, clock):
+    time_out(breakers, clock, client="slow")
+    exchange(breakers, client="other")
+
+    assert is_open(breakers, client="slow")
+    exchange(breakers, client="slow")
+    assert not is_open(breakers, client="slow")
+
+
+@pytest.mark.parametrize("clients", [2, 3, MIN_FINISHED])
+def test_requests_of_several_clients_open_the_breaker_for_every_client(breakers, clock, clients):
+    for number in range(MIN_FINISHED):
+        time_out(breakers, clock, 1, client=f"client-{number % clients}")
+
+    assert is_open(breakers, client="client-0")
+    assert is_open(breakers, client="new")
+
+
+def test_the_first_reply_closes_a_breaker_that_is_open_for_every_client(breakers, clock):
+    for client in ("a", "b", "c") * MIN_FINISHED:
+        time_out(breakers, clock, 1, client=client)
+    before = [is_open(breakers, client=client) for client in "abcd"]
+    exchange(breakers, client="d")
+
+    assert before == [True] * 4
+    assert not any(is_open(breakers, client=client) for client in "abcd")
+
+
+def test_a_rejected_client_gets_the_next_probe_before_the_one_that_had_the_last(breakers, clock):
+    for client in ("busy", "rare") * MIN_FINISHED:
+        time_out(breakers, clock, 1, client=client)
+    clock.now_s += 1
+    probes = in_flight(breakers, "busy")
+    with pytest.raises(ResponderSilent):
+        in_flight(breakers, "rare", times=1)
+    for probe in probes:
+        clock.now_s += 1
+        breakers._by_topic["orders"].release(probe, False)
+        with pytest.raises(ResponderSilent):
+            in_flight(breakers, "busy", times=1)
+
+    in_flight(breakers, "rare", times=1)
+    in_flight(breakers, "busy", times=1)
+
+
+def test_a_probe_is_reserved_for_a_limited_time(breakers, clock):
+    for client in ("busy", "rare") * MIN_FINISHED:
+        time_out(breakers, clock, 1, client=client)
+    clock.now_s += 1
+    probe, *_ = in_flight(breakers, "busy")
+    with pytest.raises(ResponderSilent):
+        in_flight(breakers, "rare", times=1)
+    breakers._by_topic["orders"].release(probe, False)
+    clock.now_s += TURN_S + 0.1
+
+    in_flight(breakers, "busy", times=1)
+
+
+def test_the_breaker_forgets_the_oldest_of_too_many_clients_for_which_it_is_open(
+    breakers, clock, monkeypatch
+):
+    monkeypatch.setattr(circuit, "MAX_OPEN_CLIENTS", 3)
+    for number in range(6):
+        time_out(breakers, clock, client=f"client-{number}")
+        clock.now_s += WINDOW_S + 1
+        exchange(breakers, client="other")
+
+    still_open = [is_open(breakers, client=f"client-{number}") for number in range(6)]
+    assert still_open == [False, False, True, True, True, True]
+
+
+def test_the_message_says_that_the_breaker_is_open_for_the_client_alone(breakers, clock):
+    time_out(breakers, clock, client="slow")
+    in_flight(breakers, "slow")
+
+    with pytest.raises(ResponderSilent, match="is open for your requests, since no reply has come"):
+        exchange(breakers, client="slow")

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gateway.exchange.breaker import Breakers
+from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.mailbox import Mailbox
 from rendezvous.contract import Reply
 from tests.fakes import FakePublisher

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.exchange.breaker import Breakers
+from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.claims import Claims
 from gateway.exchange.mailbox import Mailbox
 from gateway.routing.table import Route

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gateway.exchange.breaker import PROBES
+from gateway.exchange.breaker.probes import PROBES
 from rendezvous.contract import Reply
 from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
 from tests.fakes import eventually, raising, record_calls
@@ -36,7 +36,7 @@ def test_a_refused_request_releases_its_key(gateway, other, when, refusal, statu
 
 def test_an_open_breaker_releases_the_key(gateway, other):
     breaker = gateway.breakers._by_topic["orders"]
-    breaker.is_open, breaker._in_flight = True, PROBES
+    breaker._circuits.all.is_open, breaker._probes._in_flight = True, PROBES
     assert_problem(gateway.post(), 503, "responder-silent", "no")
 
     assert other.post().status_code == 200

@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.clients.client import Client
-from gateway.exchange.breaker import MIN_FINISHED, PROBES
+from gateway.exchange.breaker.probes import PROBES
+from gateway.exchange.breaker.topic_breaker import MIN_FINISHED
 from rendezvous.contract import Outcome, Reply
 from rendezvous.kafka_client.producer import PublishRefused
 from tests.fakes import eventually
@@ -79,7 +80,7 @@ def test_a_replay_needs_neither_kafka_nor_a_closed_breaker(gateway, other):
     first = gateway.post()
     other.publisher.refused_at_once = PublishRefused("no broker")
     breaker = other.breakers._by_topic["orders"]
-    breaker.is_open, breaker._in_flight = True, PROBES
+    breaker._circuits.all.is_open, breaker._probes._in_flight = True, PROBES
 
     assert_problem(other.post("new"), 503, "responder-silent", "no")
     assert_same(first, other.post())
@@ -94,7 +95,7 @@ def test_replays_do_not_count_for_the_breaker(gateway, pool):
     for retry in retries:
         assert_problem(retry, 503, "reply-timeout", "unknown")
     assert len(gateway.published) == 1
-    assert len(gateway.breakers._by_topic["hasty"]._finished) == 1
+    assert len(gateway.breakers._by_topic["hasty"]._circuits._finished) == 1
 
 
 def test_one_of_several_concurrent_requests_is_published_and_all_get_its_reply(

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gateway.exchange.breaker import Breakers
+from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.cancellation import cancellation
 from rendezvous.contract import Reply
 from rendezvous.correlation import epoch_ms
@@ -162,8 +162,8 @@ def permit_of(gateway, monkeypatch, **arguments):
     """Return the breaker's permit of one request, after its response."""
     permits, permit = [], Breakers.permit
 
-    def recording(self, topic):
-        permits.append(permit(self, topic))
+    def recording(self, topic, client):
+        permits.append(permit(self, topic, client))
         return permits[-1]
 
     monkeypatch.setattr(Breakers, "permit", recording)

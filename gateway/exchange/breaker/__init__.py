@@ -1,0 +1,1 @@
+"""Circuit breakers: reject requests to topics whose responders do not reply."""
