@@ -78,6 +78,7 @@ class Settings:
     responder_journal: str = _variable("off", parse.choice("off", "redis"))
     responder_journal_ttl_s: float = _variable(3_600.0, parse.seconds(60, 30 * 86_400))
     max_body_bytes: int = _variable(900_000, parse.integer(1, 1_000_000))
+    max_reply_bytes: int = _variable(900_000, parse.integer(1, 16_000_000))
     request_read_timeout_s: float = _variable(30.0, parse.seconds(0.1, 3_600))
     drain_delay_s: float = _variable(0.0, parse.seconds(0, 300))
     cors_origins: tuple[str, ...] = _variable((), parse.cors_origins)

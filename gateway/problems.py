@@ -68,7 +68,10 @@ class BadReply(Problem):
     kind = "bad-reply"
     title = "Bad Reply"
     status = 502
-    meaning = "The responder carried out the request, and its reply is not a valid HTTP response."
+    meaning = (
+        "The responder carried out the request, and its reply is not a valid HTTP response, or "
+        "exceeds MAX_REPLY_BYTES of this gateway."
+    )
     retry = "Do not retry, which would carry out the request again; fix the responder."
 
 

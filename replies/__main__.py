@@ -45,7 +45,14 @@ def main() -> None:
     freeze_loaded_objects()
     try:
         ids = CorrelationIds(settings.secret_key)
-        ReplyListener(consumer, store, ids, watchdog, ReplyPathHeartbeats(redis, topic)).run(stop)
+        ReplyListener(
+            consumer,
+            store,
+            ids,
+            watchdog,
+            ReplyPathHeartbeats(redis, topic),
+            max_reply_bytes=settings.max_reply_bytes,
+        ).run(stop)
     finally:
         watchdog.stop()
         redis.close()
@@ -74,7 +81,7 @@ def _consumer(settings: Settings, topic: str) -> ResilientConsumer:
         "rendezvous-replies",
     )
 
-    new_consumer = partial(PatchedConsumer, **options)
+    new_consumer = partial(PatchedConsumer, max_value_bytes=settings.max_reply_bytes, **options)
     if not is_broadcast:
         return ResilientConsumer.open([topic], new_consumer)
     # Replies that arrived before the start may still be requested: the longest wait of any route,

@@ -18,6 +18,7 @@ from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds
 from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable, UnusableReply
 from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
+from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
@@ -49,6 +50,7 @@ class ReplyListener:
         consumer: of the reply topic; run() closes it.
         watchdog: reset in each turn of the loop.
         heartbeats: show gateways which partitions are read.
+        max_reply_bytes: maximum size of the body of a reply.
     """
 
     def __init__(
@@ -58,19 +60,23 @@ class ReplyListener:
         ids: CorrelationIds,
         watchdog: Watchdog,
         heartbeats: ReplyPathHeartbeats,
+        *,
+        max_reply_bytes: int,
     ) -> None:
         self._consumer = consumer
         self._store = store
         self._ids = ids
         self._watchdog = watchdog
         self._heartbeats = heartbeats
+        self._max_reply_bytes = max_reply_bytes
         self._heartbeat_s = -math.inf
         self._warn = ThrottledLog(logger)
         self._next_offsets: dict[Any, int] = {}
         self._committed_s = 0.0
         self._summary_s = time.monotonic()
         self._summarised = 0
-        #: Records by result: stored, duplicate, expired, unusable, foreign, malformed, undecodable.
+        #: Records by result: stored, duplicate, expired, unusable, dropped, foreign, malformed,
+        #: undecodable.
         self.counts: Counter[str] = Counter()
 
     def run(self, stop: threading.Event) -> None:
@@ -156,8 +162,11 @@ class ReplyListener:
         return replies
 
     def _decode_record(self, record: Any) -> tuple[CorrelationId, Reply]:
+        excess = self._excess(record)
+        if excess is not None:
+            self._skip("dropped", record, excess)
         try:
-            reply = Reply.decode(record.value, record.headers)
+            reply = _reply_in(record, excess)
         except UnusableReply as error:
             reply = Reply.unusable(error)
         correlation_id = self._ids.read(reply.correlation_id)
@@ -166,7 +175,16 @@ class ReplyListener:
             self._warn.warning("reply to %s is unusable: %s", correlation_id.text, reply.detail)
         return correlation_id, reply
 
-    def _skip(self, kind: str, record: Any, error: Exception) -> None:
+    def _excess(self, record: Any) -> str | None:
+        """Return why the value of *record* is not kept, if so."""
+        if isinstance(record.value, DroppedValue):
+            return record.value.reason
+        size = len(record.value or b"")
+        if size <= self._max_reply_bytes:
+            return None
+        return f"it has {size} bytes; the maximum is {self._max_reply_bytes} (MAX_REPLY_BYTES)"
+
+    def _skip(self, kind: str, record: Any, error: object) -> None:
         self.counts[kind] += 1
         # The kind is part of the message, so that each kind is throttled by itself.
         message = f"{kind} record %s/%d/%d skipped: %s"
@@ -178,6 +196,18 @@ class ReplyListener:
             self._summarised = self.counts.total()
             counts = ", ".join(f"{name} {n}" for name, n in self.counts.most_common() if n)
             logger.info("replies so far: %s", counts)
+
+
+def _reply_in(record: Any, excess: str | None) -> Reply:
+    """Return the reply in *record*; raises as Reply.decode(), and UnusableReply for *excess*."""
+    if excess is None:
+        return Reply.decode(record.value, record.headers)
+    if record.headers or not record.key:
+        correlation_id = Reply.decode(b"", record.headers).correlation_id
+    else:
+        # The headers are behind a value that was not decompressed. By default the key is the id.
+        correlation_id = record.key.decode("utf-8", "replace")
+    raise UnusableReply(correlation_id, f"the reply was dropped: {excess}")
 
 
 def _linger_s(found: int, store_s: float) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import epoch_ms
 from rendezvous.errors import MalformedRecord
+from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from rendezvous.process.throttled_log import ThrottledLog
 from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockSkew
 from responder.counts import OutcomeCounts
@@ -68,13 +69,8 @@ class RequestProcessor:
         self._publisher.stop(within_s)
 
     def _process(self, record: Any, received_ms: int | None) -> bool:
-        try:
-            request = Request.decode(record.topic, record.key, record.value, record.headers)
-        except MalformedRecord as error:
-            self._counts.add("malformed")
-            self._log.warning(
-                "record %s is not a request and is skipped: %s", _position(record), error
-            )
+        request = self._decode(record)
+        if request is None:
             return True
         if received_ms is not None:
             self._clock_skew.note(received_ms - request.deadline_ms)
@@ -102,6 +98,23 @@ class RequestProcessor:
             "%s: dropped, its deadline passed before it could begin", request.correlation_id
         )
         return True
+
+    def _decode(self, record: Any) -> Request | None:
+        """Return the request in *record*; None, counted and logged, if there is none."""
+        if isinstance(record.value, DroppedValue):
+            # No gateway publishes such a request, so no client waits.
+            self._log.warning(
+                "dropped record %s skipped: %s", _position(record), record.value.reason
+            )
+        else:
+            try:
+                return Request.decode(record.topic, record.key, record.value, record.headers)
+            except MalformedRecord as error:
+                self._log.warning(
+                    "record %s is not a request and is skipped: %s", _position(record), error
+                )
+        self._counts.add("malformed")
+        return None
 
     def _drop_late(self, request: Request, late_ms: int) -> bool:
         self._counts.add("expired")

@@ -123,6 +123,7 @@ class StoreModel(RuleBasedStateMachine):
             own_ids,
             mock.Mock(),
             ReplyPathHeartbeats(self.redis, "replies"),
+            max_reply_bytes=900_000,
         )
         before_ms = self._now_ms()
         listener.run(stop)

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from kafka import KafkaConsumer, TopicPartition
 
+from rendezvous.kafka_client.patches.bounded_batches import MAX_VALUE_BYTES, bound_batches
 from rendezvous.kafka_client.patches.direct_consumer import poll_in_caller_thread
 from rendezvous.kafka_client.patches.pending_join import finish_pending_joins
 
@@ -26,12 +27,17 @@ class PatchedConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has 
     """
     A KafkaConsumer whose broken records and recreated topics can be noticed.
 
-    Args: those of a KafkaConsumer. It is driven by the thread that polls it.
+    Its options are those of a KafkaConsumer. It is driven by the thread that polls it.
+
+    Args:
+        max_value_bytes: larger values in compressed batches are DroppedValues.
     """
 
-    def __init__(self, *topics: str, **options: Any) -> None:
+    def __init__(
+        self, *topics: str, max_value_bytes: int = MAX_VALUE_BYTES, **options: Any
+    ) -> None:
         super().__init__(*topics, **options)
-        poll_in_caller_thread(self)
+        poll_in_caller_thread(self, bound_batches(self, max_value_bytes))
         finish_pending_joins(self)
 
     def held_partition(self) -> TopicPartition | None:

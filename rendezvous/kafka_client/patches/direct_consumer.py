@@ -17,12 +17,22 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from rendezvous.kafka_client.patches.bounded_batches import MAX_POLL_BYTES, Limits
 
-def poll_in_caller_thread(consumer: Any) -> None:
-    """Let *consumer*, a KafkaConsumer that was not polled yet, do its I/O in poll()."""
+#: Records after which the limit of a poll is checked.
+RECORDS_PER_CHECK = 16
+
+
+def poll_in_caller_thread(consumer: Any, limits: Limits) -> None:
+    """
+    Let *consumer*, a KafkaConsumer that was not polled yet, do its I/O in poll().
+
+    Args:
+        limits: of its batches; a poll takes none once MAX_POLL_BYTES were decompressed.
+    """
     consumer._net.stop()
     fetcher, coordinator = consumer._fetcher, consumer._coordinator
-    fetcher.fetch_records = partial(_fetch_records, fetcher)
+    fetcher.fetch_records = partial(_fetch_records, fetcher, limits)
     fetcher.send_fetches = partial(_send_fetches, fetcher)
     coordinator.ensure_coordinator_ready = partial(
         _ensure_coordinator_ready, coordinator, coordinator.ensure_coordinator_ready
@@ -31,12 +41,14 @@ def poll_in_caller_thread(consumer: Any) -> None:
 
 def _fetch_records(
     fetcher: Any,
+    limits: Limits,
     max_records: int | None = None,
     update_offsets: bool = True,
     timeout_ms: float | None = None,
 ) -> tuple[dict[Any, list[Any]], bool]:
     """Replace Fetcher.fetch_records(): return records, waiting up to *timeout_ms* for some."""
-    records, more = fetcher.fetched_records(max_records, update_offsets=update_offsets)
+    max_records = max_records or fetcher.config["max_poll_records"]
+    records, more = _fetched(fetcher, limits, max_records, update_offsets)
     if not more:
         fetcher.send_fetches()
     if records:
@@ -48,8 +60,40 @@ def _fetch_records(
         fetcher._net._poll_once(left_s)
         if fetcher._completed_fetches or left_s == 0 or _can_send_fetch(fetcher):
             break
-    records, _ = fetcher.fetched_records(max_records, update_offsets=update_offsets)
+    records, _ = _fetched(fetcher, limits, max_records, update_offsets)
     return records, False
+
+
+def _fetched(
+    fetcher: Any, limits: Limits, max_records: int, update_offsets: bool
+) -> tuple[dict[Any, list[Any]], bool]:
+    """Return what Fetcher.fetched_records() does, in parts until a limit is reached."""
+    limits.polled_bytes = 0
+    found: dict[Any, list[Any]] = {}
+    count, more = 0, True
+    while count < max_records and limits.polled_bytes < MAX_POLL_BYTES:
+        part = min(RECORDS_PER_CHECK, max_records - count)
+        try:
+            records, more = fetcher.fetched_records(part, update_offsets=update_offsets)
+        except Exception as error:
+            if not found:
+                raise
+            _raise_later(fetcher, error)
+            break
+        for partition, new in records.items():
+            found.setdefault(partition, []).extend(new)
+            count += len(new)
+        if not records:
+            break
+    return found, more
+
+
+def _raise_later(fetcher: Any, error: Exception) -> None:
+    """Let the next poll raise *error*: the records before it are returned first."""
+    held = fetcher._next_partition_records
+    # Without one it is not about a record: the next fetch ends with the same error.
+    if held:
+        held._next_inline_exception = error
 
 
 def _can_send_fetch(fetcher: Any) -> bool:

@@ -11,6 +11,7 @@ from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from replies.listener import ReplyListener
 from tests.fakes import FakeConsumer, FakeRecord
 
+MAX_REPLY_BYTES = 10_000
 P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
 
 
@@ -20,7 +21,12 @@ class Running:
     def __init__(self, kafka, store, ids, heartbeats):
         self.kafka = kafka
         self.listener = ReplyListener(
-            ResilientConsumer(kafka), store, ids, Watchdog("the test"), heartbeats
+            ResilientConsumer(kafka),
+            store,
+            ids,
+            Watchdog("the test"),
+            heartbeats,
+            max_reply_bytes=MAX_REPLY_BYTES,
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.listener.run, args=(self.stop,))

@@ -18,7 +18,7 @@ from replies.listener import (
     _linger_s,
 )
 from tests.fakes import eventually, raising, record_calls
-from tests.unit.replies.conftest import P0, P1, Running, record
+from tests.unit.replies.conftest import MAX_REPLY_BYTES, P0, P1, Running, record
 
 
 def test_a_reply_is_stored_then_committed(running, kafka, store, new_id):
@@ -171,7 +171,14 @@ def test_an_unexpected_error_ends_the_run_after_commit_and_close(
 ):
     kafka.feed(record(new_id(), 0))
     kafka.fail_poll(RuntimeError("an unexpected error"))
-    listener = ReplyListener(ResilientConsumer(kafka), store, ids, Watchdog("the test"), heartbeats)
+    listener = ReplyListener(
+        ResilientConsumer(kafka),
+        store,
+        ids,
+        Watchdog("the test"),
+        heartbeats,
+        max_reply_bytes=MAX_REPLY_BYTES,
+    )
 
     with pytest.raises(RuntimeError, match="an unexpected error"):
         listener.run(threading.Event())

@@ -98,4 +98,5 @@ def listener(kafka, store, ids, redis):
         ids,
         Watchdog("the test"),
         ReplyPathHeartbeats(redis, "replies"),
+        max_reply_bytes=900_000,
     )

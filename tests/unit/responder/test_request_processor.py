@@ -2,12 +2,14 @@
 
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import epoch_ms
+from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from responder.registry import HandlerError
 from tests.fakes import FakeRecord, eventually, raising
 from tests.unit.responder.conftest import P0, record
@@ -40,6 +42,17 @@ def test_a_record_that_is_not_a_request_is_skipped(run, headers, caplog):
     assert running.counts == {"malformed": 2, "answered": 1}
     assert list(running.replies()) == ["the-id"]
     assert "orders/0/0 is not a request" in caplog.text
+
+
+def test_a_record_whose_value_was_dropped_is_skipped(run, caplog):
+    running = run()
+    whole = record("the-id", 0)
+    running.feed(replace(whole, value=DroppedValue("it has 5 bytes")), record("behind", 1))
+    eventually(lambda: running.committed() == 2)
+
+    assert running.counts == {"malformed": 1, "answered": 1}
+    assert list(running.replies()) == ["behind"]
+    assert "dropped record orders/0/0 skipped: it has 5 bytes" in caplog.text
 
 
 def test_a_request_with_an_impossible_reply_topic_is_malformed(run):

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import Fetcher
+from kafka.record import MemoryRecords
 
+from rendezvous.kafka_client.patches.bounded_batches import MAX_POLL_BYTES
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 
 P0 = TopicPartition("replies", 0)
@@ -65,3 +68,51 @@ def test_a_new_consumer_has_no_held_partition_and_no_topic_ids(new_consumer):
 
     assert consumer.held_partition() is None
     assert consumer.topic_id("replies") is None
+
+
+@pytest.fixture
+def scripted(new_consumer, monkeypatch) -> tuple[Any, list[Any], Any]:
+    """A fetcher, what its next fetched_records() return or raise, and the limits of its polls."""
+    fetcher = new_consumer(PatchedConsumer)._fetcher
+    script: list[Any] = []
+    limits = fetcher.fetch_records.args[1]
+
+    def fetched_records(*args, **kwargs):
+        found = script.pop(0) if script else {}
+        if isinstance(found, Exception):
+            raise found
+        limits.polled_bytes += MAX_POLL_BYTES // 2
+        return found, True
+
+    monkeypatch.setattr(fetcher, "fetched_records", fetched_records)
+    return fetcher, script, limits
+
+
+def test_a_poll_ends_when_enough_bytes_were_decompressed(scripted):
+    fetcher, script, _ = scripted
+    script += [{P0: [1, 2]}, {P0: [3]}, {P0: [4]}]
+
+    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: [1, 2, 3]}, False)
+    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: [4]}, False)
+
+
+def test_an_error_behind_records_is_raised_by_the_next_poll(scripted):
+    fetcher, script, _ = scripted
+    records = Fetcher.PartitionRecords(0, P0, MemoryRecords(b""))
+    fetcher._next_partition_records = records
+    script += [{P0: [1]}, ValueError("of a record"), ValueError("at once")]
+
+    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: [1]}, False)
+    with pytest.raises(ValueError, match="of a record"):
+        records.take()
+    with pytest.raises(ValueError, match="at once"):
+        fetcher.fetch_records(timeout_ms=TIMEOUT_MS)
+    fetcher._next_partition_records = None
+
+
+def test_an_error_behind_records_that_is_not_about_one_is_left_to_the_next_fetch(scripted):
+    fetcher, script, _ = scripted
+    script += [{P0: [1]}, ValueError("of no record")]
+
+    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: [1]}, False)
+    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({}, False)

@@ -8,7 +8,9 @@ from typing import Any
 
 import kafka
 import pytest
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.consumer.fetcher import Fetcher
+from kafka.record import MemoryRecords
 
 PATCHES = Path(__file__).parents[5] / "rendezvous/kafka_client/patches"
 
@@ -16,11 +18,18 @@ PATCHES = Path(__file__).parents[5] / "rendezvous/kafka_client/patches"
 MODULES = {
     "kafka.net.compat": {"KafkaNetClient"},
     "kafka.net.selector": {"NetworkSelector"},
+    "kafka.record.default_records": {"DefaultRecord"},
+    "kafka.record.util": {"decode_varint"},
     "kafka.producer.transaction_manager": {"TransactionState"},
 }
 #: Objects in a producer and a consumer, and classes: names that are used of each.
 ATTRIBUTES = {
+    "kafka.codec": {"has_gzip", "has_snappy", "has_zstd", "lz4", "snappy", "zstd"},
     "kafka.net.selector.NetworkSelector": {"wait_write"},
+    "kafka.record.default_records.DefaultRecordBatch": {
+        "_buffer", "_decompressed", "_pos", "base_offset", "compression_type", "last_offset_delta",
+        "records_count",
+    },
     "kafka.producer.transaction_manager.TransactionState": {"READY", "UNINITIALIZED"},
     "producer": {"_transaction_manager", "_accumulator", "_sender"},
     "producer._transaction_manager": {
@@ -36,9 +45,10 @@ ATTRIBUTES = {
     },
     "consumer._fetcher": {
         "_completed_fetches", "_fetchable_partitions", "_net", "_next_partition_records",
-        "_nodes_with_pending_fetch_requests", "_send_fetches_async", "fetch_records",
-        "fetched_records", "send_fetches",
+        "_nodes_with_pending_fetch_requests", "_send_fetches_async", "PartitionRecords",
+        "fetch_records", "fetched_records", "send_fetches",
     },
+    "records": {"_next_inline_exception"},
     "consumer._net": {"_poll_once", "stop"},
 }  # fmt: skip
 
@@ -48,7 +58,8 @@ def clients() -> Iterator[Mapping[str, Any]]:
     """A producer and a consumer without a broker; port 1 refuses."""
     options: dict[str, Any] = {"bootstrap_servers": "127.0.0.1:1", "api_version": (4, 0)}
     producer, consumer = KafkaProducer(**options), KafkaConsumer(**options, group_id="group")
-    yield {"producer": producer, "consumer": consumer}
+    records = Fetcher.PartitionRecords(0, TopicPartition("t", 0), MemoryRecords(b""))
+    yield {"producer": producer, "consumer": consumer, "records": records}
     consumer.close(autocommit=False, timeout_ms=0)
     producer.close(timeout=0)
 
