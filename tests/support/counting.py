@@ -17,7 +17,7 @@ class CountingBytearray(bytearray):
         self.touched.append(len(self) - start)
         return super().count(part, start)
 
-    def __iadd__(self, data: Any) -> "CountingBytearray":  # type: ignore[override,misc]
+    def __iadd__(self, data: Any) -> "CountingBytearray":
         self.touched.append(len(data))
         super().__iadd__(data)
         return self

@@ -2,6 +2,7 @@
 
 import pytest
 from waitress.adjustments import Adjustments
+from waitress.parser import HTTPRequestParser
 from waitress.utilities import BadRequest, Error
 
 from gateway.server import chunked_body, parser
@@ -214,9 +215,7 @@ def test_work_is_proportional_to_the_bytes_received(sent, step, monkeypatch):
 def test_a_run_of_blanks_costs_no_more_than_other_bytes(blanks, monkeypatch):
     """waitress's pattern for a header takes the square of a run of blanks in front of a value."""
     parsed: list[bytes] = []
-    monkeypatch.setattr(
-        parser.HTTPRequestParser, "parse_header", lambda self, head: parsed.append(head)
-    )
+    monkeypatch.setattr(HTTPRequestParser, "parse_header", lambda self, head: parsed.append(head))
     found = new_parser()
     monkeypatch.setattr(found, "_check_host", lambda: None)
 
