@@ -7,18 +7,14 @@ could be guessed, however fast each attempt is.
 
 import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Sequence
 
 from gateway.clients.client import Client
+from rendezvous.process.log_text import KEY_PREFIX
 
-#: Start of every key, so that people and secret scanners recognize one.
-KEY_PREFIX = "rdv_"
 KEY_BYTES = 32
 HASH_PREFIX = "sha256:"
-#: A key anywhere in a text; used to keep keys out of logs.
-KEY_PATTERN = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{16,}")
 
 
 def new_key() -> str:

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from gateway.clients.api_keys import HASH_PREFIX, KEY_PREFIX, ApiKeys
+from gateway.clients.api_keys import HASH_PREFIX, ApiKeys
 from gateway.clients.client import Client, Rate
+from rendezvous.process.log_text import KEY_PREFIX
 
 _FIELDS = ("name", "keys", "routes", "rate", "in_flight_share")
 #: Shorter than a key and than a hash: neither is a valid name.

@@ -1,9 +1,14 @@
-"""A client of the gateway: its name, permitted routes and limits."""
+"""A client of the gateway: its name, permitted routes and limits, and its label for a request."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 #: Key of the client's name in the request's WSGI environment, for the access log.
 CLIENT_ENVIRON_KEY = "rendezvous.client"
+#: Token characters (RFC 9110, section 5.6.2), and the others of Base64 and URIs.
+_REQUEST_ID = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z/:=@-]{1,200}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +39,9 @@ class Client:
 
 #: Every client of a gateway that requires no API key.
 ANONYMOUS = Client("")
+
+
+def request_id_of(environ: Mapping[str, Any]) -> str | None:
+    """Return the client's X-Request-ID; None if it is missing or invalid."""
+    value: str = environ.get("HTTP_X_REQUEST_ID") or ""
+    return value if _REQUEST_ID.fullmatch(value) else None

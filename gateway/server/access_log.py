@@ -1,52 +1,123 @@
-"""gunicorn's access log, as text or JSON, without API keys in URLs."""
+"""gunicorn's logs, as text or JSON: values that forge no line or field, and no API keys."""
 
-import json
 import logging
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
-from gunicorn.glogging import Logger
+from gunicorn.glogging import Logger, SafeAtoms
 
-from gateway.clients.api_keys import KEY_PATTERN, KEY_PREFIX
-from gateway.clients.client import CLIENT_ENVIRON_KEY
+from gateway.clients.client import CLIENT_ENVIRON_KEY, request_id_of
+from rendezvous.process.log_text import field, quoted, without_keys
+from rendezvous.process.logs import JsonFormatter, TextFormatter, json_line
 
 #: The access log of gunicorn.conf.py, in gunicorn's notation.
 ACCESS_LOG_FORMAT = (
     '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
     f" client=%({{{CLIENT_ENVIRON_KEY}}}e)s"
 )
+#: The time, which has a space, and the request line, whose parts are escaped.
+_SAFE_ATOMS = ("t", "r")
+#: Headers that are secrets, in a format that names them.
+_SECRET_ATOMS = ("{authorization}i", "{http_authorization}e", "{cookie}i", "{http_cookie}e")
+#: The accepted id replaces these values, which may be anything.
+_REQUEST_ID_ATOMS = ("{x-request-id}i", "{http_x_request_id}e")
+#: The names of atoms that a format has in quotes, where spaces end no field.
+_QUOTED_ATOM = re.compile(r'"%\(([^)]*)\)s"')
+
+
+#: Where the worker class of gunicorn.conf.py is.
+_OUR_WORKERS = "gateway.server."
+
+
+class _Atoms(SafeAtoms):  # type: ignore[misc]  # gunicorn ships no types
+    """Atoms as they are: atoms() has escaped them already."""
+
+    def __init__(self, atoms: Mapping[str, Any]) -> None:
+        dict.__init__(self, atoms)
 
 
 class GatewayLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn's logger, whose access log never raises."""
 
+    atoms_wrapper_class = _Atoms
+
+    def __init__(self, cfg: Any) -> None:
+        # gunicorn makes its logger before it imports the worker class, which may patch the process.
+        refuse_other_workers(cfg)
+        super().__init__(cfg)
+
+    def setup(self, cfg: Any) -> None:
+        """Configure both logs; gunicorn calls it at start and at each reload."""
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            for handler in log.handlers:
+                if getattr(handler, "_gunicorn", False):  # not those of the operator's logconfig
+                    handler.setFormatter(self._formatter(log, handler))
+
+    def _formatter(self, log: logging.Logger, handler: logging.Handler) -> logging.Formatter:
+        gunicorns = handler.formatter or logging.Formatter(self.error_fmt)
+        return TextFormatter(gunicorns._fmt, gunicorns.datefmt)
+
     def access(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
-        """Log one request."""
+        """Log one request; *environ* may lack any key."""
         if not self.access_log_enabled:
             return
         try:
-            self._log_request(resp, req, environ, request_time)
+            self._log_request(resp, req, environ or {}, request_time)
         except Exception:  # noqa: BLE001  # it is logged
             self.exception("a request is missing in the access log")
 
-    def _log_request(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
+    def _log_request(
+        self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: timedelta
+    ) -> None:
         super().access(resp, req, environ, request_time)
 
-    def atoms(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> dict[str, Any]:
+    def atoms(
+        self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: timedelta
+    ) -> dict[str, Any]:
         """Return the values for the format of the access log."""
-        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
-        return atoms | {"r": without_keys(atoms["r"])}
+        facts = _Facts.of(resp, environ)
+        atoms: dict[str, Any] = super().atoms(
+            SimpleNamespace(status=facts.status, headers=_headers(resp), sent=facts.sent),
+            SimpleNamespace(headers=_headers(req)),
+            # What gunicorn indexes.
+            {"REQUEST_METHOD": None, "RAW_URI": None, "SERVER_PROTOCOL": None} | dict(environ),
+            request_time,
+        )
+        atoms["r"] = facts.request_line()
+        for name in _REQUEST_ID_ATOMS:
+            atoms[name] = facts.request_id
+        in_quotes = _QUOTED_ATOM.findall(self.cfg.access_log_format)
+        return {name: _atom(name, value, in_quotes) for name, value in atoms.items()}
+
+
+def refuse_other_workers(cfg: Any) -> None:
+    """Exit if *cfg* names a worker class of gunicorn's or of others."""
+    name = str(cfg.settings["worker_class"].get())
+    if not name.startswith(_OUR_WORKERS):
+        sys.exit(
+            f"worker_class={name} (gunicorn -k) is not supported: only the gateway's own worker "
+            "receives the stop signals that gunicorn.conf.py holds, and drains; remove -k from the "
+            "command and GUNICORN_CMD_ARGS"
+        )
 
 
 class TextAccessLogger(GatewayLogger):
     """Logs requests in ACCESS_LOG_FORMAT, or in another configured format."""
 
-    def _log_request(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
+    def _log_request(
+        self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: timedelta
+    ) -> None:
         if self.cfg.access_log_format != ACCESS_LOG_FORMAT:
             super()._log_request(resp, req, environ, request_time)
         else:
             # Without gunicorn's atoms: it copies all headers and variables for these few.
-            self._write(_line(resp, environ, request_time))
+            self._write(_Facts.of(resp, environ).text(request_time))
 
     def _write(self, line: str) -> None:
         handlers = self.access_log.handlers
@@ -58,47 +129,112 @@ class TextAccessLogger(GatewayLogger):
 
 
 class JsonAccessLogger(GatewayLogger):
-    """Logs each request as one JSON object, which no path can break."""
+    """Logs each request, and gunicorn's own events, as one JSON object each."""
 
-    def _log_request(self, resp: Any, req: Any, environ: Any, request_time: timedelta) -> None:
-        headers = {str(name).lower(): str(value) for name, value in resp.headers}
+    def _formatter(self, log: logging.Logger, handler: logging.Handler) -> logging.Formatter:
+        # Requests are JSON already; syslog has gunicorn's name before each line.
+        if log is self.access_log or not isinstance(handler, logging.StreamHandler):
+            return super()._formatter(log, handler)
+        return JsonFormatter()
+
+    def _log_request(
+        self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: timedelta
+    ) -> None:
+        facts = _Facts.of(resp, environ)
         event = {
             "time": self.now(),
             "event": "access",
-            "client": environ.get("REMOTE_ADDR"),
-            "client_name": environ.get(CLIENT_ENVIRON_KEY),
-            "method": environ.get("REQUEST_METHOD"),
-            "target": without_keys(str(environ.get("RAW_URI"))),
-            "status": int(_status(resp)),
-            "bytes": getattr(resp, "sent", None),
+            "client": facts.address,
+            "client_name": facts.client_name,
+            "method": facts.method,
+            "target": facts.target,
+            "status": int(facts.status) if facts.status else None,
+            "bytes": facts.sent,
             "duration_ms": round(request_time.total_seconds() * 1000),
-            "correlation_id": headers.get("x-correlation-id"),
-            "request_id": environ.get("HTTP_X_REQUEST_ID"),
+            "correlation_id": facts.correlation_id,
+            "request_id": facts.request_id,
         }
-        self.access_log.info(json.dumps(event))
+        self.access_log.info(json_line(event))
 
 
-def _line(resp: Any, environ: Any, request_time: timedelta) -> str:
-    target = f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {environ['SERVER_PROTOCOL']}"
-    request_id = _quoted(environ.get("HTTP_X_REQUEST_ID", "-"))
-    correlation_id = next((v for k, v in resp.headers if k.lower() == "x-correlation-id"), "-")
-    client = _quoted(environ.get(CLIENT_ENVIRON_KEY, "-"))
-    return (
-        f'{environ.get("REMOTE_ADDR", "-")} "{_quoted(without_keys(target))}" '
-        f"{_status(resp)} {resp.sent} {request_time // timedelta(milliseconds=1)}ms "
-        f"id={_quoted(correlation_id)} request_id={request_id} client={client}"
-    )
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is logged of a request; None where the request or its response has nothing."""
+
+    address: str | None
+    client_name: str | None
+    method: str | None
+    target: str | None
+    protocol: str | None
+    request_id: str | None
+    correlation_id: str | None
+    status: str | None
+    sent: int | None
+
+    @classmethod
+    def of(cls, resp: Any, environ: Mapping[str, Any]) -> "_Facts":
+        """Return the facts of a request, whose *environ* may lack any key."""
+        correlation_id = None
+        for name, value in _headers(resp):
+            if str(name).lower() == "x-correlation-id":
+                correlation_id = value
+        return cls(
+            address=_text(environ, "REMOTE_ADDR"),
+            client_name=_text(environ, CLIENT_ENVIRON_KEY),
+            method=_text(environ, "REQUEST_METHOD"),
+            target=_target(environ),
+            protocol=_text(environ, "SERVER_PROTOCOL"),
+            # As accepted: the header itself may be anything.
+            request_id=request_id_of(environ),
+            correlation_id=correlation_id,
+            status=_status(resp),
+            sent=getattr(resp, "sent", None),
+        )
+
+    def request_line(self) -> str:
+        """Return method, target and protocol as three fields, for a place between quotes."""
+        return f"{field(self.method)} {field(self.target)} {field(self.protocol)}"
+
+    def text(self, request_time: timedelta) -> str:
+        """Return the line in ACCESS_LOG_FORMAT."""
+        return without_keys(
+            f'{field(self.address)} "{self.request_line()}" {field(self.status)} '
+            f"{field(self.sent)} {request_time // timedelta(milliseconds=1)}ms "
+            f"id={field(self.correlation_id)} request_id={field(self.request_id)} "
+            f"client={field(self.client_name)}"
+        )
 
 
-def _status(resp: Any) -> str:
+def _text(environ: Mapping[str, Any], key: str) -> str | None:
+    value = environ.get(key)
+    return None if value is None else str(value)
+
+
+def _target(environ: Mapping[str, Any]) -> str | None:
+    for key in ("RAW_URI", "REQUEST_URI"):
+        if (target := _text(environ, key)) is not None:
+            return target
+    return None
+
+
+def _status(resp: Any) -> str | None:
     # Not status_code: gunicorn's response to a malformed request has none.
-    return str(resp.status).split(None, 1)[0]
+    code = str(getattr(resp, "status", None) or "").split(None, 1)[:1]
+    return code[0] if code and code[0].isdecimal() else None
 
 
-def _quoted(text: str) -> str:
-    return text.replace('"', '\\"')
+def _headers(message: Any) -> Iterable[tuple[str, Any]]:
+    headers = getattr(message, "headers", None) or ()
+    return headers.items() if hasattr(headers, "items") else headers
 
 
-def without_keys(text: str) -> str:
-    """Return *text* with stars for any API key."""
-    return KEY_PATTERN.sub(f"{KEY_PREFIX}***", text)
+def _atom(name: str, value: Any, in_quotes: list[str]) -> Any:
+    if value is None:
+        return "-"
+    if name in _SECRET_ATOMS:
+        return "***"
+    if not isinstance(value, str):
+        return value
+    if name not in _SAFE_ATOMS:
+        value = quoted(value) if name in in_quotes else field(value)
+    return without_keys(value)

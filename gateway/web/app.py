@@ -112,6 +112,6 @@ def _http_problem(error: HTTPException) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
-    logger.exception("%s %s failed", request.method, request.path, exc_info=error)
+    logger.exception("%s %r failed", request.method, request.path, exc_info=error)
     detail = "the gateway failed; its log has the cause"
     return problem_response(HttpProblem(500, "Internal Server Error", detail, {}))

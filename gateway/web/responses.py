@@ -9,10 +9,11 @@ from typing import Any
 from flask import Response, request, url_for
 from werkzeug.datastructures import Headers
 
+from gateway.clients.client import request_id_of
 from gateway.problems import Problem, Sent
 from gateway.web.pages import page_response, prefers_html, render
 from gateway.web.request import Environ
-from gateway.web.trace import REQUEST_ID, request_id_of
+from gateway.web.trace import REQUEST_ID
 from rendezvous.contract import CONTENT_TYPE, Reply
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS
 

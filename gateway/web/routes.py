@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flask import Response, request
 
-from gateway.clients.client import Client
+from gateway.clients.client import Client, request_id_of
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import KEY_HEADER, REPLAYED_HEADER, key_of
 from gateway.exchange.requester import WaitOptions
@@ -22,7 +22,7 @@ from gateway.web.request import (
     read_body,
 )
 from gateway.web.responses import pending_response, reply_response
-from gateway.web.trace import REQUEST_ID, request_id_of, trace_headers
+from gateway.web.trace import REQUEST_ID, trace_headers
 from rendezvous.contract import Reply, Request
 
 _PREFER, _KEY = map(environ_key, ("Prefer", KEY_HEADER))

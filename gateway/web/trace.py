@@ -1,8 +1,6 @@
-"""Tracing headers of clients: W3C Trace Context and X-Request-ID."""
+"""Tracing headers of clients: W3C Trace Context, and the name of X-Request-ID."""
 
 import re
-
-from gateway.web.request import Environ, environ_key
 
 #: traceparent of version 00, or of a later version, which may only append fields.
 _TRACEPARENT = re.compile(
@@ -10,11 +8,8 @@ _TRACEPARENT = re.compile(
     re.ASCII,
 )
 _TRACESTATE = re.compile(r"[ -~\t]{1,512}", re.ASCII)
-#: Token characters (RFC 9110, section 5.6.2), and the others of Base64 and URIs.
-_REQUEST_ID = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z/:=@-]{1,200}", re.ASCII)
 
 REQUEST_ID = "X-Request-ID"
-_REQUEST_ID_KEY = environ_key(REQUEST_ID)
 
 
 def trace_headers(traceparent: str, tracestate: str) -> list[tuple[str, str]]:
@@ -25,9 +20,3 @@ def trace_headers(traceparent: str, tracestate: str) -> list[tuple[str, str]]:
     if _TRACESTATE.fullmatch(tracestate):
         headers.append(("tracestate", tracestate))
     return headers
-
-
-def request_id_of(environ: Environ) -> str | None:
-    """Return the client's X-Request-ID; None if it is missing or invalid."""
-    value: str = environ.get(_REQUEST_ID_KEY, "")
-    return value if _REQUEST_ID.fullmatch(value) else None

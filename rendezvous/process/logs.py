@@ -1,13 +1,43 @@
-"""Log format of all processes: one event per line, text or JSON."""
+"""
+Log format of all processes: one event per line, text or JSON.
+
+Values of log lines come from clients, Kafka and Redis. The formatters make them safe, so that no
+call of a logger can forget it; see log_text.py.
+"""
 
 import json
 import logging
 import sys
+import threading
 import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+
+from rendezvous.process.log_text import field, line, without_keys
+
+#: Start of a line that continues an event, such as a traceback's: no event begins with it.
+CONTINUATION = "  | "
 
 
-class _JsonFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """Formats an event as one line, and the lines of its traceback after CONTINUATION."""
+
     def format(self, record: logging.LogRecord) -> str:
+        """Return the text of *record*."""
+        record.message = _message(record)
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
+        lines = [line(self.formatMessage(record))]
+        for text in _tracebacks(self, record):
+            lines += [CONTINUATION + line(part) for part in text.split("\n")]
+        return without_keys("\n".join(lines))
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats an event as one JSON object in ASCII."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of *record*."""
         event = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{int(record.msecs):03d}Z",
@@ -16,19 +46,64 @@ class _JsonFormatter(logging.Formatter):
             "pid": record.process,
             "event": record.getMessage(),
         }
-        if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
-        return json.dumps(event)
+        tracebacks = [*_tracebacks(self, record)]
+        if tracebacks:
+            event["exception"] = "\n".join(tracebacks)
+        return json_line(event)
+
+
+def json_line(event: Mapping[str, object]) -> str:
+    """Return *event* as a line of JSON without API keys."""
+    # DEL is the one control character in ASCII that JSON does not escape.
+    return without_keys(json.dumps(event).replace("\x7f", "\\u007f"))
 
 
 def configure_logs(log_format: str) -> None:
     """Send all log records to standard output, as "text" or "json" (LOG_FORMAT)."""
     handler = logging.StreamHandler(sys.stdout)
     if log_format == "json":
-        handler.setFormatter(_JsonFormatter())
+        handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # kafka-python logs every attempt and, at DEBUG, every body. We log what matters of it,
     # with the setting to check.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # Python would print them to standard error as they are.
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the message; in "%s: ..." the subject, such as a foreign id, is one field."""
+    args = record.args
+    if isinstance(args, tuple) and args and isinstance(args[0], str):
+        subject, *others = args
+        if isinstance(record.msg, str) and record.msg.startswith("%s: "):
+            return record.msg % (field(subject), *others)
+    return record.getMessage()
+
+
+def _tracebacks(formatter: logging.Formatter, record: logging.LogRecord) -> Iterator[str]:
+    if record.exc_info:
+        yield formatter.formatException(record.exc_info)
+    elif record.exc_text:
+        yield record.exc_text
+    if record.stack_info:
+        yield formatter.formatStack(record.stack_info)
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        logging.critical("this process failed", exc_info=(kind, error, traceback))
+
+
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        name = args.thread.name if args.thread else "unknown"
+        exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
+        logging.critical("thread %s failed", name, exc_info=exc_info)

@@ -8,8 +8,9 @@ import tomllib
 import pytest
 
 from gateway import keys
-from gateway.clients.api_keys import KEY_PATTERN, ApiKeys, hash_of, new_key
+from gateway.clients.api_keys import ApiKeys, hash_of, new_key
 from gateway.clients.client import Client
+from rendezvous.process.log_text import KEY_PATTERN
 from tests.fakes import record_calls
 
 SHOP, DEPOT = Client("shop"), Client("depot")

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import threading
 
 import pytest
 
@@ -13,7 +14,9 @@ from rendezvous.process.logs import configure_logs
 def restored_loggers():
     root, kafka = logging.getLogger(), logging.getLogger("kafka")
     before = root.level, list(root.handlers), kafka.level
+    hooks = sys.excepthook, threading.excepthook
     yield
+    sys.excepthook, threading.excepthook = hooks
     root.setLevel(before[0])
     root.handlers[:] = before[1]
     kafka.setLevel(before[2])
@@ -81,3 +84,94 @@ def test_configuring_twice_logs_each_event_once(lines):
     (handler,) = logging.getLogger().handlers
     assert isinstance(handler, logging.StreamHandler)
     assert handler.stream is sys.stdout
+
+
+KEY = "rdv_" + "k" * 43
+#: Characters at which a reader of logs may begin a line, or that change how a line looks.
+UNPRINTABLE = [
+    "\n",
+    "\r",
+    "\r\n",
+    "\x1b[2K",
+    "\x85",
+    "\x9b",
+    "\u2028",
+    "\u2029",
+    "\u202e",
+    "\x7f",
+    "\0",
+]
+FORMATS = pytest.mark.parametrize("log_format", ["text", "json"])
+
+
+@FORMATS
+@pytest.mark.parametrize("char", UNPRINTABLE)
+def test_a_value_begins_no_line(capsys, log_format, char):
+    configure_logs(log_format)
+    logging.getLogger("replies").warning("topic %s is missing", f"a{char}2026-01-01 INFO forged")
+
+    line = capsys.readouterr().out.removesuffix("\n")
+    assert line.isprintable()
+    assert "forged" in line
+    if log_format == "json":
+        assert json.loads(line)["event"] == f"topic a{char}2026-01-01 INFO forged is missing"
+
+
+def test_a_foreign_id_is_one_field_of_the_text(lines):
+    configure_logs("text")
+    logging.getLogger("responder").info("%s: dropped", "an.id: answered responder")
+
+    (line,) = lines()
+    assert line.endswith(r"responder: an.id:\x20answered\x20responder: dropped")
+
+
+def raise_error(text):
+    raise ValueError(text)
+
+
+@FORMATS
+@pytest.mark.parametrize("char", UNPRINTABLE)
+def test_the_text_of_an_exception_begins_no_event(capsys, log_format, char):
+    configure_logs(log_format)
+    try:
+        raise_error(f"no{char}2026-01-01 INFO forged")
+    except ValueError:
+        logging.getLogger("responder").exception("failed", stack_info=True)
+
+    first, *others = capsys.readouterr().out.removesuffix("\n").split("\n")
+    assert all(line.isprintable() for line in (first, *others))
+    assert all(line.startswith("  | ") for line in others)
+    if log_format == "json":
+        assert others == []
+        assert f"no{char}2026" in json.loads(first)["exception"]
+    else:
+        assert first.endswith("responder: failed")
+        assert others[0] == "  | Traceback (most recent call last):"
+
+
+@FORMATS
+def test_a_key_is_masked_in_message_and_traceback(capsys, log_format):
+    configure_logs(log_format)
+    try:
+        raise_error(f"the header {KEY} is wrong")
+    except ValueError as error:
+        logging.getLogger("responder").exception("%s failed for %s", error, KEY.encode())
+
+    output = capsys.readouterr().out
+    assert KEY not in output
+    assert output.count("rdv_***") == 3
+
+
+@FORMATS
+def test_uncaught_errors_are_events(capsys, log_format):
+    configure_logs(log_format)
+    error = ValueError(f"{KEY}\nforged")
+    sys.excepthook(ValueError, error, None)
+    thread = threading.Thread(target=raise_error, args=(f"{KEY}\nforged",), name="poller")
+    thread.start()
+    thread.join()
+
+    output = capsys.readouterr()
+    assert (output.err, KEY in output.out) == ("", False)
+    assert "thread poller failed" in output.out
+    assert not [line for line in output.out.splitlines() if line.startswith("forged")]
