@@ -46,15 +46,15 @@ class ReplyTimeout(Problem):
 
 
 class ReplyStoreUnavailable(Problem):
-    """Redis, which stores the replies, does not respond."""
+    """Redis, which stores the replies, does not respond or takes no writes."""
 
     kind = "reply-store-unavailable"
     title = "Reply Store Unavailable"
     status = 503
     retry_after_s = 1
     meaning = (
-        'The store of the replies does not respond. With "sent": "no" the request was not '
-        'published; with "sent": "yes" or "unknown" it may be carried out.'
+        'The store of the replies does not respond or takes no writes. With "sent": "no" the '
+        'request was not published; with "sent": "yes" or "unknown" it may be carried out.'
     )
     retry = (
         'With "sent": "no", or without "sent", retrying after Retry-After is safe. With "sent": '

@@ -6,6 +6,7 @@ RendezvousError
 ├── UnusableReply            a reply names its request, but is not an HTTP response
 ├── ForeignCorrelationId     an id was not issued under our SECRET_KEY
 └── StoreUnavailable         Redis refused or did not answer
+    └── WritesRefused        Redis answers, and takes no writes
 """
 
 
@@ -45,3 +46,7 @@ class StoreUnavailable(RendezvousError):
     def __init__(self, advice: str, cause: object = None) -> None:
         super().__init__(advice if cause is None else f"{advice} ({cause})")
         self.advice = advice
+
+
+class WritesRefused(StoreUnavailable):
+    """Raised when Redis answers but takes no writes: no reply can be stored."""

@@ -15,7 +15,7 @@ from gateway.exchange.waiter import Waiter
 from gateway.exchange.wakeup import Notifications, PollerWakeup, WakeReason
 from rendezvous.contract import Reply
 from rendezvous.correlation import new_node
-from rendezvous.errors import StoreUnavailable
+from rendezvous.errors import StoreUnavailable, WritesRefused
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.replies import ReplyStore
 
@@ -70,6 +70,8 @@ class Mailbox:
         self.node = new_node()
         #: Why Redis cannot be polled, as a text for clients; None when it can.
         self.store_error: str | None = None
+        #: Why Redis takes no writes, hence no replies, as a text for clients; check() sets it.
+        self.write_error: str | None = None
 
     def start(self) -> None:
         """Start the poller; call it in the process that waits, after any fork."""
@@ -134,13 +136,18 @@ class Mailbox:
 
     def check(self) -> None:
         """
-        Poll once without a waiter: detects a Redis failure before requests do.
+        Poll and write once without a waiter: detects a Redis failure before requests do.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
         try:
             self._store.fetch_many([self.node])  # no reply has this id
+            self._store.check_writes(self.node)
+            self.write_error = None
+        except WritesRefused as error:
+            self.write_error = error.advice
+            raise
         except StoreUnavailable as error:
             self._record_failure(error)
             self._wake_poller()  # it polls until Redis answers again

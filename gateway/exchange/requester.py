@@ -116,10 +116,12 @@ class Requester:
             keep_s: minimum time to keep the reply after the deadline.
 
         Raises:
-            ReplyStoreUnavailable: when Redis, where the reply arrives, cannot be reached.
+            ReplyStoreUnavailable: when Redis, where the reply arrives, cannot be reached or takes
+                no writes.
         """
-        if self._mailbox.store_error is not None:
-            raise ReplyStoreUnavailable(self._mailbox.store_error, sent=Sent.NO)
+        store_error = self._mailbox.store_error or self._mailbox.write_error
+        if store_error is not None:
+            raise ReplyStoreUnavailable(store_error, sent=Sent.NO)
         deadline_ms = epoch_ms() + round(options.deadline_s * 1000)
         correlation_id = self._ids.issue(self.node, deadline_ms, owner=options.owner, keep_s=keep_s)
         return correlation_id, deadline_ms

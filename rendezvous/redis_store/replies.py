@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from redis import Redis
+from redis.exceptions import RedisError, ResponseError
 
 from rendezvous import encoding
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationId
-from rendezvous.errors import UnusableReply
-from rendezvous.redis_store.client import execute
+from rendezvous.errors import UnusableReply, WritesRefused
+from rendezvous.redis_store.client import execute, store_unavailable
 from rendezvous.redis_store.notifications import Notifier
 
 #: Minimum time to live of a reply, in ms: a reply that arrives just before its request times out
@@ -106,6 +107,22 @@ class ReplyStore:
     def fetch(self, correlation_id: str) -> Reply | None:
         """Return the reply to *correlation_id* if it has arrived; see fetch_many()."""
         return self.fetch_many([correlation_id]).get(correlation_id)
+
+    def check_writes(self, node: str) -> None:
+        """
+        Write a key of *node* that expires soon, as a reply to it would be written.
+
+        Raises:
+            WritesRefused: when Redis takes no writes.
+            StoreUnavailable: when Redis does not answer.
+        """
+        try:
+            self._redis.set(reply_key(f"{node}.check"), b"", px=MIN_TTL_MS)
+        except ResponseError as error:
+            found = store_unavailable(error)
+            raise WritesRefused(f"Redis takes no writes: {found.advice}", error) from error
+        except RedisError as error:
+            raise store_unavailable(error) from error
 
     def remaining_ms(self, correlation_id: CorrelationId) -> int:
         """Return how long its reply can be fetched; 0 or less once expired."""

@@ -12,7 +12,8 @@ from redis import Redis
 from gateway.exchange.claims import Claim, Claims
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
-from tests.support.deployment import Deploy, Deployment
+from tests.support.deployment import Deploy, Deployment, Gateway
+from tests.support.records import records_of
 from tests.support.reply_topic import ReplyTopic, fetched
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
@@ -144,6 +145,12 @@ def loading(redis: Redis, server: EmbeddedRedis) -> Iterator[None]:
         redis.delete(*[f"ballast:{n}" for n in range(LOADING_KEYS)])
 
 
+def is_named(gateway: Gateway, cause: str) -> bool:
+    """Return whether /readyz says that Redis takes no writes, and why."""
+    found = str(gateway.get("/readyz").json)
+    return "Redis takes no writes: " in found and cause in found
+
+
 WRITES_FAIL = [
     pytest.param(setting("maxmemory", "1", "0"), "out of memory", id="OOM"),
     pytest.param(replica_of_another, "read-only replica", id="READONLY"),
@@ -172,16 +179,27 @@ def test_replies_are_stored_once_redis_accepts_writes_again(
     fault: Fault,
     cause: str,
 ):
+    gateway = deployment.gateway
     committed, logged = topic.wait_until_committed(), len(log_of_replies(deployment))
     with fault(redis, redis_server):
         replies = topic.put_many(20)
         assert wait_until(lambda: cause in log_of_replies(deployment)[logged:], LIMIT_S)
-        late = deployment.gateway.post("/echo", b"sent meanwhile")
-        replies[late.correlation_id] = b"sent meanwhile"
+        late = gateway.post("/echo", b"sent meanwhile")
+        if late.json["sent"] == "yes":  # the gateway had not detected the fault yet
+            assert (late.status, late.json["type"]) == (503, "/problems/reply-timeout")
+            replies[late.correlation_id] = b"sent meanwhile"
+        assert wait_until(lambda: is_named(gateway, cause), LIMIT_S)
+        published = len(records_of(deployment, "echo"))
+        rejected = [gateway.post("/echo", b"no"), gateway.post("/echo", b"no", Idempotency_Key="k")]
+        assert len(records_of(deployment, "echo")) == published
         assert stays_at(topic, committed)
 
-    assert (late.status, late.json["type"]) == (503, "/problems/reply-timeout")
-    assert late.json["sent"] == "yes"
+    for response in rejected:
+        assert response.status == 503
+        assert response.json["type"] == "/problems/reply-store-unavailable"
+        assert response.json["sent"] == "no"
+        assert cause in response.json["detail"]
+        assert response.elapsed_s < TIMEOUT_S
     assert_nothing_is_lost(deployment, topic, replies)
 
 
@@ -274,5 +292,6 @@ def assert_nothing_is_lost(
 ) -> None:
     assert wait_until(lambda: fetched(deployment.gateway, replies) == replies, LIMIT_S)
     topic.wait_until_committed()
+    assert wait_until(lambda: deployment.gateway.get("/readyz").status == 200, LIMIT_S)
     assert deployment.gateway.post("/echo", b"afterwards").body == b"afterwards"
     assert [process.child.returncode for process in deployment.processes] == [None, None, None]

@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import pytest
+from redis import exceptions as redis_errors
 
 from gateway.exchange import poll_schedule
 from gateway.exchange.mailbox import Mailbox
 from gateway.exchange.poll_schedule import MAX_INTERVAL_S, MAX_LINGER_SHARE
 from gateway.exchange.waiter import Waiter
 from rendezvous.contract import Reply
-from rendezvous.errors import StoreUnavailable
+from rendezvous.errors import StoreUnavailable, WritesRefused
 from rendezvous.process.watchdog import EXIT_CODE, Watchdog
-from tests.fakes import eventually, record_calls
+from tests.fakes import eventually, raising, record_calls
 
 
 @pytest.fixture
@@ -440,3 +441,32 @@ def test_a_poller_that_hangs_ends_the_process(started, store, new_id, monkeypatc
     hangs.set()
 
     assert exit_codes == [EXIT_CODE]
+
+
+def test_a_check_finds_that_redis_takes_no_writes(mailbox, redis, monkeypatch):
+    out_of_memory = redis_errors.OutOfMemoryError("OOM command not allowed")
+    with monkeypatch.context() as patch:
+        patch.setattr(redis, "set", raising(out_of_memory))
+        with pytest.raises(WritesRefused, match="OOM command not allowed"):
+            mailbox.check()
+        refused = mailbox.write_error, mailbox.store_error
+    mailbox.check()
+
+    assert refused[0].startswith("Redis takes no writes: Redis is out of memory")
+    assert refused[1] is None  # replies that are there can be fetched
+    assert mailbox.write_error is None
+
+
+def test_a_write_that_is_not_answered_is_not_refused(mailbox, redis, monkeypatch):
+    monkeypatch.setattr(redis, "set", raising(redis_errors.TimeoutError("no answer")))
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        mailbox.check()
+
+    assert mailbox.write_error is None
+
+
+def test_the_key_of_a_check_is_no_reply_and_expires(mailbox, store, redis):
+    mailbox.check()
+
+    assert store.fetch_many([mailbox.node]) == {}
+    assert [0 < redis.pttl(key) <= 1_000 for key in redis] == [True]

@@ -408,3 +408,12 @@ def test_waiting_again_for_a_request_that_is_refused_reports_that_it_was_not_sen
     with pytest.raises(problems.NotSent, match="denied") as caught:
         result(10)
     assert caught.value.sent is Sent.NO
+
+
+def test_while_redis_takes_no_writes_no_id_is_issued(client, publisher, mailbox):
+    mailbox.write_error = "Redis takes no writes: Redis is out of memory"
+    with pytest.raises(problems.ReplyStoreUnavailable, match="takes no writes") as caught:
+        client.send_and_receive(new_request)
+
+    assert caught.value.sent is Sent.NO
+    assert publisher.published == []
