@@ -7,7 +7,7 @@ from redis import Redis
 
 from rendezvous.correlation import CorrelationIds
 from rendezvous.errors import StoreUnavailable
-from rendezvous.kafka_client.connect import connect_with_retries
+from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
@@ -82,12 +82,13 @@ def _consumer(settings: Settings, topic: str) -> ResilientConsumer:
     )
 
     new_consumer = partial(PatchedConsumer, max_value_bytes=settings.max_reply_bytes, **options)
+    find_problem = partial(kafka_problem, settings)
     if not is_broadcast:
-        return ResilientConsumer.open([topic], new_consumer)
+        return ResilientConsumer.open([topic], new_consumer, find_problem)
     # Replies that arrived before the start may still be requested: the longest wait of any route,
     # and the retention after it.
     lookback_s = MAX_REPLY_TIMEOUT_S + settings.reply_retention_s
-    return BroadcastConsumer.open_all(topic, new_consumer, lookback_s)
+    return BroadcastConsumer.open_all(topic, new_consumer, lookback_s, find_problem)
 
 
 if __name__ == "__main__":

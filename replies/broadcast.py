@@ -6,13 +6,14 @@ The store keeps the first copy. The price is that each replica reads every reply
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from rendezvous.kafka_client.consumer import ResilientConsumer, build_consumer
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.opening import build_consumer
 
 #: Interval of checking for new partitions, in seconds; metadata_max_age_ms is added to it.
 PARTITIONS_CHECK_INTERVAL_S = 5.0
@@ -43,21 +44,37 @@ class BroadcastConsumer(ResilientConsumer):
 
     @classmethod
     def open_all(
-        cls, topic: str, new_consumer: Callable[[], Any], lookback_s: float
+        cls,
+        topic: str,
+        new_consumer: Callable[[], Any],
+        lookback_s: float,
+        find_problem: Callable[[], str | None] = lambda: None,
     ) -> "BroadcastConsumer":
-        """Return a consumer of all of *topic*; raises as build_consumer() does."""
+        """Return a consumer of all of *topic*; arguments and errors are those of open()."""
         consumer = build_consumer([topic], new_consumer)
         try:
-            return cls(consumer, topic, lookback_s)
+            found = cls(consumer, topic, lookback_s)
         except KafkaError as error:
             consumer.close()
             raise ConnectionError(str(error)) from error
+        found.reopen_with([topic], new_consumer, find_problem)
+        return found
 
     def commit_async(self, offsets: Mapping[Any, int]) -> None:
         """Do nothing: without a group there are no offsets to commit."""
 
     def commit(self, offsets: Mapping[Any, int]) -> None:
         """Do nothing: without a group there are no offsets to commit."""
+
+    def _take_over(self, consumer: Any, topics: Sequence[str]) -> None:
+        positions = {
+            partition: self._consumer.known_position(partition)
+            for partition in self._consumer.assignment()
+        }
+        consumer.assign(list(positions))
+        for partition, position in positions.items():
+            if position is not None:
+                consumer.seek(partition, position)
 
     def _before_poll(self) -> None:
         super()._before_poll()

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Container
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 import responder.handlers  # noqa: F401  # registers the handlers
-from rendezvous.kafka_client.connect import connect_with_retries
+from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
@@ -107,10 +108,13 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
     except KafkaError as error:
         raise ConnectionError(str(error)) from error
     try:
-        return ResilientConsumer.open(topics, lambda: PatchedConsumer(**options)), producer
+        consumer = ResilientConsumer.open(
+            topics, partial(PatchedConsumer, **options), partial(kafka_problem, settings)
+        )
     except (ConnectionError, LookupError):
         producer.close(timeout=1)
         raise
+    return consumer, producer
 
 
 if __name__ == "__main__":

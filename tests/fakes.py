@@ -267,6 +267,9 @@ class FakeConsumer:
         self.closed = False
         self.topic_ids: dict[str, UUID] = {}
         self.held: TopicPartition | None = None
+        self.member = True
+        self.members = 1
+        self.ends_error: Exception | None = None
         self._script: deque[tuple[Exception | Batch, bool]] = deque()
         self._listener: Any = None
 
@@ -361,7 +364,23 @@ class FakeConsumer:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.positions[partition] = offset
 
-    def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    def is_member(self) -> bool:
+        return self.member
+
+    def group_members(self, timeout_ms: int) -> int:
+        return self.members
+
+    def known_position(self, partition: TopicPartition) -> int | None:
+        return self.positions.get(partition)
+
+    def subscription(self) -> set[str]:
+        return set(self.subscribed)
+
+    def end_offsets(
+        self, partitions: Sequence[TopicPartition], timeout_ms: int | None = None
+    ) -> dict[TopicPartition, int]:
+        if self.ends_error is not None:
+            raise self.ends_error
         return {partition: self.ends.get(partition, 0) for partition in partitions}
 
     def offsets_for_times(self, since_ms: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:

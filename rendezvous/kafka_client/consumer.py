@@ -8,16 +8,18 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
-from kafka import ConsumerRebalanceListener
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
+from rendezvous.kafka_client.consumer_errors import advice, is_about_a_record
 from rendezvous.kafka_client.lag import Lag
+from rendezvous.kafka_client.opening import AssignmentListener, build_consumer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.kafka_client.recreated_topics import RecreatedTopics
+from rendezvous.kafka_client.stalls import Stalls
 from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ ERROR_PAUSE_S = 0.5
 #: Time without an error after which partitions count as read again, in seconds.
 ERROR_MEMORY_S = 3.0
 CLOSE_TIMEOUT_MS = 3_000
+#: Maximum time to leave the group of a consumer that read nothing.
+CLOSE_STALLED_TIMEOUT_MS = 500
 
 #: ConsumerRecords by TopicPartition.
 RecordsByPartition = Mapping[Any, Sequence[Any]]
@@ -79,7 +83,9 @@ class ResilientConsumer:
         self._consumer = consumer
         self._warn = ThrottledLog(logger)
         self._lag = Lag()
-        self._recreated = RecreatedTopics(consumer.topic_id)
+        self._recreated = RecreatedTopics(lambda topic: self._consumer.topic_id(topic))
+        self._stalls = Stalls()
+        self._open_again: Callable[[], Any] | None = None
         self._known_partitions = 0
         #: Assigned partitions of which nothing was read since the assignment.
         self._unread: set[Any] = set()
@@ -88,11 +94,21 @@ class ResilientConsumer:
         self.undecodable = 0
 
     @classmethod
-    def open(cls, topics: Sequence[str], new_consumer: Callable[[], Any]) -> "ResilientConsumer":
-        """Return a consumer of *topics*; raises as build_consumer() does."""
-        consumer = build_consumer(topics, new_consumer)
-        found = cls(consumer)
-        consumer.subscribe(topics, listener=_AssignmentListener(found._unread.update))
+    def open(
+        cls,
+        topics: Sequence[str],
+        new_consumer: Callable[[], Any],
+        find_problem: Callable[[], str | None] = lambda: None,
+    ) -> Self:
+        """
+        Return a consumer of *topics*; raises as build_consumer() does.
+
+        Args:
+            find_problem: returns why no broker can be reached; asked before it is opened again.
+        """
+        found = cls(build_consumer(topics, new_consumer))
+        found._take_over(found._consumer, topics)
+        found.reopen_with(topics, new_consumer, find_problem)
         return found
 
     def poll(self, timeout_ms: int = POLL_MS) -> RecordsByPartition:
@@ -118,10 +134,15 @@ class ResilientConsumer:
         return partition in self._lag.read_on_arrival
 
     def lags_s(self) -> dict[Any, float]:
-        """Return the lag of each assigned partition in seconds; empty after a recent error."""
-        if time.monotonic() - self._last_error_s < ERROR_MEMORY_S:
+        """
+        Return the lag of each partition that is read, in seconds.
+
+        Empty after a recent error, and for a consumer that is no member of its group.
+        """
+        if self._failed_recently() or not self._consumer.is_member():
             return {}
-        return {partition: self._lag.lag_s(partition) for partition in self._consumer.assignment()}
+        reading = self._consumer.assignment() - self._stalls.partitions
+        return {partition: self._lag.lag_s(partition) for partition in reading}
 
     def partitions_of(self, topic: str) -> int:
         """Return the number of partitions of *topic*, as far as is known."""
@@ -164,6 +185,52 @@ class ResilientConsumer:
         """Do what is due before each poll; may raise KafkaError."""
         if self._recreated.is_due():
             self._reread_recreated_topics()
+        if self._stalls.is_due() and not self._failed_recently():
+            self._check_stalls()
+
+    def _failed_recently(self) -> bool:
+        return time.monotonic() - self._last_error_s < ERROR_MEMORY_S
+
+    def _check_stalls(self) -> None:
+        if self._stalls.check(self._consumer) and self._open_again is not None:
+            self._reopen(self._open_again)
+
+    def reopen_with(
+        self,
+        topics: Sequence[str],
+        new_consumer: Callable[[], Any],
+        find_problem: Callable[[], str | None],
+    ) -> None:
+        """Note how to open the consumer again; the arguments are those of open()."""
+
+        def open_again() -> Any:
+            problem = find_problem()
+            if problem is not None:
+                raise ConnectionError(problem)
+            consumer = build_consumer(topics, new_consumer)
+            self._take_over(consumer, topics)
+            return consumer
+
+        self._open_again = open_again
+
+    def _reopen(self, open_again: Callable[[], Any]) -> None:
+        """Replace a consumer that reads nothing; what it has not committed is read again."""
+        self._stalls.note_reopening()
+        try:
+            opened = open_again()
+        except (ConnectionError, LookupError, kafka_errors.KafkaError) as error:
+            logger.warning("the consumer cannot be opened again (%s); trying again", error)
+            return
+        stalled, self._consumer = self._consumer, opened
+        self._lag = Lag()
+        self._unread.clear()
+        logger.warning("the consumer was opened again")
+        with contextlib.suppress(kafka_errors.KafkaError):
+            stalled.close(autocommit=False, timeout_ms=CLOSE_STALLED_TIMEOUT_MS)
+
+    def _take_over(self, consumer: Any, topics: Sequence[str]) -> None:
+        """Let *consumer*, a new one, read what this one reads."""
+        consumer.subscribe(topics, listener=AssignmentListener(self._unread.update))
 
     def _reread_recreated_topics(self) -> None:
         assigned = self._consumer.assignment()
@@ -193,7 +260,7 @@ class ResilientConsumer:
 
     def _log_failed_commit(self, offsets: object, result: object) -> None:
         if isinstance(result, kafka_errors.AuthorizationError):
-            self._warn.warning("offsets not committed (%s)%s", result, _advice(result))
+            self._warn.warning("offsets not committed (%s)%s", result, advice(result))
         elif isinstance(result, Exception):
             self._warn.info(
                 "offsets not committed; their records will be delivered again (%s)", result
@@ -201,7 +268,7 @@ class ResilientConsumer:
 
     def _recover_from(self, error: Exception) -> bool:
         """Make the next poll() possible; return False when *error* is not Kafka's."""
-        if isinstance(error, kafka_errors.KafkaError) and not _is_about_a_record(error):
+        if isinstance(error, kafka_errors.KafkaError) and not is_about_a_record(error):
             self._pause_after(error)
             return True
         partition = self._consumer.held_partition()
@@ -213,7 +280,7 @@ class ResilientConsumer:
     def _pause_after(self, error: kafka_errors.KafkaError) -> None:
         self._lag.note_pause()
         self._last_error_s = time.monotonic()
-        self._warn.warning("Kafka: %s; trying again%s", error, _advice(error))
+        self._warn.warning("Kafka: %s; trying again%s", error, advice(error))
         time.sleep(ERROR_PAUSE_S)
 
     def _skip_record(self, partition: Any, error: Exception) -> None:
@@ -230,58 +297,3 @@ class ResilientConsumer:
         # The records behind it in the same batch cannot be decoded either, and are skipped one by
         # one: the library decodes a batch from its start.
         self._consumer.seek(partition, offset + 1)
-
-
-class _AssignmentListener(ConsumerRebalanceListener):  # type: ignore[misc]  # no types
-    """Calls *on_assigned* with new partitions before the library reads them."""
-
-    def __init__(self, on_assigned: Callable[[Collection[Any]], None]) -> None:
-        self._on_assigned = on_assigned
-
-    def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
-        """Do nothing: only a new assignment matters."""
-
-    def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
-        """Report *assigned*, which are all partitions or the new ones."""
-        self._on_assigned(assigned)
-
-
-def build_consumer(topics: Sequence[str], new_consumer: Callable[[], Any]) -> Any:
-    """
-    Return a consumer after checking that all of *topics* exist.
-
-    Raises:
-        ConnectionError: when no broker can be reached.
-        LookupError: naming the topics that do not exist.
-    """
-    try:
-        consumer = new_consumer()
-    except kafka_errors.KafkaError as error:
-        raise ConnectionError(str(error)) from error
-    try:
-        missing = sorted(set(topics) - set(consumer.topics()))
-    except kafka_errors.KafkaError as error:
-        consumer.close()
-        raise ConnectionError(str(error)) from error
-    if missing:
-        consumer.close()
-        raise LookupError(", ".join(missing))
-    return consumer
-
-
-def _advice(error: kafka_errors.KafkaError) -> str:
-    """Return advice about the right that *error* shows to be missing, if any."""
-    what = error.args[0] if error.args else None
-    if isinstance(error, kafka_errors.TopicAuthorizationFailedError):
-        topics = [what] if isinstance(what, str) else sorted(what or ())
-        return f"; grant Read on topic {', '.join(map(repr, topics))}"
-    if isinstance(error, kafka_errors.GroupAuthorizationFailedError):
-        return f"; grant Read on {'its group' if what is None else f'group {what!r}'}"
-    return ""
-
-
-def _is_about_a_record(error: kafka_errors.KafkaError) -> bool:
-    # The plain KafkaError is "no complete records were found".
-    return type(error) is kafka_errors.KafkaError or isinstance(
-        error, (kafka_errors.CorruptRecordError, kafka_errors.UnsupportedCodecError)
-    )

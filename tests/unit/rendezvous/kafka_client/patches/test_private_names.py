@@ -16,6 +16,8 @@ PATCHES = Path(__file__).parents[5] / "rendezvous/kafka_client/patches"
 
 #: Modules that the documentation of kafka-python does not mention: names that are imported.
 MODULES = {
+    "kafka.protocol.admin": {"DescribeGroupsRequest"},
+    "kafka.structs": {"MemberState"},
     "kafka.net.compat": {"KafkaNetClient"},
     "kafka.net.selector": {"NetworkSelector"},
     "kafka.record.default_records": {"DefaultRecord"},
@@ -38,10 +40,16 @@ ATTRIBUTES = {
     },
     "producer._accumulator": {"config", "ready"},
     "producer._sender": {"force_close"},
-    "consumer": {"_cluster", "_coordinator", "_fetcher", "_net"},
+    "consumer": {
+        "_cluster", "_coordinator", "_fetcher", "_manager", "_net", "_subscription",
+    },
+    "consumer._coordinator.heartbeat": {"session_timeout_expired"},
+    "consumer._manager": {"send"},
+    "consumer._subscription": {"assignment"},
     "consumer._cluster": {"topic_id"},
     "consumer._coordinator": {
         "coordinator_unknown", "ensure_coordinator_ready", "need_rejoin", "rejoining",
+        "coordinator", "group_id", "heartbeat",
     },
     "consumer._fetcher": {
         "_completed_fetches", "_fetchable_partitions", "_net", "_next_partition_records",
@@ -49,7 +57,7 @@ ATTRIBUTES = {
         "fetch_records", "fetched_records", "send_fetches",
     },
     "records": {"_next_inline_exception"},
-    "consumer._net": {"_poll_once", "stop"},
+    "consumer._net": {"_poll_once", "run", "stop"},
 }  # fmt: skip
 
 

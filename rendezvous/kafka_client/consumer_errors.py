@@ -1,0 +1,22 @@
+"""What an error of a consumer is about, and advice."""
+
+from kafka import errors as kafka_errors
+
+
+def advice(error: kafka_errors.KafkaError) -> str:
+    """Return advice about the right that *error* shows to be missing, if any."""
+    what = error.args[0] if error.args else None
+    if isinstance(error, kafka_errors.TopicAuthorizationFailedError):
+        topics = [what] if isinstance(what, str) else sorted(what or ())
+        return f"; grant Read on topic {', '.join(map(repr, topics))}"
+    if isinstance(error, kafka_errors.GroupAuthorizationFailedError):
+        return f"; grant Read on {'its group' if what is None else f'group {what!r}'}"
+    return ""
+
+
+def is_about_a_record(error: kafka_errors.KafkaError) -> bool:
+    """Return whether *error* is about the record that was being decoded."""
+    # The plain KafkaError is "no complete records were found".
+    return type(error) is kafka_errors.KafkaError or isinstance(
+        error, (kafka_errors.CorruptRecordError, kafka_errors.UnsupportedCodecError)
+    )

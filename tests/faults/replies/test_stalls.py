@@ -1,0 +1,45 @@
+"""A consumer that is a member of its group and reads nothing is named and opened again."""
+
+import pytest
+
+from tests.faults.replies.silent_consumer import REOPEN_S
+from tests.support.deployment import Deploy, Deployment
+from tests.support.load import OWN, Load
+from tests.support.report import RecordProperty
+from tools.devstack.waiting import wait_until
+
+pytestmark = pytest.mark.faults
+
+#: Heartbeats of the silent partitions expire, and the group gives them out again, in seconds.
+LIMIT_S = REOPEN_S + 40
+
+
+def is_ready(deployment: Deployment) -> bool:
+    return deployment.gateway.get("/readyz").status == 200
+
+
+@pytest.mark.parametrize("name", ["replies", "responder"])
+def test_a_consumer_that_falls_silent_is_named_and_opened_again(
+    deploy: Deploy, name: str, record_property: RecordProperty
+):
+    with deploy() as deployment:
+        command = f"python -m tests.faults.replies.silent_consumer {name}"
+        silent = deployment.start(name, command)
+        with Load([deployment.gateway]) as load:
+            assert wait_until(lambda: "nothing read of" in silent.logged(), LIMIT_S), (
+                silent.logged()
+            )
+            if name == "replies":
+                assert wait_until(lambda: not is_ready(deployment), REOPEN_S)
+                problems = deployment.gateway.get("/readyz").json["problems"]
+                assert "no replies process reads partition" in problems[0]
+            assert wait_until(lambda: "was opened again" in silent.logged(), LIMIT_S)
+            assert wait_until(lambda: is_ready(deployment), LIMIT_S)
+        with Load([deployment.gateway]) as after:
+            after.wait_for()
+        record_property(f"silent {name}", load.summary())
+
+        # Without a reply in time while the consumer was silent, never with another's.
+        assert "another's" not in load.outcomes
+        assert set(after.outcomes) == {OWN}
+        assert silent.child.returncode is None
