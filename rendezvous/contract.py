@@ -29,7 +29,7 @@ from enum import StrEnum
 from typing import Any
 
 from rendezvous.errors import MalformedRecord, UnusableReply
-from rendezvous.reply_headers import MAX_HEADERS_BYTES, header_error, is_carried
+from rendezvous.reply_headers import MAX_HEADERS_BYTES, header_error, is_carried, is_withheld
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -200,8 +200,9 @@ class Reply:
 
     def fits_http(self) -> bool:
         """Return whether an HTTP response can have its status and headers."""
+        # Withheld headers are in replies that an earlier version stored; the gateway drops them.
         return 200 <= self.status <= 599 and all(
-            is_carried(name) and header_error(name, value.encode()) is None
+            (is_carried(name) or is_withheld(name)) and header_error(name, value.encode()) is None
             for name, value in self.headers
         )
 

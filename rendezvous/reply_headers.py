@@ -49,6 +49,20 @@ LISTED_REPLY_HEADERS = frozenset(
         "www-authenticate",
     }
 )
+#: Headers by which a reply would command the proxy in front of the gateway: to send one of its
+#: files, to repeat the request elsewhere, to purge its cache, or to take the gateway for dead.
+#: No reply can set them.
+PROXY_COMMANDS = (
+    "x-accel-",  # nginx
+    "x-appengine-",  # Google App Engine
+    "x-envoy-",  # Envoy, Istio
+    "x-lighttpd-",  # lighttpd
+    "x-litespeed-",  # LiteSpeed
+    "x-reproxy-",  # Perlbal
+    "x-sendfile",  # Apache, lighttpd, Caddy
+)
+#: Headers that begin with "x-" and that the gateway itself sets.
+_GATEWAYS_OWN = frozenset({"x-content-type-options"})
 #: Maximum size of one header value, and of all names and values of a reply, in bytes.
 MAX_HEADER_BYTES = 8_000
 MAX_HEADERS_BYTES = 32_000
@@ -59,7 +73,12 @@ _FIELD_VALUE = re.compile(rb"[\t -~]*")
 
 def needs_no_listing(lower: str) -> bool:
     """Return whether a reply can set the lower-case header on every route."""
-    return lower in REPLY_HTTP_HEADERS or lower.startswith("x-")
+    return lower in REPLY_HTTP_HEADERS or (lower.startswith("x-") and not is_withheld(lower))
+
+
+def is_withheld(lower: str) -> bool:
+    """Return whether the lower-case ``x-`` header is one that no reply can set."""
+    return lower.startswith(PROXY_COMMANDS) or lower in _GATEWAYS_OWN
 
 
 def is_carried(lower: str) -> bool:

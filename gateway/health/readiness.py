@@ -30,7 +30,7 @@ class Check:
     """
 
     def __init__(self, subject: str, find_problem: Callable[[], str | None]) -> None:
-        self._subject = subject
+        self.subject = subject
         self._find_problem = find_problem
         self._problem: str | None = f"{subject} is not checked yet"
         self._checked_s = time.monotonic()
@@ -40,7 +40,7 @@ class Check:
         """Start the thread."""
         self._closing.clear()
         self._checked_s = time.monotonic()
-        threading.Thread(target=self._run, name=f"check-{self._subject}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"check-{self.subject}", daemon=True).start()
 
     def close(self) -> None:
         """Stop the thread after its current run."""
@@ -50,7 +50,7 @@ class Check:
         """Return what is wrong, or None."""
         age_s = time.monotonic() - self._checked_s
         if age_s > STALE_AFTER_S:
-            return f"{self._subject} has not answered for {age_s:.0f} s; check whether it hangs"
+            return f"{self.subject} has not answered for {age_s:.0f} s; check whether it hangs"
         return self._problem
 
     def _run(self) -> None:
@@ -59,11 +59,11 @@ class Check:
                 problem = self._find_problem()
             except Exception as error:
                 # Without its thread this process would never be ready again.
-                logger.exception("the check of %s failed", self._subject)
-                problem = f"the check of {self._subject} failed: {error}; see the log"
+                logger.exception("the check of %s failed", self.subject)
+                problem = f"the check of {self.subject} failed: {error}; see the log"
             if problem != self._problem:
                 level = logging.INFO if problem is None else logging.WARNING
-                logger.log(level, "%s", f"{self._subject}: {problem or 'ready'}")
+                logger.log(level, "%s", f"{self.subject}: {problem or 'ready'}")
             self._problem, self._checked_s = problem, time.monotonic()
             self._closing.wait(CHECK_PAUSE_S)
 
@@ -114,6 +114,11 @@ class Readiness:
     def problems(self) -> list[str]:
         """Return what keeps requests from succeeding, a sentence each; empty when ready."""
         found = [problem for check in self._checks if (problem := check.problem()) is not None]
+        return ["this process is shutting down", *found] if self._draining() else found
+
+    def subjects(self) -> list[str]:
+        """Return what is not ready, in words without addresses, topics and causes."""
+        found = [f"{check.subject} is not ready" for check in self._checks if check.problem()]
         return ["this process is shutting down", *found] if self._draining() else found
 
     def warnings(self) -> list[str]:

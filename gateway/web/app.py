@@ -85,7 +85,7 @@ def create_app(
         )
     polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
     app.register_blueprint(reply_resource(ids, store, cancellations, polls))
-    app.register_blueprint(probes(readiness, lambda: requester.node))
+    app.register_blueprint(probes(readiness, lambda: requester.node, access.may_see_details))
     app.register_blueprint(problem_pages())
     description = describe(
         routes,

@@ -56,6 +56,16 @@ class ClientAccess:
         """
         g.quota = self._rates.charge(current_client(), sent)
 
+    def may_see_details(self) -> bool:
+        """Return whether the current request has a valid API key, or none is needed."""
+        if self._api_keys is None:
+            return True
+        try:
+            _authenticate(self._api_keys, None)
+        except Unauthorized:
+            return False
+        return True
+
     def _identify(self) -> None:
         if self._api_keys is None or not _needs_key():
             return

@@ -10,12 +10,20 @@ from gateway.web.responses import json_response
 _HEADERS = {"Cache-Control": "no-store"}
 
 
-def probes(readiness: Readiness, node: Callable[[], str]) -> Blueprint:
+#: The warnings for strangers, which may name what the problems name.
+_HIDDEN = "send an API key to read the warnings"
+
+
+def probes(
+    readiness: Readiness, node: Callable[[], str], may_see_details: Callable[[], bool]
+) -> Blueprint:
     """
     Return ``GET /livez`` and ``GET /readyz``.
 
     Args:
         node: returns the id of this worker: several workers share a port.
+        may_see_details: returns whether the client of the current request may read addresses,
+            topics and causes.
     """
     blueprint = Blueprint("probes", __name__)
 
@@ -25,12 +33,15 @@ def probes(readiness: Readiness, node: Callable[[], str]) -> Blueprint:
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
-        problems = readiness.problems()
+        problems, warnings = readiness.problems(), readiness.warnings()
+        if not may_see_details():
+            problems = problems and (readiness.subjects() or ["not ready"])
+            warnings = warnings and [_HIDDEN]
         state = {
             "status": "not ready" if problems else "ready",
             "node": node(),
             "problems": problems,
-            "warnings": readiness.warnings(),
+            "warnings": warnings,
         }
         return json_response(state, 503 if problems else 200, _HEADERS)
 

@@ -1,9 +1,10 @@
 """The reply resource: fetch a reply, wait for it, cancel its request."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Response, request
+from werkzeug.http import parse_dict_header
 
 from gateway.clients.admission import Admission
 from gateway.clients.client import ANONYMOUS, Client
@@ -33,6 +34,11 @@ logger = logging.getLogger(__name__)
 MAX_WAIT_S = 25.0
 #: Maximum share of the in-flight limit that long polls may take.
 MAX_SHARE = 0.5
+#: Of a reply: it may be of any type, with content of other clients, under the gateway's origin.
+CONTENT_SECURITY_POLICY = "sandbox; default-src 'none'"
+#: The directives of Cache-Control that a reply keeps here, without and with seconds.
+_FLAGS = ("no-cache", "no-transform", "must-revalidate", "immutable")
+_SECONDS = ("max-age", "stale-while-revalidate", "stale-if-error")
 
 
 class LongPolls:
@@ -106,7 +112,8 @@ class _ReplyResource:
         if reply is None:
             reply, applied = self._wait(cid)
         if reply is not None:
-            response = _cacheable(reply_response(usable(reply)), self._store.remaining_ms(cid))
+            response = _isolated(reply_response(usable(reply)))
+            response = _cacheable(response, self._store.remaining_ms(cid))
         elif self._store.is_over(cid):
             raise _expired(cid)
         else:
@@ -176,12 +183,33 @@ def _expired(cid: CorrelationId) -> ReplyExpired:
 def _cacheable(response: Response, remaining_ms: int) -> Response:
     """Let clients cache *response*, which never changes, until the reply expires."""
     headers = response.headers
-    if "Cache-Control" not in headers and "Expires" not in headers:
-        headers["Cache-Control"] = f"private, max-age={max(0, remaining_ms // 1000)}"
+    given = headers.getlist("Cache-Control")
+    if not given and "Expires" not in headers:
+        given = [f"max-age={max(0, remaining_ms // 1000)}"]
+    headers["Cache-Control"] = _private(given)
     if "ETag" not in headers:
         response.set_etag(headers[CORRELATION_ID])
     tag, _ = response.get_etag()
     # RFC 9110, section 13.2.1: conditions apply to successful responses only.
     if tag and 200 <= response.status_code < 300 and request.if_none_match.contains_weak(tag):
         response.status_code = 304
+    return response
+
+
+def _private(cache_control: Sequence[str]) -> str:
+    """Return the Cache-Control of a reply without what lets caches share it."""
+    given = {k.lower(): v for k, v in parse_dict_header(", ".join(cache_control)).items()}
+    if "no-store" in given:
+        return "no-store"
+    kept = [name for name in _FLAGS if name in given]
+    for name in _SECONDS:
+        value = given.get(name) or ""
+        if value.isascii() and value.isdigit():
+            kept.append(f"{name}={value}")
+    return ", ".join(["private", *kept])
+
+
+def _isolated(response: Response) -> Response:
+    """Let a browser that opens the URL show the reply, and neither run nor load anything."""
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response

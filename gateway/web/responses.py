@@ -15,7 +15,7 @@ from gateway.web.pages import page_response, prefers_html, render
 from gateway.web.request import Environ
 from gateway.web.trace import REQUEST_ID
 from rendezvous.contract import CONTENT_TYPE, Reply
-from rendezvous.reply_headers import LISTED_REPLY_HEADERS
+from rendezvous.reply_headers import LISTED_REPLY_HEADERS, is_withheld
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ CORRELATION_ID = "X-Correlation-ID"
 _CORRELATION_ID_LOWER = CORRELATION_ID.lower()
 #: Reason phrases, in upper case as Werkzeug sends them.
 _PHRASES = {status.value: status.phrase.upper() for status in HTTPStatus}
+#: Browsers take the type of a body from Content-Type alone. Every response with a body has it.
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
 #: Retry-After of a pending reply, in seconds.
 PENDING_RETRY_S = "1"
 
@@ -70,12 +72,14 @@ def reply_headers(reply: Reply, listed: Collection[str] = ()) -> list[tuple[str,
         lower = name.lower()
         if lower == CONTENT_TYPE:
             content_type = value  # the last one counts
-        elif lower != _CORRELATION_ID_LOWER and (
-            lower not in LISTED_REPLY_HEADERS or lower in listed
-        ):
+        elif lower in LISTED_REPLY_HEADERS:
+            if lower in listed:
+                headers.append((name, value))
+        elif lower != _CORRELATION_ID_LOWER and not is_withheld(lower):
             headers.append((name, value))
     if content_type is not None:
         headers.insert(1, ("Content-Type", content_type))
+    headers.append(NOSNIFF)
     headers.append((CORRELATION_ID, reply.correlation_id))
     return headers
 
@@ -115,7 +119,8 @@ def problem_response(problem: Problem) -> Response:
 def _page_or_json(problem: Problem) -> Response:
     if prefers_html():
         return page_response(render("problem.html", **problem.body()))
-    return Response(json.dumps(problem.body()), mimetype="application/problem+json")
+    body = json.dumps(problem.body())
+    return Response(body, headers=[NOSNIFF], mimetype="application/problem+json")
 
 
 def echo_request_id(response: Response) -> Response:
@@ -138,6 +143,7 @@ def with_request_id(headers: list[tuple[str, str]], environ: Environ) -> list[tu
 
 def json_response(value: object, status: int, headers: dict[str, str]) -> Response:
     """Return *value* as JSON."""
+    headers = headers | dict([NOSNIFF])
     return Response(json.dumps(value), status, headers, mimetype="application/json")
 
 

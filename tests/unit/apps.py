@@ -48,6 +48,5 @@ def new_app(
         redis=redis,
         publisher=publisher,
         mailbox=mailbox,
-        readiness=Readiness((), draining),
-        **parts or {},
+        **{"readiness": Readiness((), draining)} | (parts or {}),
     ).app

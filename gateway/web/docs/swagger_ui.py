@@ -1,9 +1,10 @@
 """The API description at ``/openapi.json``, and Swagger UI for it at ``/docs``."""
 
+import gzip
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,36 +32,69 @@ _ONE_MINUTE = "max-age=60"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
-@dataclass(frozen=True, slots=True)
+#: Types that are compressed already.
+_IMAGES = "image/"
+
+
 class _File:
-    content: bytes
-    mimetype: str
+    """Constant content: as it is, and compressed when the first client asks for that."""
+
+    def __init__(self, content: bytes, mimetype: str) -> None:
+        self.content = content
+        self.mimetype = mimetype
+        self.etag = _digest(content)
+
+    @cached_property
+    def compressed(self) -> bytes:
+        # Without the time, all workers send the same bytes under the same ETag.
+        return gzip.compress(self.content, mtime=0)
+
+    def response(self, cache_control: str) -> Response:
+        """Return the response to the current request, compressed if its client accepts that."""
+        if self.mimetype.startswith(_IMAGES):
+            response = Response(self.content, mimetype=self.mimetype)
+            response.set_etag(self.etag)
+        elif _prefers_gzip():
+            response = Response(self.compressed, mimetype=self.mimetype)
+            response.headers["Content-Encoding"] = "gzip"
+            response.set_etag(f"{self.etag}-gzip")
+            response.vary.add("Accept-Encoding")
+        else:
+            response = Response(self.content, mimetype=self.mimetype)
+            response.set_etag(self.etag)
+            response.vary.add("Accept-Encoding")
+        response.headers["Cache-Control"] = cache_control
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        # Without parts: a Range is ignored, as RFC 9110 (section 14.2) allows.
+        response.headers["Accept-Ranges"] = "none"
+        response.make_conditional(request)
+        return response
 
 
 def api_docs(description: Mapping[str, Any]) -> Blueprint:
     """Return ``GET /openapi.json`` with *description*, ``GET /docs`` and the files it loads."""
     blueprint = Blueprint("docs", __name__)
-    document = json.dumps(description).encode()
+    document = _File(json.dumps(description).encode(), "application/json")
     files = _files()
     version = _digest(*(file.content for file in files.values()))
-    page = render("docs.html", folder=f"docs/{version}").encode()
+    page = _File(render("docs.html", folder=f"docs/{version}").encode(), "text/html")
 
     @blueprint.get("/openapi.json")
     def openapi() -> Response:
-        return _cached(Response(document, mimetype="application/json"), _ONE_MINUTE)
+        return document.response(_ONE_MINUTE)
 
     @blueprint.get("/docs")
     def docs() -> Response:
-        response = Response(page, mimetype="text/html")
+        response = page.response(_ONE_MINUTE)
         response.headers["Content-Security-Policy"] = _POLICY
-        return _cached(response, _ONE_MINUTE)
+        return response
 
     @blueprint.get("/docs/<of_version>/<name>")
     def file(of_version: str, name: str) -> Response:
         found = files.get(name)
         if found is None or of_version != version:
             raise NotFound("no such file; use the paths that the page at /docs contains")
-        return _cached(Response(found.content, mimetype=found.mimetype), _IMMUTABLE)
+        return found.response(_IMMUTABLE)
 
     return blueprint
 
@@ -76,12 +110,11 @@ def _files() -> dict[str, _File]:
     return files | {"start.js": _File(_START_SCRIPT.read_bytes(), "text/javascript")}
 
 
-def _cached(response: Response, cache_control: str) -> Response:
-    response.headers["Cache-Control"] = cache_control
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.set_etag(_digest(response.get_data()))
-    response.make_conditional(request)
-    return response
+def _prefers_gzip() -> bool:
+    """Return whether the client accepts gzip, and does not prefer plain bytes to it."""
+    accepted = request.accept_encodings
+    gzip_q = accepted.quality("gzip")
+    return gzip_q > 0 and gzip_q >= accepted.quality("identity")
 
 
 def _digest(*parts: bytes) -> str:

@@ -309,6 +309,11 @@ def test_no_hop_by_hop_header_or_header_of_the_gateway_is_allowed(name):
     assert not name.startswith("access-control-")
 
 
+@pytest.mark.parametrize("name", ["X-Accel-Redirect", "x-sendfile", "x-content-type-options"])
+def test_headers_that_no_reply_can_set_are_dropped(name):
+    assert Reply.decode(b"", [*ID, (name, b"/a"), ("x-a", b"1")]).headers == (("x-a", "1"),)
+
+
 def test_a_null_header_is_ignored():
     assert Reply.decode(b"", [*ID, ("x-a", None), ("status", None)]).headers == ()
 
@@ -370,6 +375,7 @@ def test_an_unusable_reply_keeps_its_id_and_its_reason():
     [
         (200, (), True),
         (599, (("x-a", "1"), ("location", "/a")), True),
+        (200, (("x-accel-redirect", "/a"),), True),  # stored before; the gateway drops it
         (42, (), False),
         (600, (), False),
         (200, (("x-a", "a\r\nb: c"),), False),

@@ -16,6 +16,7 @@ from gateway.clients.admission import Admission
 from gateway.clients.api_keys import ApiKeys, hash_of, new_key
 from gateway.clients.client import CLIENT_ENVIRON_KEY, Client, Rate
 from gateway.clients.rates import RateLimiter
+from gateway.health.readiness import Check, Readiness
 from gateway.problems import DOCUMENTED, TooManyInFlight
 from gateway.routing.table import Route
 from gateway.web.reply_resource import LongPolls
@@ -159,6 +160,60 @@ def test_any_bytes_instead_of_a_key_are_rejected_with_401(value):
 )
 def test_own_paths_preflights_and_errors_need_no_key(gateway, method, path, status):
     assert gateway.request(method, path).status_code == status
+
+
+SECRETS = ("10.0.0.7:9092", "orders", "Error 111")
+
+
+@pytest.fixture
+def unready(monkeypatch):
+    """Let both checks fail, with an address, a topic and an exception's text."""
+    kafka = Check("Kafka", str)
+    kafka._problem = "no broker reachable: 10.0.0.7:9092 (Error 111); topic orders"
+    redis = Check("Redis", str)
+    redis._problem = None
+    readiness = Readiness((kafka, redis), lambda: True)
+    monkeypatch.setattr(readiness, "warnings", lambda: ["10.0.0.7:9092 is ahead"])
+    return readiness
+
+
+@pytest.fixture
+def readyz(ids, mailbox, publisher, redis, unready):
+    """Return the response of /readyz of a gateway that is not ready."""
+
+    def request(api_keys=KEYRING, **headers):
+        parts = {"readiness": unready}
+        app = new_app(ROUTES, mailbox, publisher, redis, api_keys=api_keys, parts=parts)
+        return app.test_client().get("/readyz", headers=headers)
+
+    return request
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": f"Bearer {altered(SHOP)}"},
+        {"Authorization": f"Basic {SHOP}"},
+        {"X-Forwarded-For": "127.0.0.1"},
+    ],
+)
+def test_readyz_shows_strangers_no_addresses_topics_or_causes(readyz, headers):
+    response = readyz(**headers)
+
+    assert response.status_code == 503
+    assert response.json["status"] == "not ready"
+    assert response.json["problems"] == ["this process is shutting down", "Kafka is not ready"]
+    assert response.json["warnings"] == ["send an API key to read the warnings"]
+    assert not [secret for secret in SECRETS if secret in response.text]
+
+
+def test_readyz_shows_all_to_clients_with_a_key_and_where_none_is_needed(readyz):
+    for response in (readyz(Authorization=f"Bearer {DEPOT}"), readyz(None)):
+        assert response.status_code == 503
+        assert len(response.json["problems"]) == 2
+        assert response.json["problems"][1].startswith("no broker reachable: 10.0.0.7:9092")
+        assert response.json["warnings"] == ["10.0.0.7:9092 is ahead"]
 
 
 @pytest.mark.parametrize(

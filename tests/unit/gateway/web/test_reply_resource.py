@@ -120,7 +120,10 @@ def test_a_reply_about_to_expire_is_not_cacheable(resource, issue):
 
 @pytest.mark.parametrize(
     ("name", "value", "cache_control"),
-    [("cache-control", "no-cache", "no-cache"), ("expires", "Thu, 01 Jan 1970 00:00:00 GMT", None)],
+    [
+        ("cache-control", "private, no-cache", "private, no-cache"),
+        ("expires", "Thu, 01 Jan 1970 00:00:00 GMT", "private"),
+    ],
 )
 def test_the_cache_headers_of_a_reply_are_kept(resource, issue, name, value, cache_control):
     cid = issue()
@@ -131,6 +134,56 @@ def test_the_cache_headers_of_a_reply_are_kept(resource, issue, name, value, cac
     assert response.headers[name] == value
     assert response.headers.get("Cache-Control") == cache_control
     assert response.headers["ETag"] == '"own"'
+
+
+@pytest.mark.parametrize(
+    ("given", "cache_control"),
+    [
+        (["public"], "private"),
+        (["PUBLIC, Max-Age=60"], "private, max-age=60"),
+        (["public", "max-age=60"], "private, max-age=60"),
+        (["s-maxage=60, max-age=5"], "private, max-age=5"),
+        (["max-age=5"], "private, max-age=5"),
+        (['private="set-cookie", max-age="5"'], "private, max-age=5"),
+        (['no-cache="x"'], "private, no-cache"),
+        (["public, no-store"], "no-store"),
+        (["must-revalidate, immutable, no-transform"],
+         "private, no-transform, must-revalidate, immutable"),
+        (["max-age=1;public"], "private"),
+        (["max-age=60, x=public, stale-if-error=9"], "private, max-age=60, stale-if-error=9"),
+        (['x="public'], "private"),
+        ([""], "private"),
+    ],
+)  # fmt: skip
+def test_no_cache_may_share_a_reply(resource, issue, given, cache_control):
+    cid = issue()
+    resource.put(cid, headers=tuple(("cache-control", value) for value in given))
+
+    whole = resource.request(cid)
+    unchanged = resource.request(cid, If_None_Match=f'"{cid.text}"')
+
+    assert whole.headers.getlist("Cache-Control") == [cache_control]
+    assert unchanged.headers.getlist("Cache-Control") == [cache_control]
+
+
+def test_a_browser_neither_runs_nor_guesses_a_reply(resource, issue):
+    cid = issue()
+    resource.put(
+        cid,
+        b"<script>alert(1)</script>",
+        headers=(
+            ("content-type", "text/html"),
+            ("content-security-policy", "script-src *"),
+            ("x-content-type-options", "sniff"),
+        ),
+    )
+
+    headers = resource.request(cid).headers
+
+    assert headers.getlist("Content-Security-Policy") == ["sandbox; default-src 'none'"]
+    assert headers.getlist("X-Content-Type-Options") == ["nosniff"]
+    for response in (resource.request(issue()), resource.request("invented")):
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize("given", ['"{}"', 'W/"{}"', '"other", "{}"', "*"])

@@ -1,5 +1,6 @@
 """The application, its description and docs/reference/problems.md agree."""
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -165,3 +166,85 @@ def test_swagger_ui_uses_no_external_validator(client):
 
     assert "validatorUrl: null" in script
     assert 'url: "openapi.json"' in script
+
+
+#: The paths of what is compressed, and how much smaller it is at least.
+COMPRESSED = {"/openapi.json": 3, "/docs": 1, "swagger-ui-bundle.js": 3, "swagger-ui.css": 3}
+GZIP = {"Accept-Encoding": "br, gzip"}
+
+
+def path_of(client, name):
+    if name.startswith("/"):
+        return name
+    return next("/" + path for path in loaded(client.get("/docs").text) if path.endswith(name))
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_clients_that_accept_gzip_get_it(client, name):
+    path = path_of(client, name)
+    plain, compressed = client.get(path), client.get(path, headers=GZIP)
+    head = client.head(path, headers=GZIP)
+
+    assert "Content-Encoding" not in plain.headers
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(compressed.data) == plain.data
+    assert len(compressed.data) * COMPRESSED[name] < len(plain.data)
+    assert compressed.content_type == plain.content_type
+    assert int(compressed.headers["Content-Length"]) == len(compressed.data)
+    assert plain.headers["Vary"] == compressed.headers["Vary"] == "Accept-Encoding"
+    assert plain.headers["ETag"] != compressed.headers["ETag"]
+    assert (head.data, head.headers) == (b"", compressed.headers)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("*", "gzip"),
+        ("gzip;q=0.5", "gzip"),
+        ("GZIP", "gzip"),
+        ("", None),
+        ("br", None),
+        ("gzip;q=0", None),
+        ("gzip;q=0, *", None),
+        ("identity, gzip;q=0.5", None),
+        ("identity", None),
+        ("gzip;q=nonsense\xff", None),
+    ],
+)
+def test_the_encoding_is_one_that_the_client_accepts(client, accepted, encoding):
+    response = client.get("/openapi.json", headers={"Accept-Encoding": accepted})
+
+    assert response.headers.get("Content-Encoding") == encoding
+
+
+@pytest.mark.parametrize("headers", [{}, GZIP])
+def test_each_encoding_is_cacheable_by_its_own_etag(client, headers):
+    path = path_of(client, "swagger-ui-bundle.js")
+    etag = client.get(path, headers=headers).headers["ETag"]
+    same = client.get(path, headers=headers | {"If-None-Match": etag})
+    other = client.get(path, headers={"Accept-Encoding": "br"} if headers else GZIP)
+    changed = client.get(path, headers=headers | {"If-None-Match": other.headers["ETag"]})
+
+    assert (same.status_code, same.data) == (304, b"")
+    assert same.headers["Vary"] == "Accept-Encoding"
+    assert same.headers["ETag"] == etag
+    assert changed.status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, GZIP])
+def test_a_range_is_ignored(client, headers):
+    path = path_of(client, "swagger-ui-bundle.js")
+    whole = client.get(path, headers=headers)
+    part = client.get(path, headers=headers | {"Range": "bytes=0-9", "If-Range": '"x"'})
+
+    assert (part.status_code, part.data) == (200, whole.data)
+    assert "Content-Range" not in part.headers
+    assert part.headers["Accept-Ranges"] == "none"
+
+
+def test_images_are_not_compressed_again(client):
+    response = client.get(path_of(client, "favicon-32x32.png"), headers=GZIP)
+
+    assert "Content-Encoding" not in response.headers
+    assert "Vary" not in response.headers

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.routing.schema import BodySchema
-from gateway.routing.table import Route
+from gateway.routing.table import Route, RoutesError, load_routes
 from rendezvous.contract import Reply
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS
 from tests.unit.apps import new_app
@@ -124,7 +124,41 @@ def test_the_status_resource_drops_reply_headers_that_need_listing(client_of, pu
     response = client.get(f"/replies/{correlation_id}")
 
     assert response.headers["ETag"] == '"7"'
-    assert listed_in(response) == []
+    assert listed_in(response) == [("content-security-policy", "sandbox; default-src 'none'")]
+
+
+#: One header of each proxy, and spellings of them.
+COMMANDS = (
+    "x-accel-redirect", "X-Accel-Buffering", "x-sendfile", "X-SENDFILE-TEMPORARY",
+    "x-lighttpd-send-file", "x-litespeed-location", "x-litespeed-purge", "x-reproxy-url",
+    "x-reproxy-file", "x-envoy-immediate-health-check-fail", "x-appengine-blobkey",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_reply_commands_the_proxy_in_front(client_of, publisher, name):
+    publisher.responder = lambda request: Reply.to(
+        request, b"", headers=[(name.lower(), "/etc/passwd"), ("x-account", "7")]
+    )
+    client = client_of()
+
+    on_route = client.post("/a")
+    fetched = client.get(f"/replies/{on_route.headers['X-Correlation-ID']}")
+
+    for response in (on_route, fetched):
+        assert response.status_code == 200
+        assert response.headers["X-Account"] == "7"
+        assert name not in response.headers
+        assert response.headers.getlist("X-Content-Type-Options") == ["nosniff"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_route_may_list_a_command_to_the_proxy(tmp_path, name):
+    file = tmp_path / "routes.toml"
+    file.write_text(f'[[route]]\npath="/a"\ntopic="t"\nresponse_headers=["{name}"]\n')
+
+    with pytest.raises(RoutesError, match="may not be listed"):
+        load_routes(file)
 
 
 def test_a_route_may_have_its_own_timeout(client_of, publisher):
