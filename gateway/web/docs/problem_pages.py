@@ -5,6 +5,7 @@ from werkzeug.exceptions import NotFound
 
 from gateway.problems import DOCUMENTED
 from gateway.web.pages import page_response, prefers_html, render
+from gateway.web.responses import NOSNIFF
 
 
 def problem_pages() -> Blueprint:
@@ -32,4 +33,4 @@ def problem_pages() -> Blueprint:
 
 
 def _text(text: str) -> Response:
-    return Response(text + "\n", mimetype="text/plain", headers={"Vary": "Accept"})
+    return Response(text + "\n", mimetype="text/plain", headers=[NOSNIFF, ("Vary", "Accept")])

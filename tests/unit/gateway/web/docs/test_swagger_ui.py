@@ -248,3 +248,12 @@ def test_images_are_not_compressed_again(client):
 
     assert "Content-Encoding" not in response.headers
     assert "Vary" not in response.headers
+
+
+def test_browsers_guess_the_type_of_no_response(app, client):
+    paths = {rule.rule for rule in app.url_map.iter_rules() if "GET" in rule.methods}
+
+    for path in (*paths, "/nowhere", "/problems/unauthorized"):
+        for accepted in ("text/html", "application/json"):
+            response = client.get(path, headers={"Accept": accepted})
+            assert response.headers.getlist("X-Content-Type-Options") == ["nosniff"], path
