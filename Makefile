@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults fuzz conform bench soak leaks check format clean
+.PHONY: help .venv run test unit integration e2e faults framing fuzz conform bench soak leaks check format clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
@@ -40,6 +40,9 @@ e2e: $(INSTALLED)  ## run the tests of the whole over HTTP; KAFKA=embedded|apach
 
 faults: $(INSTALLED)  ## run the tests that kill brokers and cut networks (Java 17, Maven); half an hour
 	@exec $(BIN)/pytest tests/faults $(KAFKA_OPTION)
+
+framing: $(INSTALLED)  ## compare where requests end with h11, llhttp and haproxy; STREAMS=20000 SEED=1
+	@exec $(BIN)/python -m tests.framing $(or $(STREAMS),20000) 4000 $(or $(SEED),1)
 
 fuzz: $(INSTALLED)  ## properties with many examples, then fuzz each decoder for SECONDS=60 (Linux)
 	$(BIN)/pytest --hypothesis-profile=fuzz tests/unit tests/integration -k "properties or model"

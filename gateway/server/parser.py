@@ -216,7 +216,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             raise bad_request("there are Content-Length and Transfer-Encoding; send one of them")
         if codings:
             self._check_codings(b",".join(codings))
-        elif len(lengths) > 1 or not _IS_LENGTH.fullmatch(lengths[0]):
+        elif len(lengths) != 1 or not _IS_LENGTH.fullmatch(lengths[0]):
             raise bad_request("the Content-Length is malformed; send one number of decimal digits")
 
     def _check_codings(self, codings: bytes) -> None:
