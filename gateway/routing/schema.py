@@ -1,12 +1,13 @@
 """
 Body schema of a route: JSON Schema, Draft 2020-12.
 
-Nothing is fetched: a ``$ref`` points into the same document. The work for one body is limited,
-except that of a single regular expression, for which the author of the schema is responsible.
+Nothing is fetched: a ``$ref`` points into the same document. The work for one body is limited, that
+of a regular expression included, and one body is validated at a time.
 ``format`` is an annotation only, as the draft says.
 """
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
@@ -16,6 +17,7 @@ from typing import Any
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
+from gateway.problems import Overloaded, Sent
 from gateway.routing.schema_document import SchemaError, check_document, json_pointer
 from gateway.routing.schema_limits import (
     LimitedValidator,
@@ -25,6 +27,12 @@ from gateway.routing.schema_limits import (
     is_panic,
 )
 
+#: Maximum time to wait until the bodies before are validated, in seconds. Validation is in Python:
+#: several at once would only delay each other, and everything else in the process.
+MAX_TURN_WAIT_S = 2.0
+#: Maximum size of a body that is validated, in bytes, unless its route sets another.
+MAX_VALIDATED_BYTES = 100_000
+_turn = threading.Lock()
 #: Maximum number of errors reported for one body.
 MAX_ERRORS = 20
 _MAX_MESSAGE_LENGTH = 200
@@ -65,7 +73,21 @@ class BodySchema:
 
         Each is an item of the problem member ``faults``: the JSON pointer of its ``path``, and the
         ``fault``.
+
+        Raises:
+            Overloaded: when the validation of other bodies takes too long.
         """
+        if not _turn.acquire(timeout=MAX_TURN_WAIT_S):
+            raise Overloaded(
+                "this gateway process validates other bodies; send again after Retry-After",
+                sent=Sent.NO,
+            )
+        try:
+            return self._limited_errors(body)
+        finally:
+            _turn.release()
+
+    def _limited_errors(self, body: bytes) -> list[dict[str, str]]:
         try:
             return self._errors_of(_parse(body.decode("utf-8")))
         except ValueError as error:

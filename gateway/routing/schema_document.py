@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import regex
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
+
+from gateway.routing.schema_limits import compiled
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _META = Draft202012Validator(
@@ -27,6 +30,7 @@ def check_document(document: Any) -> None:
     root: Any = DRAFT202012.create_resource(document)
     resolver = Registry().with_resource("", root).resolver_with_root(root)
     seen: set[int] = set()
+    keywords: set[str] = set()
     # A $ref may point to where JSON Schema has no keyword: follow references, not only keywords.
     pending = [(root, resolver)]
     while pending:
@@ -39,8 +43,22 @@ def check_document(document: Any) -> None:
             _check(found.contents)
             pending.append((DRAFT202012.create_resource(found.contents), found.resolver))
         pending += [(sub, resolver.in_subresource(sub)) for sub in resource.subresources()]
-        if isinstance(resource.contents, dict) and "$schema" in resource.contents:
-            _check_dialect(resource.contents, is_top=resource is root)
+        if isinstance(resource.contents, dict):
+            keywords.update(resource.contents)
+            _check_patterns(resource.contents)
+            if "$schema" in resource.contents:
+                _check_dialect(resource.contents, is_top=resource is root)
+    if keywords >= {"patternProperties", "unevaluatedProperties"}:
+        # The library would match these patterns without a time limit.
+        raise SchemaError("it has patternProperties, so it cannot have unevaluatedProperties")
+
+
+def _check_patterns(schema: dict[str, Any]) -> None:
+    for pattern in (*schema.get("patternProperties", {}), schema.get("pattern", "")):
+        try:
+            compiled(pattern)
+        except regex.error as error:
+            raise SchemaError(f"the pattern {pattern[:80]!r} is not valid: {error}") from error
 
 
 def _references(contents: Any) -> Iterator[str]:

@@ -26,7 +26,7 @@ class Route:
     headers: tuple[str, ...] = ()  # of requests; copied to the record
     timeout_s: float | None = None  # None for REPLY_TIMEOUT_S
     max_timeout_s: float | None = None  # maximum of Prefer: wait; None for timeout_s
-    idempotency: str = "optional"  # or "required"
+    idempotency: str = "optional"  # or "required", or "off": the gateway ignores keys
     max_body_bytes: int | None = None  # None for MAX_BODY_BYTES
     schema: BodySchema | None = None
     response_headers: tuple[str, ...] = ()  # of replies, lower case, besides the standard ones

@@ -9,7 +9,7 @@ from rendezvous.contract import RESERVED_HEADERS
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS, needs_no_listing
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
-IDEMPOTENCY = ("optional", "required")
+IDEMPOTENCY = ("optional", "required", "off")
 MIN_TIMEOUT_S = 0.1
 KEYS = (
     "path",
@@ -79,8 +79,8 @@ def route_errors(table: dict[str, Any], limits: RouteLimits) -> list[str]:
     errors += _timeout_errors(table, limits.max_timeout_s)
     errors += _body_limit_errors(table, limits.max_body_bytes)
     if table.get("idempotency", "optional") not in IDEMPOTENCY:
-        expected = " or ".join(map(repr, IDEMPOTENCY))
-        errors.append(f"idempotency={table['idempotency']!r}: expected {expected}")
+        expected = ", ".join(map(repr, IDEMPOTENCY))
+        errors.append(f"idempotency={table['idempotency']!r}: expected one of {expected}")
     return errors + [
         f"{key}={table[key]!r}: expected {expected}"
         for key, expected in _TEXTS.items()

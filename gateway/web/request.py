@@ -11,6 +11,7 @@ from typing import Any
 from flask import request
 
 from gateway.problems import BodyTooLarge, BodyUnreadable, Sent
+from gateway.routing.schema import MAX_VALIDATED_BYTES
 from gateway.routing.table import Route
 
 Environ = Mapping[str, Any]
@@ -63,9 +64,11 @@ class BodyLimit:
     @classmethod
     def of(cls, route: Route, max_body_bytes: int) -> "BodyLimit":
         """Return the limit of *route*, which defaults to *max_body_bytes* of the gateway."""
-        if route.max_body_bytes is None:
-            return cls(max_body_bytes, "MAX_BODY_BYTES")
-        return cls(route.max_body_bytes, f"the route {route.path}")
+        if route.max_body_bytes is not None:
+            return cls(route.max_body_bytes, f"the route {route.path}")
+        if route.schema is not None and max_body_bytes > MAX_VALIDATED_BYTES:
+            return cls(MAX_VALIDATED_BYTES, f"the route {route.path}, which validates bodies")
+        return cls(max_body_bytes, "MAX_BODY_BYTES")
 
     def admits(self, environ: Environ) -> bool:
         """Return whether the body has a declared size within the limit."""

@@ -97,7 +97,7 @@ class RouteViews:
                     self._access.charge(Sent.NO)
                 body = self._read_body(route, environ)
                 preferences = Preferences.parse(_lines(environ, _PREFER))
-                key = key_of(_lines(environ, _KEY), required=route.idempotency == "required")
+                key = _idempotency_key(route, environ)
                 options = self._wait_options(route, preferences, client)
                 correlation_id, deadline_ms = self._exchange.issue_id(options, key)
                 new_request = Request(
@@ -165,6 +165,12 @@ def _lines(environ: Environ, key: str) -> list[str]:
     # WSGI joins several headers of one name with a comma.
     value = environ.get(key)
     return [] if value is None else [value]
+
+
+def _idempotency_key(route: Route, environ: Environ) -> str | None:
+    if route.idempotency == "off":
+        return None
+    return key_of(_lines(environ, _KEY), required=route.idempotency == "required")
 
 
 def _query(environ: Environ) -> str:

@@ -24,7 +24,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "gateway/problem_details.py": (set(), set()),
     "gateway/problems.py": ({"problem_details"}, set()),
     "gateway/clients": ({"problems", "rendezvous/*"}, {"redis"}),
-    "gateway/routing": ({"problems", "rendezvous/*"}, {"jsonschema", "referencing"}),
+    "gateway/routing": ({"problems", "rendezvous/*"}, {"jsonschema", "referencing", "regex"}),
     "gateway/exchange": ({"problems", "rendezvous/*"}, {"redis"}),
     "gateway/health": ({"problems", "clients", "routing", "exchange", "rendezvous/*"}, {"redis"}),
     "gateway/web": (

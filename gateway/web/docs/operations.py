@@ -55,12 +55,11 @@ def ok_text(description: str, *mimetypes: str) -> Json:
 
 def problems_of_input(route: Route) -> tuple[type[Problem], ...]:
     """Return the problems of requests that *route* does not accept."""
-    return (
-        *((InvalidBody,) if route.schema is not None else ()),
-        IdempotencyKeyInvalid,
-        *((IdempotencyKeyMissing,) if route.idempotency == "required" else ()),
-        IdempotencyKeyReused,
-    )
+    body = (InvalidBody,) if route.schema is not None else ()
+    if route.idempotency == "off":
+        return body
+    missing = (IdempotencyKeyMissing,) if route.idempotency == "required" else ()
+    return (*body, IdempotencyKeyInvalid, *missing, IdempotencyKeyReused)
 
 
 def path_parameters(route: Route, template: str) -> list[Json]:
@@ -80,6 +79,8 @@ def header_parameters(route: Route) -> list[Json]:
         "idempotency-key": f"idempotency-key-{route.idempotency}",
         "x-request-id": "request-id",
     }
+    if route.idempotency == "off":
+        del shared["idempotency-key"]
     parameters: list[Json] = [
         {"$ref": f"#/components/parameters/{name}"} for name in shared.values()
     ]

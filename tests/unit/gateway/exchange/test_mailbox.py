@@ -469,4 +469,4 @@ def test_the_key_of_a_check_is_no_reply_and_expires(mailbox, store, redis):
     mailbox.check()
 
     assert store.fetch_many([mailbox.node]) == {}
-    assert [0 < redis.pttl(key) <= 1_000 for key in redis] == [True]
+    assert [0 < redis.pttl(key) <= 1_000 for key in redis.scan_iter()] == [True]

@@ -2,9 +2,13 @@
 
 import json
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gateway.problems import Overloaded, Sent
 from gateway.routing import schema, schema_limits
 from gateway.routing.schema import MAX_ERRORS, BodySchema
 from gateway.routing.schema_document import DIALECT, SchemaError
@@ -257,3 +261,101 @@ def test_a_member_may_have_the_name_of_a_keyword():
     document = {"properties": {"$ref": {"type": "string"}, "$schema": {"type": "string"}}}
 
     assert errors(document, '{"$ref": "http://x/", "$schema": "a"}') == []
+
+
+#: Exponential in the module re; the module regex detects some, and its time limit ends the others.
+CATASTROPHIC = ["^(a+)+$", "^([a-z]|[a-z0-9])+$"]
+
+
+@pytest.mark.parametrize("pattern", CATASTROPHIC)
+@pytest.mark.parametrize("keyword", ["pattern", "patternProperties", "additionalProperties"])
+def test_a_catastrophic_pattern_ends_in_time(pattern, keyword):
+    text = "a" * 40 + "!"
+    document = {
+        "pattern": {"pattern": pattern},
+        "patternProperties": {"patternProperties": {pattern: {}}},
+        "additionalProperties": {
+            "patternProperties": {pattern: {}},
+            "additionalProperties": False,
+        },
+    }[keyword]
+    body = json.dumps(text if keyword == "pattern" else {text: 1})
+    found = BodySchema(document)
+    began_s = time.monotonic()
+    found.errors(body.encode())
+
+    assert time.monotonic() - began_s < 5
+
+
+def test_a_pattern_that_takes_too_long_is_an_error():
+    fault = "takes too long to validate; send a smaller or simpler body"
+    document = {"pattern": CATASTROPHIC[1]}
+
+    assert messages(document, json.dumps("a" * 40 + "!")) == [fault]
+    assert messages(document, json.dumps("a" * 40)) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({"x-a": 1, "b": 2}, []),
+        ({"x-a": "no", "b": 2}, ["/x-a"]),
+        ({"c": 1}, [""]),
+        ([{"c": 1}], []),
+        ("text", []),
+    ],
+)
+def test_members_match_patterns_or_names(body, found):
+    document = {
+        "properties": {"b": {}},
+        "patternProperties": {"^x-": {"type": "integer"}},
+        "additionalProperties": False,
+    }
+
+    assert [error["path"] for error in errors(document, json.dumps(body))] == found
+
+
+def test_additional_members_match_their_schema():
+    document = {"patternProperties": {"^x-": {}}, "additionalProperties": {"type": "integer"}}
+
+    assert [e["path"] for e in errors(document, '{"x-a": "", "b": 1, "c": ""}')] == ["/c"]
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (
+            {"allOf": [{"patternProperties": {"a": {}}}], "unevaluatedProperties": False},
+            "cannot have unevaluatedProperties",
+        ),
+        ({"pattern": "(?P<a>x)(?P<a>y"}, "pattern"),
+    ],
+)
+def test_a_schema_whose_patterns_cannot_be_limited_is_refused(document, reason):
+    with pytest.raises(SchemaError, match=reason):
+        BodySchema(document)
+
+
+def test_bodies_are_validated_one_at_a_time(monkeypatch):
+    found = BodySchema({"type": "integer"})
+    running = threading.Semaphore(1)
+
+    def validate(instance):
+        assert running.acquire(blocking=False), "two at once"
+        time.sleep(0.01)
+        running.release()
+        return []
+
+    monkeypatch.setattr(found, "_errors_of", validate)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda _: found.errors(b"1"), range(8))) == [[]] * 8
+
+
+def test_a_body_that_waits_too_long_for_its_turn_is_refused(monkeypatch):
+    monkeypatch.setattr(schema, "MAX_TURN_WAIT_S", 0.01)
+    found = BodySchema({"type": "integer"})
+    with schema._turn, pytest.raises(Overloaded) as caught:
+        found.errors(b"1")
+
+    assert caught.value.sent is Sent.NO
+    assert found.errors(b"1") == []

@@ -18,7 +18,7 @@ SCHEMA = BodySchema(
         "type": ["object", "array", "number"],
         "properties": {"a": {"$ref": "#"}, "b": {"enum": [1, "b", None]}},
         "patternProperties": {"^x": {"multipleOf": 0.5}},
-        "unevaluatedProperties": {"minLength": 2},
+        "additionalProperties": {"minLength": 2},
         "items": {"anyOf": [{"$ref": "#"}, {"maximum": 3}, {"pattern": "^a"}]},
         "uniqueItems": True,
         "contains": {"not": {"const": 7}},

@@ -221,8 +221,14 @@ def test_a_parameter_may_have_a_converter_of_flask(load):
         (ROUTE + "max_body_bytes = 1.5", "max_body_bytes=1.5: expected a whole number"),
         (ROUTE + "max_body_bytes = true", "max_body_bytes=True: expected a whole number"),
         (ROUTE + "max_body_bytes = 1000001", "MAX_BODY_BYTES is the limit"),
-        (ROUTE + "idempotency = 'off'", "idempotency='off': expected 'optional' or 'required'"),
-        (ROUTE + "idempotency = []", "idempotency=[]: expected 'optional' or 'required'"),
+        (
+            ROUTE + "idempotency = 'on'",
+            "idempotency='on': expected one of 'optional', 'required', 'off'",
+        ),
+        (
+            ROUTE + "idempotency = []",
+            "idempotency=[]: expected one of 'optional', 'required', 'off'",
+        ),
         (ROUTE + "summary = 1", "summary=1: expected a text"),
         (ROUTE + "description = []", "description=[]: expected a text"),
         (ROUTE + "schema = 1", "schema=1: expected the path of a JSON Schema file"),

@@ -223,3 +223,13 @@ def test_an_operation_lists_its_problem_types(described, path, method, kinds):
     }
 
     assert named == kinds | ANY_OPERATION
+
+
+def test_a_route_without_idempotency_has_no_key_and_no_problem_of_one():
+    described = describe((Route("/a", "topic", idempotency="off"),))
+    operation = described["paths"]["/a"]["post"]
+
+    assert "idempotency-key" not in str(operation["parameters"])
+    assert "idempotency-key" not in str(operation["responses"]["400"])
+    assert "422" not in operation["responses"]
+    OpenAPIV31SpecValidator(described).validate()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.routing.schema import BodySchema
+from gateway.routing.schema import MAX_VALIDATED_BYTES, BodySchema
 from gateway.routing.table import Route, RoutesError, load_routes
 from rendezvous.contract import Reply
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS
@@ -18,8 +18,8 @@ ORDER = {"type": "object", "properties": {"item": {"type": "string"}}, "required
 def client_of(mailbox, publisher, redis):
     """Return a function that makes a client of a gateway with one route."""
 
-    def build(reply_timeout_s=10.0, **options):
-        limits = {"reply_timeout_s": reply_timeout_s, "max_body_bytes": MAX_BODY_BYTES}
+    def build(reply_timeout_s=10.0, gateway_max_body_bytes=MAX_BODY_BYTES, **options):
+        limits = {"reply_timeout_s": reply_timeout_s, "max_body_bytes": gateway_max_body_bytes}
         routes = [Route("/a", "topic", **options)]
         return new_app(routes, mailbox, publisher, redis, **limits).test_client()
 
@@ -59,6 +59,29 @@ def test_a_body_that_is_too_large_is_not_validated(client_of):
     client = client_of(schema=BodySchema(ORDER), max_body_bytes=10)
 
     assert client.post("/a", data=b"x" * 11).status_code == 413
+
+
+def test_a_body_that_is_validated_has_a_smaller_limit_unless_its_route_sets_one(client_of):
+    body = json.dumps("x" * MAX_VALIDATED_BYTES).encode()
+    options = {"schema": BodySchema(True), "gateway_max_body_bytes": 900_000}
+    refused = client_of(**options).post("/a", data=body)
+
+    assert refused.status_code == 413
+    detail = refused.get_json(force=True)["detail"]
+    assert "the 100000 bytes of the route /a, which validates bodies" in detail
+    assert client_of(**options, max_body_bytes=len(body)).post("/a", data=body).status_code == 200
+    assert client_of(gateway_max_body_bytes=900_000).post("/a", data=body).status_code == 200
+
+
+def test_a_route_without_idempotency_publishes_each_request(client_of, publisher):
+    client = client_of(idempotency="off", headers=("Idempotency-Key",))
+    for key in ("k", "k", '"malformed'):
+        response = client.post("/a", headers={"Idempotency-Key": key})
+        assert (response.status_code, "Idempotent-Replayed" in response.headers) == (200, False)
+
+    assert [request.header("idempotency-key") for request in publisher.published] == [
+        "k", "k", '"malformed',
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [11, MAX_BODY_BYTES, MAX_BODY_BYTES + 1])
