@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults framing fuzz conform bench soak leaks check format clean
+.PHONY: help .venv run test unit integration e2e faults framing fuzz conform bench soak leaks attack check format clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
@@ -71,6 +71,10 @@ soak: $(INSTALLED)  ## load and faults, every response judged; MINUTES=10 SEED=1
 leaks: $(INSTALLED)  ## steady load; memory, threads, descriptors and Redis must not grow; options as for soak
 	@exec $(BIN)/python -m tools.soak leaks $(SOAK)
 
+attack: $(INSTALLED)  ## hostile clients, with honest ones beside them; SECONDS=60 STRENGTH=10 ATTACKS="silent storm" AGAINST=REV URL=http://127.0.0.1:8000 (Linux)
+	@exec $(BIN)/python -m tools.attack $(ATTACKS) --seconds $(SECONDS) --strength $(or $(STRENGTH),10) \
+		$(if $(AGAINST),--against $(AGAINST)) $(if $(URL),--url $(URL)) $(if $(KAFKA),--kafka $(KAFKA))
+
 check: $(INSTALLED)  ## check style, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -81,5 +85,5 @@ format: $(INSTALLED)  ## sort imports and format
 	$(BIN)/ruff format
 
 clean:  ## remove the virtual environment, caches and results
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench .attack
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

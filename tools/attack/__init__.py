@@ -1,0 +1,1 @@
+"""Attacks on a deployment of one's own: what honest clients notice while they last."""

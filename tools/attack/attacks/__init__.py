@@ -1,0 +1,1 @@
+"""What each attack sends, and the table of them."""

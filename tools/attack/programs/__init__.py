@@ -1,0 +1,1 @@
+"""Programs of a round: the attacker, the prober and the honest clients."""
