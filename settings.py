@@ -7,6 +7,7 @@ are reported at once, one line each.
 
 import os
 import re
+import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -25,6 +26,19 @@ MAX_REPLY_TIMEOUT_S = 28.0
 RESERVED_THREADS = 4
 #: Variables without a default.
 REQUIRED = ("KAFKA_URL", "REDIS_URL", "SECRET_KEY")
+
+
+#: Without delays, and with a TCP keepalive: the first after 30 s, and then every 5 s up to three
+#: times without an answer, as redis-py does. Linux would wait for two hours.
+_KAFKA_SOCKET_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}.items()
+        if hasattr(socket, name)
+    ),
+]
 
 
 class SettingsError(Exception):
@@ -55,10 +69,13 @@ class Settings:
     kafka_client_cert: str = _variable("", parse.pem, secret=True)
     kafka_client_cert_key: str = _variable("", parse.pem, secret=True)
     kafka_fetch_max_wait_ms: int = _variable(100, parse.integer(1, 5_000))
+    # Longer than any request to a broker takes.
+    kafka_max_idle_s: float = _variable(180.0, parse.seconds(10, 3_600))
     redis_url: str = _variable(
         "", parse.redis_url, example="redis://127.0.0.1:6379/0, the same for all replicas"
     )
     redis_tls_verify: bool = _variable(True, parse.yes_or_no)
+    redis_max_idle_s: float = _variable(180.0, parse.seconds(5, 3_600))
     secret_key: str = _variable(
         "",
         parse.secret_key,
@@ -148,7 +165,11 @@ class Settings:
 
     def kafka_connection(self) -> dict[str, Any]:
         """Return the connection arguments of every kafka-python client."""
-        connection: dict[str, Any] = {"bootstrap_servers": self.kafka_brokers()}
+        connection: dict[str, Any] = {
+            "bootstrap_servers": self.kafka_brokers(),
+            "connections_max_idle_ms": round(self.kafka_max_idle_s * 1000),
+            "socket_options": _KAFKA_SOCKET_OPTIONS,
+        }
         if self.kafka_uses_tls():
             connection |= {"security_protocol": "SSL", "ssl_context": self.kafka_tls()}
         return connection

@@ -80,6 +80,7 @@ def build(
         settings.redis_url,
         tls_verify=settings.redis_tls_verify,
         max_connections=settings.threads + EXTRA_REDIS_CONNECTIONS,
+        max_idle_s=settings.redis_max_idle_s,
     )
     store = ReplyStore(redis, settings.reply_retention_s)
     mailbox = mailbox or own(

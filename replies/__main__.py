@@ -33,7 +33,11 @@ def main() -> None:
     )
     if consumer is None:
         return
-    redis = open_redis(settings.redis_url, tls_verify=settings.redis_tls_verify)
+    redis = open_redis(
+        settings.redis_url,
+        tls_verify=settings.redis_tls_verify,
+        max_idle_s=settings.redis_max_idle_s,
+    )
     store = ReplyStore(redis, settings.reply_retention_s)
     logger.info(
         "storing replies of topic %s in %s (REPLIES_MODE=%s)",

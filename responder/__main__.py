@@ -66,6 +66,7 @@ def _journal_and_cancelled(
         tls_verify=settings.redis_tls_verify,
         # One for each handler, one to renew their claims, and one to poll for cancelled requests.
         max_connections=settings.responder_threads + 2,
+        max_idle_s=settings.redis_max_idle_s,
     )
     closing.callback(redis.close)
     cancelled = CancelledRequests(Cancellations(redis))

@@ -31,7 +31,7 @@ MAX_FAILURES = 2
 #: Longest sleep of an idle poller, in seconds; the watchdog expects it to wake up.
 IDLE_S = 1.0
 #: Maximum time between two turns of the poller's loop before the watchdog ends the process, in
-#: seconds. One poll takes 0.25 s at most.
+#: seconds. One poll takes 0.5 s at most.
 POLLER_LIMIT_S = 10.0
 
 

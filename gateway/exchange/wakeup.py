@@ -28,6 +28,9 @@ class Notifications(Protocol):
     def take(self) -> bool:
         """Discard all notifications that have arrived; return whether more can come."""
 
+    def check(self) -> bool:
+        """Keep the idle subscription alive; return whether notifications can still arrive."""
+
     def close(self) -> None:
         """End the subscription."""
 
@@ -94,6 +97,9 @@ class PollerWakeup:
 
     def subscribe(self) -> None:
         """Subscribe to notifications, unless subscribed or tried in RESUBSCRIBE_PAUSE_S."""
+        if self._notifications is not None and not self._notifications.check():
+            self._unsubscribe()
+            self._subscribed_s = -math.inf  # no pause: subscribing did not fail
         if self._subscribe is None or self._notifications is not None:
             return
         now_s = time.monotonic()

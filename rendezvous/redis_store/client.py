@@ -19,10 +19,13 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from rendezvous.errors import StoreUnavailable
+from rendezvous.redis_store.connection import reopening
 
 #: Maximum time to connect, and to wait for an answer, in seconds. Every user of the client retries
 #: on its own schedule; retries of redis-py would multiply the time.
 SOCKET_TIMEOUT_S = 0.25
+#: Default of REDIS_MAX_IDLE_S. Load balancers forget idle connections after 240 s or more.
+MAX_IDLE_S = 180.0
 
 _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (
     (AuthenticationError, "Redis refuses the password: correct REDIS_URL"),
@@ -75,13 +78,18 @@ _ADVICE_BY_MESSAGE = (
 )
 
 
-def open_redis(url: str, *, tls_verify: bool = True, max_connections: int = 32) -> Redis:
+def open_redis(
+    url: str, *, tls_verify: bool = True, max_connections: int = 32, max_idle_s: float = MAX_IDLE_S
+) -> Redis:
     """
     Return a client of the Redis at *url*, which connects at the first command.
+
+    It reopens connections that lead to a server which is not the primary, and idle ones.
 
     Args:
         tls_verify: whether to verify the certificate of a ``rediss://`` server.
         max_connections: maximum number of connections; a command that needs one more fails.
+        max_idle_s: maximum time for which a connection is idle and used again, in seconds.
     """
     unverified = {} if tls_verify or not url.startswith("rediss:") else {"ssl_cert_reqs": "none"}
     return Redis.from_url(
@@ -91,7 +99,7 @@ def open_redis(url: str, *, tls_verify: bool = True, max_connections: int = 32) 
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=SOCKET_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
-        health_check_interval=30,
+        **reopening(url, max_idle_s),
     )
 
 

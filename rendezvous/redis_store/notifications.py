@@ -6,6 +6,7 @@ it makes the next poll earlier and never replaces it.
 """
 
 import logging
+import math
 import socket
 import ssl
 import time
@@ -18,6 +19,7 @@ from redis.exceptions import RedisError
 
 from rendezvous.process.throttled_log import HOURLY_S, ThrottledLog
 from rendezvous.redis_store.client import store_unavailable
+from rendezvous.redis_store.connection import ReopeningConnection
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,11 @@ SUBSCRIBE_TIMEOUT_S = 0.25
 MAX_NOTIFIED = 8
 #: The pause before notifications are sent again after Redis refused one, in seconds.
 REFUSED_PAUSE_S = 60.0
+#: Maximum time to wait for the answer to PING, in seconds.
+PING_TIMEOUT_S = 1.0
+#: Number of pings in the time after which an idle connection is forgotten.
+PINGS_PER_MAX_IDLE = 3
+_PING = b"*1\r\n$4\r\nPING\r\n"
 _READ_BYTES = 65_536
 
 
@@ -83,9 +90,11 @@ class Notifications:
             self._pubsub.subscribe(_channel(node))
             if self._pubsub.get_message(timeout=SUBSCRIBE_TIMEOUT_S) is None:
                 raise RedisError("SUBSCRIBE was not answered")
+            self._connection: ReopeningConnection = self._pubsub.connection
             # From here on the bytes are discarded unparsed: their arrival is the notification.
-            self._socket = _socket_of(self._pubsub.connection)
+            self._socket = _socket_of(self._connection)
             self._socket.setblocking(False)
+            self._heard_s, self._pinged_s = time.monotonic(), -math.inf
         except RedisError as error:
             self.close()
             raise store_unavailable(error) from error
@@ -97,11 +106,33 @@ class Notifications:
         """Return the file descriptor that becomes readable with a notification."""
         return self._socket.fileno()
 
+    def check(self) -> bool:
+        """
+        Return whether notifications can still arrive; to be called about once per second.
+
+        A PING keeps the idle connection alive, and its answer looks like a notification.
+        """
+        if self._connection.is_outdated:
+            return False
+        now_s = time.monotonic()
+        if self._pinged_s > self._heard_s:
+            if now_s - self._pinged_s < PING_TIMEOUT_S:
+                return True
+            # The answer may have arrived unnoticed: the poller does not always wait for it.
+            return self.take() and self._heard_s > self._pinged_s
+        if now_s - self._heard_s > self._connection.max_idle_s / PINGS_PER_MAX_IDLE:
+            self._pinged_s = now_s
+            try:
+                self._socket.send(_PING)
+            except OSError:
+                return False
+        return True
+
     def take(self) -> bool:
         """Discard the notifications that have arrived; False when the connection has ended."""
         try:
             while self._socket.recv(_READ_BYTES):
-                pass
+                self._heard_s = time.monotonic()
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:

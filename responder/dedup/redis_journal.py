@@ -92,16 +92,19 @@ class RedisJournal:
 
     def _renew_all(self) -> None:
         while not self._closed.wait(RENEW_PAUSE_S):
-            with self._lock:
-                claims = dict(self._claims)
-            pipeline = self._redis.pipeline(transaction=False)
-            for correlation_id, owner in claims.items():
-                # An expired one too: the request is still being handled here.
-                pipeline.set(self._key("handling", correlation_id), owner, px=CLAIM_MS)
             try:
-                execute(pipeline)
+                self._renew()
             except StoreUnavailable as error:
                 self._log.warning("the claims on running requests are not renewed (%s)", error)
+
+    def _renew(self) -> None:
+        # With the lock, so that a claim is not renewed after its end(): a redelivery would wait.
+        with self._lock:
+            pipeline = self._redis.pipeline(transaction=False)
+            for correlation_id, owner in self._claims.items():
+                # An expired one too: the request is still being handled here.
+                pipeline.set(self._key("handling", correlation_id), owner, px=CLAIM_MS)
+            execute(pipeline)
 
     def _thread_owner(self) -> str:
         # A thread handles one request at a time, so its own claims are never in progress.

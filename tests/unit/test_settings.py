@@ -1,5 +1,6 @@
 """Settings: defaults, and one error line for each wrong variable."""
 
+import socket
 import ssl
 import subprocess
 import sys
@@ -45,7 +46,21 @@ def test_the_defaults_are_the_documented_ones():
     assert settings.cors_origins == ()
     assert settings.redis_tls_verify is True
     assert settings.kafka_brokers() == ["127.0.0.1:9092"]
-    assert settings.kafka_connection() == {"bootstrap_servers": ["127.0.0.1:9092"]}
+    assert settings.kafka_connection()["bootstrap_servers"] == ["127.0.0.1:9092"]
+    assert settings.kafka_max_idle_s == settings.redis_max_idle_s == 180
+
+
+def test_every_kafka_client_closes_idle_connections_and_probes_silent_ones():
+    connection = read(KAFKA_MAX_IDLE_S="200").kafka_connection()
+
+    assert connection["connections_max_idle_ms"] == 200_000
+    options = {(level, name): value for level, name, value in connection["socket_options"]}
+    assert options[socket.IPPROTO_TCP, socket.TCP_NODELAY]
+    assert options[socket.SOL_SOCKET, socket.SO_KEEPALIVE]
+    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux
+        idle_s = options[socket.IPPROTO_TCP, socket.TCP_KEEPIDLE]
+        interval_s = options[socket.IPPROTO_TCP, socket.TCP_KEEPINTVL]
+        assert idle_s + interval_s * options[socket.IPPROTO_TCP, socket.TCP_KEEPCNT] <= 60
 
 
 def test_four_threads_are_reserved_for_probes():

@@ -1,7 +1,8 @@
-"""A TCP proxy that can delay, drop, reset or refuse connections."""
+"""A TCP proxy that can delay, drop, forget, reset or refuse connections."""
 
 import asyncio
 import enum
+import math
 import socket
 import struct
 import threading
@@ -31,9 +32,25 @@ class Direction(enum.Enum):
     DOWNSTREAM = "from target to client"
 
 
+class _Activity:
+    """When a connection last forwarded data; it is forgotten for good after a long pause."""
+
+    def __init__(self, now_s: float) -> None:
+        self._last_s = now_s
+        self._is_forgotten = False
+
+    def is_forgotten(self, now_s: float, max_idle_s: float) -> bool:
+        """Note data at *now_s*; return whether it is to be dropped."""
+        self._is_forgotten |= now_s - self._last_s > max_idle_s
+        self._last_s = now_s
+        return self._is_forgotten
+
+
 class TcpProxy:
     """
     Forwards connections to *target_port* of 127.0.0.1, in a thread of its own.
+
+    A change of *target_port* applies to new connections, like a change of a DNS entry.
 
     A fault applies to existing and new connections from the return of its method until heal(). If
     the target refuses a connection, that of the client is reset.
@@ -46,6 +63,7 @@ class TcpProxy:
         self.target_port = target_port
         self.port = port or free_port()
         self._delay_s = 0.0
+        self._max_idle_s = math.inf
         self._open = {direction: asyncio.Event() for direction in Direction}
         self._listener: socket.socket | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -88,6 +106,14 @@ class TcpProxy:
         cut = {Direction.UPSTREAM: upstream, Direction.DOWNSTREAM: downstream}
         self._do(self._cut({direction for direction, is_cut in cut.items() if is_cut}))
 
+    def forget_idle(self, max_idle_s: float) -> None:
+        """
+        Drop without a word what comes on connections that were idle for longer than *max_idle_s*.
+
+        Neither end gets a FIN or RST, as from a load balancer whose table lost the entry.
+        """
+        self._do(self._forget_idle(max_idle_s))
+
     def reset(self) -> None:
         """Reset all existing connections; new ones work."""
         self._do(self._reset())
@@ -121,12 +147,16 @@ class TcpProxy:
     async def _slow_down(self, delay_s: float) -> None:
         self._delay_s = delay_s
 
+    async def _forget_idle(self, max_idle_s: float) -> None:
+        self._max_idle_s = max_idle_s
+
     async def _cut(self, directions: set[Direction]) -> None:
         for direction in directions:
             self._open[direction].clear()
 
     async def _heal(self) -> None:
         self._delay_s = 0.0
+        self._max_idle_s = math.inf
         if not all(event.is_set() for event in self._open.values()):
             # Before the directions open, so that no data from the partition arrives after it.
             await self._reset()
@@ -165,6 +195,7 @@ class TcpProxy:
 
     async def _forward(self, client: socket.socket, target: socket.socket) -> None:
         """Return when both ends have closed."""
+        activity = _Activity(self._loop.time())
         async with asyncio.TaskGroup() as tasks:
             for source, sink, direction in (
                 (client, target, Direction.UPSTREAM),
@@ -172,7 +203,7 @@ class TcpProxy:
             ):
                 chunks: Chunks = asyncio.Queue(CHUNKS)
                 tasks.create_task(self._read(source, chunks))
-                tasks.create_task(self._write(chunks, sink, direction))
+                tasks.create_task(self._write(chunks, sink, direction, activity))
 
     async def _read(self, source: socket.socket, chunks: Chunks) -> None:
         data = None
@@ -180,15 +211,20 @@ class TcpProxy:
             data = await self._loop.sock_recv(source, CHUNK_BYTES)
             await chunks.put((self._loop.time() + self._delay_s, data))
 
-    async def _write(self, chunks: Chunks, sink: socket.socket, direction: Direction) -> None:
+    async def _write(
+        self, chunks: Chunks, sink: socket.socket, direction: Direction, activity: _Activity
+    ) -> None:
         data = None
         while data != b"":
             due_s, data = await chunks.get()
             await asyncio.sleep(due_s - self._loop.time())
             await self._open[direction].wait()
+            if activity.is_forgotten(self._loop.time(), self._max_idle_s):
+                continue
             if data:
                 await self._loop.sock_sendall(sink, data)
-        sink.shutdown(socket.SHUT_WR)
+            else:
+                sink.shutdown(socket.SHUT_WR)
 
 
 def _prepare(end: socket.socket) -> None:

@@ -209,6 +209,30 @@ def test_refusing_resets_and_rejects_connections_until_healed(proxy: TcpProxy):
     assert works(proxy)
 
 
+def test_a_connection_that_was_idle_for_long_is_forgotten_without_a_word(
+    proxy: TcpProxy, target: Target
+):
+    proxy.forget_idle(SILENCE_S)
+    with connected(proxy) as connection:
+        assert echo(connection, b"1") == b"1"
+        assert is_silent(connection)
+        time.sleep(0.05)
+        connection.sendall(b"2")
+
+        assert is_silent(connection)
+        assert target.received == b"1"
+        assert works(proxy)
+
+
+def test_a_new_target_is_for_new_connections(proxy: TcpProxy, target: Target):
+    with connected(proxy) as connection:
+        assert echo(connection, b"1") == b"1"
+        proxy.target_port = free_port()
+
+        assert echo(connection, b"2") == b"2"
+        assert is_reset_immediately(proxy)
+
+
 def is_reset_immediately(proxy: TcpProxy) -> bool:
     try:
         with connected(proxy) as connection:

@@ -112,6 +112,31 @@ def journal_is_idle(journal, redis):
     return not redis.exists(CLAIM_KEY)
 
 
+def test_a_request_does_not_end_between_the_decision_to_renew_its_claim_and_the_renewal(
+    journal, monkeypatch
+):
+    events = []
+
+    def end():
+        journal.end("the-id")
+        events.append("ended")
+
+    ends = threading.Thread(target=end)
+
+    def renew_late(pipeline):
+        ends.start()
+        ends.join(0.1)  # returns at once if nothing holds it up
+        events.append("renewed")
+
+    journal.begin("the-id")
+    monkeypatch.setattr(journal_module, "execute", renew_late)
+    journal._renew()
+    ends.join(10)
+
+    assert events == ["renewed", "ended"]
+    assert journal._claims == {}
+
+
 def test_claims_are_renewed_again_after_an_outage_of_redis(
     journal, redis, redis_server, monkeypatch, caplog
 ):

@@ -1,0 +1,195 @@
+"""Connections that lead to the wrong Redis server are not used again."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from rendezvous.errors import StoreUnavailable
+from rendezvous.redis_store import connection as connection_module
+from rendezvous.redis_store.client import execute, open_redis
+from rendezvous.redis_store.notifications import Notifications
+from tools.devstack.embedded_redis import EmbeddedRedis
+from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.tcp_proxy import TcpProxy
+from tools.devstack.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+LIMIT_S = 10.0
+CONNECTIONS = 4
+
+
+@dataclass
+class Servers:
+    """Two servers, and an address whose new connections lead to one of them, first to the old."""
+
+    old: Redis
+    new: Redis
+    new_port: int
+    address: TcpProxy
+
+    def switch(self) -> None:
+        self.address.target_port = self.new_port
+
+
+@pytest.fixture
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        old, new = (stack.enter_context(EmbeddedRedis()) for _ in range(2))
+        clients = [stack.enter_context(Redis.from_url(server.url)) for server in (old, new)]
+        address = stack.enter_context(TcpProxy(old.port))
+        yield Servers(clients[0], clients[1], new.port, address)
+
+
+@pytest.fixture
+def redis(servers: Servers) -> Iterator[Redis]:
+    """A client whose pool has several connections, all to the old server."""
+    with closing(open_redis(f"redis://{LOOPBACK}:{servers.address.port}/0")) as client:
+        pool = client.connection_pool
+        for connection in [pool.get_connection() for _ in range(CONNECTIONS)]:
+            pool.release(connection)
+        yield client
+
+
+def follow_another(old: Redis) -> None:
+    old.execute_command("REPLICAOF", LOOPBACK, free_port())
+
+
+def refuse_stale_reads(old: Redis) -> None:
+    old.config_set("replica-serve-stale-data", "no")
+    follow_another(old)
+
+
+def miss_replicas(old: Redis) -> None:
+    old.config_set("min-replicas-to-write", "1")
+
+
+def write(redis: Redis) -> None:
+    redis.set("key", "value")
+
+
+def write_in_pipeline(redis: Redis) -> None:
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.get("key")
+    pipeline.set("key", "value")
+    pipeline.get("key")
+    execute(pipeline)
+
+
+def write_optionally(redis: Redis) -> None:
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.get("key")
+    pipeline.set("key", "value")
+    answers = execute(pipeline, optional=1)
+    if isinstance(answers[-1], RedisError):
+        raise answers[-1]
+
+
+def write_in_transaction(redis: Redis) -> None:
+    def change(pipeline: Any) -> None:
+        pipeline.get("key")
+        pipeline.multi()
+        pipeline.set("key", "value")
+
+    redis.transaction(change, "key")
+
+
+def write_by_script(redis: Redis) -> None:
+    redis.eval("return redis.call('SET', KEYS[1], 'value')", 1, "key")
+
+
+@pytest.mark.parametrize("become_wrong", [follow_another, refuse_stale_reads, miss_replicas])
+@pytest.mark.parametrize(
+    "call", [write, write_in_pipeline, write_optionally, write_in_transaction, write_by_script]
+)
+def test_one_call_fails_at_most_and_then_all_connections_lead_to_the_new_primary(
+    servers: Servers,
+    redis: Redis,
+    become_wrong: Callable[[Redis], None],
+    call: Callable[[Redis], None],
+):
+    call(redis)
+    become_wrong(servers.old)
+    servers.switch()
+
+    with suppress(RedisError, StoreUnavailable):
+        call(redis)
+    call(redis)
+
+    assert servers.new.get("key") == b"value"
+    for connection in [redis.connection_pool.get_connection() for _ in range(CONNECTIONS)]:
+        connection.send_command("GET", "key")
+        assert connection.read_response() == b"value"
+
+
+def test_reads_of_an_old_primary_which_it_answers_move_to_the_new_one(
+    servers: Servers,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(connection_module, "ROLE_PAUSE_S", 0.0)
+    servers.old.set("key", "old")
+    assert redis.get("key") == b"old"
+    follow_another(servers.old)
+    servers.new.set("key", "new")
+    servers.switch()
+
+    assert redis.get("key") == b"new"
+    assert "Redis is not the primary (its role is replica); reopening" in caplog.text
+
+
+def test_a_server_that_loads_its_data_is_left(servers: Servers, redis: Redis):
+    servers.old.config_set("loading-process-events-interval-bytes", 1024)
+    servers.old.set("ballast", "x")
+    with loading(servers):
+        servers.switch()
+        with suppress(RedisError):
+            redis.set("key", "value")
+        redis.set("key", "value")
+
+    assert servers.new.get("key") == b"value"
+
+
+@contextmanager
+def loading(servers: Servers) -> Iterator[None]:
+    for n in range(200):
+        servers.old.set(f"ballast:{n}", b"x" * 2_000)
+    servers.old.config_set("key-load-delay", 20_000)  # microseconds
+    reload = threading.Thread(target=lambda: servers.old.execute_command("DEBUG", "RELOAD"))
+    reload.start()
+    try:
+        yield
+    finally:
+        reload.join(20)
+
+
+def test_a_subscription_to_an_old_primary_ends_when_another_connection_notices(
+    servers: Servers, redis: Redis
+):
+    with closing(Notifications(redis, "a-node")) as notifications:
+        assert notifications.check()
+        follow_another(servers.old)
+        servers.switch()
+        with pytest.raises(RedisError):
+            redis.set("key", "value")
+
+        assert not notifications.check()
+    with closing(Notifications(redis, "a-node")):
+        assert wait_until(lambda: servers.new.info()["pubsub_clients"] == 1, LIMIT_S)
+
+
+def test_a_replica_that_stays_one_is_read_without_errors(
+    servers: Servers, redis: Redis, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(connection_module, "ROLE_PAUSE_S", 0.0)
+    servers.old.set("key", "value")
+    follow_another(servers.old)
+
+    assert [redis.get("key") for _ in range(5)] == [b"value"] * 5
