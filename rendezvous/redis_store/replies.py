@@ -116,8 +116,13 @@ class ReplyStore:
             WritesRefused: when Redis takes no writes.
             StoreUnavailable: when Redis does not answer.
         """
+        key = reply_key(f"{node}.check")
         try:
-            self._redis.set(reply_key(f"{node}.check"), b"", px=MIN_TTL_MS)
+            try:
+                self._redis.set(key, b"", px=MIN_TTL_MS)
+            except ResponseError:
+                # Perhaps of an old primary; its connections are not used again.
+                self._redis.set(key, b"", px=MIN_TTL_MS)
         except ResponseError as error:
             found = store_unavailable(error)
             raise WritesRefused(f"Redis takes no writes: {found.advice}", error) from error

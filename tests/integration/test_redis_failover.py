@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
-from rendezvous.errors import StoreUnavailable
+from rendezvous.errors import StoreUnavailable, WritesRefused
 from rendezvous.redis_store import connection as connection_module
 from rendezvous.redis_store.client import execute, open_redis
 from rendezvous.redis_store.notifications import Notifications
+from rendezvous.redis_store.replies import ReplyStore
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.tcp_proxy import TcpProxy
@@ -145,6 +146,21 @@ def test_reads_of_an_old_primary_which_it_answers_move_to_the_new_one(
     assert "Redis is not the primary (its role is replica); reopening" in caplog.text
 
 
+def test_the_check_of_writes_does_not_take_an_old_primary_for_a_full_one(
+    servers: Servers, redis: Redis
+):
+    store = ReplyStore(redis, 60)
+    store.check_writes("a-node")
+    follow_another(servers.old)
+    servers.switch()
+
+    store.check_writes("a-node")
+
+    servers.new.config_set("maxmemory", "1")
+    with pytest.raises(WritesRefused, match="out of memory"):
+        store.check_writes("a-node")
+
+
 def test_a_server_that_loads_its_data_is_left(servers: Servers, redis: Redis):
     servers.old.config_set("loading-process-events-interval-bytes", 1024)
     servers.old.set("ballast", "x")
@@ -165,9 +181,18 @@ def loading(servers: Servers) -> Iterator[None]:
     reload = threading.Thread(target=lambda: servers.old.execute_command("DEBUG", "RELOAD"))
     reload.start()
     try:
+        assert wait_until(lambda: is_loading(servers.old), LIMIT_S, 0.01)
         yield
     finally:
         reload.join(20)
+
+
+def is_loading(redis: Redis) -> bool:
+    try:
+        redis.get("key")
+    except BusyLoadingError:
+        return True
+    return False
 
 
 def test_a_subscription_to_an_old_primary_ends_when_another_connection_notices(
