@@ -10,6 +10,7 @@ from gateway.clients.api_keys_file import ApiKeysError
 from gateway.config import api_keys_of, routes_of
 from gateway.health.diagnostics import (
     Finding,
+    caller_warnings,
     failures,
     kafka_findings,
     redis_findings,
@@ -26,7 +27,7 @@ _DESCRIPTION = """\
 Check settings, routes and their schemas, API keys, Kafka with every topic, Redis, and whether a
 replies process reads the reply topic. The environment is that of the gateway. The command
 publishes nothing and changes nothing. It prints one line for each finding; the line of a failed
-check ends with what to do. The exit code is 1 if a check failed.
+check ends with what to do, as does that of a warning. The exit code is 1 if a check failed.
 """
 
 
@@ -66,7 +67,8 @@ def _routes(settings: Settings) -> tuple[tuple[Route, ...], list[Finding]]:
         routes = routes_of(settings)
     except RoutesError as error:
         return (), failures(str(error).splitlines())
-    return routes, [route_finding(route, settings.reply_timeout_s) for route in routes]
+    found = [route_finding(route, settings.reply_timeout_s) for route in routes]
+    return routes, found + caller_warnings(routes)
 
 
 def _api_keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:

@@ -2,6 +2,11 @@
 
 from typing import Any
 
+from gateway.client_problems import CallerUnknown as CallerUnknown
+from gateway.client_problems import Forbidden as Forbidden
+from gateway.client_problems import RateLimited as RateLimited
+from gateway.client_problems import TooManyInFlight as TooManyInFlight
+from gateway.client_problems import Unauthorized as Unauthorized
 from gateway.problem_details import TEMPORARY_STATUSES as TEMPORARY_STATUSES
 from gateway.problem_details import HttpProblem as HttpProblem
 from gateway.problem_details import Problem as Problem
@@ -108,59 +113,6 @@ class Overloaded(Problem):
     retry_after_s = 1
     meaning = "This gateway process has reached its in-flight limit. Nothing was published."
     retry = "Retrying after Retry-After is safe."
-
-
-class TooManyInFlight(Problem):
-    """The client has reached its share of the in-flight limit."""
-
-    kind = "too-many-in-flight"
-    title = "Too Many of Your Requests In Flight"
-    status = 429
-    retry_after_s = 1
-    meaning = "Your requests in flight have reached your in-flight limit. Nothing was published."
-    retry = "Retrying is safe as soon as one of them has been answered."
-
-
-class RateLimited(Problem):
-    """The client has reached its rate limit."""
-
-    kind = "rate-limited"
-    title = "Rate Limit Reached"
-    status = 429
-    meaning = (
-        "You have reached your rate limit; RateLimit-Policy has it as requests (q) per seconds "
-        "(w). Nothing was published."
-    )
-    retry = "Retrying after Retry-After is safe."
-
-
-class Unauthorized(Problem):
-    """The request has no API key, or an unknown one."""
-
-    kind = "unauthorized"
-    title = "Unauthorized"
-    status = 401
-    meaning = (
-        'The request needs a valid API key, sent as "Authorization: Bearer <key>". '
-        "Nothing was published."
-    )
-    retry = "Send the request with an API key; the operator of this gateway issues them."
-
-    def __init__(self, detail: str, *, key_given: bool, sent: Sent | None = None) -> None:
-        super().__init__(detail, sent=sent)
-        # RFC 6750: a request without credentials gets no error code.
-        error = ', error="invalid_token"' if key_given else ""
-        self.headers["WWW-Authenticate"] = f'Bearer realm="rendezvous"{error}'
-
-
-class Forbidden(Problem):
-    """The client is not allowed to use the route."""
-
-    kind = "forbidden"
-    title = "Forbidden"
-    status = 403
-    meaning = "The API key is valid but does not allow this route. Nothing was published."
-    retry = "Do not retry; ask the operator of this gateway to allow the route for your key."
 
 
 class ShuttingDown(Problem):

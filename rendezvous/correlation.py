@@ -114,17 +114,17 @@ class CorrelationIds:
             raise ForeignCorrelationId("its signature does not match SECRET_KEY")
         return _parsed(text)
 
-    def read_for(self, owner: str, text: str) -> CorrelationId:
+    def read_for(self, text: str, *owners: str) -> CorrelationId:
         """
-        Return the id in *text*, requested by the client *owner*.
+        Return the id in *text*, requested by one of *owners*.
 
         Raises:
-            ForeignCorrelationId: when it was not issued, or not for *owner*. Neither the error
+            ForeignCorrelationId: when it was not issued, or not for any of them. Neither the error
                 nor the work done discloses which.
         """
         _check_format(text)
-        is_signed, is_tagged = self._is_signed(text), self._is_tagged(text, owner)
-        if not (is_signed and is_tagged):
+        is_signed, is_tagged = self._is_signed(text), [self._is_tagged(text, o) for o in owners]
+        if not (is_signed and any(is_tagged)):
             raise ForeignCorrelationId("it was not issued, or not for this client")
         return _parsed(text)
 

@@ -27,6 +27,13 @@ class Client:
     routes: frozenset[str] | None = None  # paths of routes.toml that it may use; None for all
     rate: Rate | None = None  # over all replicas; None for no limit
     in_flight_share: float = 1.0  # of a worker's slots; above 0 and up to 1
+    caller: str = ""  # who calls through the client, as "<header>=<value>"; empty if unknown
+
+    @property
+    def owner(self) -> str:
+        """The text that distinguishes client and caller from all others."""
+        # Neither the name of a client nor that of a header contains a slash.
+        return f"{self.name}/{self.caller}" if self.caller else self.name
 
     def may_use(self, path: str) -> bool:
         """Return whether it may use the route *path* of routes.toml."""

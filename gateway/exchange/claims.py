@@ -31,17 +31,17 @@ class Claim:
     correlation_id: str  # of the request; no two claims share one
 
     @classmethod
-    def of(cls, request: Request) -> "Claim":
-        """Return the claim of *request*."""
-        return cls(fingerprint_of(request), request.correlation_id)
+    def of(cls, request: Request, caller: str = "") -> "Claim":
+        """Return the claim of *request* by *caller*."""
+        return cls(fingerprint_of(request, caller), request.correlation_id)
 
 
-def claim_name(client_name: str, key: str) -> str:
-    """Return the name under which *key* is claimed; different for each client."""
-    return sha256(f"{client_name}\0{key}".encode()).hexdigest()
+def claim_name(owner: str, key: str) -> str:
+    """Return the name under which *key* is claimed; different for each client and caller."""
+    return sha256(f"{owner}\0{key}".encode()).hexdigest()
 
 
-def fingerprint_of(request: Request) -> str:
+def fingerprint_of(request: Request, caller: str = "") -> str:
     """
     Return a hash of what a retry shares with the first request.
 
@@ -61,6 +61,8 @@ def fingerprint_of(request: Request) -> str:
         data = part.encode() if isinstance(part, str) else part
         # With its length, so that moving bytes from one part to the next changes the hash.
         digest.update(b"-" if data is None else b"%d:" % len(data) + data)
+    if caller:
+        digest.update(caller.encode())
     return digest.hexdigest()
 
 

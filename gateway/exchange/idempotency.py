@@ -181,7 +181,8 @@ class Idempotency:
 
 
 def _named_claim(key: str, pending: PendingRequest) -> tuple[str, Claim]:
-    return claim_name(pending.options.owner, key), Claim.of(pending.request)
+    options = pending.options
+    return claim_name(options.owner, key), Claim.of(pending.request, options.caller)
 
 
 @contextmanager

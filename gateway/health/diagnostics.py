@@ -1,5 +1,6 @@
 """Diagnostics of a deployment before it serves: one finding for each part."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,13 @@ from rendezvous.redis_store.client import eviction_policy, ping
 
 MARKS = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}
 ASCII_MARKS = {True: "[ok]  ", False: "[FAIL]"}
+WARNING_MARK, ASCII_WARNING_MARK = "!", "[warn]"
+#: A part of the name of a header that names a user or tenant.
+_IDENTITY = re.compile(
+    r"(^|-)(auth|authenticated|consumer|customer|email|identity|login|member|oidc|org|organization"
+    r"|principal|subject|tenant|account|user|userid|username|tenantid|client-(id|cert|dn))(-|$)",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +32,15 @@ class Finding:
 
     ok: bool
     text: str  # the fact; if not ok, also what to do
+    is_warning: bool = False  # whether to act, although nothing has failed
 
     def line(self, encoding: str) -> str:
         """Return the text after a mark that *encoding* can represent."""
         try:
             "".join(MARKS.values()).encode(encoding)
         except (LookupError, UnicodeEncodeError):
-            return f"{ASCII_MARKS[self.ok]} {self.text}"
-        return f"{MARKS[self.ok]} {self.text}"
+            return f"{ASCII_WARNING_MARK if self.is_warning else ASCII_MARKS[self.ok]} {self.text}"
+        return f"{WARNING_MARK if self.is_warning else MARKS[self.ok]} {self.text}"
 
 
 def failures(problems: Iterable[str]) -> list[Finding]:
@@ -49,6 +58,33 @@ def route_finding(route: Route, default_timeout_s: float) -> Finding:
     schema = "" if route.schema is None else "; bodies must match a schema"
     name = f"{' '.join(route.methods)} {route.path}"
     return Finding(True, f"{name} publishes to topic {route.topic}; {timeout}{schema}")
+
+
+def caller_warnings(routes: Iterable[Route]) -> list[Finding]:
+    """Return the routes that forward headers like X-User and do not name the caller."""
+    return [_caller_warning(route, names[0]) for route in routes if (names := _identities(route))]
+
+
+def _identities(route: Route) -> list[str]:
+    """Return the forwarded headers that look like identities, unless one names the caller."""
+    if route.caller_header is not None:
+        return []
+    return [name for name in route.request_headers if is_identity(name)]
+
+
+def is_identity(header: str) -> bool:
+    """Return whether *header* looks as if it names a user or tenant."""
+    return header.lower() != "user-agent" and bool(_IDENTITY.search(header))
+
+
+def _caller_warning(route: Route, header: str) -> Finding:
+    return Finding(
+        True,
+        f"{' '.join(route.methods)} {route.path} forwards {header} and does not name the caller: "
+        "users behind one proxy share idempotency keys and replies; "
+        f'set caller = "header:{header}" if the proxy sets it',
+        is_warning=True,
+    )
 
 
 def kafka_findings(

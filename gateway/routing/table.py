@@ -27,6 +27,7 @@ class Route:
     timeout_s: float | None = None  # None for REPLY_TIMEOUT_S
     max_timeout_s: float | None = None  # maximum of Prefer: wait; None for timeout_s
     idempotency: str = "optional"  # or "required", or "off": the gateway ignores keys
+    caller: str | None = None  # "header:<name>", whose value says who calls; None for the client
     max_body_bytes: int | None = None  # None for MAX_BODY_BYTES
     schema: BodySchema | None = None
     response_headers: tuple[str, ...] = ()  # of replies, lower case, besides the standard ones
@@ -40,6 +41,11 @@ class Route:
         listed = {header.lower() for header in self.headers}
         is_another = kind == "header" and name.lower() not in listed
         return (*self.headers, name) if is_another else self.headers
+
+    @property
+    def caller_header(self) -> str | None:
+        """The name of the header that says who calls."""
+        return None if self.caller is None else self.caller.partition(":")[2]
 
     def reply_timeout_s(self, default_s: float) -> float:
         """Return the reply timeout; *default_s* is REPLY_TIMEOUT_S."""
@@ -80,6 +86,12 @@ def load_routes(
     return tuple(
         _route(table, topic_prefix, schema) for table, schema in zip(tables, schemas, strict=True)
     )
+
+
+def caller_headers_of(routes: Iterable[Route]) -> list[str]:
+    """Return the headers that name the callers of *routes*, each once."""
+    by_name = {r.caller_header.lower(): r.caller_header for r in routes if r.caller_header}
+    return list(by_name.values())
 
 
 def reply_timeouts_by_topic(routes: Iterable[Route], default_s: float) -> dict[str, float]:
@@ -128,6 +140,7 @@ def _route(table: dict[str, Any], topic_prefix: str, schema: BodySchema | None) 
         timeout_s=table.get("timeout_s"),
         max_timeout_s=table.get("max_timeout_s"),
         idempotency=table.get("idempotency", "optional"),
+        caller=table.get("caller"),
         max_body_bytes=table.get("max_body_bytes"),
         schema=schema,
         response_headers=tuple(name.lower() for name in table.get("response_headers", [])),

@@ -16,6 +16,7 @@ KEYS = (
     "topic",
     "methods",
     "key",
+    "caller",
     "headers",
     "response_headers",
     "timeout_s",
@@ -48,6 +49,10 @@ _PRIVATE_HEADERS = frozenset(
 )
 #: Credentials: not allowed as record key either.
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+#: Headers of one request or attempt, which cannot name the caller.
+_REQUEST_HEADERS = frozenset(
+    {"accept", "content-encoding", "expect", "idempotency-key", "prefer", "user-agent"}
+)
 #: Forwarded without being listed; listed, they would be forwarded twice.
 _ALWAYS_FORWARDED = frozenset({"traceparent", "tracestate", "x-request-id"})
 
@@ -76,6 +81,7 @@ def route_errors(table: dict[str, Any], limits: RouteLimits) -> list[str]:
     errors += _request_header_errors(table.get("headers", []))
     errors += _response_header_errors(table.get("response_headers", []))
     errors += _record_key_errors(table.get("key"), str(table.get("path")))
+    errors += _caller_errors(table.get("caller"))
     errors += _timeout_errors(table, limits.max_timeout_s)
     errors += _body_limit_errors(table, limits.max_body_bytes)
     if table.get("idempotency", "optional") not in IDEMPOTENCY:
@@ -168,6 +174,21 @@ def _record_key_errors(key: object, path: str) -> list[str]:
     if kind == "path" and name in _PARAMETER.findall(path):
         return []
     return [f"key={key!r}: expected 'header:<name>' or 'path:<a parameter of the path>'"]
+
+
+def _caller_errors(caller: object) -> list[str]:
+    if caller is None:
+        return []
+    kind, _, name = str(caller).partition(":")
+    if not isinstance(caller, str) or kind != "header" or not _HEADER.fullmatch(name):
+        return [f"caller={caller!r}: expected 'header:<name>', such as 'header:X-User'"]
+    refused = _PRIVATE_HEADERS | RESERVED_HEADERS | _ALWAYS_FORWARDED | _REQUEST_HEADERS
+    if name.lower() in refused:
+        return [
+            f"caller={caller!r}: this header cannot name the caller; choose one that the proxy "
+            "in front of the gateway sets, such as 'header:X-User'"
+        ]
+    return []
 
 
 def _timeout_errors(table: dict[str, Any], max_s: float) -> list[str]:

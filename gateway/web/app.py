@@ -14,7 +14,7 @@ from gateway.exchange.requester import Requester
 from gateway.health.readiness import Readiness
 from gateway.lifecycle import Lifecycle
 from gateway.problems import HttpProblem, Problem, Sent
-from gateway.routing.table import Route
+from gateway.routing.table import Route, caller_headers_of
 from gateway.web.auth import ClientAccess
 from gateway.web.cors import Cors
 from gateway.web.docs.openapi import describe
@@ -84,7 +84,8 @@ def create_app(
             methods=list(route.methods),
         )
     polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
-    app.register_blueprint(reply_resource(ids, store, cancellations, polls))
+    caller_headers = caller_headers_of(routes)
+    app.register_blueprint(reply_resource(ids, store, cancellations, polls, caller_headers))
     app.register_blueprint(probes(readiness, lambda: requester.node, access.may_see_details))
     app.register_blueprint(problem_pages())
     description = describe(

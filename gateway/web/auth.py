@@ -1,6 +1,9 @@
-"""API-key authentication and authorization, in-flight limits, and rate-limit headers."""
+"""API-key authentication and authorization, callers, limits, and rate-limit headers."""
 
 import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 
 from flask import Flask, Response, g, request
 
@@ -8,7 +11,8 @@ from gateway.clients.admission import Admission, Slot
 from gateway.clients.api_keys import ApiKeys
 from gateway.clients.client import ANONYMOUS, CLIENT_ENVIRON_KEY, Client
 from gateway.clients.rates import RateLimiter
-from gateway.problems import Forbidden, Sent, Unauthorized
+from gateway.problems import CallerUnknown, Forbidden, Sent, Unauthorized
+from gateway.web.request import Environ, environ_key
 
 #: Blueprints that need no API key.
 _OPEN_BLUEPRINTS = frozenset({"docs", "probes", "problems"})
@@ -18,10 +22,46 @@ _REPLIES = "replies"
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE)
 
 
+#: Maximum length of the header that names the caller, in characters.
+MAX_CALLER_LENGTH = 255
+
+
 def current_client() -> Client:
     """Return the client of the current request."""
     client: Client = g.get("client", ANONYMOUS)
     return client
+
+
+def with_caller(client: Client, header: str, environ: Environ) -> Client:
+    """
+    Return *client* with the caller that the request's *header* names.
+
+    Raises:
+        CallerUnknown: when there is no such header, or it is malformed.
+    """
+    value = environ.get(environ_key(header), "")
+    try:
+        # Only UTF-8, so that two callers are never one.
+        caller = value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        caller = ""
+    if not caller.isprintable() or not 1 <= len(caller) <= MAX_CALLER_LENGTH:
+        raise CallerUnknown(
+            f"the header {header}, which names the caller, is "
+            f"{'malformed' if value else 'missing'}; send 1 to {MAX_CALLER_LENGTH} printable "
+            "characters in UTF-8",
+            sent=Sent.NO,
+        )
+    return replace(client, caller=f"{header.lower()}={caller}")
+
+
+def owners(client: Client, headers: Iterable[str], environ: Environ) -> list[str]:
+    """Return *client* as an owner of replies, with each caller that the *headers* name."""
+    found = [client.owner]
+    for header in headers:
+        with suppress(CallerUnknown):
+            found.append(with_caller(client, header, environ).owner)
+    return found
 
 
 class ClientAccess:

@@ -19,7 +19,7 @@ from gateway.problems import (
     TooManyInFlight,
     UnknownReply,
 )
-from gateway.web.auth import current_client
+from gateway.web.auth import current_client, owners
 from gateway.web.prefer import Preferences
 from gateway.web.responses import CORRELATION_ID, pending_response, reply_response
 from rendezvous.contract import Reply
@@ -78,15 +78,22 @@ class LongPolls:
 
 
 def reply_resource(
-    ids: CorrelationIds, store: ReplyStore, cancellations: Cancellations, polls: LongPolls
+    ids: CorrelationIds,
+    store: ReplyStore,
+    cancellations: Cancellations,
+    polls: LongPolls,
+    caller_headers: Sequence[str] = (),
 ) -> Blueprint:
     """
     Return ``/replies/<correlation id>``.
 
     GET fetches the reply, and with ``Prefer: wait=N`` waits for it; DELETE cancels the request.
+
+    Args:
+        caller_headers: the headers that name the caller, of all routes.
     """
     blueprint = Blueprint("replies", __name__)
-    resource = _ReplyResource(ids, store, cancellations, polls)
+    resource = _ReplyResource(ids, store, cancellations, polls, caller_headers)
     path = "/replies/<correlation_id>"
     blueprint.add_url_rule(path, "reply", resource.get, methods=["GET"])
     blueprint.add_url_rule(path, "cancel", resource.delete, methods=["DELETE"])
@@ -100,11 +107,13 @@ class _ReplyResource:
         store: ReplyStore,
         cancellations: Cancellations,
         polls: LongPolls,
+        caller_headers: Sequence[str],
     ) -> None:
         self._ids = ids
         self._store = store
         self._cancellations = cancellations
         self._polls = polls
+        self._caller_headers = caller_headers
 
     def get(self, correlation_id: str) -> Response:
         cid = self._parse(correlation_id)
@@ -138,7 +147,8 @@ class _ReplyResource:
 
     def _parse(self, text: str) -> CorrelationId:
         try:
-            return self._ids.read_for(current_client().name, text)
+            found = owners(current_client(), self._caller_headers, request.environ)
+            return self._ids.read_for(text, *found)
         except ForeignCorrelationId as error:
             raise UnknownReply(f"the correlation id was not issued here: {text[:200]!r}") from error
 

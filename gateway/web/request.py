@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import request
 
-from gateway.problems import BodyTooLarge, BodyUnreadable, Sent
+from gateway.problems import BodyTooLarge, BodyUnreadable, HttpProblem, Sent
 from gateway.routing.schema import MAX_VALIDATED_BYTES
 from gateway.routing.table import Route
 
@@ -42,6 +42,27 @@ def as_text(value: str) -> str:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return value
+
+
+def utf8_text(value: str, label: str) -> str:
+    """
+    Return *value*, a Latin-1 string of PEP 3333, decoded as UTF-8.
+
+    Anything else would make two different values one: in a path, a query or a key that is an error.
+
+    Args:
+        label: what *value* is, for the error text.
+
+    Raises:
+        HttpProblem: 400, when it is not UTF-8.
+    """
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError as error:
+        detail = f"{label} is not UTF-8; send its characters as percent-encoded or plain UTF-8"
+        raise HttpProblem(400, "Bad Request", detail, {}, Sent.NO) from error
 
 
 def max_content_length(max_body_bytes: int) -> int:

@@ -11,7 +11,7 @@ from gateway.exchange.idempotency import KEY_HEADER, REPLAYED_HEADER, key_of
 from gateway.exchange.requester import WaitOptions
 from gateway.problems import InvalidBody, ReplyTimeout, Sent
 from gateway.routing.table import Route
-from gateway.web.auth import ClientAccess, current_client
+from gateway.web.auth import ClientAccess, current_client, with_caller
 from gateway.web.prefer import Preferences
 from gateway.web.request import (
     BodyLimit,
@@ -20,6 +20,7 @@ from gateway.web.request import (
     environ_key,
     header_text,
     read_body,
+    utf8_text,
 )
 from gateway.web.responses import pending_response, reply_response
 from gateway.web.trace import REQUEST_ID, trace_headers
@@ -91,6 +92,10 @@ class RouteViews:
         def handle(
             environ: Environ, path: str, client: Client, parameters: Mapping[str, object]
         ) -> RouteResult:
+            query = utf8_text(environ.get("QUERY_STRING", ""), "the query")
+            utf8_text(environ["PATH_INFO"], "the path")  # *path* has U+FFFD instead
+            if route.caller_header is not None:
+                client = with_caller(client, route.caller_header, environ)
             with self._access.admit(client):
                 if client.rate is not None:
                     # After admission: waiting for Redis must not use up the threads of the probes.
@@ -109,7 +114,7 @@ class RouteViews:
                     content_type=header_text(environ, "CONTENT_TYPE"),
                     method=environ["REQUEST_METHOD"],
                     path=path,
-                    query=_query(environ),
+                    query=query,
                     headers=(*_present(forwarded, environ), *_trace_headers(environ)),
                     key=_record_key(route, parameters, environ),
                 )
@@ -142,7 +147,8 @@ class RouteViews:
             # A client that does not wait gives the responder as much time as the route allows.
             longest_s if preferences.respond_async else wait_s,
             preferences.respond_async,
-            owner=client.name,
+            owner=client.owner,
+            caller=client.caller,
             is_short=wait_s < default_s,
         )
 
@@ -173,11 +179,6 @@ def _idempotency_key(route: Route, environ: Environ) -> str | None:
     return key_of(_lines(environ, _KEY), required=route.idempotency == "required")
 
 
-def _query(environ: Environ) -> str:
-    query: str = environ.get("QUERY_STRING", "")
-    return query.encode("latin-1").decode("utf-8", "replace")
-
-
 def _present(forwarded: list[tuple[str, str]], environ: Environ) -> list[tuple[str, str]]:
     return [(name, as_text(environ[key])) for name, key in forwarded if key in environ]
 
@@ -193,5 +194,9 @@ def _record_key(route: Route, parameters: Mapping[str, object], environ: Environ
     if route.key is None:
         return None
     kind, _, name = route.key.partition(":")
-    value = parameters.get(name) if kind == "path" else header_text(environ, environ_key(name))
-    return None if value is None else str(value).encode()
+    if kind == "path":
+        return str(parameters[name]).encode()
+    value = environ.get(environ_key(name))
+    if value is None:
+        return None
+    return utf8_text(value, f"the header {name}, the record key,").encode()

@@ -30,11 +30,12 @@ from gateway.problems import (
     Unauthorized,
     UnknownReply,
 )
-from gateway.routing.table import Route
+from gateway.routing.table import Route, caller_headers_of
 from gateway.web.docs.components import COMPONENTS, DESCRIPTION, problem_example, problem_schema
 from gateway.web.docs.operations import (
     PARAMETER,
     Json,
+    caller_parameter,
     embedded_schema,
     header_parameters,
     ok_json,
@@ -86,7 +87,7 @@ def describe(
     description = _Description(reply_timeout_status, needs_key)
     for route in routes:
         description.add_route(route)
-    description.add_replies()
+    description.add_replies(caller_headers_of(routes))
     description.add_own_paths()
     return description.document()
 
@@ -139,6 +140,7 @@ class _Description:
 
     def _route_operation(self, route: Route, method: str, template: str) -> Json:
         http_statuses = (*_ANY_HTTP_STATUSES, 404) if "{" in template else _ANY_HTTP_STATUSES
+        http_statuses = (400, *http_statuses)  # a path or query that is not UTF-8
         kinds = (*_ANY, *_EXCHANGE, *problems_of_input(route), *self._if_keys(_KEY_ON_ROUTE))
         return {
             "operationId": self._unique_name(f"{method.lower()} {template}"),
@@ -217,7 +219,7 @@ class _Description:
 
     # Answered by the gateway itself
 
-    def add_replies(self) -> None:
+    def add_replies(self, caller_headers: Iterable[str]) -> None:
         with_key = self._if_keys(_KEY_ON_REPLY)
         fetched = {
             "default": {"$ref": "#/components/responses/reply"},
@@ -231,7 +233,10 @@ class _Description:
         }
         shared = ("correlation-id", "request-id")
         self._paths["/replies/{correlation_id}"] = {
-            "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in shared],
+            "parameters": [
+                *({"$ref": f"#/components/parameters/{name}"} for name in shared),
+                *map(caller_parameter, caller_headers),
+            ],
             "get": own_operation("Fetch a reply, with its own status", "getReply", fetched)
             | {"parameters": [{"$ref": "#/components/parameters/prefer"}]}
             | self._security,

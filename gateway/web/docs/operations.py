@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gateway.problems import (
+    CallerUnknown,
     IdempotencyKeyInvalid,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
@@ -56,10 +57,11 @@ def ok_text(description: str, *mimetypes: str) -> Json:
 def problems_of_input(route: Route) -> tuple[type[Problem], ...]:
     """Return the problems of requests that *route* does not accept."""
     body = (InvalidBody,) if route.schema is not None else ()
+    caller = (CallerUnknown,) if route.caller is not None else ()
     if route.idempotency == "off":
-        return body
+        return (*body, *caller)
     missing = (IdempotencyKeyMissing,) if route.idempotency == "required" else ()
-    return (*body, IdempotencyKeyInvalid, *missing, IdempotencyKeyReused)
+    return (*body, *caller, IdempotencyKeyInvalid, *missing, IdempotencyKeyReused)
 
 
 def path_parameters(route: Route, template: str) -> list[Json]:
@@ -84,10 +86,23 @@ def header_parameters(route: Route) -> list[Json]:
     parameters: list[Json] = [
         {"$ref": f"#/components/parameters/{name}"} for name in shared.values()
     ]
+    if route.caller_header is not None:
+        parameters.append(caller_parameter(route.caller_header) | {"required": True})
+    skipped = {*_NOT_PARAMETERS, *shared, (route.caller_header or "").lower()}
     for header in dict.fromkeys(name.lower() for name in route.request_headers):
-        if header not in _NOT_PARAMETERS | set(shared):
+        if header not in skipped:
             parameters.append({"name": header, "in": "header", "schema": {"type": "string"}})
     return parameters
+
+
+def caller_parameter(header: str) -> Json:
+    """Return the request header that names the caller."""
+    return {
+        "name": header.lower(),
+        "in": "header",
+        "description": "Who calls; set by the proxy in front of the gateway.",
+        "schema": {"type": "string", "minLength": 1},
+    }
 
 
 def problem_response(

@@ -18,7 +18,19 @@ pytestmark = pytest.mark.e2e
 
 SLOW, STEADY = ApiClient("slow"), ApiClient("steady")
 REPLY_TIMEOUT_S = 1.0
+TEA = b'{"item": "tea", "quantity": 1}'
 ROUTES = """
+[[route]]
+path = "/orders"
+topic = "orders"
+caller = "header:X-User"
+
+[[route]]
+path = "/places/<name>"
+topic = "echo"
+methods = ["PUT"]
+key = "path:name"
+
 [[route]]
 path = "/echo"
 topic = "echo"
@@ -41,6 +53,67 @@ def deployment(deploy_for_module: Deploy, tmp_path_factory: Any) -> Iterator[Dep
     }
     with deploy_for_module(env=env, topics=("scripted",), key=STEADY.key) as deployment:
         yield deployment
+
+
+def order(deployment: Deployment, method: str, path: str, **headers: str) -> Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = TEA if method == "POST" else None
+    return deployment.gateway.request(method, path, body, STEADY.authorization | named)
+
+
+def test_users_behind_one_proxy_have_their_own_keys_and_replies(deployment: Deployment):
+    ann, bob, again = (
+        order(deployment, "POST", "/orders", X_User=user, Idempotency_Key="first")
+        for user in ("ann", "bob", "ann")
+    )
+
+    assert [ann.status, bob.status, again.status] == [201] * 3
+    assert ann.json["order"] == again.json["order"] != bob.json["order"]
+    assert bob.headers["Idempotent-Replayed"] is None
+    assert again.headers["Idempotent-Replayed"] == "true"
+    path = f"/replies/{ann.correlation_id}"
+    assert order(deployment, "GET", path, X_User="ann").body == ann.body
+    headers = SLOW.authorization | {"X-User": "ann"}
+    for method in ("GET", "DELETE"):
+        assert order(deployment, method, path, X_User="bob").status == 404
+        assert order(deployment, method, path).status == 404
+        assert deployment.gateway.request(method, path, None, headers).status == 404
+
+
+@pytest.mark.parametrize("user", [None, "", "\xff", "x" * 256])
+def test_a_request_without_a_valid_user_is_rejected(deployment: Deployment, user: str | None):
+    headers = {} if user is None else {"X_User": user}
+    response = order(deployment, "POST", "/orders", **headers)
+
+    assert (response.status, response.json["type"]) == (400, "/problems/caller-unknown")
+    assert response.json["sent"] == "no"
+
+
+def test_a_header_with_an_underscore_names_no_caller(deployment: Deployment):
+    """WSGI has one name for X-User and X_User, and a proxy may replace only the first."""
+    forged = STEADY.authorization | {"X_User": "ann"}
+    both = forged | {"X-User": "bob", "Idempotency-Key": "mine"}
+    alone = deployment.gateway.request("POST", "/orders", TEA, forged)
+    beside = deployment.gateway.request("POST", "/orders", TEA, both)
+    bobs = order(deployment, "POST", "/orders", X_User="bob", Idempotency_Key="mine")
+
+    assert alone.status == 400
+    assert beside.status == 201
+    assert bobs.body == beside.body
+
+
+def test_paths_that_are_not_utf_8_share_no_idempotency_key(deployment: Deployment):
+    """Decoded, they would be equal."""
+    headers = STEADY.authorization | {"Idempotency-Key": "place"}
+    responses = [
+        deployment.gateway.request("PUT", f"/places/caf{escape}", b"x", headers)
+        for escape in ("%E9", "%E8", "%C3%A9")
+    ]
+
+    assert [response.status for response in responses] == [400, 400, 200]
+    for rejected in responses[:2]:
+        assert rejected.headers["Content-Type"] == "application/problem+json"
+        assert (rejected.json["type"], rejected.json["sent"]) == ("about:blank", "no")
 
 
 def reply_unless_slow(responder: ScriptedResponder, record: Any) -> None:

@@ -25,7 +25,7 @@ NODE = "0a1b2c3d"
 def is_for(ids, text, owner):
     """Return whether *owner* can read *text*."""
     try:
-        ids.read_for(owner, text)
+        ids.read_for(text, owner)
     except ForeignCorrelationId:
         return False
     return True
@@ -92,7 +92,7 @@ def test_an_id_with_an_owner_is_for_that_owner_only(ids):
     known = ids.read(ids.issue(NODE, 1_700_000_000_000, owner="blue"))
 
     assert (known.node, known.deadline_ms, known.keep_ms) == (NODE, 1_700_000_000_000, 0)
-    assert ids.read_for("blue", known.text) == known
+    assert ids.read_for(known.text, "blue") == known
     assert not is_for(ids, known.text, "Blue")
     assert not is_for(ids, known.text, "")
     assert not is_for(ids, known.text, "red")
@@ -153,7 +153,7 @@ def test_any_altered_character_makes_an_id_foreign(ids, options):
 
     for position, character in enumerate(text):
         other = "0" if character != "0" else "1"
-        for read in (ids.read, lambda text: ids.read_for("blue", text)):
+        for read in (ids.read, lambda text: ids.read_for(text, "blue")):
             with pytest.raises(ForeignCorrelationId):
                 read(text[:position] + other + text[position + 1 :])
 
@@ -178,7 +178,7 @@ def test_the_id_of_another_owner_is_indistinguishable_from_a_forged_one(ids, mon
     messages = []
     for number, text in enumerate((own, forged), 1):
         with pytest.raises(ForeignCorrelationId) as caught:
-            ids.read_for("blue", text)
+            ids.read_for(text, "blue")
         messages.append(str(caught.value))
         assert (len(signed), len(tagged)) == (number, number)
 

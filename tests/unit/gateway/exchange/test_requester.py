@@ -64,7 +64,7 @@ def test_the_id_names_this_process_and_the_deadline_of_the_request(client, publi
 def test_the_id_contains_the_owner_and_the_time_to_keep_the_reply(requester, ids):
     correlation_id, deadline_ms = requester.issue_id(WaitOptions(1, 2, owner="blue"), keep_s=600)
 
-    known = ids.read_for("blue", correlation_id)
+    known = ids.read_for(correlation_id, "blue")
     assert known.keep_ms == 600_000
     assert known.deadline_ms == deadline_ms
 

@@ -11,6 +11,8 @@ from gateway import check
 from gateway.clients.api_keys import hash_of, new_key
 from gateway.health.diagnostics import (
     Finding,
+    caller_warnings,
+    is_identity,
     kafka_findings,
     redis_findings,
     route_finding,
@@ -65,6 +67,45 @@ def test_a_route_is_a_finding_with_its_topic_timeouts_and_schema():
         ),
         (True, "POST /b publishes to topic b; reply timeout 3 s"),
     ]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-User", "x-user-id", "X-Forwarded-User", "X-Forwarded-Email", "X-Auth-Request-User",
+        "X-Authenticated-Userid", "Remote-User", "X-Remote-User", "X-Tenant", "X-Tenant-ID",
+        "X-WEBAUTH-USER", "X-Consumer-Username", "X-Amzn-Oidc-Identity", "X-Account",
+        "X-Goog-Authenticated-User-Email", "X-MS-Client-Principal-Name", "X-Client-Id",
+    ],
+)  # fmt: skip
+def test_a_header_of_a_user_or_tenant_is_an_identity(header):
+    assert is_identity(header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["User-Agent", "Accept-Language", "X-Forwarded-For", "X-Client-Version", "X-Author", "X-Shop"],
+)
+def test_any_other_header_is_no_identity(header):
+    assert not is_identity(header)
+
+
+def test_a_route_that_forwards_an_identity_and_names_no_caller_is_a_warning():
+    routes = [
+        Route("/a", "a", headers=("Accept", "X-User", "X-Tenant")),
+        Route("/b", "b", headers=("X-User",), caller="header:X-User"),
+        Route("/c", "c", headers=("Accept",)),
+        Route("/d", "d", ("PUT",), key="header:X-Tenant"),
+    ]
+    found = caller_warnings(routes)
+
+    assert [(finding.ok, finding.is_warning) for finding in found] == [(True, True)] * 2
+    assert [finding.text.partition(":")[0] for finding in found] == [
+        "POST /a forwards X-User and does not name the caller",
+        "PUT /d forwards X-Tenant and does not name the caller",
+    ]
+    assert found[0].text.endswith('; set caller = "header:X-User" if the proxy sets it')
+    assert [found[0].line(encoding)[:6] for encoding in ("utf-8", "ascii")] == ["! POST", "[warn]"]
 
 
 def test_each_topic_is_a_finding_with_its_partitions_or_what_to_do():
@@ -184,6 +225,16 @@ def test_valid_settings_routes_and_keys_are_passed_findings(offline_findings):
         (True, "POST /a publishes to topic a; reply timeout 3 s"),
         (True, "clients need an API key"),
     ]
+
+
+def test_a_route_without_a_caller_is_a_warning(offline_findings, tmp_path):
+    (tmp_path / "users.toml").write_text(
+        '[[route]]\npath = "/a"\ntopic = "a"\nheaders = ["X-User"]\n'
+    )
+    found = offline_findings(ROUTES_FILE=str(tmp_path / "users.toml"))
+
+    assert [ok for ok, _ in found] == [True] * 4
+    assert "users behind one proxy share idempotency keys and replies" in found[2][1]
 
 
 def test_wrong_keys_are_failures(offline_findings):

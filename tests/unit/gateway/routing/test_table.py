@@ -53,7 +53,7 @@ def test_a_route_with_limits_schema_and_description(load, tmp_path):
     text = ROUTE + "\n".join(
         [
             "timeout_s = 5", "max_timeout_s = 20.5", "max_body_bytes = 10",
-            "idempotency = 'required'", "schema = 'order.json'",
+            "idempotency = 'required'", "caller = 'header:X-User'", "schema = 'order.json'",
             "response_headers = ['Set-Cookie', 'allow']",
             "summary = 'Order'", "description = 'Order something'",
         ]
@@ -63,6 +63,7 @@ def test_a_route_with_limits_schema_and_description(load, tmp_path):
 
     assert (found.timeout_s, found.max_timeout_s, found.max_body_bytes) == (5, 20.5, 10)
     assert found.idempotency == "required"
+    assert (found.caller, found.caller_header) == ("header:X-User", "X-User")
     assert found.schema.document == {"type": "object"}
     assert found.response_headers == ("set-cookie", "allow")
     assert (found.summary, found.description) == ("Order", "Order something")
@@ -229,6 +230,22 @@ def test_a_parameter_may_have_a_converter_of_flask(load):
             ROUTE + "idempotency = []",
             "idempotency=[]: expected one of 'optional', 'required', 'off'",
         ),
+        (ROUTE + "caller = 'X-User'", "caller='X-User': expected 'header:<name>', such as"),
+        (ROUTE + "caller = 'header:'", "caller='header:': expected 'header:<name>'"),
+        (ROUTE + "caller = 'header:X User'", "caller='header:X User': expected 'header:<name>'"),
+        (ROUTE + "caller = 'path:a'", "caller='path:a': expected 'header:<name>'"),
+        (ROUTE + "caller = ['header:X-User']", "caller=['header:X-User']: expected 'header:"),
+        (ROUTE + "caller = true", "caller=True: expected 'header:<name>'"),
+        (ROUTE + "caller = 'header:Cookie'", "caller='header:Cookie': this header cannot name the"),
+        (
+            ROUTE + "caller = 'header:authorization'",
+            "this header cannot name the caller; choose one",
+        ),
+        (
+            ROUTE + "caller = 'header:X-Request-ID'",
+            "this header cannot name the caller; choose one",
+        ),
+        (ROUTE + "caller = 'header:Idempotency-Key'", "this header cannot name the caller"),
         (ROUTE + "summary = 1", "summary=1: expected a text"),
         (ROUTE + "description = []", "description=[]: expected a text"),
         (ROUTE + "schema = 1", "schema=1: expected the path of a JSON Schema file"),

@@ -24,8 +24,9 @@ ROUTES = (
         "orders",
         ("PUT",),
         "header:X-Shop",
-        ("X-Tenant", "Accept", "prefer"),
+        ("X-Tenant", "Accept", "prefer", "x-user"),
         idempotency="required",
+        caller="header:X-User",
         schema=BodySchema(ORDER),
         summary="Order something",
         description="Delivered by post.",
@@ -89,7 +90,8 @@ def test_an_operation_lists_the_parameters_of_its_route(described):
     assert operation["summary"] == "Order something"
     assert operation["description"] == "Delivered by post."
     assert set(parameters) == {
-        "shop", "order_id", "Prefer", "Idempotency-Key", "X-Request-ID", "x-tenant", "x-shop"
+        "shop", "order_id", "Prefer", "Idempotency-Key", "X-Request-ID", "x-tenant", "x-shop",
+        "x-user",
     }  # fmt: skip
     assert parameters["shop"]["schema"]["type"] == "integer"
     assert parameters["order_id"]["required"]
@@ -190,6 +192,22 @@ def test_with_api_keys_routes_and_replies_require_one():
 def test_without_api_keys_the_description_does_not_mention_them(described):
     assert "securitySchemes" not in described["components"]
     assert "401" not in described["paths"]["/echo"]["post"]["responses"]
+
+
+def test_the_header_that_names_the_caller_is_required_on_its_route_and_not_elsewhere(described):
+    paths = described["paths"]
+    order = paths["/shops/{shop}/orders/{order_id}"]["put"]
+    required = [
+        [p["required"] for p in parameters_of(described, part) if p["name"] == "x-user"]
+        for part in (order, paths["/echo"]["post"])
+    ]
+    of_replies = parameters_of(described, paths["/replies/{correlation_id}"])
+    kinds = json.dumps(order["responses"]["400"])
+
+    assert required == [[True], []]
+    assert [p.get("required", False) for p in of_replies if p["name"] == "x-user"] == [False]
+    assert "schemas/caller-unknown" in kinds
+    assert "schemas/caller-unknown" not in json.dumps(paths["/echo"])
 
 
 ANY_OPERATION = {"unreadable-body", "too-large", "overloaded", "shutting-down", "about-blank"}

@@ -19,6 +19,7 @@ ROUTES = (
     *load_routes(ROOT / "routes.toml"),
     Route("/checked", "checked", schema=BodySchema({"type": "object"})),
     Route("/once", "once", idempotency="required"),
+    Route("/users", "users", caller="header:X-User"),
     Route("/orders/<order_id>", "orders", ("PUT", "DELETE"), "path:order_id", ("X-Tenant",)),
     Route("/all/<int:number>", "all", ("POST", "PUT", "PATCH", "DELETE")),
     Route("/all/<float:amount>", "all", ("POST",)),

@@ -3,7 +3,7 @@
 import pytest
 
 from rendezvous.contract import RESERVED_HEADERS, Reply
-from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES
+from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES, assert_problem
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -69,6 +69,41 @@ def test_any_other_header_value_is_decoded_as_latin_1(gateway):
     gateway.request("PUT", "/orders/7", environ_overrides={"HTTP_X_TENANT": "caf\xe9"})
 
     assert gateway.published.headers == (("x-tenant", "café"),)
+
+
+@pytest.mark.parametrize("end", ["\xe9", "\xe8", "\xc3", "\xed\xa0\x80", "\xc0\xaf", "\xff\xfe"])
+def test_a_path_that_is_not_utf_8_is_rejected(gateway, end):
+    environ = {"PATH_INFO": f"/orders/caf{end}"}
+    response = gateway.request("PUT", environ_overrides=environ, data=b"x")
+
+    problem = assert_problem(response, 400, None, "no")
+    assert "the path is not UTF-8; send its characters as percent-encoded" in problem["detail"]
+    assert gateway.publisher.published == []
+
+
+def test_a_utf_8_path_is_forwarded(gateway):
+    gateway.request("PUT", "/orders/caf%C3%A9", data=b"x")
+
+    assert (gateway.published.path, gateway.published.key) == ("/orders/café", "café".encode())
+
+
+def test_a_raw_query_that_is_not_utf_8_is_rejected(gateway):
+    """Escapes in a query are forwarded as they are."""
+    escaped = gateway.request(query_string="name=caf%E9")
+    response = gateway.request(environ_overrides={"QUERY_STRING": "name=caf\xe9"}, data=b"x")
+
+    assert escaped.status_code == 200
+    problem = assert_problem(response, 400, None, "no")
+    assert "the query is not UTF-8" in problem["detail"]
+    assert gateway.published.query == "name=caf%E9"
+
+
+def test_a_record_key_in_a_header_that_is_not_utf_8_is_rejected(gateway):
+    response = gateway.request(path="/keyed", environ_overrides={"HTTP_X_KEY": "caf\xe9"})
+
+    problem = assert_problem(response, 400, None, "no")
+    assert "the header X-Key, the record key, is not UTF-8" in problem["detail"]
+    assert gateway.publisher.published == []
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_HEADERS - {"content-type"}))
