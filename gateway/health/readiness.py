@@ -63,7 +63,7 @@ class Check:
                 problem = f"the check of {self.subject} failed: {error}; see the log"
             if problem != self._problem:
                 level = logging.INFO if problem is None else logging.WARNING
-                logger.log(level, "%s", f"{self.subject}: {problem or 'ready'}")
+                logger.log(level, "%s: %s", self.subject, problem or "ready")
             self._problem, self._checked_s = problem, time.monotonic()
             self._closing.wait(CHECK_PAUSE_S)
 

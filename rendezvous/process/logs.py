@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 
-from rendezvous.process.log_text import field, line, without_keys
+from rendezvous.process.log_text import line, without_keys
 
 #: Start of a line that continues an event, such as a traceback's: no event begins with it.
 CONTINUATION = "  | "
@@ -24,7 +24,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of *record*."""
-        record.message = _message(record)
+        record.message = record.getMessage()
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
         lines = [line(self.formatMessage(record))]
@@ -72,16 +72,6 @@ def configure_logs(log_format: str) -> None:
     # Python would print them to standard error as they are.
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
-
-
-def _message(record: logging.LogRecord) -> str:
-    """Return the message; in "%s: ..." the subject, such as a foreign id, is one field."""
-    args = record.args
-    if isinstance(args, tuple) and args and isinstance(args[0], str):
-        subject, *others = args
-        if isinstance(record.msg, str) and record.msg.startswith("%s: "):
-            return record.msg % (field(subject), *others)
-    return record.getMessage()
 
 
 def _tracebacks(formatter: logging.Formatter, record: logging.LogRecord) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Swagger UI, HTML problem pages, CORS and X-Request-ID."""
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -37,6 +38,17 @@ def test_swagger_ui_loads_its_files_and_describes_a_request_that_works(gateway: 
 
     assert [file.status for file in files] == [200] * 4
     assert (response.status, response.json["item"]) == (201, "tea")
+
+
+def test_the_files_of_swagger_ui_are_compressed(gateway: Gateway):
+    page = gateway.get("/docs").body.decode()
+    for path in re.findall('(?:src|href)="(.*?js|.*?css)"', page):
+        plain = gateway.get("/" + path)
+        compressed = gateway.request("GET", "/" + path, b"", {"Accept-Encoding": "gzip"})
+
+        assert compressed.headers["Content-Encoding"] == "gzip"
+        assert compressed.headers["Content-Length"] == str(len(compressed.body))
+        assert gzip.decompress(compressed.body) == plain.body
 
 
 def test_x_request_id_is_in_the_record_once_and_in_the_response(

@@ -9,10 +9,14 @@ from kafka import KafkaProducer
 
 from tests.support.deployment import Deploy, Deployment
 from tests.support.scripted_responder import NameNotUtf8, Script, ScriptedResponder, correlation_id
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
 TIMEOUT_S = 3.0
+KEY = "rdv_" + "k" * 43
+#: A value that would begin lines of a log, and shows a key.
+FORGED = f"an\nforged\rforged\x85forged\u2028forged\x1b[2Kforged {KEY}"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,8 @@ SCRIPTS: dict[str, Script] = {
     "crlf-x": replies(("x-note", b"a\r\nb")),
     "non-ascii": replies(("x-note", "ä".encode())),
     "cookie": replies(("set-cookie", b"a=b"), ("transfer-encoding", b"chunked")),
+    "commands": replies(("x-accel-redirect", b"/etc"), ("x-sendfile", b"/etc"), ("x-a", b"b")),
+    "forged": replies(("REPLY_ERROR", FORGED.encode()), value=None),
     "null": replies(value=None),
     "nest-error": replies(("kafka_nest-err", b'{"status":"error"}'), value=None),
     "quarkus": replies_under(["REPLY_CORRELATION_ID"]),
@@ -107,6 +113,7 @@ SCRIPTS: dict[str, Script] = {
         ("plain", 200, b"body"),
         ("created", 201, b"body"),
         ("cookie", 200, b"body"),
+        ("commands", 200, b"body"),
         ("null", 204, b""),
         ("quarkus", 200, b"body"),
         ("every-name", 200, b"body"),
@@ -121,6 +128,8 @@ def test_a_usable_reply_becomes_the_response(
 
     assert (response.status, response.body) == (status, body)
     assert "Set-Cookie" not in response.headers
+    assert not {"X-Accel-Redirect", "X-Sendfile"} & set(response.headers)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
     if case == "twice":
         again = deployment.gateway.get(f"/replies/{response.correlation_id}")
         assert again.body == b"first"
@@ -136,6 +145,7 @@ def test_a_usable_reply_becomes_the_response(
         ("crlf-x", "bad-reply"),
         ("non-ascii", "bad-reply"),
         ("nest-error", "responder-error"),
+        ("forged", "responder-error"),
     ],
 )
 def test_a_reply_that_is_not_a_valid_response_is_a_502_at_once(
@@ -174,6 +184,26 @@ def test_invalid_records_on_a_request_topic_do_not_stop_the_responder(deployment
     statuses = {deployment.gateway.post("/echo", b"next").status for _ in range(20)}
 
     assert statuses == {200}
+
+
+def test_no_record_begins_a_log_line_of_any_process(
+    deployment: Deployment, responder: ScriptedResponder
+):
+    headers = [
+        ("correlation-id", FORGED.encode()),
+        ("reply-topic", f"{deployment.prefix}replies".encode()),
+        ("deadline", b"1"),
+    ]
+    for topic in ("echo", "replies"):
+        responder.producer.send(deployment.prefix + topic, b"x", headers=headers).get(timeout=20)
+    deployment.gateway.post("/scripted/forged")
+
+    assert wait_until(lambda: "forged" in deployment.gateway.logged(), 10), deployment.logs()
+    for process in deployment.processes:
+        lines = process.logged().split("\n")
+        assert [line for line in lines if not line.isprintable()] == []
+        assert [line for line in lines if line.startswith("forged")] == []
+        assert KEY not in process.logged()
 
 
 def test_a_request_record_has_the_headers_of_the_contract(

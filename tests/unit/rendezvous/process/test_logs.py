@@ -117,14 +117,6 @@ def test_a_value_begins_no_line(capsys, log_format, char):
         assert json.loads(line)["event"] == f"topic a{char}2026-01-01 INFO forged is missing"
 
 
-def test_a_foreign_id_is_one_field_of_the_text(lines):
-    configure_logs("text")
-    logging.getLogger("responder").info("%s: dropped", "an.id: answered responder")
-
-    (line,) = lines()
-    assert line.endswith(r"responder: an.id:\x20answered\x20responder: dropped")
-
-
 def raise_error(text):
     raise ValueError(text)
 
