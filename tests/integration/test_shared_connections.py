@@ -19,5 +19,5 @@ def test_no_client_behind_haproxy_gets_the_response_of_another(tmp_path: Path):
         pytest.skip("haproxy is not installed")
 
     assert victims.wrong == []
-    assert victims.seen["200"] > STREAMS
+    assert set(victims.seen) == {"200"}, victims.seen
     assert served > STREAMS / 4
