@@ -48,10 +48,16 @@ def servers() -> Iterator[Servers]:
         yield Servers(clients[0], clients[1], new.port, address)
 
 
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def protocol(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture
-def redis(servers: Servers) -> Iterator[Redis]:
+def redis(servers: Servers, protocol: int) -> Iterator[Redis]:
     """A client whose pool has several connections, all to the old server."""
-    with closing(open_redis(f"redis://{LOOPBACK}:{servers.address.port}/0")) as client:
+    url = f"redis://{LOOPBACK}:{servers.address.port}/0?protocol={protocol}"
+    with closing(open_redis(url)) as client:
         pool = client.connection_pool
         for connection in [pool.get_connection() for _ in range(CONNECTIONS)]:
             pool.release(connection)
@@ -105,6 +111,7 @@ def write_by_script(redis: Redis) -> None:
     redis.eval("return redis.call('SET', KEYS[1], 'value')", 1, "key")
 
 
+@pytest.mark.parametrize("protocol", [3], ids=["RESP3"])
 @pytest.mark.parametrize("become_wrong", [follow_another, refuse_stale_reads, miss_replicas])
 @pytest.mark.parametrize(
     "call", [write, write_in_pipeline, write_optionally, write_in_transaction, write_by_script]
@@ -218,3 +225,36 @@ def test_a_replica_that_stays_one_is_read_without_errors(
     follow_another(servers.old)
 
     assert [redis.get("key") for _ in range(5)] == [b"value"] * 5
+
+
+def test_reads_of_a_user_with_few_rights_move_too(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(connection_module, "ROLE_PAUSE_S", 0.0)
+    for server, value in ((servers.old, "old"), (servers.new, "new")):
+        server.set("key", value)
+        server.execute_command("ACL", "SETUSER", "app", "on", ">secret", "~*", "+get")
+    url = f"redis://app:secret@{LOOPBACK}:{servers.address.port}/0"
+    with closing(open_redis(url)) as redis:
+        assert redis.get("key") == b"old"
+        follow_another(servers.old)
+        servers.switch()
+
+        assert redis.get("key") == b"new"
+
+
+class WithoutHello(EmbeddedRedis):
+    """A server that does not know HELLO, like one before 6.0 and some proxies."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--rename-command", "HELLO", ""]
+
+
+def test_a_server_without_hello_is_used_without_errors(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connection_module, "ROLE_PAUSE_S", 0.0)
+    with WithoutHello() as server, closing(open_redis(f"{server.url}?protocol=2")) as redis:
+        redis.set("key", "value")
+
+        assert [redis.get("key") for _ in range(3)] == [b"value"] * 3
+        with Redis.from_url(f"{server.url}?protocol=2") as other:
+            assert other.info()["total_connections_received"] <= 5
