@@ -7,6 +7,7 @@ GUNICORN_CMD_ARGS and command line options override this file.
 import math
 import os
 import sys
+import tempfile
 from typing import Any
 
 from gateway import config as configuration
@@ -42,6 +43,13 @@ timeout = 30
 # The heartbeat is a file: on a disk it would wait for the writes of other programs, and the
 # worker's requests with it.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
+if worker_tmp_dir is None:
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        sys.exit(
+            "no folder for temporary files can be written; set TMPDIR to one, or mount /dev/shm"
+        )
 # Requests that are pending at SIGTERM are still answered: the longest timeout of any route, and
 # two seconds to write the responses.
 _longest_timeout_s = max(route.max_reply_timeout_s(_settings.reply_timeout_s) for route in _routes)

@@ -1,14 +1,18 @@
 """Parsers of settings; each raises ValueError with the expected value."""
 
+import math
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
-#: Minimum length of SECRET_KEY, in characters.
-MIN_SECRET_KEY_LENGTH = 16
+#: Minimum strength of SECRET_KEY, in bits as secret_bits() estimates them.
+MIN_SECRET_BITS = 128
+#: Minimum length of SECRET_KEY_OLD, in characters: that of SECRET_KEY in earlier releases.
+MIN_OLD_SECRET_LENGTH = 16
 
 
 def _number(kind: Callable[[str], T], noun: str, low: float, high: float) -> Callable[[str], T]:
@@ -101,9 +105,87 @@ def topic(value: str) -> str:
 
 
 def secret_key(value: str) -> str:
-    if len(value) < MIN_SECRET_KEY_LENGTH:
-        raise ValueError(f"at least {MIN_SECRET_KEY_LENGTH} random characters")
+    if not _is_utf8(value) or secret_bits(value) < MIN_SECRET_BITS:
+        raise ValueError(
+            f"at least {MIN_SECRET_BITS} random bits, no words and no repetition; make one with "
+            "python -c 'import secrets; print(secrets.token_hex(32))'"
+        )
     return value
+
+
+def old_secret_key(value: str) -> str:
+    # Not checked like a new one: a weak key must be replaceable, too.
+    if len(value) < MIN_OLD_SECRET_LENGTH or not _is_utf8(value):
+        raise ValueError(
+            f"the SECRET_KEY that is being replaced, at least {MIN_OLD_SECRET_LENGTH} characters"
+        )
+    return value
+
+
+#: What people write instead of a key. At least six letters, since a random key may contain less.
+_WELL_KNOWN = re.compile(
+    "change.?me|secret|passw(?:or)?d|example|default|insecure|qwerty|replace|letmein|placeholder"
+    "|production|development|testing|rendezvous|correlation",
+    re.IGNORECASE,
+)
+#: Alphabets of random keys, the smallest first.
+_ALPHABETS = (
+    (16, re.compile(r"[0-9a-fA-F]*", re.ASCII)),
+    (36, re.compile(r"[0-9a-z]*|[0-9A-Z]*", re.ASCII)),
+    (64, re.compile(r"[0-9a-zA-Z+/_-]*", re.ASCII)),
+    (94, re.compile(r".*", re.DOTALL)),
+)
+#: Fewer different characters than this are the alphabet themselves; 32 random hexadecimal digits
+#: have fewer once in 30 million keys.
+_FEW_CHARACTERS = 8
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]{1,4}", re.ASCII)
+_BETWEEN_WORDS = re.compile(r"[ ,._-]+")
+#: Words that a passphrase is drawn from, as many as on the list of Diceware.
+_WORDS = 7776
+
+
+def secret_bits(value: str) -> float:
+    """
+    Return an upper estimate of the random bits in *value*.
+
+    Each character counts log2 of the size of its alphabet: hexadecimal digits (16), digits and
+    letters of one case (36), base64 (64), or all visible ASCII (94). Well-known words, repetition,
+    padding and sequences as "abcd" or "4321" do not count, and of a text of several words each word
+    counts 12.9 bits.
+    """
+    text = _WELL_KNOWN.sub("", _unit(value.rstrip("=")))
+    words = [word for word in _BETWEEN_WORDS.split(text) if word]
+    if len(words) > 1 and all(map(_WORD.fullmatch, words)):
+        return len(words) * math.log2(_WORDS)
+    different = len(set(text))
+    size = next(size for size, alphabet in _ALPHABETS if alphabet.fullmatch(text))
+    if different < _FEW_CHARACTERS:
+        size = max(different, 1)
+    return (len(text) - _predictable(text)) * math.log2(size)
+
+
+def _unit(text: str) -> str:
+    """Return the part of *text* of which the whole is a repetition."""
+    # Up to half: of random keys every 16th ends with the character that it begins with.
+    periods = (n for n in range(1, len(text) // 2 + 1) if text[n:] == text[:-n])
+    return text[: next(periods, len(text))]
+
+
+def _predictable(text: str) -> int:
+    """Return how many characters continue a sequence, if most of *text* does."""
+    steps = [ord(second) - ord(first) for first, second in pairwise(text)]
+    continued = sum(abs(step) <= 1 for step in steps)
+    # Of random digits a fifth continue one by chance.
+    return continued if 4 * continued >= 3 * len(steps) else 0
+
+
+def _is_utf8(value: str) -> bool:
+    # The environment may hold other bytes, which Python represents by lone surrogates.
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def pem(value: str) -> str:

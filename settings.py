@@ -11,9 +11,10 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import setting_parsers as parse
@@ -83,6 +84,7 @@ class Settings:
         example="the same for every gateway and replies process, the output of "
         "python -c 'import secrets; print(secrets.token_hex(32))'",
     )
+    secret_key_old: str = _variable("", parse.old_secret_key, secret=True)
     reply_topic: str = _variable("replies", parse.topic)
     reply_timeout_s: float = _variable(3.0, parse.seconds(0.1, MAX_REPLY_TIMEOUT_S))
     reply_timeout_status: int = _variable(503, parse.choice(503, 504))
@@ -184,12 +186,12 @@ class Settings:
         else:
             context.load_default_certs()
         if self.kafka_client_cert:
-            # OpenSSL reads a client certificate only from a file; this one has mode 0600.
-            with tempfile.NamedTemporaryFile("w", suffix=".pem") as pem:
-                pem.write(f"{self.kafka_client_cert}\n{self.kafka_client_cert_key}\n")
-                pem.flush()
+            # OpenSSL reads a client certificate only from a file.
+            with _readable_file(
+                f"{self.kafka_client_cert}\n{self.kafka_client_cert_key}\n"
+            ) as path:
                 # Without a password OpenSSL would ask the terminal for that of an encrypted key.
-                context.load_cert_chain(pem.name, password="")
+                context.load_cert_chain(path, password="")
         return context
 
     def _tls_errors(self) -> list[str]:
@@ -203,11 +205,41 @@ class Settings:
                 "KAFKA_TRUSTED_CERT, KAFKA_CLIENT_CERT or KAFKA_CLIENT_CERT_KEY cannot be read: "
                 f"expected whole PEM texts, with their line breaks ({error})"
             ]
+        except OSError as error:
+            return [
+                f"KAFKA_CLIENT_CERT cannot be written to a file for OpenSSL ({error.strerror}); "
+                "set TMPDIR to a folder that can be written"
+            ]
         return []
 
     def masked_redis_url(self) -> str:
         """Return REDIS_URL without its password."""
         return masked_url(self.redis_url)
+
+
+@contextmanager
+def _readable_file(text: str) -> Iterator[str]:
+    """
+    Yield the path of a file with *text* that only this user can read.
+
+    It is in memory where the system permits that, so that a read-only file system suffices.
+    """
+    with _memory_file() or tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}" if isinstance(file.name, int) else file.name
+
+
+def _memory_file() -> IO[str] | None:
+    """Return an empty file in memory; None where there are none, or where /proc is missing."""
+    try:
+        file = open(os.memfd_create("certificate"), "w", encoding="ascii")  # noqa: SIM115
+    except (AttributeError, OSError):  # not Linux, or forbidden
+        return None
+    if os.access(f"/proc/self/fd/{file.fileno()}", os.R_OK):
+        return file
+    file.close()
+    return None
 
 
 #: Scheme and user before a password. In any other text the password may start anywhere.

@@ -11,7 +11,7 @@ from gateway.clients.admission import Admission
 from gateway.clients.api_keys import ApiKeys
 from gateway.clients.rates import RateLimiter
 from gateway.exchange.breaker.topic_breaker import Breakers
-from gateway.exchange.claims import Claims
+from gateway.exchange.claims import Claims, claims_of
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.mailbox import POLLER_LIMIT_S, Mailbox
@@ -75,7 +75,7 @@ def build(
         lifecycle.add(part)
         return part
 
-    ids = CorrelationIds(settings.secret_key)
+    ids = CorrelationIds(settings.secret_key, settings.secret_key_old)
     redis = redis or open_redis(
         settings.redis_url,
         tls_verify=settings.redis_tls_verify,
@@ -105,7 +105,7 @@ def build(
     reply_topic = settings.prefixed(settings.reply_topic)
     reply_path_health = ReplyPathHealth(
         mailbox,
-        ReplyPathHeartbeats(redis, reply_topic),
+        ReplyPathHeartbeats(redis, reply_topic, ids.fingerprints),
         # A reply later than the longest wait is too late for every route.
         max(waits_s.values(), default=settings.reply_timeout_s),
         settings.reply_retention_s,
@@ -114,7 +114,7 @@ def build(
         Readiness.of(publisher, request_topics, reply_path_health, lifecycle.draining)
     )
     requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
-    claims = claims or Claims(redis, ids.deployment)
+    claims = claims or claims_of(redis, ids.fingerprints)
     idempotency = Idempotency(claims, requester, settings.idempotency_ttl_s)
     breakers = breakers or Breakers(waits_s, max_in_flight=settings.max_in_flight)
     app = create_app(

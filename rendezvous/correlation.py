@@ -70,19 +70,21 @@ class CorrelationIds:
     Issues and reads correlation ids. Safe to use from several threads.
 
     Args:
-        secret_key: shared by every gateway and replies process of one deployment.
+        secret_key: signs new ids; shared by every gateway and replies process of one deployment.
+        other_secret_key: its ids are accepted too, while SECRET_KEY is being replaced.
     """
 
-    def __init__(self, secret_key: str) -> None:
-        salt = b"rendezvous.correlation-id"
-        key = Signer(secret_key, salt, key_derivation="hmac", digest_method=sha256).derive_key()
-        self._inner, self._outer = _hmac_states(key)
+    def __init__(self, secret_key: str, other_secret_key: str = "") -> None:
+        accepted = dict.fromkeys((secret_key, other_secret_key or secret_key))
+        self._keys = tuple(map(SigningKey, accepted))
+        self._signing = self._keys[0]
         self._nonces: list[str] = []
         # After a fork the child must not issue the same ids as the parent.
         os.register_at_fork(after_in_child=self._nonces.clear)
-        self._owner_key = hmac.digest(key, b"rendezvous.owner", "sha256")
-        #: Distinguishes deployments that share a Redis, without disclosing the key.
-        self.deployment = hmac.digest(key, b"rendezvous.deployment", "sha256")[:8].hex()
+        #: Fingerprints of the accepted keys; the key cannot be computed from one.
+        self.fingerprints = tuple(key.fingerprint for key in self._keys)
+        #: That of the signing key: distinguishes deployments that share a Redis.
+        self.deployment = self.fingerprints[0]
 
     def issue(self, node: str, deadline_ms: int, *, owner: str = "", keep_s: int = 0) -> str:
         """
@@ -100,19 +102,21 @@ class CorrelationIds:
             raise ValueError(f"keep_s={keep_s} is not from 0 to {MAX_KEEP_S}")
         deadline = f"{deadline_ms:013d}-{keep_s}" if keep_s else f"{deadline_ms:013d}"
         nonce = self._nonce()
-        return self._sign(f"{node}.{deadline}.{nonce}{self._owner_tag(nonce, owner)}")
+        key = self._signing
+        return key.sign(f"{node}.{deadline}.{nonce}{key.owner_tag(nonce, owner)}")
 
     def read(self, text: str) -> CorrelationId:
         """
         Return the id in *text*, with its signature checked.
 
         Raises:
-            ForeignCorrelationId: when it was not issued under this key, or was altered.
+            ForeignCorrelationId: when it was not issued under an accepted key, or was altered.
         """
         _check_format(text)
-        if not self._is_signed(text):
-            raise ForeignCorrelationId("its signature does not match SECRET_KEY")
-        return _parsed(text)
+        for key in self._keys:
+            if key.is_signed(text):
+                return _parsed(text)
+        raise ForeignCorrelationId("its signature does not match SECRET_KEY")
 
     def read_for(self, text: str, *owners: str) -> CorrelationId:
         """
@@ -123,26 +127,14 @@ class CorrelationIds:
                 nor the work done discloses which.
         """
         _check_format(text)
-        is_signed, is_tagged = self._is_signed(text), [self._is_tagged(text, o) for o in owners]
-        if not (is_signed and any(is_tagged)):
+        # All of them, since an early end would disclose what failed.
+        checks = [
+            (key.is_signed(text), any([key.is_tagged(text, owner) for owner in owners]))  # noqa: C419
+            for key in self._keys
+        ]
+        if (True, True) not in checks:
             raise ForeignCorrelationId("it was not issued, or not for this client")
         return _parsed(text)
-
-    def _is_signed(self, text: str) -> bool:
-        # Compared as text: several base64 texts decode to the same bytes, and only the issued one
-        # is a key in Redis.
-        return hmac.compare_digest(self._sign(text.rpartition(".")[0]), text)
-
-    def _is_tagged(self, text: str, owner: str) -> bool:
-        third = text.split(".")[2]
-        nonce, tag = third[:_NONCE_LENGTH], third[_NONCE_LENGTH:]
-        return hmac.compare_digest(tag, self._owner_tag(nonce, owner))
-
-    def _owner_tag(self, nonce: str, owner: str) -> str:
-        if not owner:
-            return ""
-        tag = hmac.digest(self._owner_key, f"{nonce}{owner}".encode(), "sha256")[:_OWNER_BYTES]
-        return _base64(tag)
 
     def _nonce(self) -> str:
         """Return 128 random bits as text."""
@@ -158,11 +150,40 @@ class CorrelationIds:
             self._nonces.extend(nonces)
             return nonce
 
-    def _sign(self, signed: str) -> str:
+
+class SigningKey:
+    """What is derived from one secret key."""
+
+    def __init__(self, secret_key: str) -> None:
+        salt = b"rendezvous.correlation-id"
+        key = Signer(secret_key, salt, key_derivation="hmac", digest_method=sha256).derive_key()
+        self._inner, self._outer = _hmac_states(key)
+        self._owner_key = hmac.digest(key, b"rendezvous.owner", "sha256")
+        # Allows testing guesses of the key as each signed id does, and no faster; therefore
+        # settings.py refuses keys that can be guessed.
+        self.fingerprint = hmac.digest(key, b"rendezvous.deployment", "sha256")[:8].hex()
+
+    def sign(self, signed: str) -> str:
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(signed.encode())
         outer.update(inner.digest())
         return f"{signed}.{_base64(outer.digest())}"
+
+    def is_signed(self, text: str) -> bool:
+        # Compared as text: several base64 texts decode to the same bytes, and only the issued one
+        # is a key in Redis.
+        return hmac.compare_digest(self.sign(text.rpartition(".")[0]), text)
+
+    def is_tagged(self, text: str, owner: str) -> bool:
+        third = text.split(".")[2]
+        nonce, tag = third[:_NONCE_LENGTH], third[_NONCE_LENGTH:]
+        return hmac.compare_digest(tag, self.owner_tag(nonce, owner))
+
+    def owner_tag(self, nonce: str, owner: str) -> str:
+        if not owner:
+            return ""
+        tag = hmac.digest(self._owner_key, f"{nonce}{owner}".encode(), "sha256")[:_OWNER_BYTES]
+        return _base64(tag)
 
 
 def _hmac_states(key: bytes) -> tuple[Any, Any]:

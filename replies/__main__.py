@@ -48,13 +48,14 @@ def main() -> None:
     _warn_about_redis(redis)
     freeze_loaded_objects()
     try:
-        ids = CorrelationIds(settings.secret_key)
+        ids = CorrelationIds(settings.secret_key, settings.secret_key_old)
+        heartbeats = ReplyPathHeartbeats(redis, topic, ids.fingerprints)
         ReplyListener(
             consumer,
             store,
             ids,
             watchdog,
-            ReplyPathHeartbeats(redis, topic),
+            heartbeats,
             max_reply_bytes=settings.max_reply_bytes,
         ).run(stop)
     finally:

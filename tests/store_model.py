@@ -122,7 +122,7 @@ class StoreModel(RuleBasedStateMachine):
             self.store,
             own_ids,
             mock.Mock(),
-            ReplyPathHeartbeats(self.redis, "replies"),
+            ReplyPathHeartbeats(self.redis, "replies", ("aa",)),
             max_reply_bytes=900_000,
         )
         before_ms = self._now_ms()

@@ -7,6 +7,7 @@ kept; only then is the request published.
 """
 
 import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -117,6 +118,10 @@ class Claims:
         except RedisError as error:
             raise store_unavailable(error) from error
 
+    def is_current(self, name: str, claim: Claim) -> bool:
+        """Return whether *claim* is current on *name*; StoreUnavailable if Redis fails."""
+        return self.current(name) == claim
+
     def release(self, name: str, claim: Claim) -> None:
         """
         Delete *claim* on *name*; the claim of another request stays.
@@ -142,6 +147,58 @@ class Claims:
 
     def _current_after(self, pipeline: Pipeline) -> Claim | None:
         return _from_bytes(execute(pipeline)[-1])
+
+
+class ClaimsOfTwoKeys(Claims):
+    """
+    Claims while SECRET_KEY is being replaced: under the names of the old and of the new key.
+
+    A replica that knows only one of the keys finds them. All replicas claim the two in the same
+    order, so that of competing requests one gets both.
+    """
+
+    def __init__(self, redis: Redis, deployments: Iterable[str]) -> None:
+        self._each = [Claims(redis, deployment) for deployment in sorted(deployments)]
+
+    def take(self, name: str, claim: Claim) -> Claim | None:
+        """As Claims.take()."""
+        return self._on_each(name, claim, lambda claims: claims.take(name, claim))
+
+    def confirm(self, name: str, claim: Claim, ttl_ms: int) -> Claim | None:
+        """As Claims.confirm()."""
+        return self._on_each(name, claim, lambda claims: claims.confirm(name, claim, ttl_ms))
+
+    def current(self, name: str) -> Claim | None:
+        """As Claims.current()."""
+        return next(filter(None, (claims.current(name) for claims in self._each)), None)
+
+    def is_current(self, name: str, claim: Claim) -> bool:
+        """As Claims.is_current(); a replica with one key has claimed only under that."""
+        return any(claims.is_current(name, claim) for claims in self._each)
+
+    def release(self, name: str, claim: Claim) -> None:
+        """As Claims.release()."""
+        for claims in self._each:
+            claims.release(name, claim)
+
+    def _on_each(
+        self, name: str, claim: Claim, act: Callable[[Claims], Claim | None]
+    ) -> Claim | None:
+        for claims in self._each:
+            current = act(claims)
+            if current != claim:
+                self.release(name, claim)
+                return current
+        return claim
+
+
+def claims_of(redis: Redis, deployments: Sequence[str]) -> Claims:
+    """Return the claims of a gateway that accepts one SECRET_KEY, or two."""
+    return (
+        Claims(redis, *deployments)
+        if len(deployments) == 1
+        else ClaimsOfTwoKeys(redis, deployments)
+    )
 
 
 def _to_bytes(claim: Claim) -> bytes:

@@ -164,7 +164,7 @@ class Idempotency:
 
     def _is_claimed(self, name: str, claim: Claim) -> bool:
         try:
-            return self._claims.current(name) == claim
+            return self._claims.is_current(name, claim)
         except StoreUnavailable:
             return True  # unknown: keep waiting
 

@@ -54,6 +54,8 @@ class ReplyPathHealth:
     def _state_problem(self, state: PathState) -> str | None:
         if state.clock_ahead_s > self._reply_timeout_s + self._retention_s:
             return _clock_difference(state.clock_ahead_s, ", so every reply counts as expired")
+        if state.foreign:
+            return self._foreign_problem(state)
         if state.unread:
             numbers = ", ".join(map(str, state.unread))
             return (
@@ -66,6 +68,14 @@ class ReplyPathHealth:
                 "the backlog is processed, or start more of them"
             )
         return None
+
+    def _foreign_problem(self, state: PathState) -> str:
+        numbers = ", ".join(map(str, state.foreign))
+        return (
+            f"the replies processes that read partition {numbers} of topic {self.topic} use "
+            "another SECRET_KEY than this gateway and drop its replies; set the same SECRET_KEY "
+            "for web and replies"
+        )
 
     def _set_warning(self, state: PathState) -> None:
         is_tolerable = abs(state.clock_ahead_s) <= CLOCK_TOLERANCE_S

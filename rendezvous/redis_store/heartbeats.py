@@ -3,10 +3,14 @@ Heartbeats of the replies processes: they show gateways whether replies arrive.
 
 Each process writes a heartbeat to Redis for every partition that it reads, and renews it. A
 partition without a heartbeat has no reader: its reader hangs, or died and is not replaced yet.
+
+A partition has one more heartbeat for each SECRET_KEY that its readers accept, named by the key's
+fingerprint: readers with other keys drop the replies to this gateway. One heartbeat for all would
+not do, since in broadcast mode readers with different keys would overwrite it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +28,7 @@ class PathState:
     """The state of the reply path, by the heartbeats of its readers."""
 
     unread: tuple[int, ...]  # partitions of the reply topic that no process reads
+    foreign: tuple[int, ...]  # partitions that only processes with another SECRET_KEY read
     lag_s: float  # the largest of all readers
     clock_ahead_s: float  # by how much a reader's clock is ahead of ours; negative when behind
 
@@ -34,10 +39,12 @@ class ReplyPathHeartbeats:
 
     Args:
         topic: the reply topic, with its prefix.
+        fingerprints: of the SECRET_KEY of this process, and of others that it accepts.
     """
 
-    def __init__(self, redis: Redis, topic: str) -> None:
+    def __init__(self, redis: Redis, topic: str, fingerprints: Sequence[str]) -> None:
         self._redis = redis
+        self._fingerprints = fingerprints
         # The hash tag keeps the keys of a topic in one slot of a Redis Cluster.
         self._key = f"served:{{{topic}}}"
         self._partitions: tuple[int, ...] = ()
@@ -54,11 +61,14 @@ class ReplyPathHeartbeats:
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
-        heartbeats: dict[str, dict[str, float]] = {
+        heartbeats: dict[str, dict[str, Any]] = {
             self._key: {"partitions": partitions, "clock_ms": epoch_ms()}
         }
         for partition, lag_s in lags_s.items():
-            heartbeats[self._partition_key(partition)] = {"lag_s": round(lag_s, 3)}
+            lag = {"lag_s": round(lag_s, 3)}
+            heartbeats[self._partition_key(partition)] = lag | {"keys": list(self._fingerprints)}
+            for fingerprint in self._fingerprints:
+                heartbeats[self._partition_key(partition, fingerprint)] = lag
         pipeline = self._redis.pipeline(transaction=False)
         for key, heartbeat in heartbeats.items():
             pipeline.set(key, json.dumps(heartbeat), ex=HEARTBEAT_TTL_S)
@@ -71,38 +81,46 @@ class ReplyPathHeartbeats:
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.
         """
-        partitions = self._partitions
-        (topic, age_ms), *found = self._read([self._key, *map(self._partition_key, partitions)])
-        if not topic:
-            return None
-        self._partitions = tuple(range(int(topic.get("partitions", 0))))
-        if self._partitions != partitions:
-            return self.state()
-        lags_s = {
-            partition: heartbeat.get("lag_s")
-            for partition, (heartbeat, _) in zip(partitions, found, strict=True)
-        }
+        for _ in range(2):  # again if this reading was for another number of partitions
+            partitions = self._partitions
+            topic, age_ms, readers = self._read(partitions)
+            if not topic:
+                return None
+            self._partitions = tuple(range(int(topic.get("partitions", 0))))
+            if self._partitions == partitions:
+                break
         now_ms = epoch_ms()
+        lags_s = [reader["lag_s"] for reader in readers if "lag_s" in reader]
         return PathState(
-            unread=tuple(partition for partition, lag_s in lags_s.items() if lag_s is None),
-            lag_s=max((lag_s for lag_s in lags_s.values() if lag_s is not None), default=0.0),
+            unread=tuple(n for n, reader in enumerate(readers) if "lag_s" not in reader),
+            foreign=tuple(n for n, reader in enumerate(readers) if "keys" in reader),
+            lag_s=max(lags_s, default=0.0),
             clock_ahead_s=(int(topic.get("clock_ms", now_ms)) + age_ms - now_ms) / 1000,
         )
 
-    def _read(self, keys: list[str]) -> list[tuple[dict[str, Any], int]]:
-        """Return the heartbeat under each of *keys*, or {}, and its age in ms."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for key in keys:
-            pipeline.get(key)
-            pipeline.pttl(key)
-        found = execute(pipeline)
-        return [
-            (_parsed(value), max(0, HEARTBEAT_TTL_S * 1000 - remaining_ms))
-            for value, remaining_ms in zip(found[::2], found[1::2], strict=True)
-        ]
+    def _read(self, partitions: Sequence[int]) -> tuple[dict[str, Any], int, list[dict[str, Any]]]:
+        """
+        Return the heartbeat of the topic, its age in ms, and that of each of *partitions*.
 
-    def _partition_key(self, partition: int) -> str:
-        return f"{self._key}:{partition}"
+        A missing heartbeat is {}. One with "keys" is of readers that do not accept our key.
+        """
+        own = self._fingerprints[0]
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.get(self._key)
+        pipeline.pttl(self._key)
+        for partition in partitions:
+            pipeline.get(self._partition_key(partition, own))
+            pipeline.get(self._partition_key(partition))
+        topic, remaining_ms, *found = execute(pipeline)
+        heartbeats = list(map(_parsed, found))
+        age_ms = max(0, HEARTBEAT_TTL_S * 1000 - remaining_ms)
+        # Replies processes of older releases write no heartbeat for their key.
+        pairs = zip(heartbeats[::2], heartbeats[1::2], strict=True)
+        readers = [of_own or of_any for of_own, of_any in pairs]
+        return _parsed(topic), age_ms, readers
+
+    def _partition_key(self, partition: int, fingerprint: str = "") -> str:
+        return f"{self._key}:{partition}" + (f":{fingerprint}" if fingerprint else "")
 
 
 def _parsed(value: bytes | None) -> dict[str, Any]:

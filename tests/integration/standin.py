@@ -15,7 +15,7 @@ from tools.devstack.waiting import wait_until
 ENVIRONMENT = {
     "KAFKA_URL": "kafka://127.0.0.1:1",
     "REDIS_URL": "redis://127.0.0.1:1/0",
-    "SECRET_KEY": "0123456789abcdef",
+    "SECRET_KEY": "b1946ac92492d2347c6235b4d2611184",
     "REPLY_TIMEOUT_S": "5",
 }
 START_LIMIT_S = 30.0

@@ -13,7 +13,7 @@ from gateway.health.readiness import Readiness
 from gateway.routing.table import Route
 from settings import RESERVED_THREADS, Settings
 
-SECRET_KEY = "a secret of the unit tests"
+SECRET_KEY = "b1946ac92492d2347c6235b4d2611184"
 SETTINGS = Settings.from_env(
     {"KAFKA_URL": "127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1", "SECRET_KEY": SECRET_KEY}
 )

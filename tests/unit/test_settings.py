@@ -1,10 +1,15 @@
 """Settings: defaults, and one error line for each wrong variable."""
 
+import errno
+import os
+import random
 import socket
 import ssl
 import subprocess
 import sys
+from base64 import b32encode, b64encode, urlsafe_b64encode
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -13,7 +18,7 @@ from settings import Settings, SettingsError, masked_url
 ENOUGH = {
     "KAFKA_URL": "kafka://127.0.0.1:9092",
     "REDIS_URL": "redis://127.0.0.1:6379/0",
-    "SECRET_KEY": "0123456789abcdef",
+    "SECRET_KEY": "b1946ac92492d2347c6235b4d2611184",
 }
 
 
@@ -171,13 +176,77 @@ def test_an_error_names_variable_value_and_expected_value(name, value, expected)
 
 
 @pytest.mark.parametrize(
-    "name", ["SECRET_KEY", "KAFKA_TRUSTED_CERT", "KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY"]
-)
+    "name",
+    [
+        "SECRET_KEY", "SECRET_KEY_OLD", "KAFKA_TRUSTED_CERT", "KAFKA_CLIENT_CERT",
+        "KAFKA_CLIENT_CERT_KEY",
+    ],
+)  # fmt: skip
 def test_an_error_does_not_show_a_secret(name):
     found = errors(**{name: "hunter2"})
 
     assert found[0].startswith(f"{name}=***: expected ")
     assert "hunter2" not in "\n".join(found)
+
+
+WEAK_KEYS = [
+    "short",
+    "a" * 64,
+    "ab" * 32,
+    "0123456789abcdef" * 2,
+    "deadbeef" * 8,
+    "0" * 63 + "1",
+    "changeme" * 8,
+    "change-me-change-me-change-me",
+    "secret" * 20,
+    "my_secret_key_for_production",
+    "thisismysecretkeyforproduction",
+    "PasswordPasswordPassword1234567890",
+    "abcdefghijklmnopqrstuvwxyz0123456789",
+    "correct horse battery staple and so on",
+    "please-change-this-value-before-production-2026",
+    "5d41402abc4b2a76b9719d911017c59",  # 31 hexadecimal digits
+    "5d41402abc4b2a76b9719d911017c592"[:31] + "\udc80",
+]
+
+
+@pytest.mark.parametrize("key", WEAK_KEYS)
+def test_a_weak_key_is_an_error_that_says_how_to_make_one(key):
+    (line,) = errors(SECRET_KEY=key)
+
+    assert line == (
+        "SECRET_KEY=***: expected at least 128 random bits, no words and no repetition; "
+        "make one with python -c 'import secrets; print(secrets.token_hex(32))'"
+    )
+
+
+RANDOM_KEYS = {
+    "openssl rand -hex 16": lambda drawn: drawn(16).hex(),
+    "openssl rand -hex 32": lambda drawn: drawn(32).hex(),
+    "upper case": lambda drawn: drawn(16).hex().upper(),
+    "openssl rand -base64 16": lambda drawn: b64encode(drawn(16)).decode(),
+    "openssl rand -base64 32": lambda drawn: b64encode(drawn(32)).decode(),
+    "secrets.token_urlsafe(16)": lambda drawn: urlsafe_b64encode(drawn(16)).rstrip(b"=").decode(),
+    "base32": lambda drawn: b32encode(drawn(16)).decode(),
+    "base32 in lower case": lambda drawn: b32encode(drawn(16)).decode().rstrip("=").lower(),
+    "uuid": lambda drawn: str(UUID(bytes=drawn(16))),
+    "after a word": lambda drawn: f"secret-{drawn(16).hex()}",
+}
+
+
+@pytest.mark.parametrize("kind", RANDOM_KEYS)
+def test_no_random_key_of_128_bits_is_refused(kind):
+    drawn = random.Random(kind).randbytes
+    keys = [RANDOM_KEYS[kind](drawn) for _ in range(2_000)]
+
+    assert [key for key in keys if read(SECRET_KEY=key).secret_key != key] == []
+
+
+def test_a_key_that_is_being_replaced_may_be_weak_but_not_short():
+    assert read(SECRET_KEY_OLD="a" * 16).secret_key_old == "a" * 16
+    for value in ("a" * 15, "a" * 16 + "\udc80"):
+        (line,) = errors(SECRET_KEY_OLD=value)
+        assert line.startswith("SECRET_KEY_OLD=***: expected the SECRET_KEY that is being replaced")
 
 
 @pytest.mark.parametrize(
@@ -300,6 +369,38 @@ def test_an_encrypted_key_is_an_error_and_prompts_for_no_password():
             start.kill()
         assert start.stderr is not None
         assert "expected whole PEM texts" in start.stderr.read()
+
+
+def forbidden(*_args, **_options):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_a_client_certificate_needs_a_file_in_memory_or_on_a_disk(monkeypatch, in_memory, on_disk):
+    if not in_memory:
+        monkeypatch.setattr("os.memfd_create", forbidden, raising=False)
+    elif not hasattr(os, "memfd_create"):
+        pytest.skip("this system has no files in memory")
+    if not on_disk:
+        monkeypatch.setattr("tempfile.NamedTemporaryFile", forbidden)
+    pair = {"KAFKA_CLIENT_CERT": CERTIFICATE, "KAFKA_CLIENT_CERT_KEY": ENCRYPTED_KEY}
+    (line,) = errors(KAFKA_URL="kafka+ssl://a:1", **pair)
+
+    if in_memory or on_disk:
+        assert "expected whole PEM texts" in line  # OpenSSL has read them
+    else:
+        assert line == (
+            "KAFKA_CLIENT_CERT cannot be written to a file for OpenSSL (Read-only file system); "
+            "set TMPDIR to a folder that can be written"
+        )
+
+
+def test_without_proc_a_client_certificate_is_written_to_a_temporary_file(monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    pair = {"KAFKA_CLIENT_CERT": CERTIFICATE, "KAFKA_CLIENT_CERT_KEY": ENCRYPTED_KEY}
+
+    assert "expected whole PEM texts" in errors(KAFKA_URL="kafka+ssl://a:1", **pair)[0]
 
 
 def test_certificates_without_tls_are_an_error():

@@ -298,7 +298,7 @@ def test_the_check_ends_in_time_while_servers_hang():
             {
                 "KAFKA_URL": f"kafka://{LOOPBACK}:{ports[0]}",
                 "REDIS_URL": f"redis://{LOOPBACK}:{ports[1]}/0",
-                "SECRET_KEY": "0123456789abcdef",
+                "SECRET_KEY": "b1946ac92492d2347c6235b4d2611184",
             }
         )
         took_s = time.monotonic() - started_s

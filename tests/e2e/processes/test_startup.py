@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 VALID = {
     "KAFKA_URL": "kafka://127.0.0.1:1",
     "REDIS_URL": "redis://127.0.0.1:1/0",
-    "SECRET_KEY": "0123456789abcdef",
+    "SECRET_KEY": "b1946ac92492d2347c6235b4d2611184",
 }
 
 

@@ -12,7 +12,7 @@ from gateway.config import ConfigurationError, current, read, read_again
 SETTINGS = {
     "KAFKA_URL": "kafka://127.0.0.1:9092",
     "REDIS_URL": "redis://127.0.0.1:6379/0",
-    "SECRET_KEY": "0123456789abcdef",
+    "SECRET_KEY": "b1946ac92492d2347c6235b4d2611184",
     "KAFKA_PREFIX": "team.",
 }
 KEY, OTHER_KEY = new_key(), new_key()

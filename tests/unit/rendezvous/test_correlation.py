@@ -13,11 +13,13 @@ from rendezvous.correlation import (
     MAX_KEEP_S,
     NONCES_DRAWN,
     CorrelationIds,
+    SigningKey,
     epoch_ms,
     new_node,
 )
 from rendezvous.errors import ForeignCorrelationId
 from tests.fakes import record_calls
+from tests.unit import apps
 
 NODE = "0a1b2c3d"
 
@@ -38,7 +40,7 @@ def test_an_id_contains_its_node_and_deadline(ids):
 
 
 def test_an_id_is_read_elsewhere_under_the_same_secret_key(ids):
-    text = CorrelationIds("a secret of the unit tests").issue(NODE, epoch_ms())
+    text = CorrelationIds(apps.SECRET_KEY).issue(NODE, epoch_ms())
 
     assert ids.read(text).text == text
 
@@ -116,7 +118,46 @@ def test_the_owner_of_an_id_can_be_verified_only_under_its_secret_key(ids):
     known = ids.read(ids.issue(NODE, epoch_ms(), owner="blue"))
 
     # Not with read_for(), which also checks the signature.
-    assert not CorrelationIds("another secret of the tests")._is_tagged(known.text, "blue")
+    assert SigningKey(apps.SECRET_KEY).is_tagged(known.text, "blue")
+    assert not SigningKey("another secret of the tests").is_tagged(known.text, "blue")
+
+
+OLD, NEW = "the old secret of the tests", "the new secret of the tests"
+
+
+@pytest.mark.parametrize("ids", [CorrelationIds(OLD, NEW), CorrelationIds(NEW, OLD)])
+@pytest.mark.parametrize("issuer", [CorrelationIds(OLD), CorrelationIds(NEW)])
+def test_ids_of_both_keys_are_read_while_the_key_is_being_replaced(ids, issuer):
+    text = issuer.issue(NODE, 1_700_000_000_000, owner="blue", keep_s=60)
+
+    assert ids.read(text) == ids.read_for(text, "blue") == issuer.read(text)
+    assert not is_for(ids, text, "red")
+    assert not is_for(ids, text, "")
+
+
+def test_new_ids_are_signed_with_the_first_key():
+    text = CorrelationIds(NEW, OLD).issue(NODE, 1_700_000_000_000)
+
+    assert is_for(CorrelationIds(NEW), text, "")
+    assert not is_for(CorrelationIds(OLD), text, "")
+    assert not is_for(CorrelationIds("a third secret of the tests", OLD), text, "")
+
+
+def test_a_signature_and_an_owner_of_different_keys_do_not_match():
+    text = CorrelationIds(NEW).issue(NODE, 1_700_000_000_000, owner="blue")
+    nonce = text.split(".")[2][:22]
+    tag = SigningKey(OLD).owner_tag(nonce, "red")
+    mixed = SigningKey(NEW).sign(f"{NODE}.1700000000000.{nonce}{tag}")
+
+    assert not is_for(CorrelationIds(NEW, OLD), mixed, "red")
+
+
+@pytest.mark.parametrize(("other", "count"), [("", 1), (NEW, 1), (OLD, 2)])
+def test_each_accepted_key_has_a_fingerprint(other, count):
+    ids = CorrelationIds(NEW, other)
+
+    assert len(set(ids.fingerprints)) == len(ids.fingerprints) == count
+    assert ids.fingerprints[0] == ids.deployment == CorrelationIds(NEW).deployment
 
 
 def test_an_id_can_contain_the_retention_of_its_reply(ids):
@@ -171,7 +212,7 @@ def test_the_owner_of_an_id_cannot_be_exchanged(ids):
 def test_the_id_of_another_owner_is_indistinguishable_from_a_forged_one(ids, monkeypatch):
     """Neither by the error nor by the checks that run."""
     signed, tagged = (
-        record_calls(monkeypatch, ids, check) for check in ("_is_signed", "_is_tagged")
+        record_calls(monkeypatch, ids._keys[0], check) for check in ("is_signed", "is_tagged")
     )
     own = ids.issue(NODE, 1_700_000_000_000, owner="red")
     forged = own[:-1] + ("A" if own[-1] != "A" else "B")
@@ -194,7 +235,7 @@ def test_deployments_differ_by_their_secret_key():
 def test_an_id_is_signed_as_itsdangerous_would(ids):
     """So ids that earlier versions issued stay valid."""
     key = Signer(
-        "a secret of the unit tests",
+        apps.SECRET_KEY,
         b"rendezvous.correlation-id",
         key_derivation="hmac",
         digest_method=sha256,

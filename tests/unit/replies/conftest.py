@@ -44,7 +44,7 @@ class Running:
 
 @pytest.fixture
 def heartbeats(redis):
-    return ReplyPathHeartbeats(redis, "replies")
+    return ReplyPathHeartbeats(redis, "replies", ("aa",))
 
 
 @pytest.fixture(autouse=True)

@@ -97,6 +97,6 @@ def listener(kafka, store, ids, redis):
         store,
         ids,
         Watchdog("the test"),
-        ReplyPathHeartbeats(redis, "replies"),
+        ReplyPathHeartbeats(redis, "replies", ("aa",)),
         max_reply_bytes=900_000,
     )

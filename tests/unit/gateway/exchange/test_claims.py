@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.exchange.claims import TAKEN_MS, Claim, Claims, claim_name, fingerprint_of
+from gateway.exchange.claims import TAKEN_MS, Claim, Claims, claim_name, claims_of, fingerprint_of
 from rendezvous.contract import Request
 from rendezvous.errors import StoreUnavailable
 
@@ -161,3 +161,53 @@ def test_no_content_type_and_an_empty_one_have_different_fingerprints():
     without, empty = replace(REQUEST, content_type=None), replace(REQUEST, content_type="")
 
     assert fingerprint_of(without) != fingerprint_of(empty)
+
+
+# While SECRET_KEY is being replaced
+
+
+@pytest.fixture
+def of_both(redis):
+    return claims_of(redis, ("new", "old"))
+
+
+def test_one_key_needs_one_claim(redis):
+    assert type(claims_of(redis, ("d",))) is Claims
+
+
+@pytest.mark.parametrize("deployment", ["old", "new"])
+def test_a_claim_under_either_key_is_found_and_none_is_left_under_the_other(
+    redis, of_both, deployment
+):
+    single = Claims(redis, deployment)
+    single.take("n", OTHER)
+
+    assert of_both.take("n", OWN) == OTHER
+    assert of_both.current("n") == OTHER
+    assert of_both.is_current("n", OTHER)
+    assert not of_both.is_current("n", OWN)
+    assert redis.keys() == [f"once:{deployment}:n".encode()]
+
+
+@pytest.mark.parametrize("deployment", ["old", "new"])
+def test_replicas_with_one_key_find_the_claim_of_one_with_both(redis, of_both, deployment):
+    single = Claims(redis, deployment)
+    assert of_both.take("n", OWN) == OWN
+    assert single.take("n", OTHER) == OWN
+    assert of_both.confirm("n", OWN, 60_000) == OWN
+    assert redis.pttl(f"once:{deployment}:n") > TAKEN_MS
+    of_both.release("n", OWN)
+
+    assert single.take("n", OTHER) == OTHER
+
+
+@pytest.mark.parametrize("deployment", ["old", "new"])
+def test_a_claim_that_is_lost_under_one_key_is_not_confirmed_under_the_other(
+    redis, of_both, deployment
+):
+    of_both.take("n", OWN)
+    redis.delete(f"once:{deployment}:n")  # expired
+    Claims(redis, deployment).take("n", OTHER)
+
+    assert of_both.confirm("n", OWN, 60_000) == OTHER
+    assert redis.keys() == [f"once:{deployment}:n".encode()]

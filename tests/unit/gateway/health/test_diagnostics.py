@@ -207,7 +207,7 @@ def offline_findings(monkeypatch, tmp_path):
         env = {
             "KAFKA_URL": "kafka://h:1",
             "REDIS_URL": "redis://h",
-            "SECRET_KEY": "0123456789abcdef",
+            "SECRET_KEY": "b1946ac92492d2347c6235b4d2611184",
             "ROUTES_FILE": str(routes),
         }
         settings = Settings.from_env(env | more)
