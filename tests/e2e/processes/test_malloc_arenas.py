@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deployment import Deploy
+from tests.support.deployment import PROCFILE, Deploy
 from tests.support.load import Load
+from tools.devstack.process.procfile import start_process
 from tools.devstack.process.procfs import children_of
 
 pytestmark = [
@@ -37,6 +38,20 @@ def extra_arenas(pid: int) -> int:
         and (next_start, next_end) == (end, start + HEAP_BYTES)
         for (start, end, mode), (next_start, next_end, next_mode) in pairwise(found)
     )
+
+
+@pytest.mark.parametrize(("env", "arenas"), [({}, "1"), ({"MALLOC_ARENA_MAX": "3"}, "3")])
+@pytest.mark.parametrize("name", PROCFILE)
+def test_the_number_of_arenas_is_one_unless_the_operator_sets_another(
+    name: str, env: dict[str, str], arenas: str
+):
+    program = re.compile("gunicorn wsgi:app|python -m (?:replies|responder)")
+    command, replaced = program.subn("printenv MALLOC_ARENA_MAX", PROCFILE[name])
+    assert replaced == 1
+    lines: list[str] = []
+
+    assert start_process(command, env, lines.append).wait(10) == 0
+    assert lines == [arenas]
 
 
 def test_each_process_has_one_malloc_arena(deploy: Deploy):

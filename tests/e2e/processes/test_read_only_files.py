@@ -2,7 +2,6 @@
 
 import os
 import resource
-import shlex
 import shutil
 import subprocess
 import sys
@@ -53,6 +52,10 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+def command_of(name: str) -> list[str]:
+    return ["sh", "-c", f"exec {PROCFILE[name]}"]
+
+
 def output_of(argv: list[str], env: dict[str, str], limit_s: float = 8.0) -> str:
     """Return what a process prints until it ends, or for *limit_s*; then it is terminated."""
     command = ["timeout", "--kill-after=5", str(limit_s), *argv]
@@ -65,7 +68,7 @@ def output_of(argv: list[str], env: dict[str, str], limit_s: float = 8.0) -> str
 @needs_namespaces
 @pytest.mark.parametrize("name", PROCFILE)
 def test_a_client_certificate_works_on_a_read_only_file_system(name: str, env: dict[str, str]):
-    output = output_of([*READ_ONLY, *shlex.split(PROCFILE[name])], env)
+    output = output_of([*READ_ONLY, *command_of(name)], env)
 
     assert "Traceback" not in output
     assert REFUSED in output or "Booting worker" in output
@@ -77,7 +80,7 @@ def test_without_any_writable_memory_one_line_says_what_is_missing(name: str, en
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # of files; pipes are none
 
     ended = subprocess.run(
-        shlex.split(PROCFILE[name]), env=env, capture_output=True, text=True, timeout=30,
+        command_of(name), env=env, capture_output=True, text=True, timeout=30,
         preexec_fn=forbid_writing, check=False,
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ def start(name: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a process of the Procfile until it exits."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
-        PROCFILE[name].split(),
+        ["sh", "-c", PROCFILE[name]],
         env={"PATH": path, **env},
         capture_output=True,
         text=True,

@@ -12,8 +12,10 @@ from tools.devstack.process.child import Child, LineCallback
 #: Runs once per deployment on Heroku, not continuously.
 RELEASE = "release"
 _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
-# A leading variable assignment, or another construct of the shell.
-_SHELL_SYNTAX = re.compile(r"^\s*\w+=|[$&|;<>()`*?~#\n]")
+# A leading variable assignment, or another construct for which the shell has to stay.
+_SHELL_SYNTAX = re.compile(r"^\s*\w+=|[&|;<>()`#\n]")
+# What the shell expands before it starts the command.
+_EXPANSION = re.compile(r"[$*?~]")
 
 
 class ProcfileError(Exception):
@@ -58,7 +60,9 @@ def start_process(
 
 def _argv(command: str) -> list[str]:
     # Without a shell where possible, so that id and signals are those of the process itself.
-    return ["sh", "-c", command] if _SHELL_SYNTAX.search(command) else shlex.split(command)
+    if _SHELL_SYNTAX.search(command):
+        return ["sh", "-c", command]
+    return ["sh", "-c", f"exec {command}"] if _EXPANSION.search(command) else shlex.split(command)
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:

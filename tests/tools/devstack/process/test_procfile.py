@@ -37,6 +37,18 @@ def test_a_process_runs_in_this_virtual_environment_with_the_given_variables():
     assert lines == [f"{sys.prefix} red"]
 
 
+@pytest.mark.parametrize(("env", "colour"), [({}, "blue"), ({"COLOUR": "red"}, "red")])
+def test_a_variable_is_expanded_and_the_process_is_that_of_the_command(tmp_path, env, colour):
+    lines: list[str] = []
+    file = tmp_path / "shade.py"
+    file.write_text("import os; print(os.environ['SHADE'], os.getpid())")
+
+    process = start_process(f"env SHADE=${{COLOUR:-blue}} python {file}", env, lines.append)
+
+    assert process.wait(LIMIT_S) == 0
+    assert lines == [f"{colour} {process.pid}"]
+
+
 def test_a_command_may_use_shell_syntax():
     lines: list[str] = []
 
