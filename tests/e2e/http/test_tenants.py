@@ -13,10 +13,11 @@ from gateway.exchange.breaker.topic_breaker import MIN_FINISHED
 from tests.support.api_clients import ApiClient, keys_table
 from tests.support.deployment import Deploy, Deployment, Response
 from tests.support.scripted_responder import ScriptedResponder, correlation_id
+from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
-SLOW, STEADY = ApiClient("slow"), ApiClient("steady")
+SLOW, OTHER, STEADY = ApiClient("slow"), ApiClient("other"), ApiClient("steady")
 REPLY_TIMEOUT_S = 1.0
 TEA = b'{"item": "tea", "quantity": 1}'
 ROUTES = """
@@ -46,7 +47,7 @@ def deployment(deploy_for_module: Deploy, tmp_path_factory: Any) -> Iterator[Dep
     routes = tmp_path_factory.mktemp("routes") / "routes.toml"
     routes.write_text(ROUTES)
     env = {
-        "API_KEYS": keys_table(SLOW, STEADY),
+        "API_KEYS": keys_table(SLOW, OTHER, STEADY),
         "REPLY_TIMEOUT_S": str(REPLY_TIMEOUT_S),
         "ROUTES_FILE": str(routes),
         "WEB_CONCURRENCY": "1",
@@ -123,19 +124,21 @@ def reply_unless_slow(responder: ScriptedResponder, record: Any) -> None:
 
 
 @contextmanager
-def unanswered_requests(deployment: Deployment, clients: int) -> Iterator[list[Response]]:
-    """Send requests that get no reply from *clients* connections, until the block ends."""
+def unanswered_requests(
+    deployment: Deployment, client: ApiClient, connections: int
+) -> Iterator[list[Response]]:
+    """Send requests that get no reply over *connections*, until the block ends."""
     stop, responses = threading.Event(), list[Response]()
 
     def send() -> None:
         while not stop.is_set():
             responses.append(
-                deployment.gateway.request("POST", "/scripted", b"slow", SLOW.authorization)
+                deployment.gateway.request("POST", "/scripted", b"slow", client.authorization)
             )
             stop.wait(0.05)
 
-    with ThreadPoolExecutor(clients) as pool:
-        for _ in range(clients):
+    with ThreadPoolExecutor(connections) as pool:
+        for _ in range(connections):
             pool.submit(send)
         try:
             yield responses
@@ -147,7 +150,7 @@ def test_requests_of_one_client_do_not_open_the_breaker_for_another(deployment: 
     """The other client's requests are further apart than the timeout."""
     with (
         ScriptedResponder.of(deployment, "scripted", reply_unless_slow),
-        unanswered_requests(deployment, clients=MIN_FINISHED) as slow,
+        unanswered_requests(deployment, SLOW, MIN_FINISHED) as slow,
     ):
         steady = []
         for _ in range(8):
@@ -162,3 +165,29 @@ def test_requests_of_one_client_do_not_open_the_breaker_for_another(deployment: 
     assert set(kinds) == {"/problems/reply-timeout", "/problems/responder-silent"}
     assert kinds.count("/problems/responder-silent") > kinds.count("/problems/reply-timeout")
     assert "opened for client slow" in deployment.gateway.logged()
+
+
+def test_without_any_reply_the_breaker_opens_for_every_client_and_probes_go_round(
+    deployment: Deployment,
+):
+    """A reply to a probe of the client that sends least closes it for every client."""
+    opened = f"circuit breaker of topic {deployment.prefix}scripted opened: "
+    statuses = []
+    with (
+        ScriptedResponder.of(deployment, "scripted", reply_unless_slow),
+        unanswered_requests(deployment, SLOW, MIN_FINISHED),
+        unanswered_requests(deployment, OTHER, MIN_FINISHED),
+    ):
+        assert wait_until(lambda: opened in deployment.gateway.logged(), 10)
+        end_s = time.monotonic() + 10
+        while 200 not in statuses and time.monotonic() < end_s:
+            response = deployment.gateway.request(
+                "POST", "/scripted", b"steady", STEADY.authorization
+            )
+            statuses.append(response.status)
+            time.sleep(REPLY_TIMEOUT_S)
+        closed = deployment.gateway.logged().rpartition(opened)[2]
+
+    assert statuses[-1] == 200
+    assert len(statuses) <= 4
+    assert f"topic {deployment.prefix}scripted closed: a reply has come" in closed

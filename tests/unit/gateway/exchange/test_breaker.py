@@ -3,6 +3,8 @@
 import contextlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.exchange.breaker import circuit
 from gateway.exchange.breaker.circuit import WINDOW_S
@@ -314,3 +316,35 @@ def test_the_message_says_that_the_breaker_is_open_for_the_client_alone(breakers
 
     with pytest.raises(ResponderSilent, match="is open for your requests, since no reply has come"):
         exchange(breakers, client="slow")
+
+
+steps = st.tuples(
+    st.sampled_from("abc"),
+    st.sampled_from([True, False, False, None]),
+    st.sampled_from([0.0, 0.1, 2.0, WINDOW_S]),
+    st.integers(1, 9),
+)
+
+
+@given(st.lists(steps, max_size=60))
+def test_the_counts_of_all_clients_are_those_of_each_together(steps):
+    clock = FakeClock(1_000.0)
+    breaker = Breakers({"orders": TIMEOUT_S}, clock, max_in_flight=4)._by_topic["orders"]
+    in_flight = []
+    for client, replied, pause_s, number in steps:
+        with contextlib.suppress(ResponderSilent):
+            for _ in range(number):
+                in_flight.append(breaker.acquire(client))
+        clock.now_s += pause_s
+        for passage in in_flight[:number]:
+            breaker.release(passage, replied)
+        del in_flight[:number]
+
+        circuits = breaker._circuits
+        clients = circuits._by_name.values()
+        assert circuits.all.finished == sum(c.finished for c in clients) == len(circuits._finished)
+        assert circuits.all.silent == sum(c.silent for c in clients)
+        assert breaker._probes._in_flight == sum(passage.is_probe for passage in in_flight)
+    for passage in in_flight:
+        breaker.release(passage, None)
+    assert not any(c.in_flight for c in breaker._circuits._by_name.values())
