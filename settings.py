@@ -90,6 +90,8 @@ class Settings:
     reply_timeout_status: int = _variable(503, parse.choice(503, 504))
     reply_retention_s: float = _variable(60.0, parse.seconds(0, 86_400))
     idempotency_ttl_s: int = _variable(86_400, parse.integer(60, 7 * 86_400))
+    idempotency_max_bytes: int = _variable(1_000_000_000, parse.integer(1, 10**15))
+    idempotency_client_max_bytes: int = _variable(250_000_000, parse.integer(1, 10**15))
     replies_mode: str = _variable("group", parse.choice("group", "broadcast"))
     replies_group: str = _variable("replies", parse.topic)
     responder_group: str = _variable("responder", parse.topic)

@@ -13,7 +13,7 @@ from gateway.clients.rates import RateLimiter
 from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.claims import Claims, claims_of
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.idempotency import Idempotency
+from gateway.exchange.idempotency import Idempotency, KeptRepliesLimits
 from gateway.exchange.mailbox import POLLER_LIMIT_S, Mailbox
 from gateway.exchange.publisher import RequestPublisher
 from gateway.exchange.requester import Requester
@@ -29,6 +29,7 @@ from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from rendezvous.redis_store.kept_replies import KeptReplies
 from rendezvous.redis_store.notifications import Notifications
 from rendezvous.redis_store.replies import ReplyStore
 from settings import Settings
@@ -115,7 +116,16 @@ def build(
     )
     requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
     claims = claims or claims_of(redis, ids.fingerprints)
-    idempotency = Idempotency(claims, requester, settings.idempotency_ttl_s)
+    idempotency = Idempotency(
+        claims,
+        requester,
+        settings.idempotency_ttl_s,
+        KeptRepliesLimits(
+            KeptReplies(redis, ids.deployment),
+            settings.idempotency_client_max_bytes,
+            settings.idempotency_max_bytes,
+        ),
+    )
     breakers = breakers or Breakers(waits_s, max_in_flight=settings.max_in_flight)
     app = create_app(
         routes=routes,

@@ -206,6 +206,27 @@ class IdempotencyKeyReused(Problem):
     retry = "Send a new key with a new request, and the same request with the same key."
 
 
+class KeptRepliesFull(Problem):
+    """The replies that are kept for idempotency keys have reached their limit."""
+
+    kind = "kept-replies-full"
+    title = "Too Many Kept Replies"
+    status = 429
+    retry_after_s = 60
+    meaning = (
+        "The replies kept for idempotency keys have reached the limit of bytes of this client "
+        "(429) or of all clients (503). Nothing was published."
+    )
+    retry = (
+        "Retrying after Retry-After is safe; earlier keys still work. The limit frees up as kept "
+        "replies expire."
+    )
+
+    def __init__(self, detail: str, *, status: int) -> None:
+        super().__init__(detail, sent=Sent.NO)
+        self.status = status
+
+
 class ReplyExpired(Problem):
     """The reply is no longer stored."""
 

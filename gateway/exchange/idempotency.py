@@ -22,6 +22,7 @@ from gateway.problems import (
     IdempotencyKeyInvalid,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
+    KeptRepliesFull,
     NotSent,
     Problem,
     ReplyStoreUnavailable,
@@ -29,6 +30,7 @@ from gateway.problems import (
     Sent,
 )
 from rendezvous.errors import StoreUnavailable
+from rendezvous.redis_store.kept_replies import KeptReplies
 
 logger = logging.getLogger(__name__)
 
@@ -90,12 +92,20 @@ class Idempotency:
 
     Args:
         ttl_s: how long keys and their replies are kept after the deadline of the request.
+        limits: of the replies that are kept; None for no limit.
     """
 
-    def __init__(self, claims: Claims, requester: Requester, ttl_s: int) -> None:
+    def __init__(
+        self,
+        claims: Claims,
+        requester: Requester,
+        ttl_s: int,
+        limits: "KeptRepliesLimits | None" = None,
+    ) -> None:
         self._claims = claims
         self._requester = requester
         self.ttl_s = ttl_s
+        self._limits = limits
 
     def claim(self, key: str, pending: PendingRequest) -> ExchangeResult | None:
         """
@@ -144,6 +154,9 @@ class Idempotency:
             self._requester.await_broker(pending)
             ttl_ms = round((pending.deadline.remaining_s() + self.ttl_s) * 1000)
             with _redis_problems():
+                if self._limits is not None:
+                    owner = pending.options.owner
+                    self._limits.admit(owner, own.correlation_id, self.ttl_s)
                 return self._claims.confirm(name, own, ttl_ms)
         except Problem:
             self._release(name, own)
@@ -178,6 +191,37 @@ class Idempotency:
                 self.ttl_s,
                 error,
             )
+
+
+class KeptRepliesLimits:
+    """Limits, in bytes, of the replies that are kept for idempotency keys."""
+
+    def __init__(self, kept: KeptReplies, max_bytes_of_client: int, max_bytes_in_all: int) -> None:
+        self._kept = kept
+        self._max_bytes_of_client = max_bytes_of_client
+        self._max_bytes_in_all = max_bytes_in_all
+
+    def admit(self, client_name: str, correlation_id: str, ttl_s: int) -> None:
+        """
+        Count a request, unless a limit is reached.
+
+        Raises:
+            KeptRepliesFull: when a limit is reached.
+            StoreUnavailable: when Redis fails.
+        """
+        kept = self._kept.begin(client_name, correlation_id, ttl_s)
+        limits = (
+            ("your client", kept.of_client, self._max_bytes_of_client, 429),
+            ("all clients", kept.in_all, self._max_bytes_in_all, 503),
+        )
+        for whose, found, limit, status in limits:
+            if found > limit:
+                self._kept.cancel(client_name, correlation_id, ttl_s)
+                raise KeptRepliesFull(
+                    f"the replies kept for idempotency keys of {whose} have reached {limit} bytes; "
+                    "send again later, or without a key if running the request twice does no harm",
+                    status=status,
+                )
 
 
 def _named_claim(key: str, pending: PendingRequest) -> tuple[str, Claim]:

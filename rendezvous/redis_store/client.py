@@ -32,9 +32,9 @@ _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (
     (
         NoPermissionError,
         "Redis denies this user a command or key: "
-        "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, EXPIRE, WATCH, UNWATCH, MULTI, EXEC, "
-        "XADD, XRANGE, PUBLISH, SUBSCRIBE and PING "
-        "on reply:*, once:*, served:*, answered:*, handling:*, rate:* and unwanted, "
+        "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, INCRBY, EXPIRE, WATCH, UNWATCH, MULTI, "
+        "EXEC, XADD, XRANGE, PUBLISH, SUBSCRIBE and PING "
+        "on reply:*, once:*, served:*, answered:*, handling:*, rate:*, kept:* and unwanted, "
         "and the channels replied:*",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),

@@ -4,8 +4,11 @@ Reply store: `replies` puts replies into Redis, the gateway fetches them.
 Both sides are in one module, so that key, encoding and time to live cannot diverge.
 """
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
@@ -13,9 +16,13 @@ from redis.exceptions import RedisError, ResponseError
 from rendezvous import encoding
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationId
-from rendezvous.errors import UnusableReply, WritesRefused
+from rendezvous.errors import StoreUnavailable, UnusableReply, WritesRefused
+from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.redis_store.client import execute, store_unavailable
+from rendezvous.redis_store.kept_replies import count_stored, read_accounts
 from rendezvous.redis_store.notifications import Notifier
+
+logger = logging.getLogger(__name__)
 
 #: Minimum time to live of a reply, in ms: a reply that arrives just before its request times out
 #: is still there for the last poll.
@@ -43,6 +50,7 @@ class ReplyStore:
     def __init__(self, redis: Redis, retention_s: float) -> None:
         self._redis = redis
         self._notifier = Notifier()
+        self._log = ThrottledLog(logger)
         self._retention_ms = round(retention_s * 1000)
 
     def put_many(self, replies: Sequence[tuple[CorrelationId, Reply]]) -> list[Put]:
@@ -64,17 +72,39 @@ class ReplyStore:
         # NX: the first reply wins; a redelivered record cannot change it. PX in the same command:
         # a crash between two commands would leave a key that never expires.
         pipeline = self._redis.pipeline(transaction=False)
-        for cid, reply, ms in live:
-            ttl_ms = max(ms, MIN_TTL_MS)
-            pipeline.set(reply_key(cid.text), encoding.to_bytes(reply), nx=True, px=ttl_ms)
+        kept: dict[int, tuple[CorrelationId, int]] = {}  # with an idempotency key, by position
+        for position, (cid, reply, ms) in enumerate(live):
+            value = encoding.to_bytes(reply)
+            pipeline.set(reply_key(cid.text), value, nx=True, px=max(ms, MIN_TTL_MS))
+            if cid.keep_ms:
+                kept[position] = cid, len(value)
+        read_accounts(pipeline, [cid for cid, _ in kept.values()])
         notifications = self._notifier.add_to(pipeline, [cid.node for cid, _, _ in live])
         answers = execute(pipeline, optional=notifications)
-        self._notifier.note(answers[len(live) :])
+        self._notifier.note(answers[len(live) + len(kept) :])
+        self._count(kept, answers[: len(live)], answers[len(live) : len(live) + len(kept)])
         stored = iter(answers)
         return [
             Put.EXPIRED if ms <= 0 else Put.DUPLICATE if next(stored) is None else Put.STORED
             for ms in ttls_ms
         ]
+
+    def _count(
+        self,
+        kept: Mapping[int, tuple[CorrelationId, int]],
+        stored: Sequence[Any],
+        accounts: Sequence[Any],
+    ) -> None:
+        """Count the kept replies that were stored; log an error of Redis."""
+        found = [
+            (cid, account, size)
+            for (position, (cid, size)), account in zip(kept.items(), accounts, strict=True)
+            if stored[position] is not None
+        ]
+        try:
+            count_stored(self._redis, found, time.time())
+        except StoreUnavailable as error:
+            self._log.warning("%d kept replies are not counted: %s", len(found), error)
 
     def fetch_many(self, correlation_ids: Sequence[str]) -> dict[str, Reply]:
         """

@@ -11,6 +11,7 @@ from gateway.problems import (
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
     InvalidBody,
+    KeptRepliesFull,
     Problem,
 )
 from gateway.routing.table import Route
@@ -61,7 +62,8 @@ def problems_of_input(route: Route) -> tuple[type[Problem], ...]:
     if route.idempotency == "off":
         return (*body, *caller)
     missing = (IdempotencyKeyMissing,) if route.idempotency == "required" else ()
-    return (*body, *caller, IdempotencyKeyInvalid, *missing, IdempotencyKeyReused)
+    keys = (IdempotencyKeyInvalid, *missing, IdempotencyKeyReused, KeptRepliesFull)
+    return (*body, *caller, *keys)
 
 
 def path_parameters(route: Route, template: str) -> list[Json]:

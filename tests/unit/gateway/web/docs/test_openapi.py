@@ -219,7 +219,7 @@ ANY_EXCHANGE = {"reply-store-unavailable", "bad-reply", "responder-error", "requ
     [
         ("/echo", "post", ANY_EXCHANGE | {
             "not-sent", "reply-timeout", "responder-silent",
-            "idempotency-key-invalid", "idempotency-key-reused",
+            "idempotency-key-invalid", "idempotency-key-reused", "kept-replies-full",
         }),
         ("/replies/{correlation_id}", "get", ANY_EXCHANGE | {"unknown-reply", "reply-expired"}),
         ("/replies/{correlation_id}", "delete", {
@@ -250,4 +250,5 @@ def test_a_route_without_idempotency_has_no_key_and_no_problem_of_one():
     assert "idempotency-key" not in str(operation["parameters"])
     assert "idempotency-key" not in str(operation["responses"]["400"])
     assert "422" not in operation["responses"]
+    assert "kept-replies-full" not in str(operation["responses"])
     OpenAPIV31SpecValidator(described).validate()
