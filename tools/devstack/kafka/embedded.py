@@ -1,4 +1,9 @@
-"""A Kafka broker from a Python wheel: tansu. It starts fast and stores in memory."""
+"""
+A Kafka broker from a Python wheel: tansu. It starts fast and stores in memory.
+
+When the leader of a consumer group leaves during a rebalance, it elects no other: the group has no
+assignments until the broker is restarted. So rolling restarts under load need Apache Kafka.
+"""
 
 import os
 from collections.abc import Mapping
