@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tools.attack.attacks import bodies, framing, requests, unread
+from tools.attack.attacks import bodies, framing, requests, unread, wire
 from tools.attack.attacks.table import ATTACKS, describe
 from tools.attack.attacks.wire import Target, hold, pace
 from tools.attack.programs.attacker import attack
@@ -75,6 +75,17 @@ def test_held_connections_are_limited_to_their_number():
     asyncio.run(for_seconds(0.3, lambda: hold(Target(1), 7, one)))
 
     assert most == 7
+
+
+def test_connections_are_replaced_at_a_limited_pace():
+    target = Target(1)
+
+    async def one(_: int) -> None:
+        raise ConnectionRefusedError
+
+    asyncio.run(for_seconds(0.4, lambda: hold(target, 1_000, one)))
+
+    assert 20 <= target.counts["attempts"] <= 0.5 * wire.NEW_PER_S
 
 
 def test_a_pace_is_kept_and_refusals_are_counted():

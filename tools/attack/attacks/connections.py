@@ -5,6 +5,15 @@ from tools.attack.attacks.wire import Target, hold, pace
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+async def nothing(target: Target, number: int) -> None:
+    """Send one request a second: the control, which shows what the machine itself changes."""
+
+    async def one(_: int) -> None:
+        await target.get("/livez")
+
+    await hold(target, number, one)
+
+
 async def silent(target: Target, number: int) -> None:
     """Connect and say nothing."""
 

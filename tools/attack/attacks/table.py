@@ -46,6 +46,7 @@ CONNECTIONS, PER_PERIOD, PER_S = "connections", "in 10 s", "in 1 s"
 CHECKED_ROUTES = str(Path(__file__).parents[1] / "routes.toml")
 
 ATTACKS: Mapping[str, Attack] = {
+    "control": Attack(connections.nothing, 1, CONNECTIONS),
     "malformed-json": Attack(framing.malformed, 128, PER_PERIOD, {"LOG_FORMAT": "json"}),
     "malformed-text": Attack(framing.malformed, 128, PER_PERIOD),
     "hidden": Attack(framing.hidden, 56, PER_PERIOD),

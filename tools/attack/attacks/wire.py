@@ -15,8 +15,8 @@ from tools.devstack.ports import LOOPBACK
 PATIENCE_S = 10.0
 #: Pause before an attacker replaces a connection that was closed, in seconds.
 REPLACE_PAUSE_S = 1.0
-#: New connections per second while an attack begins.
-RAMP_PER_S = 500.0
+#: New connections per second of one process that holds connections.
+NEW_PER_S = 250.0
 #: Maximum number of connections of a paced attack.
 MAX_PENDING = 1_000
 READ_BYTES = 65_536
@@ -114,18 +114,33 @@ class Target:
 Attempt = Callable[[int], Awaitable[Any]]
 
 
+class Turns:
+    """Spaces new connections evenly: a pause for each, in the order of the calls."""
+
+    def __init__(self, per_s: float) -> None:
+        self._pause_s = 1 / per_s
+        self._next_s = 0.0
+
+    async def wait(self) -> None:
+        """Wait for the next turn."""
+        now_s = time.monotonic()
+        self._next_s = max(now_s, self._next_s + self._pause_s)
+        await asyncio.sleep(self._next_s - now_s)
+
+
 async def hold(target: Target, number: int, attempt: Attempt) -> None:
     """Keep *number* connections that run *attempt*; replace each that ends after a pause."""
+    turns = Turns(NEW_PER_S)
 
     async def one(which: int) -> None:
         while True:
+            await turns.wait()
             await counted(target, attempt, which)
             await asyncio.sleep(REPLACE_PAUSE_S)
 
     async with asyncio.TaskGroup() as tasks:
         for which in range(number):
             tasks.create_task(one(which))
-            await asyncio.sleep(1 / RAMP_PER_S)
 
 
 async def pace(target: Target, per_s: float, attempt: Attempt) -> None:
