@@ -56,22 +56,27 @@ def main(arguments: Sequence[str]) -> int:
         return COULD_NOT_RUN
     signal.signal(signal.SIGTERM, _interrupt)
     options.output.mkdir(parents=True, exist_ok=True)
-    results: list[Result] = []
+    results: list[Result | None] = []
     try:
         print_line(report.HEADINGS)
         for result in _running(options) if options.url else _started(options):
             results.append(result)
+            if result is None:
+                continue
             print_line(report.row(result))
-            write_json([one.as_json() for one in results], options.output / "result.json")
+            found = [one.as_json() for one in results if one is not None]
+            write_json(found, options.output / "result.json")
     except EXPECTED as error:
         sys.stderr.write(f"{error}\nlogs: {options.output}\n")
         return COULD_NOT_RUN
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    return FAILED if any(list(result.failures()) for result in results) else FINISHED
+    if None in results:
+        return COULD_NOT_RUN
+    return FAILED if any(result and list(result.failures()) for result in results) else FINISHED
 
 
-def _running(options: argparse.Namespace) -> Iterator[Result]:
+def _running(options: argparse.Namespace) -> Iterator[Result | None]:
     service = running_service(options.url, options.api_key)
     service.wait_until_ready()
     for name in options.attacks:
@@ -81,18 +86,29 @@ def _running(options: argparse.Namespace) -> Iterator[Result]:
         yield measure(service, "", name, options.strength, options.seconds, options.output)
 
 
-def _started(options: argparse.Namespace) -> Iterator[Result]:
+def _started(options: argparse.Namespace) -> Iterator[Result | None]:
     with (
         _trees(options.against) as trees,
         Servers(options.kafka, dict(options.env), options.output) as servers,
     ):
         for name in options.attacks:
-            attack = ATTACKS[name]
             for tree in trees:
-                with servers.service(tree, f"{name}-{tree.name}", attack) as service:
-                    yield measure(
-                        service, tree.name, name, options.strength, options.seconds, options.output
-                    )
+                yield _attacked(servers, tree, name, options)
+
+
+def _attacked(
+    servers: Servers, tree: Tree, name: str, options: argparse.Namespace
+) -> Result | None:
+    """Start the service and attack it; return None and print the reason if that fails."""
+    log_name = f"{name}-{tree.name}".replace("/", "-")
+    try:
+        with servers.service(tree, log_name, ATTACKS[name]) as service:
+            return measure(
+                service, tree.name, name, options.strength, options.seconds, options.output
+            )
+    except (AttackFailed, NotReady, TimeoutError) as error:
+        print_line(f"{name:17} {tree.name:12.12} could not run: {error}")
+        return None
 
 
 @contextmanager

@@ -11,11 +11,13 @@ POST = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 TINY_CHUNK, END = b"1\r\na\r\n", b"0\r\n\r\n"
 #: Sizes of chunked bodies as sent, in bytes.
-SIZES = (240_000, 1_800_000)
+SIZES = (1_800_000, 240_000)
 EXTENSION = b";a=" + b"b" * 1_000
 TRAILER_LINE = b"X-Trailer: " + b"a" * 1_000 + b"\r\n"
 PIECE_BYTES = 16_384
 ANNOUNCED_BYTES, SENT_BYTES = 900_000, 800_000
+#: Pause between two pieces of an unfinished body, in seconds: 100 kB/s.
+PIECE_PAUSE_S = 0.16
 
 
 def tiny_chunks_body(size: int) -> bytes:
@@ -58,7 +60,7 @@ async def unfinished(target: Target, number: int) -> None:
             await connection.send(head)
             for _ in range(0, SENT_BYTES, PIECE_BYTES):
                 await connection.send(b"a" * PIECE_BYTES)
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(PIECE_PAUSE_S)
             await connection.wait_until_closed()
 
     await hold(target, number, one)
