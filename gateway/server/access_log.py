@@ -4,10 +4,9 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from gunicorn.glogging import Logger, SafeAtoms
 
@@ -157,8 +156,7 @@ class JsonAccessLogger(GatewayLogger):
         self.access_log.info(json_line(event))
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
+class _Facts(NamedTuple):
     """What is logged of a request; None where the request or its response has nothing."""
 
     address: str | None
@@ -176,7 +174,7 @@ class _Facts:
         """Return the facts of a request, whose *environ* may lack any key."""
         correlation_id = None
         for name, value in _headers(resp):
-            if str(name).lower() == "x-correlation-id":
+            if name.lower() == "x-correlation-id":
                 correlation_id = value
         return cls(
             address=_text(environ, "REMOTE_ADDR"),
