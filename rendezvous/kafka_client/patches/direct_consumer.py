@@ -82,9 +82,10 @@ def _fetched(
             break
         for partition, new in records.items():
             found.setdefault(partition, []).extend(new)
-            count += len(new)
-        if not records:
-            break
+        returned = sum(map(len, records.values()))
+        count += returned
+        if returned < part:
+            break  # there are no more
     return found, more
 
 

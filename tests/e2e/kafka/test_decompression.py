@@ -36,6 +36,7 @@ def deployment(
         "ROUTES_FILE": str(routes),
         "MAX_REPLY_BYTES": str(MAX_REPLY_BYTES),
         "WEB_CONCURRENCY": "1",
+        "REPLY_TIMEOUT_S": str(LIMIT_S),  # making a bomb takes seconds on a busy machine
     }
     with deploy_for_module(env=env, topics=("scripted",), partitions=1) as deployment:
         yield deployment

@@ -12,9 +12,12 @@ from kafka.record import MemoryRecords
 
 from rendezvous.kafka_client.patches.bounded_batches import MAX_POLL_BYTES
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
+from rendezvous.kafka_client.patches.direct_consumer import RECORDS_PER_CHECK
 
 P0 = TopicPartition("replies", 0)
 TIMEOUT_MS = 50
+#: As many records as fetched_records() returns at once while there are more.
+PART = list(range(RECORDS_PER_CHECK))
 
 
 @pytest.fixture
@@ -90,19 +93,19 @@ def scripted(new_consumer, monkeypatch) -> tuple[Any, list[Any], Any]:
 
 def test_a_poll_ends_when_enough_bytes_were_decompressed(scripted):
     fetcher, script, _ = scripted
-    script += [{P0: [1, 2]}, {P0: [3]}, {P0: [4]}]
+    script += [{P0: PART}, {P0: PART}, {P0: PART}, {P0: [1]}]
 
-    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: [1, 2, 3]}, False)
-    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: [4]}, False)
+    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: PART + PART}, False)
+    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: [*PART, 1]}, False)
 
 
 def test_an_error_behind_records_is_raised_by_the_next_poll(scripted):
     fetcher, script, _ = scripted
     records = Fetcher.PartitionRecords(0, P0, MemoryRecords(b""))
     fetcher._next_partition_records = records
-    script += [{P0: [1]}, ValueError("of a record"), ValueError("at once")]
+    script += [{P0: PART}, ValueError("of a record"), ValueError("at once")]
 
-    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: [1]}, False)
+    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: PART}, False)
     with pytest.raises(ValueError, match="of a record"):
         records.take()
     with pytest.raises(ValueError, match="at once"):
@@ -112,7 +115,7 @@ def test_an_error_behind_records_is_raised_by_the_next_poll(scripted):
 
 def test_an_error_behind_records_that_is_not_about_one_is_left_to_the_next_fetch(scripted):
     fetcher, script, _ = scripted
-    script += [{P0: [1]}, ValueError("of no record")]
+    script += [{P0: PART}, ValueError("of no record")]
 
-    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: [1]}, False)
+    assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: PART}, False)
     assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({}, False)
