@@ -43,3 +43,13 @@ def test_a_consumer_that_falls_silent_is_named_and_opened_again(
         assert "another's" not in load.outcomes
         assert set(after.outcomes) == {OWN}
         assert silent.child.returncode is None
+
+
+def test_a_spare_member_says_that_it_has_no_partition(deploy: Deploy):
+    with deploy(gateways=0, replies=5, responders=0) as deployment:
+        spare = "has no partition; 5 members for 4 partitions"
+
+        def spares() -> int:
+            return sum(spare in process.logged() for process in deployment.named("replies"))
+
+        assert wait_until(lambda: spares() == 1, LIMIT_S), deployment.logs()
