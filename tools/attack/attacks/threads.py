@@ -2,7 +2,7 @@
 
 from tools.attack.attacks.wire import Target, hold
 
-BODY = b'{"item": "x", "quantity": 1, "delay_s": 2}'
+BODY = b'{"item": "x", "quantity": 1, "delay_s": 0.2}'
 REQUEST = (
     b"POST /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -10,7 +10,7 @@ REQUEST = (
 
 
 async def slow_orders(target: Target, number: int) -> None:
-    """Place orders that take 2 s while no worker can start a thread."""
+    """Place orders that take 0.2 s while no worker can start a thread."""
 
     async def one(_: int) -> None:
         with await target.connect() as connection:
