@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from gateway.clients.api_keys import HASH_PREFIX, ApiKeys
+from gateway.clients.api_keys import HASH_PREFIX, ApiKeys, hash_of
 from gateway.clients.client import Client, Rate
 from rendezvous.process.log_text import KEY_PREFIX
 
@@ -23,6 +23,14 @@ NAME_EXPECTED = "letters, digits, '.', '_' and '-', at most 40 of them"
 _HASH = re.compile(HASH_PREFIX + r"[0-9a-f]{64}", re.ASCII)
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min)", re.ASCII)
 _WINDOWS_S = {"s": 1, "min": 60}
+#: Hashes of what people write instead of a key. A hash does not show whether its key is random.
+_GUESSABLE = frozenset(
+    map(
+        hash_of,
+        ("", "admin", "api-key", "apikey", "changeme", "demo", "dev", "key", "password", "secret",
+         "test", "token", KEY_PREFIX),
+    )
+)  # fmt: skip
 #: Texts that an error may show: too short for a key or a hash, or a path.
 _SHOWABLE = re.compile(r"[A-Za-z0-9/._-]{1,20}|/[!-~]{0,40}", re.ASCII)
 #: The position in an error of tomllib; the rest of the error may quote the file.
@@ -140,6 +148,8 @@ def _key_errors(keys: object) -> Iterator[str]:
             yield f"keys: item {number} is a key, not its hash: expected {expected}"
         elif not isinstance(stored, str) or not _HASH.fullmatch(stored):
             yield f"keys: item {number}: expected {expected}"
+        elif stored in _GUESSABLE:
+            yield f"keys: item {number} is the hash of a word: expected {expected}"
 
 
 def _route_errors(routes: object, paths: Collection[str]) -> Iterator[str]:

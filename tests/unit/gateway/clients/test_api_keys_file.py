@@ -123,6 +123,10 @@ HEX = hash_of(KEY).removeprefix("sha256:")
         (table(name='"shop"', keys='["md5:00"]'), "keys: item 1: expected"),
         (table(name='"shop"', keys=GOOD.upper()), "keys: item 1: expected"),
         (table(name='"shop"', keys=f'["{KEY}"]'), "item 1 is a key, not its hash: expected"),
+        (
+            table(name='"shop"', keys=f'["{hash_of("changeme")}"]'),
+            "keys: item 1 is the hash of a word: expected",
+        ),
         (client(routes='["/nope"]'), "routes: item 1='/nope': expected one of /echo, /orders/<"),
         (client(routes='["/orders/7"]'), "routes: item 1='/orders/7': expected one of /echo"),
         (client(routes=f'["/{HEX}"]'), "routes: item 1: expected one of /echo"),
