@@ -12,6 +12,8 @@ BUNDLES_PER_CONNECTION = 10
 PIPELINED = 1_000
 #: Time after which an unread connection is left for a new one, in seconds.
 UNREAD_S = 15.0
+#: New connections per second of one process: faster, it would be a flood of downloads.
+NEW_PER_S = 50.0
 FILE = re.compile(rb"docs/[^\"' ]+\.js")
 
 
@@ -19,13 +21,13 @@ async def unread_bundle(target: Target, number: int) -> None:
     """Request the largest file of the documentation ten times and read nothing."""
     path = await largest_file(target)
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * BUNDLES_PER_CONNECTION
-    await hold(target, number, lambda _: _ignore(target, request))
+    await hold(target, number, lambda _: _ignore(target, request), NEW_PER_S)
 
 
 async def pipelined(target: Target, number: int) -> None:
     """Send 1,000 pipelined requests at once and read nothing."""
     request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * PIPELINED
-    await hold(target, number, lambda _: _ignore(target, request))
+    await hold(target, number, lambda _: _ignore(target, request), NEW_PER_S)
 
 
 async def largest_file(target: Target) -> str:

@@ -128,9 +128,9 @@ class Turns:
         await asyncio.sleep(self._next_s - now_s)
 
 
-async def hold(target: Target, number: int, attempt: Attempt) -> None:
+async def hold(target: Target, number: int, attempt: Attempt, new_per_s: float = NEW_PER_S) -> None:
     """Keep *number* connections that run *attempt*; replace each that ends after a pause."""
-    turns = Turns(NEW_PER_S)
+    turns = Turns(new_per_s)
 
     async def one(which: int) -> None:
         while True:
