@@ -14,7 +14,7 @@ from gateway import config as configuration
 from gateway import lifecycle as lifecycles
 from gateway.server import arbiter, cpu_affinity
 from gateway.server.access_log import ACCESS_LOG_FORMAT
-from gateway.server.refusals import Limits
+from gateway.server.http.refusals import Limits
 from gateway.server.shutdown import install_graceful_shutdown
 from rendezvous.process.startup import freeze_loaded_objects
 from rendezvous.process.stdio import make_output_nonblocking
@@ -32,7 +32,7 @@ _settings, _routes = _configured.settings, _configured.routes
 
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
-# gthread, except that clients cannot hold its threads.
+# waitress inside of a gunicorn worker: clients cannot hold its threads.
 worker_class = "gateway.server.worker.GatewayWorker"
 # A pending request holds a thread, so this is the maximum number of pending requests.
 threads = _settings.threads
@@ -82,7 +82,7 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.limits = Limits(_settings.max_body_bytes, _settings.request_read_timeout_s)
     worker.drain_delay_s = _settings.drain_delay_s
     worker.shutdown_state = server.shutdown_state
-    worker.core = cpu_affinity.core_for_new_worker(server)
+    worker.core = cpu_affinity.core_for_new_worker(server) if _settings.cpu_affinity else None
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -95,5 +95,6 @@ def post_worker_init(worker: Any) -> None:
     lifecycle = lifecycles.registered()
     lifecycle.stopping = worker.shutdown_state.draining.is_set
     lifecycle.finishing = lambda: not worker.alive
+    worker.admits_body = lifecycle.admits_body
     lifecycle.ensure_started()
     freeze_loaded_objects()

@@ -64,6 +64,7 @@ class Settings:
     port: int = _variable(8000, parse.integer(1, 65535))
     web_concurrency: int = _variable(2, parse.integer(1, 1024))
     threads: int = _variable(64, parse.integer(RESERVED_THREADS + 1, 10_000))
+    cpu_affinity: bool = _variable(True, parse.yes_or_no)
     kafka_url: str = _variable("", parse.kafka_url, example="kafka://127.0.0.1:9092")
     kafka_prefix: str = _variable("", parse.topic_characters)
     kafka_trusted_cert: str = _variable("", parse.pem, secret=True)

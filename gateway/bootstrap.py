@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from flask import Flask
@@ -22,6 +23,7 @@ from gateway.health.reply_path import ReplyPathHealth
 from gateway.lifecycle import Lifecycle, Part
 from gateway.routing.table import Route, reply_timeouts_by_topic
 from gateway.web.app import create_app
+from gateway.web.auth import has_valid_key
 from rendezvous.correlation import CorrelationIds
 from rendezvous.kafka_client.connect import kafka_problem
 from rendezvous.process.startup import exit_now
@@ -144,4 +146,6 @@ def build(
         rates=rates or RateLimiter(redis, ids.deployment),
         api_keys=api_keys,
     )
+    if api_keys is not None:
+        lifecycle.admits_body = partial(has_valid_key, api_keys)
     return Gateway(app, lifecycle, publisher, redis, reply_path_health)

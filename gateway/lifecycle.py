@@ -32,6 +32,8 @@ class Lifecycle:
         self.stopping: Callable[[], bool] = lambda: False
         #: Returns whether this process serves its open connections only; set by the server.
         self.finishing: Callable[[], bool] = lambda: False
+        #: Returns whether a client with this Authorization header may send a body.
+        self.admits_body: Callable[[str | None], bool] = lambda authorization: True
 
     def add(self, *parts: Part) -> None:
         """Add *parts*: they start in this order and close in reverse."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.problems import Sent, ShuttingDown
-from gateway.server.refusals import raw_response
+from gateway.server.http.refusals import raw_response
 
 #: Time for the workers to accept waiting connections before the arbiter does, in seconds.
 WORKERS_FIRST_S = 0.1

@@ -1,108 +1,46 @@
-"""A thread pool that starts as few threads as the load needs."""
+"""The threads of a worker that run the application."""
 
 import logging
-import threading
-from collections import deque
-from collections.abc import Callable
-from typing import Generic, TypeVar
+import sys
+from typing import Any
 
-logger = logging.getLogger(__name__)
+from waitress.task import ThreadedTaskDispatcher
 
-Job = TypeVar("Job")
+#: Threads without which a worker cannot serve: one that waits for a reply, one for probes.
+MIN_THREADS = 2
 
 
-class Pool(Generic[Job]):
+class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress ships no types
     """
-    Up to *size* threads; one is started when all others are busy.
-
-    Unlike an executor it creates no future per job, which costs more than handing the job over. The
-    thread that was busy last gets the next job: its memory is still in the processor's caches.
+    waitress's threads, all started now: under load the system may have none left.
 
     Args:
-        size: maximum number of threads; further jobs are queued.
-        do: called with each job; what it raises is logged.
+        size: number of threads.
+        log: gets an error if fewer can be started.
     """
 
-    def __init__(self, size: int, do: Callable[[Job], None]) -> None:
-        self._size = size
-        self._do = do
-        self._lock = threading.Lock()
-        self._queue: deque[Job] = deque()
-        self._idle: list[_IdleThread[Job]] = []
-        self._closing = False
-        self._threads: list[threading.Thread] = []
+    def __init__(self, size: int, log: Any) -> None:
+        super().__init__()
+        # Requests wait here for microseconds; the in-flight limit rejects those above it.
+        self.queue_logger = logging.getLogger("waitress.queue")
+        self.queue_logger.setLevel(logging.ERROR)
+        self._missing = 0
+        self.set_thread_count(size)
+        if self._missing:
+            log.error(
+                "threads=%d of THREADS=%d could be started; raise the process limit "
+                "(ulimit -u, pids.max) or lower THREADS",
+                len(self.threads),
+                size,
+            )
+        if len(self.threads) < MIN_THREADS:
+            sys.exit("this worker cannot start threads; it cannot serve")
 
-    def submit(self, job: Job) -> None:
-        """Run *job* in a thread; to be called by one thread only."""
-        with self._lock:
-            idle = self._idle.pop() if self._idle else None
-            if idle is None and len(self._threads) >= self._size:
-                self._queue.append(job)
-                return
-        if idle is None:
-            self._start_thread(job)
-        else:
-            idle.wake(job)
-
-    def has_room(self) -> bool:
-        """Return whether another job would start at once."""
-        return bool(self._idle) or len(self._threads) < self._size
-
-    def shutdown(self, wait: bool = True) -> None:
-        """End the threads after all submitted jobs; with *wait* return after that."""
-        with self._lock:
-            self._closing = True
-            idle, self._idle = self._idle, []
-        for waiting in idle:
-            waiting.wake(None)
-        for thread in self._threads if wait else ():
-            thread.join()
-
-    def _start_thread(self, job: Job) -> None:
-        # Daemons: after the graceful timeout the process ends without them.
-        thread = threading.Thread(
-            target=self._work, args=(job,), name=f"server-{len(self._threads)}", daemon=True
-        )
-        self._threads.append(thread)
-        thread.start()
-
-    def _work(self, first: Job) -> None:
-        idle: _IdleThread[Job] = _IdleThread()
-        job: Job | None = first
-        while job is not None:
-            try:
-                self._do(job)
-            except BaseException:  # a thread that ends is lost for good
-                logger.exception("a job of %s failed", threading.current_thread().name)
-            job = self._next(idle)
-
-    def _next(self, idle: "_IdleThread[Job]") -> Job | None:
-        with self._lock:
-            if self._queue:
-                return self._queue.popleft()
-            if self._closing:
-                return None
-            self._idle.append(idle)
-        return idle.wait()
-
-
-class _IdleThread(Generic[Job]):
-    """An idle thread, which waits for a job."""
-
-    __slots__ = ("_job", "_woken")
-
-    def __init__(self) -> None:
-        self._job: Job | None = None
-        self._woken = threading.Lock()
-        self._woken.acquire()
-
-    def wake(self, job: Job | None) -> None:
-        """Let the thread do *job*, or end if it is None."""
-        self._job = job
-        self._woken.release()
-
-    def wait(self) -> Job | None:
-        """Return the job when there is one, None at shutdown."""
-        self._woken.acquire()
-        job, self._job = self._job, None
-        return job
+    def start_new_thread(self, target: Any, thread_no: int) -> None:
+        """Start a thread; count it as missing if the system has none."""
+        try:
+            super().start_new_thread(target, thread_no)
+        except RuntimeError:
+            self._missing += 1
+            self.threads.discard(thread_no)
+            self.active_count -= 1

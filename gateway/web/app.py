@@ -20,7 +20,6 @@ from gateway.web.cors import Cors
 from gateway.web.docs.openapi import describe
 from gateway.web.docs.problem_pages import problem_pages
 from gateway.web.docs.swagger_ui import api_docs
-from gateway.web.fast_path import FastPath, GatewayFlask
 from gateway.web.probes import probes
 from gateway.web.reply_resource import LongPolls, reply_resource
 from gateway.web.request import max_content_length
@@ -69,7 +68,8 @@ def create_app(
         api_keys: the API keys; None if requests need no key.
         cors_origins: origins whose web pages may use the gateway; ``*`` for any.
     """
-    app = GatewayFlask("gateway")
+    app = Flask("gateway", static_folder=None)
+    app.before_request(lifecycle.ensure_started)
     app.config["MAX_CONTENT_LENGTH"] = max_content_length(max_body_bytes)
     app.after_request(echo_request_id)  # registered first, called last
     Cors(cors_origins, routes).install(app)
@@ -97,8 +97,6 @@ def create_app(
     app.register_error_handler(Problem, problem_response)
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(Exception, _internal_error)
-    fast_path = FastPath(app, lifecycle, views, routes, max_body_bytes)
-    app.wsgi_app = fast_path  # type: ignore[method-assign]
     return app
 
 

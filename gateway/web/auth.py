@@ -123,6 +123,12 @@ class ClientAccess:
             )
 
 
+def has_valid_key(api_keys: ApiKeys, authorization: str | None) -> bool:
+    """Return whether *authorization*, the header's value, has the API key of a client."""
+    key = _BEARER.fullmatch((authorization or "").strip(" \t"))
+    return key is not None and api_keys.client_of(key[1]) is not None
+
+
 def _authenticate(api_keys: ApiKeys, sent: Sent | None) -> Client:
     """Return the client whose API key the current request has."""
     values = request.headers.getlist("Authorization")

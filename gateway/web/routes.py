@@ -28,10 +28,6 @@ from rendezvous.contract import Reply, Request
 
 _PREFER, _KEY = map(environ_key, ("Prefer", KEY_HEADER))
 
-#: WSGI environment key: the RouteResult of a request that was already exchanged, or the exception
-#: that it raised.
-OUTCOME = "rendezvous.outcome"
-
 
 @dataclass(frozen=True, slots=True)
 class RouteResult:
@@ -75,13 +71,8 @@ class RouteViews:
         handle = self.handler(route)
 
         def view(**parameters: object) -> Response:
-            environ = request.environ
-            outcome: RouteResult | Exception | None = environ.pop(OUTCOME, None)
-            if isinstance(outcome, Exception):
-                raise outcome
-            if outcome is None:
-                outcome = handle(environ, request.path, current_client(), parameters)
-            return _response(route, outcome)
+            result = handle(request.environ, request.path, current_client(), parameters)
+            return _response(route, result)
 
         return view
 

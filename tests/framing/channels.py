@@ -9,7 +9,7 @@ from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 
-from gateway.server.parser import RequestParser
+from gateway.server.http.parser import RequestParser
 from tests.framing.oracles import Found
 
 MAX_BODY_BYTES = 10_000

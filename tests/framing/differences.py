@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from waitress.parser import HTTPRequestParser
 
-from gateway.server.parser import RequestParser
+from gateway.server.http.parser import RequestParser
 from tests.framing.channels import through_the_gateway
 from tests.framing.oracles import Found, Verdict, by_h11, by_llhttp
 from tests.framing.streams import Stream

@@ -32,7 +32,10 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"problems", "clients", "routing", "exchange", "health", "lifecycle", "rendezvous/*"},
         {"flask", "jinja2", "werkzeug"},
     ),
-    "gateway/server": ({"problems", "clients", "rendezvous/process"}, {"gunicorn", "waitress"}),
+    "gateway/server": (
+        {"problems", "clients", "rendezvous/process"},
+        {"gunicorn", "waitress", "werkzeug"},
+    ),
     "gateway/bootstrap.py": ({"gateway/*", "rendezvous/*"}, {"flask", "redis"}),
     "gateway": ({"gateway/*", "rendezvous/*", "settings"}, {"flask"}),
 }

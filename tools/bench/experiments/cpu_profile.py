@@ -16,18 +16,16 @@ from tools.output import print_line
 CASES = ("c1", "c64")
 #: Parts and the part that contains each, in the order of the report.
 NESTING = (
-    ("main loop", ""),
+    ("read", ""),
+    ("parse", "read"),
     ("request", ""),
-    ("parse", "request"),
     ("application", "request"),
-    ("fast path", "application"),
-    ("id", "fast path"),
-    ("exchange", "fast path"),
+    ("id", "application"),
+    ("exchange", "application"),
     ("send", "exchange"),
     ("wait", "exchange"),
     ("write", "request"),
     ("access log", "request"),
-    ("next request", ""),
     ("sender", ""),
     ("poller", ""),
     ("query", "poller"),

@@ -21,7 +21,7 @@ from gateway.problems import (
     Sent,
     Unauthorized,
 )
-from gateway.server.refusals import raw_response
+from gateway.server.http.refusals import raw_response
 from gateway.web.pages import CONTENT_SECURITY_POLICY, render
 from tests.strategies import pointed_texts
 

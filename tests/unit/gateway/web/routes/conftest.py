@@ -1,4 +1,4 @@
-"""A gateway whose requests take the fast path or go through Flask."""
+"""A gateway without servers."""
 
 import pytest
 
@@ -6,9 +6,9 @@ from tests.unit.apps import new_app
 from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES, ROUTES, Gateway
 
 
-@pytest.fixture(params=["fast path", "through Flask"])
-def new_gateway(request, mailbox, publisher, store, redis):
-    """Build a gateway; each test runs on the fast path and through Flask."""
+@pytest.fixture
+def new_gateway(mailbox, publisher, store, redis):
+    """Build a gateway."""
 
     def build(**options):
         draining = [False]
@@ -22,8 +22,6 @@ def new_gateway(request, mailbox, publisher, store, redis):
             reply_topic="prefix.replies",
             **options,
         )
-        if request.param != "fast path":
-            app.before_request(lambda: None)
         return Gateway(app.test_client(), publisher, mailbox, store, draining)
 
     return build

@@ -7,8 +7,8 @@ import pytest
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import BadRequest
 
-from gateway.server import chunked_body
-from gateway.server.parser import RequestParser
+from gateway.server.http import chunked_body
+from gateway.server.http.parser import RequestParser
 from tests.framing.differences import differences
 from tests.framing.streams import stream
 

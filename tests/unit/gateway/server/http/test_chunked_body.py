@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.server import chunked_body
-from gateway.server.chunked_body import MAX_CHUNK_LINE_BYTES
-from tests.unit.gateway.server.parser_requests import BEHIND, CHUNKED
-from tests.unit.gateway.server.test_parser import feed
+from gateway.server.http import chunked_body
+from gateway.server.http.chunked_body import MAX_CHUNK_LINE_BYTES
+from tests.unit.gateway.server.http.parser_requests import BEHIND, CHUNKED
+from tests.unit.gateway.server.http.test_parser import feed
 
 LONG_EXTENSION = b";a=" + b"x" * (MAX_CHUNK_LINE_BYTES - 6)
 DECODED = {

@@ -7,13 +7,13 @@ from waitress.receiver import ChunkedReceiver
 from waitress.rfc7230 import CHUNK_EXT, HEXDIG, OBS_TEXT, TCHAR, VCHAR
 from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarge
 
-from gateway.server.parser_errors import Refused, bad_request, body_too_large, invalid_bytes
+from gateway.server.http.parser_errors import Refused, bad_request, body_too_large, invalid_bytes
 
 #: Maximum size of a line with the size of a chunk.
 MAX_CHUNK_LINE_BYTES = 8_192
 MAX_TRAILER_BYTES = 65_536
 #: Maximum chunk framing: this multiple of the body so far (a chunk of one byte has five others) ...
-MAX_FRAMING_FACTOR = 8
+MAX_FRAMING_FACTOR = 1
 #: ... and this number of bytes.
 MIN_FRAMING_BYTES = 65_536
 

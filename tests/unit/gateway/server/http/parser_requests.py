@@ -1,6 +1,6 @@
 """Requests as bytes: with the body of each, or the status with which it is refused."""
 
-from gateway.server.parser import MAX_HEADERS, MAX_REQUEST_LINE_BYTES
+from gateway.server.http.parser import MAX_HEADERS, MAX_REQUEST_LINE_BYTES
 
 MAX_HEAD_BYTES = 65_536
 HOST = b"Host: x\r\n"

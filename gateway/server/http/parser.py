@@ -6,13 +6,14 @@ nothing behind it is read. Work and memory per received byte are bounded.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.utilities import Error, ServerNotImplemented
 
-from gateway.server.chunked_body import FIELD_LINE, FRAMING, INVALID, ChunkedBody
-from gateway.server.parser_errors import (
+from gateway.server.http.chunked_body import FIELD_LINE, FRAMING, INVALID, ChunkedBody
+from gateway.server.http.parser_errors import (
     ExpectationFailed,
     Refused,
     VersionNotSupported,
@@ -37,6 +38,9 @@ _ARE_FIELD_LINES = re.compile(b"(?:" + FIELD_LINE + b")*+")
 _BAD_TARGET = "the request target is malformed; send a path such as /orders?a=1"
 _IS_LENGTH = re.compile(rb"[0-9]{1,18}")
 
+#: Called with the headers as waitress names them, such as ``AUTHORIZATION``.
+ReadsBody = Callable[[Mapping[str, str]], bool]
+
 
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """
@@ -44,14 +48,21 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     Unlike waitress's, it takes a body of exactly max_request_body_size bytes, and reads all data
     after an error, so that nothing behind the request is taken for another one.
+
+    Args:
+        adj: waitress's settings.
+        reads_body: whether to read the body that a request with these headers announces.
     """
 
+    #: Whether a body was announced that is not read; the connection closes with the response.
+    body_unread = False
     command = request_uri = path = query = fragment = ""
     version = "1.1"
     body_rcv: Any = None
 
-    def __init__(self, adj: Any) -> None:
+    def __init__(self, adj: Any, reads_body: ReadsBody = lambda headers: True) -> None:
         super().__init__(adj)
+        self._reads_body = reads_body
         self._head = bytearray()
         self._lines = 0  # in _head
         self._may_skip_line = True
@@ -69,10 +80,6 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             received_bytes += len(self.body_rcv.getbuf())
             received_bytes += len(self.body_rcv.control_line) if self.chunked else 0
         return received_bytes
-
-    def refuse_head(self) -> Error | None:
-        """Return why the body of this request is not read; to be overridden."""
-        return None
 
     def refuse(self, error: Error) -> None:
         """End this request with *error*, and drop what was received of it."""
@@ -92,6 +99,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
                 rest = self._receive_head(data)
             if rest and self.body_rcv is not None:
                 rest = rest[self._receive_body(rest) :]
+            elif self.body_unread:
+                rest = b""
         except Refused as refused:
             self.refuse(refused.error)
             rest = b""
@@ -147,8 +156,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         if self.body_rcv is None:
             self.completed = True
             self.expect_continue = False
-        elif (refusal := self.refuse_head()) is not None:
-            raise Refused(refusal)
+        elif not self._reads_body(self.headers):
+            self.body_rcv = None
+            self.body_unread = self.completed = self.connection_close = True
+            self.expect_continue = False
 
     def _receive_body(self, data: bytes) -> int:
         """Add *data* to the body; return the number of bytes that belong to it."""

@@ -3,12 +3,12 @@
 import pytest
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
-from waitress.utilities import BadRequest, Error
+from waitress.utilities import BadRequest
 
-from gateway.server import chunked_body, parser
-from gateway.server.parser import RequestParser
+from gateway.server.http import chunked_body, parser
+from gateway.server.http.parser import RequestParser
 from tests.support.counting import CountingBytearray, CountingPattern
-from tests.unit.gateway.server.parser_requests import (
+from tests.unit.gateway.server.http.parser_requests import (
     ACCEPTED,
     BEHIND,
     CHUNKED,
@@ -141,21 +141,25 @@ def test_100_continue_is_due_only_while_a_body_is_awaited(sent, waits):
 
 
 class NoKey(RequestParser):
-    """Refuses all bodies."""
+    """Reads no bodies."""
 
-    def refuse_head(self) -> Error | None:
-        return BadRequest("there is no key; send one")
+    def __init__(self, adj):
+        super().__init__(adj, lambda headers: "AUTHORIZATION" in headers)
 
 
-def test_a_body_is_refused_at_the_end_of_the_head():
+def test_a_body_that_is_not_wanted_is_not_read():
     head = length(b"5")[:-5]
 
     assert not feed(head[:-1], cls=NoKey)[0].completed
     for sent in (head, length(b"5") + BEHIND, CHUNKED):
         found, consumed = feed(sent, cls=NoKey)
-        assert (found.error.body, consumed) == ("there is no key; send one", len(sent))
+        assert (found.completed, found.error, consumed) == (True, None, len(sent))
+        assert found.body_unread
+        assert found.connection_close
         assert found.get_body_stream().read() == b""
-    assert feed(target(b"/"), cls=NoKey)[0].error is None
+    assert not feed(target(b"/"), cls=NoKey)[0].body_unread
+    with_key = POST + b"Authorization: x\r\nContent-Length: 5\r\n\r\nhello"
+    assert not feed(with_key, cls=NoKey)[0].body_unread
 
 
 def test_the_bytes_in_memory_are_counted():

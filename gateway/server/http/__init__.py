@@ -1,0 +1,1 @@
+"""The HTTP side of the server: waitress with stricter parsing, limits and deadlines."""

@@ -1,0 +1,243 @@
+"""One client connection: waitress's channel with deadlines and a lingering close."""
+
+import socket
+import time
+from typing import Any
+
+from waitress.channel import HTTPChannel
+
+from gateway.problems import BodyUnreadable, Problem, Sent
+from gateway.server.http import refusals
+from gateway.server.http.connections import Connections
+from gateway.server.http.parser import RequestParser
+from gateway.server.http.refusals import HEAD_TIMEOUT_S
+from gateway.server.http.task import ApplicationTask, RefusalTask
+
+#: Lingering close: how long, and how many bytes, to read and discard before closing.
+LINGERING_CLOSE_S, LINGERING_CLOSE_BYTES = 2.0, 65_536
+#: Bytes of a too large body that are read and discarded, as a multiple of the limit: a client that
+#: sends everything before it reads gets the 413.
+DISCARD_FACTOR = 4
+#: Maximum time without progress of a response that a client does not read, in seconds.
+UNREAD_LIMIT_S = 10.0
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
+    """
+    A client connection, read and closed by the main loop.
+
+    A thread gets whole requests only, one at a time: the next one is parsed when the client has
+    been sent the response before.
+    """
+
+    task_class = ApplicationTask
+    error_task_class = RefusalTask
+    parser_class = RequestParser
+    request: RequestParser | None
+
+    def __init__(self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: Any) -> None:
+        super().__init__(server, sock, addr, adj, map=map)
+        self.connections: Connections = server.connections
+        #: When it was opened, or began to be idle (monotonic clock).
+        self.since_s = time.monotonic()
+        #: When the first byte of the incomplete request came.
+        self.begun_s = 0.0
+        #: Bytes of the incomplete request.
+        self.held_bytes = 0
+        #: Number of requests that were answered.
+        self.responses = 0
+        #: When the client last read a part of its response.
+        self.progress_s = 0.0
+        #: Bytes that follow the request that is being answered.
+        self._ahead = b""
+        #: When it is closed, read or not; 0 before our side is closed.
+        self._linger_until_s = 0.0
+        #: How much is still read and discarded before it is closed.
+        self._discard_bytes = LINGERING_CLOSE_BYTES
+        self._linger_s = LINGERING_CLOSE_S
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return f"{self.addr[0]}:{self.addr[1]}"
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a whole request has come whose response is not sent yet."""
+        return bool(self.requests or self.total_outbufs_len)
+
+    @property
+    def is_lingering(self) -> bool:
+        """Whether our side is closed and the client's is not yet."""
+        return bool(self._linger_until_s)
+
+    @property
+    def use(self) -> int:
+        """How much a connection without a whole request is worth: the least is closed first."""
+        if self.request is None and not self.responses:
+            return 0  # silent
+        if self._linger_until_s:
+            return 1
+        return 2 if self.request is None else 3
+
+    def readable(self) -> bool:
+        """Return whether bytes may be received."""
+        if self._linger_until_s:
+            return True
+        return not self._ahead and self._may_read()
+
+    def _may_read(self) -> bool:
+        # As in waitress, spelled out: the main loop asks for each connection in each turn.
+        return not (
+            self.requests or self.total_outbufs_len or self.will_close or self.close_when_flushed
+        )
+
+    def handle_read(self) -> None:
+        """Receive bytes of a request; after a refusal discard them."""
+        try:
+            data = self.socket.recv(self.adj.recv_bytes)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if self._linger_until_s:
+            self._discard_bytes -= len(data)
+            if not data or self._discard_bytes <= 0:
+                self.handle_close()
+        elif data:
+            self.received(data)
+        elif self.request and self.request.head_complete:
+            detail = "the connection was closed before the end of the body; send the whole body"
+            self.refuse(BodyUnreadable(detail, sent=Sent.NO))
+        else:
+            self.handle_close()
+
+    def received(self, data: bytes) -> None:
+        """Add *data*, and hand a whole request to a thread."""
+        self._ahead += data
+        self._advance()
+
+    def _advance(self) -> None:
+        """Parse what has come, up to the end of one request."""
+        while self._ahead and self.connected and self._may_read():
+            if self.request is None:
+                self.request = self.parser_class(self.adj, self.connections.reads_body)
+                self.begun_s = time.monotonic()
+            request = self.request
+            consumed = request.received(self._ahead)
+            self._ahead = self._ahead[consumed:]
+            if request.completed:
+                self._hand_over(request)
+            else:
+                self._send_continue_once(request)
+                self.connections.hold(self, request.received_bytes)
+
+    def _hand_over(self, request: RequestParser) -> None:
+        self.connections.release(self)
+        self.since_s = time.monotonic()
+        self.request = None
+        self.sent_continue = False
+        if request.empty:
+            return
+        if request.connection_close:
+            self._ahead = b""  # nothing behind the last request is one
+        with self.requests_lock:
+            self.requests.append(request)
+        self.server.add_task(self)
+
+    def _send_continue_once(self, request: RequestParser) -> None:
+        if request.expect_continue and request.head_complete and not self.sent_continue:
+            self.send_continue()
+
+    def service(self) -> None:
+        """Answer the request, in a thread; the main loop then parses the next one."""
+        self.progress_s = time.monotonic()
+        try:
+            super().service()
+        except BaseException:  # a request that is not taken off holds its connection for good
+            self.connections.log.exception("%s: a response failed; closing", self.peer)
+            with self.requests_lock:
+                self.requests: list[RequestParser] = []
+            self.will_close = True
+            self.server.pull_trigger()
+        self.responses += 1
+        if self.total_outbufs_len:
+            self.server.trigger.pull_trigger(self.connections.limit_unread_bytes)
+        if self._ahead:
+            self.server.trigger.pull_trigger(self._advance)
+
+    def handle_write(self) -> None:
+        """Send what can be sent; then parse the next request, if it has come already."""
+        unsent_bytes = self.total_outbufs_len
+        super().handle_write()
+        if self.total_outbufs_len < unsent_bytes:
+            self.progress_s = time.monotonic()
+        self._advance()
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer an incomplete request with *problem*, and close."""
+        request = self.request or self.parser_class(self.adj)
+        request.refuse(problem)
+        self._ahead = b""
+        self._hand_over(request)
+
+    def discard_body(self) -> None:
+        """Read and discard a body that is too large, so that the client gets its response."""
+        self._discard_bytes = DISCARD_FACTOR * self.connections.limits.max_body_bytes
+        self._linger_s = self.connections.limits.request_timeout_s
+
+    def enforce_deadline(self, now_s: float) -> None:
+        """Refuse or close the connection if its client is too slow."""
+        drain_until_s = self.connections.drain_until_s
+        if self._linger_until_s:
+            if now_s >= min(self._linger_until_s, drain_until_s + LINGERING_CLOSE_S):
+                self.handle_close()
+        elif self.total_outbufs_len:
+            self._enforce_progress(now_s)
+        elif self.requests:
+            self.since_s = now_s  # idle from here on, if it has been answered meanwhile
+        elif self.request is not None:
+            self._enforce_receive_time(self.request, now_s)
+        elif now_s >= min(self.since_s + self._max_idle_s(), drain_until_s):
+            self.will_close = True
+
+    def _max_idle_s(self) -> float:
+        keepalive_s = self.connections.keepalive_s
+        return keepalive_s if self.responses and keepalive_s else HEAD_TIMEOUT_S
+
+    def _enforce_progress(self, now_s: float) -> None:
+        if now_s - self.progress_s >= UNREAD_LIMIT_S:
+            self.connections.log.warning("%s: its response is not read; closing", self.peer)
+            self.abort()
+
+    def _enforce_receive_time(self, request: RequestParser, now_s: float) -> None:
+        limits, in_body = self.connections.limits, request.head_complete
+        draining = now_s >= self.connections.drain_until_s
+        if draining or now_s >= self.begun_s + limits.timeout_s(in_body=in_body):
+            self.refuse(refusals.too_slow(limits, not draining, in_body=in_body))
+
+    def handle_close(self) -> None:
+        """Close the connection; our side first, where the client's bytes may be unread."""
+        if self.socket is None:  # closed already: a broken connection is found more than once
+            return
+        if self.will_close and not self._linger_until_s and self._close_writing():
+            return
+        self.connections.release(self)
+        self.connections.remove(self)
+        super().handle_close()
+
+    def abort(self) -> None:
+        """Close the connection without waiting for the client."""
+        self.will_close = False
+        self._linger_until_s = 1.0
+        self.handle_close()
+
+    def _close_writing(self) -> bool:
+        """Close our side: unread bytes would cause a TCP reset; return False if it is broken."""
+        self.will_close = False
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        self._linger_until_s = time.monotonic() + self._linger_s
+        return True

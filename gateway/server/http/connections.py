@@ -1,0 +1,128 @@
+"""The connections of a worker, within limits of number, time and memory."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gateway.server.http import refusals
+from gateway.server.http.parser import ReadsBody
+from gateway.server.http.refusals import Limits
+
+if TYPE_CHECKING:
+    from gateway.server.http.channel import Channel
+
+#: How long a worker that drains waits for incomplete and for further requests, in seconds.
+DRAIN_READ_S = 1.0
+
+
+class Connections:
+    """
+    The open connections of a worker process; used by its main loop.
+
+    When a limit of number or memory is reached, those go first that hold most and give least.
+
+    Args:
+        threads: number of requests whose bodies fit into the memory for incomplete requests, and
+            of responses that fit into the memory for unread ones.
+        keepalive_s: how long a connection may be idle between requests; 0 to close each.
+        count_request: called with each request that reaches the application.
+        reads_body: whether to read the body that a request with these headers announces.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        threads: int,
+        max_connections: int,
+        keepalive_s: float,
+        log: Any,
+        count_request: Callable[[], None],
+        reads_body: ReadsBody,
+    ) -> None:
+        self.limits = limits
+        self.max_held_bytes = limits.max_body_bytes * threads
+        self.max_connections = max_connections
+        self.keepalive_s = keepalive_s
+        self.log = log
+        self.count_request = count_request
+        self.reads_body = reads_body
+        self.channels: set[Channel] = set()
+        #: Bytes of incomplete requests.
+        self.held_bytes = 0
+        #: From here on clients without a complete request are refused; infinite before a drain.
+        self.drain_until_s = float("inf")
+
+    @property
+    def draining(self) -> bool:
+        """Whether each connection closes with its next response."""
+        return self.drain_until_s != float("inf")
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many connections as allowed."""
+        return len(self.channels) >= self.max_connections
+
+    def add(self, channel: "Channel") -> None:
+        """Add a new connection."""
+        self.channels.add(channel)
+
+    def remove(self, channel: "Channel") -> None:
+        """Remove a connection that is closed."""
+        self.channels.discard(channel)
+
+    def make_room(self) -> None:
+        """Close a connection if there are as many as allowed."""
+        if self.is_full:
+            self.close_one()
+
+    def close_one(self) -> None:
+        """Close the connection that is of least use: silent, idle, incomplete for the longest."""
+        unused = [channel for channel in self.channels if not channel.is_answering]
+        if unused:
+            min(unused, key=lambda channel: (channel.use, channel.since_s)).abort()
+            return
+        unread = [c for c in self.channels if c.total_outbufs_len and not c.requests]
+        if unread:  # its client does not read
+            min(unread, key=lambda channel: channel.progress_s).abort()
+
+    def hold(self, channel: "Channel", size: int) -> None:
+        """Count the *size* bytes of an incomplete request; refuse one if all are too many."""
+        self.held_bytes += size - channel.held_bytes
+        channel.held_bytes = size
+        if self.held_bytes > self.max_held_bytes:
+            now_s = time.monotonic()
+            # The largest and slowest: a small or a fast one is not the reason.
+            worst = max(self.channels, key=lambda other: other.held_bytes * (now_s - other.begun_s))
+            (worst if worst.held_bytes else channel).refuse(refusals.too_many_bytes_held())
+
+    def release(self, channel: "Channel") -> None:
+        """Forget the bytes of a request that is complete or refused."""
+        self.held_bytes -= channel.held_bytes
+        channel.held_bytes = 0
+
+    def drain(self) -> None:
+        """Give clients DRAIN_READ_S to complete what they send; then close."""
+        self.drain_until_s = time.monotonic() + DRAIN_READ_S
+
+    def sweep(self, now_s: float) -> None:
+        """Refuse requests that are too slow, close what is idle for too long."""
+        for channel in list(self.channels):
+            channel.enforce_deadline(now_s)
+
+    def limit_unread_bytes(self) -> None:
+        """Close connections with unread responses, the slowest first, until the rest fits."""
+        unread = [channel for channel in self.channels if channel.total_outbufs_len]
+        unread_bytes = sum(channel.total_outbufs_len for channel in unread)
+        if unread_bytes <= self.max_held_bytes:
+            return
+        for channel in sorted(unread, key=lambda channel: channel.progress_s):
+            if unread_bytes <= self.max_held_bytes:
+                return
+            unread_bytes -= channel.total_outbufs_len
+            self.log.warning(
+                "%s: unread_bytes=%d: its response is not read; closing",
+                channel.peer,
+                channel.total_outbufs_len,
+            )
+            channel.abort()

@@ -1,0 +1,127 @@
+"""waitress's servers, one for each listening socket of a worker."""
+
+import errno
+import socket
+import sys
+import time
+from typing import Any
+
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer, UnixWSGIServer
+
+from gateway.server.http.channel import Channel
+from gateway.server.http.connections import Connections
+from gateway.server.http.refusals import MAX_HEAD_BYTES, Limits
+
+#: Pause of accept() when the system has no file descriptor left, in seconds.
+OUT_OF_FILES_PAUSE_S = 0.05
+#: Size of one read from a socket.
+RECEIVE_BYTES = 65_536
+#: Connections accepted in one turn of the main loop while there are as many as allowed: silent
+#: ones are closed as fast as they come. Otherwise one, which leaves others to other workers.
+ACCEPTS_PER_TURN_AT_LIMIT = 64
+
+
+def adjustments(limits: Limits) -> Adjustments:
+    """Return waitress's settings; connections and times are limited by Connections."""
+    return Adjustments(
+        recv_bytes=RECEIVE_BYTES,
+        max_request_header_size=MAX_HEAD_BYTES,
+        max_request_body_size=limits.max_body_bytes,
+        # Bodies stay in memory: the file system may be read-only.
+        inbuf_overflow=sys.maxsize,
+        outbuf_overflow=sys.maxsize,
+        # A thread never waits for a client that does not read.
+        outbuf_high_watermark=sys.maxsize,
+        log_socket_errors=False,
+        clear_untrusted_proxy_headers=False,
+        ident=None,
+        server_name="localhost",
+    )
+
+
+class _Listener:
+    """What TCP and Unix listeners share."""
+
+    channel_class = Channel
+    connections: Connections
+
+    def readable(self) -> bool:
+        """Return whether connections are accepted; there is no other limit here."""
+        return bool(self.accepting)  # type: ignore[attr-defined]
+
+    def handle_accept(self) -> None:
+        """Accept a connection; at the limit several, since honest clients wait behind others."""
+        for _ in range(ACCEPTS_PER_TURN_AT_LIMIT if self.connections.is_full else 1):
+            if not self._accept_one():
+                return
+
+    def _accept_one(self) -> bool:
+        """Accept a connection; at the limit an idle one is closed for it."""
+        server: Any = self
+        try:
+            accepted = server.accept()
+        except OSError as error:
+            self._report(error)
+            return False
+        if accepted is None:
+            return False
+        sock, address = accepted
+        try:
+            server.set_socket_options(sock)
+            self.connections.make_room()
+            channel = Channel(server, sock, server.fix_addr(address), server.adj, server._map)
+        except OSError:  # the client has gone
+            sock.close()
+        else:
+            self.connections.add(channel)
+        return True
+
+    def _report(self, error: OSError) -> None:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            self.connections.log.error("no connection can be accepted: %s", error.strerror)
+            self.connections.close_one()
+            time.sleep(OUT_OF_FILES_PAUSE_S)
+        else:
+            self.connections.log.warning("a connection was not accepted: %s", error)
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket of this process; the wake-up pipe stays."""
+        server: Any = self
+        server.accepting = False
+        server.del_channel()
+        server.socket.close()
+
+
+class TcpListener(_Listener, TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
+    """Listens on TCP."""
+
+
+class UnixListener(_Listener, UnixWSGIServer):  # type: ignore[misc]
+    """Listens on a Unix domain socket."""
+
+
+def listen(
+    gunicorn_socket: Any,
+    application: Any,
+    adj: Adjustments,
+    sockets: dict[int, Any],
+    threads: Any,
+    connections: Connections,
+) -> TcpListener | UnixListener:
+    """Serve *application* on a socket of gunicorn, which listens already."""
+    sock: socket.socket = gunicorn_socket.sock
+    kind = UnixListener if sock.family == socket.AF_UNIX else TcpListener
+    server = kind(
+        application,
+        sockets,
+        _start=False,  # it would listen anew, with another backlog
+        _sock=sock,
+        dispatcher=threads,
+        adj=adj,
+        sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
+        bind_socket=False,
+    )
+    server.connections = connections
+    server.accepting = True
+    return server

@@ -1,0 +1,131 @@
+"""waitress's tasks: run the application, or answer a refused request."""
+
+import io
+import json
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from waitress.task import ErrorTask, WSGITask
+
+from gateway.problems import BodyTooLarge
+from gateway.server.http import refusals
+
+
+@dataclass(frozen=True)
+class LoggedResponse:
+    """What gunicorn's access log reads of a response."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    sent: int  # bytes of the body
+
+
+@dataclass(frozen=True)
+class LoggedRequest:
+    """What gunicorn's access log reads of a request."""
+
+    headers: list[tuple[str, str]]
+
+
+class UnreadBody(io.RawIOBase):
+    """A body that was not received, since its client may not send one."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Raise OSError: nobody may take it for an empty one."""
+        raise OSError("it was not received")
+
+
+class _Logged:
+    """A task whose response is written to the access log."""
+
+    def service(self) -> None:
+        """Answer the request and log it."""
+        task: Any = self
+        begun_s = time.monotonic()
+        try:
+            super().service()  # type: ignore[misc]
+        finally:
+            if task.complete:
+                self._log(timedelta(seconds=time.monotonic() - begun_s))
+
+    def _log(self, duration: timedelta) -> None:
+        task: Any = self
+        response = LoggedResponse(task.status, task.response_headers, task.content_bytes_written)
+        headers = [(name.replace("_", "-"), value) for name, value in task.request.headers.items()]
+        task.channel.connections.log.access(
+            response, LoggedRequest(headers), self.logged_environ(), duration
+        )
+
+    def logged_environ(self) -> dict[str, Any]:
+        """Return the WSGI environment as far as it is known."""
+        raise NotImplementedError
+
+
+class ApplicationTask(_Logged, WSGITask):  # type: ignore[misc]  # waitress ships no types
+    """Runs the application."""
+
+    def execute(self) -> None:
+        """Run the application and write its response."""
+        self.channel.connections.count_request()
+        super().execute()
+
+    def build_response_header(self) -> bytes:
+        """Return the head of the response; it says so if the connection closes."""
+        connections = self.channel.connections
+        if connections.draining or not connections.keepalive_s or self.request.body_unread:
+            self.set_close_on_finish()
+        head: bytes = super().build_response_header()
+        return head
+
+    def get_environment(self) -> dict[str, Any]:
+        """Return the WSGI environment."""
+        if self.environ is None:
+            environ = super().get_environment()
+            environ["RAW_URI"] = self.request.request_uri
+            environ["SERVER_SOFTWARE"] = "rendezvous"
+            environ["wsgi.multiprocess"] = True
+            if self.request.body_unread:
+                environ["wsgi.input"] = UnreadBody()
+                environ.setdefault("CONTENT_LENGTH", "1")
+                self.channel.discard_body()
+        found: dict[str, Any] = self.environ
+        return found
+
+    def logged_environ(self) -> dict[str, Any]:
+        """Return the WSGI environment, with what the application has added."""
+        return self.get_environment()
+
+
+class RefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
+    """Answers a request that never reaches the application, and closes the connection."""
+
+    def execute(self) -> None:
+        """Write the problem details."""
+        channel = self.channel
+        problem = refusals.problem_of(self.request.error)
+        channel.connections.log.warning("%s: %s: %s", channel.peer, problem.status, problem.detail)
+        body = json.dumps(problem.body()).encode()
+        self.version = "1.1"
+        self.status = refusals.status_line(problem)
+        self.response_headers.extend(refusals.headers_of(problem).items())
+        self.set_close_on_finish()
+        if problem.status == BodyTooLarge.status:
+            channel.discard_body()
+        self.content_length = len(body)
+        self.write(b"" if self.request.command == "HEAD" else body)
+
+    def logged_environ(self) -> dict[str, Any]:
+        """Return what is known of a request that could not be parsed."""
+        request = self.request
+        environ = {"REMOTE_ADDR": self.channel.addr[0]}
+        if request.command:
+            environ |= {
+                "REQUEST_METHOD": request.command,
+                "RAW_URI": request.request_uri,
+                "SERVER_PROTOCOL": f"HTTP/{request.version}",
+            }
+        if "X_REQUEST_ID" in request.headers:
+            environ["HTTP_X_REQUEST_ID"] = request.headers["X_REQUEST_ID"]
+        return environ
