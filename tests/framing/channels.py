@@ -1,19 +1,26 @@
 """A stream through the gateway's channel and parser, without a network or threads."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from waitress.adjustments import Adjustments
-from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 
+from gateway.server.http.channel import Channel
+from gateway.server.http.connections import Connections
 from gateway.server.http.parser import RequestParser
+from gateway.server.http.refusals import Limits
 from tests.framing.oracles import Found
 
 MAX_BODY_BYTES = 10_000
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2}) ")
+STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2}) ")
+LENGTH = re.compile(rb"\r\nContent-Length: ([0-9]+)")
+LAST_CHUNK = b"0\r\n\r\n"
+#: In the target of a request to which the application answers without a length.
+WITHOUT_LENGTH = "?a=b"
 
 
 @dataclass
@@ -27,6 +34,8 @@ class Outcome:
     #: Whether requests reached the application after one was refused or asked to close.
     served_behind: bool = False
     closed: bool = False
+    #: Sent bytes that no response explains.
+    stray: bytes = b""
 
     @property
     def refused(self) -> int:
@@ -78,6 +87,14 @@ class FakeSocket:
         return 1_000_000
 
 
+def _ignore(*args: Any) -> None:
+    """Take what is logged or counted."""
+
+
+def _fail(message: str, *args: Any) -> None:
+    raise AssertionError(message % args)
+
+
 class Connection:
     """One client connection of the gateway, driven step by step."""
 
@@ -99,9 +116,18 @@ class Connection:
             effective_port=80,
             server_name="x",
             pull_trigger=lambda: None,
+            connections=Connections(
+                Limits(MAX_BODY_BYTES),
+                threads=4,
+                max_connections=10,
+                keepalive_s=60.0,
+                log=SimpleNamespace(access=_ignore, warning=_ignore, exception=_fail),
+                count_request=_ignore,
+                reads_body=lambda headers: True,
+            ),
             trigger=SimpleNamespace(pull_trigger=lambda call=None: call and call()),
         )
-        self._channel = HTTPChannel(server, self._socket, ("127.0.0.1", 1), adj, map={})
+        self._channel = Channel(server, cast(Any, self._socket), ("127.0.0.1", 1), adj, map={})
         self._channel.parser_class = self._counting(parser_class)
 
     def receive(self, piece: bytes) -> None:
@@ -116,7 +142,7 @@ class Connection:
         """Return the outcome."""
         outcome = self.outcome
         outcome.closed = self._socket.closed or not self._channel.connected
-        outcome.statuses = self._statuses()
+        outcome.statuses = list(self._responses())
         return outcome
 
     def _step(self) -> bool:
@@ -131,8 +157,21 @@ class Connection:
             return False
         return True
 
-    def _statuses(self) -> list[int]:
-        return [int(status) for status in STATUS_LINE.findall(self._socket.outgoing)]
+    def _responses(self) -> Iterator[int]:
+        """Yield the status of each response; what is left of the sent bytes is stray."""
+        sent = self._socket.outgoing
+        served = iter(self.outcome.served)
+        while found := STATUS.match(sent):
+            head, _, sent = sent.partition(b"\r\n\r\n")
+            if found[1].startswith(b"1"):
+                continue
+            yield int(found[1])
+            request, length = next(served, None), LENGTH.search(head)
+            if request and request.method == b"HEAD":
+                continue
+            # HTTP/1.0 has no chunks: such a body ends with the connection.
+            sent = sent[int(length[1]) :] if length else sent.partition(LAST_CHUNK)[2]
+        self.outcome.stray = sent
 
     def _counting(self, parser_class: type[HTTPRequestParser]) -> type[HTTPRequestParser]:
         """Return a *parser_class* that notes where its request ends."""
@@ -150,7 +189,7 @@ class Connection:
 
     def _serve(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         outcome = self.outcome
-        if self._socket.closed or set(self._statuses()) - {200}:
+        if self._socket.closed or set(self._responses()) - {200}:
             outcome.served_behind = True
         request = self._channel.requests[0]
         body = environ["wsgi.input"].read()
@@ -158,8 +197,10 @@ class Connection:
         method, target = environ["REQUEST_METHOD"], environ["REQUEST_URI"]
         found = Found(method.encode("latin-1"), target.encode("latin-1"), body, request.end)
         outcome.served.append(found)
-        start_response("200 OK", [("Content-Length", "0")])
-        return [b""]
+        # Without a length the server closes the connection; what follows is then not served.
+        has_length = WITHOUT_LENGTH not in target
+        start_response("200 OK", [("Content-Length", "4")] if has_length else [])
+        return [b"an", b"sw"]
 
 
 def through_the_gateway(

@@ -31,6 +31,8 @@ def differences(
     expected = [200] * len(outcome.served) + [outcome.refused] * bool(outcome.refused)
     if outcome.statuses != expected:
         yield f"responses {outcome.statuses} to {len(outcome.served)} requests"
+    if outcome.stray:
+        yield f"bytes that belong to no response: {outcome.stray!r}"
     if outcome.refused and not outcome.closed:
         yield f"the connection stays open after a {outcome.refused}"
     at = 0

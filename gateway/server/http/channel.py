@@ -89,7 +89,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     def _may_read(self) -> bool:
         # As in waitress, spelled out: the main loop asks for each connection in each turn.
         return not (
-            self.requests or self.total_outbufs_len or self.will_close or self.close_when_flushed
+            self.requests
+            or self.total_outbufs_len
+            or self.will_close
+            or self.close_when_flushed
+            or self._linger_until_s  # nothing behind the last response is served
         )
 
     def handle_read(self) -> None:

@@ -58,6 +58,19 @@ class _Logged:
             response, LoggedRequest(headers), self.logged_environ(), duration
         )
 
+    def write(self, data: bytes) -> None:
+        """Write the head of the response, and *data* unless it answers HEAD."""
+        task: Any = self
+        super().write(b"" if task.request.command == "HEAD" else data)  # type: ignore[misc]
+
+    def finish(self) -> None:
+        """Write what is left of the response; the end of chunks would be a body too."""
+        task: Any = self
+        if not task.wrote_header:
+            self.write(b"")
+        if task.request.command != "HEAD":
+            super().finish()  # type: ignore[misc]
+
     def logged_environ(self) -> dict[str, Any]:
         """Return the WSGI environment as far as it is known."""
         raise NotImplementedError

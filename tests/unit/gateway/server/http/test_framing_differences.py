@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 from waitress.parser import HTTPRequestParser
@@ -17,6 +18,14 @@ STREAMS = 2_000
 
 class Waitress(HTTPRequestParser):  # type: ignore[misc]
     """waitress's parser, except that no exception escapes."""
+
+    head_complete = False
+    received_bytes = 0
+    body_unread = False
+    command = request_uri = path = query = ""
+
+    def __init__(self, adj: Any, reads_body: Any) -> None:
+        super().__init__(adj)
 
     def received(self, data: bytes) -> int:
         try:
