@@ -18,6 +18,9 @@ LINGERING_CLOSE_S, LINGERING_CLOSE_BYTES = 2.0, 65_536
 #: Bytes of a too large body that are read and discarded, as a multiple of the limit: a client that
 #: sends everything before it reads gets the 413.
 DISCARD_FACTOR = 4
+#: Ages at which a connection without a byte, and one with an incomplete request, may be closed for
+#: others, in seconds: its first request may be on its way.
+SILENT_S, SLOW_S = 0.1, 1.0
 #: Maximum time without progress of a response that a client does not read, in seconds.
 UNREAD_LIMIT_S = 10.0
 
@@ -71,14 +74,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         """Whether our side is closed and the client's is not yet."""
         return bool(self._linger_until_s)
 
-    @property
-    def use(self) -> int:
-        """How much a connection without a whole request is worth: the least is closed first."""
-        if self.request is None and not self.responses:
-            return 0  # silent
+    def use(self, now_s: float) -> int:
+        """Return what a connection without a whole request is worth; the least goes first."""
+        age_s = now_s - self.since_s
         if self._linger_until_s:
             return 1
-        return 2 if self.request is None else 3
+        if self.request is not None:
+            return 1 if age_s > SLOW_S else 3
+        if self.responses:
+            return 2  # kept alive
+        return 0 if age_s > SILENT_S else 3
 
     def readable(self) -> bool:
         """Return whether bytes may be received."""

@@ -80,7 +80,8 @@ class Connections:
         """Close the connection that is of least use: silent, idle, incomplete for the longest."""
         unused = [channel for channel in self.channels if not channel.is_answering]
         if unused:
-            min(unused, key=lambda channel: (channel.use, channel.since_s)).abort()
+            now_s = time.monotonic()
+            min(unused, key=lambda channel: (channel.use(now_s), channel.since_s)).abort()
             return
         unread = [c for c in self.channels if c.total_outbufs_len and not c.requests]
         if unread:  # its client does not read
