@@ -6,6 +6,7 @@ GUNICORN_CMD_ARGS and command line options override this file.
 
 import math
 import os
+import platform
 import sys
 import tempfile
 from typing import Any
@@ -16,6 +17,7 @@ from gateway.server import arbiter, cpu_affinity
 from gateway.server.access_log import ACCESS_LOG_FORMAT
 from gateway.server.http.refusals import Limits
 from gateway.server.shutdown import install_graceful_shutdown
+from rendezvous import __version__
 from rendezvous.process.startup import freeze_loaded_objects
 from rendezvous.process.stdio import make_output_nonblocking
 
@@ -69,7 +71,8 @@ logger_class = f"gateway.server.access_log.{_settings.log_format.capitalize()}Ac
 
 
 def on_starting(server: Any) -> None:
-    """Prepare shutdown, reloads and forks; exit if the port is unusable."""
+    """Log the version; prepare shutdown, reloads and forks; exit if the port is unusable."""
+    server.log.info("version %s, Python %s", __version__, platform.python_version())
     server.shutdown_state = install_graceful_shutdown(server, _settings.drain_delay_s)
     arbiter.refuse_invalid_reloads(server, configuration.read_again)
     arbiter.block_stop_signals_across_fork()

@@ -6,6 +6,7 @@ from flask import Blueprint, Response
 
 from gateway.health.readiness import Readiness
 from gateway.web.responses import json_response
+from rendezvous import __version__
 
 _HEADERS = {"Cache-Control": "no-store"}
 
@@ -23,7 +24,7 @@ def probes(
     Args:
         node: returns the id of this worker: several workers share a port.
         may_see_details: returns whether the client of the current request may read addresses,
-            topics and causes.
+            topics, causes and the version.
     """
     blueprint = Blueprint("probes", __name__)
 
@@ -34,14 +35,17 @@ def probes(
     @blueprint.get("/readyz")
     def readyz() -> Response:
         problems, warnings = readiness.problems(), readiness.warnings()
+        details = {"version": __version__}
         if not may_see_details():
             problems = problems and (readiness.subjects() or ["not ready"])
             warnings = warnings and [_HIDDEN]
+            details = {}
         state = {
             "status": "not ready" if problems else "ready",
             "node": node(),
             "problems": problems,
             "warnings": warnings,
+            **details,
         }
         return json_response(state, 503 if problems else 200, _HEADERS)
 

@@ -1,20 +1,25 @@
 """Starts and ends a process: settings, logs, stop signals, garbage collector."""
 
 import gc
+import logging
 import os
+import platform
 import signal
 import sys
 import threading
 from collections.abc import Collection
 
+from rendezvous import __version__
 from rendezvous.process.logs import configure_logs
 from rendezvous.process.stdio import drain, make_output_nonblocking
 from settings import REQUIRED, Settings, SettingsError
 
+logger = logging.getLogger("rendezvous")
+
 
 def start_process(required: Collection[str] = REQUIRED) -> tuple[Settings, threading.Event]:
     """
-    Return the settings, and an event that SIGTERM and SIGINT set.
+    Return the settings, and an event that SIGTERM and SIGINT set; log the version.
 
     Exits with one line for each wrong setting.
 
@@ -27,6 +32,7 @@ def start_process(required: Collection[str] = REQUIRED) -> tuple[Settings, threa
     except SettingsError as error:
         sys.exit(str(error))
     configure_logs(settings.log_format)
+    logger.info("version %s, Python %s", __version__, platform.python_version())
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

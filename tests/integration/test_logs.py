@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rendezvous import __version__
 from tests.integration.standin import ENVIRONMENT, post, send, standin
 from tools.devstack.ports import free_port
 from tools.devstack.process.procfile import start_process
@@ -35,6 +36,7 @@ def test_no_header_or_path_forges_a_log_line(tmp_path: Path, log_format: str):
         lines = server.logged().splitlines()
 
     assert all(line.isprintable() for line in lines)
+    assert f"version {__version__}, Python 3." in server.logged()
     assert KEY not in "".join(lines)
     if log_format == "json":
         events = [json.loads(line) for line in lines]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rendezvous import __version__
 from settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -80,3 +81,24 @@ def test_the_reference_lists_every_setting_and_no_other():
     listed = {name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)}
 
     assert listed == read
+
+
+def test_the_changelog_has_the_version_below_what_is_not_released():
+    headings = re.findall(r"^## (.*)$", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
+
+    assert headings[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", headings[1])
+
+
+def test_the_changelog_sorts_its_entries_under_the_usual_headings():
+    headings = re.findall(r"^### (.*)$", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
+
+    assert set(headings) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_licence_is_complete():
+    licence = text_of(ROOT / "LICENSE")
+
+    assert "Apache License" in licence
+    assert "END OF TERMS AND CONDITIONS" in licence
+    assert "Copyright 2026 The Rendezvous authors" in licence

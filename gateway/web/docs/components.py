@@ -153,6 +153,7 @@ _SCHEMAS = {
             "node": {"type": "string", "description": "The id of the worker process."},
             "problems": {"type": "array", "items": _STRING},
             "warnings": {"type": "array", "items": _STRING},
+            "version": {"type": "string", "description": "Where API keys are on, only with one."},
         },
     },
     "openapi": {"type": "object", "required": ["openapi", "info", "paths"]},

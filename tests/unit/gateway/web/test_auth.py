@@ -205,6 +205,7 @@ def test_readyz_shows_strangers_no_addresses_topics_or_causes(readyz, headers):
     assert response.json["status"] == "not ready"
     assert response.json["problems"] == ["this process is shutting down", "Kafka is not ready"]
     assert response.json["warnings"] == ["send an API key to read the warnings"]
+    assert "version" not in response.json
     assert not [secret for secret in SECRETS if secret in response.text]
 
 
@@ -214,6 +215,7 @@ def test_readyz_shows_all_to_clients_with_a_key_and_where_none_is_needed(readyz)
         assert len(response.json["problems"]) == 2
         assert response.json["problems"][1].startswith("no broker reachable: 10.0.0.7:9092")
         assert response.json["warnings"] == ["10.0.0.7:9092 is ahead"]
+        assert response.json["version"]
 
 
 @pytest.mark.parametrize(

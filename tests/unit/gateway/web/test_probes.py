@@ -2,6 +2,7 @@
 
 import pytest
 
+import rendezvous
 from gateway.health.readiness import Check, Readiness
 from gateway.problems import DOCUMENTED
 from tests.unit.gateway.web.routes.gateway import assert_problem
@@ -37,6 +38,10 @@ def test_readyz_names_the_node_of_the_process(client):
     node = client.get("/readyz").get_json()["node"]
 
     assert client.post("/echo").headers["X-Correlation-ID"].startswith(f"{node}.")
+
+
+def test_readyz_names_the_version(client):
+    assert client.get("/readyz").get_json()["version"] == rendezvous.__version__
 
 
 def test_a_problem_ends_readiness_and_is_reported(client, monkeypatch):

@@ -1,10 +1,12 @@
 """Start of the processes without HTTP: settings and stop signals."""
 
+import logging
 import os
 import signal
 
 import pytest
 
+from rendezvous import __version__
 from rendezvous.process.startup import start_process
 from tests.fakes import eventually
 
@@ -31,6 +33,14 @@ def test_a_stop_signal_sets_the_event_and_ends_nothing_by_itself(monkeypatch, nu
 
     assert not before
     assert settings.kafka_brokers() == ["b:1"]
+
+
+def test_the_first_line_names_the_version(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("KAFKA_URL", "kafka://b:1")
+    start_process(required=("KAFKA_URL",))
+
+    assert caplog.messages[0].startswith(f"version {__version__}, Python 3.")
 
 
 def test_wrong_settings_exit_with_a_line_each(monkeypatch):
