@@ -1,0 +1,145 @@
+"""One connection: slow and broken clients, and the responses they get."""
+
+import pytest
+
+from gateway.server.http import channel as channel_module
+from gateway.server.http import refusals
+from gateway.server.http.refusals import Limits
+from tests.fakes import eventually
+from tests.unit.gateway.server.running_worker import (
+    HEAD,
+    KEEP_ALIVE,
+    LARGE,
+    MAX_BODY_BYTES,
+    THREADS,
+    exchanged,
+    read_to_end,
+    request,
+)
+
+# Responses that are not read
+
+
+def test_a_client_that_does_not_read_its_response_holds_no_thread(running, monkeypatch):
+    running.connections.max_held_bytes = 10 * LARGE
+    clients = [running.connect() for _ in range(2 * THREADS)]
+    for client in clients:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    eventually(lambda: sum(c.responses for c in running.connections.channels) >= 1)
+
+    assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
+    for client in clients:
+        client.close()
+
+
+def test_a_client_that_does_not_read_its_response_is_disconnected(
+    new_running, monkeypatch, warnings
+):
+    monkeypatch.setattr(channel_module, "UNREAD_LIMIT_S", 0.2)
+    # Memory for all of them, so that only the time counts.
+    running = new_running(threads=4)
+    running.connections.max_held_bytes = 10 * LARGE
+    clients = [running.connect() for _ in range(3)]
+    for client in clients:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    eventually(lambda: len(warnings) == 3)
+
+    assert all(text.endswith("its response is not read; closing") for text in warnings)
+    eventually(lambda: not running.connections.channels)
+    for client in clients:
+        client.close()
+
+
+def test_unread_responses_have_a_limit_of_memory(running, warnings):
+    running.connections.max_held_bytes = LARGE
+    clients = [running.connect() for _ in range(3)]
+    for client in clients:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    eventually(lambda: sum("unread_bytes=" in text for text in warnings) == 2)
+
+    assert len(running.connections.channels) == 1
+    for client in clients:
+        client.close()
+
+
+def test_pipelined_requests_are_answered_one_after_the_other_as_they_are_read(running):
+    """Else the responses to one packet of requests could fill the memory."""
+    running.connections.max_held_bytes = 10 * LARGE
+    with running.connect() as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        eventually(lambda: any(c.total_outbufs_len for c in running.connections.channels))
+        [channel] = running.connections.channels
+
+        assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
+        assert channel.responses <= 1
+        assert channel.total_outbufs_len < 2 * LARGE
+
+
+# Incomplete requests
+
+
+def test_incomplete_requests_hold_at_most_one_body_per_thread(running):
+    slow = [running.connect() for _ in range(THREADS)]
+    for client in slow:
+        client.sendall(request(MAX_BODY_BYTES, sent=MAX_BODY_BYTES - 100))
+    enough = THREADS * (MAX_BODY_BYTES - 100)
+    eventually(lambda: running.connections.held_bytes > enough)
+    with running.connect() as another:
+        another.sendall(request(MAX_BODY_BYTES, sent=500))
+        # The largest and slowest goes, not the one that came last.
+        refused = read_to_end(slow[0])
+        another.sendall(b"x" * 500)
+        answered = read_to_end(another)
+    slow[1].sendall(b"x" * 100)
+
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert b'"type": "/problems/overloaded"' in refused
+    assert b'"sent": "no"' in refused
+    assert answered.endswith(b"\r\n\r\n1000")
+    assert read_to_end(slow[1]).endswith(b"\r\n\r\n1000")
+    assert running.connections.held_bytes == 0
+    for client in slow:
+        client.close()
+
+
+@pytest.mark.parametrize("sent", [HEAD, request(100, sent=50)], ids=["head", "body"])
+def test_a_request_that_is_too_slow_gets_a_408(running, monkeypatch, sent):
+    monkeypatch.setattr(refusals, "HEAD_TIMEOUT_S", 0.1)
+    running.connections.limits = Limits(MAX_BODY_BYTES, 0.1)
+    response = running.response_to(sent)
+
+    assert response.startswith(b"HTTP/1.1 408 ")
+    assert b"send faster" in response
+
+
+def test_a_connection_that_sends_nothing_is_closed(running, monkeypatch):
+    monkeypatch.setattr(channel_module, "HEAD_TIMEOUT_S", 0.1)
+    with running.connect() as client:
+        assert read_to_end(client) == b""
+
+
+def test_after_a_refusal_the_rest_is_discarded_until_the_client_has_the_response(running):
+    with running.connect() as client:
+        client.sendall(KEEP_ALIVE % (2 * MAX_BODY_BYTES) + b"x" * 500)
+        eventually(lambda: any(c.is_lingering for c in running.connections.channels))
+        client.sendall(b"x" * 500)
+        assert read_to_end(client).startswith(b"HTTP/1.1 413")
+    eventually(lambda: not running.connections.channels)
+
+
+def test_what_follows_a_refused_request_is_no_request(running):
+    with running.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n" + request(3))
+        response = read_to_end(client)
+
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert response.count(b"HTTP/1.1") == 1
+
+
+def test_two_requests_at_once_are_both_answered(running):
+    two = KEEP_ALIVE % 2 + b"xx" + KEEP_ALIVE % 3 + b"xxx"
+    with running.connect() as client:
+        response = exchanged(client, two, b"\r\n\r\n3")
+
+    assert response.count(b"HTTP/1.1 200") == 2
+    assert response.index(b"\r\n\r\n2") < response.index(b"\r\n\r\n3")

@@ -1,0 +1,52 @@
+"""The connections of a worker: which goes when there are too many."""
+
+from gateway.server.http import channel as channel_module
+from gateway.server.http import listener as listener_module
+from tests.fakes import eventually
+from tests.unit.gateway.server.running_worker import (
+    KEEP_ALIVE,
+    MAX_BODY_BYTES,
+    MAX_CONNECTIONS,
+    exchanged,
+    read_to_end,
+    request,
+)
+
+
+def test_at_the_limit_the_longest_silent_connection_is_closed(running, monkeypatch):
+    monkeypatch.setattr(channel_module, "SILENT_S", 0.0)
+    with running.connect() as used:
+        exchanged(used, KEEP_ALIVE % 3 + b"xxx", b"\r\n\r\n3")
+        silent = [running.connect() for _ in range(MAX_CONNECTIONS - 1)]
+        eventually(lambda: len(running.connections.channels) == MAX_CONNECTIONS)
+
+        assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
+        assert read_to_end(silent[0]) == b""
+        exchanged(used, KEEP_ALIVE % 4 + b"xxxx", b"\r\n\r\n4")
+    for client in silent:
+        client.close()
+
+
+def test_without_file_descriptors_new_connections_wait_and_others_are_served(
+    running, listener, warnings, monkeypatch
+):
+    monkeypatch.setattr(running.connections, "close_one", lambda: None)
+    with running.connect() as before:
+        before.sendall(request(MAX_BODY_BYTES, sent=10))
+        eventually(lambda: running.connections.held_bytes)
+        listener.failures = 3
+        response = running.response_to(request(3))
+        before.sendall(b"x" * (MAX_BODY_BYTES - 10))
+        assert read_to_end(before).endswith(b"\r\n\r\n1000")
+
+    assert response.endswith(b"\r\n\r\n3")
+    assert warnings == ["no connection can be accepted: Too many open files"] * 3
+
+
+def test_while_file_descriptors_are_missing_the_worker_pauses(running, listener, monkeypatch):
+    pauses: list[float] = []
+    monkeypatch.setattr("gateway.server.http.listener.time.sleep", pauses.append)
+    listener.failures = 1
+    running.response_to(request(3))
+
+    assert pauses == [listener_module.OUT_OF_FILES_PAUSE_S]
