@@ -17,6 +17,9 @@ from gateway.server.http.refusals import MAX_HEAD_BYTES, Limits
 OUT_OF_FILES_PAUSE_S = 0.05
 #: Size of one read from a socket.
 RECEIVE_BYTES = 65_536
+#: What the kernel holds of a response, about half of it payload. On its own it would take 4 MB from
+#: each client that does not read, and the time to copy that.
+SEND_BUFFER_BYTES = 524_288
 #: Connections accepted in one turn of the main loop while there are as many as allowed: silent
 #: ones are closed as fast as they come. Otherwise one, which leaves others to other workers.
 ACCEPTS_PER_TURN_AT_LIMIT = 64
@@ -69,6 +72,7 @@ class _Listener:
         sock, address = accepted
         try:
             server.set_socket_options(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             self.connections.make_room()
             channel = Channel(server, sock, server.fix_addr(address), server.adj, server._map)
         except OSError:  # the client has gone

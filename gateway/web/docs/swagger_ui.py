@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
+from werkzeug.wsgi import wrap_file
 
 from gateway.web.pages import render
 
@@ -52,15 +54,15 @@ class _File:
     def response(self, cache_control: str) -> Response:
         """Return the response to the current request, compressed if its client accepts that."""
         if self.mimetype.startswith(_IMAGES):
-            response = Response(self.content, mimetype=self.mimetype)
+            response = _response(self.content, self.mimetype)
             response.set_etag(self.etag)
         elif _prefers_gzip():
-            response = Response(self.compressed, mimetype=self.mimetype)
+            response = _response(self.compressed, self.mimetype)
             response.headers["Content-Encoding"] = "gzip"
             response.set_etag(f"{self.etag}-gzip")
             response.vary.add("Accept-Encoding")
         else:
-            response = Response(self.content, mimetype=self.mimetype)
+            response = _response(self.content, self.mimetype)
             response.set_etag(self.etag)
             response.vary.add("Accept-Encoding")
         response.headers["Cache-Control"] = cache_control
@@ -108,6 +110,14 @@ def _files() -> dict[str, _File]:
         name: _File((folder / name).read_bytes(), mimetype) for name, mimetype in _MIMETYPES.items()
     }
     return files | {"start.js": _File(_START_SCRIPT.read_bytes(), "text/javascript")}
+
+
+def _response(content: bytes, mimetype: str) -> Response:
+    """Return *content* as a file: the server sends it without a copy for each client."""
+    file = wrap_file(request.environ, BytesIO(content))
+    response = Response(file, mimetype=mimetype, direct_passthrough=True)
+    response.content_length = len(content)
+    return response
 
 
 def _prefers_gzip() -> bool:

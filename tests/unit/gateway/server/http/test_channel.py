@@ -1,9 +1,12 @@
 """One connection: slow and broken clients, and the responses they get."""
 
+import socket
+
 import pytest
 
 from gateway.server.http import channel as channel_module
 from gateway.server.http import refusals
+from gateway.server.http.listener import SEND_BUFFER_BYTES
 from gateway.server.http.refusals import Limits
 from tests.fakes import eventually
 from tests.unit.gateway.server.running_worker import (
@@ -72,6 +75,8 @@ def test_pipelined_requests_are_answered_one_after_the_other_as_they_are_read(ru
 
         assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
         assert channel.responses <= 1
+        held_bytes = channel.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert held_bytes <= 2 * SEND_BUFFER_BYTES  # Linux doubles it
         assert channel.total_outbufs_len < 2 * LARGE
 
 
