@@ -49,7 +49,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         self.held_bytes = 0
         #: Number of requests that were answered.
         self.responses = 0
-        #: When the client last read a part of its response.
+        #: When the client last read a part of its response, or there began to be one.
         self.progress_s = 0.0
         #: Bytes that follow the request that is being answered.
         self._ahead = b""
@@ -67,6 +67,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     @property
     def is_answering(self) -> bool:
         """Whether a whole request has come whose response is not sent yet."""
+        # In this order: a thread that is done takes off its request after it has written.
         return bool(self.requests or self.total_outbufs_len)
 
     @property
@@ -121,6 +122,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         else:
             self.handle_close()
 
+    def handle_expt(self) -> None:
+        """Close: nobody sends HTTP as urgent data, which would wake the main loop without end."""
+        self.abort()
+
     def received(self, data: bytes) -> None:
         """Add *data*, and hand a whole request to a thread."""
         self._ahead += data
@@ -156,11 +161,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def _send_continue_once(self, request: RequestParser) -> None:
         if request.expect_continue and request.head_complete and not self.sent_continue:
+            self.progress_s = time.monotonic()
             self.send_continue()
 
     def service(self) -> None:
         """Answer the request, in a thread; the main loop then parses the next one."""
-        self.progress_s = time.monotonic()
         try:
             super().service()
         except BaseException:  # a request that is not taken off holds its connection for good
@@ -174,6 +179,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
             self.server.trigger.pull_trigger(self.connections.limit_unread_bytes)
         if self._ahead:
             self.server.trigger.pull_trigger(self._advance)
+
+    def write_soon(self, data: Any) -> int:
+        """Send *data*, or as much as can be sent; the main loop sends the rest."""
+        if not self.total_outbufs_len:
+            self.progress_s = time.monotonic()
+        written: int = super().write_soon(data)
+        return written
 
     def handle_write(self) -> None:
         """Send what can be sent; then parse the next request, if it has come already."""
@@ -201,10 +213,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         if self._linger_until_s:
             if now_s >= min(self._linger_until_s, drain_until_s + LINGERING_CLOSE_S):
                 self.handle_close()
-        elif self.total_outbufs_len:
+        elif self.is_answering:
+            self.since_s = now_s  # idle from here on, if the client has the response meanwhile
             self._enforce_progress(now_s)
-        elif self.requests:
-            self.since_s = now_s  # idle from here on, if it has been answered meanwhile
         elif self.request is not None:
             self._enforce_receive_time(self.request, now_s)
         elif now_s >= min(self.since_s + self._max_idle_s(), drain_until_s):
@@ -215,7 +226,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         return keepalive_s if self.responses and keepalive_s else HEAD_TIMEOUT_S
 
     def _enforce_progress(self, now_s: float) -> None:
-        if now_s - self.progress_s >= UNREAD_LIMIT_S:
+        if self.total_outbufs_len and now_s - self.progress_s >= UNREAD_LIMIT_S:
             self.connections.log.warning("%s: its response is not read; closing", self.peer)
             self.abort()
 

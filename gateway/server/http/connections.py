@@ -89,6 +89,8 @@ class Connections:
 
     def hold(self, channel: "Channel", size: int) -> None:
         """Count the *size* bytes of an incomplete request; refuse one if all are too many."""
+        if channel not in self.channels:
+            return  # closed meanwhile: nobody would release them
         self.held_bytes += size - channel.held_bytes
         channel.held_bytes = size
         if self.held_bytes > self.max_held_bytes:

@@ -88,7 +88,8 @@ class ApplicationTask(_Logged, WSGITask):  # type: ignore[misc]  # waitress ship
         """Return the head of the response; it says so if the connection closes."""
         connections = self.channel.connections
         if connections.draining or not connections.keepalive_s or self.request.body_unread:
-            self.set_close_on_finish()
+            # waitress would add "Connection: Keep-Alive" for HTTP/1.0.
+            self.request.headers["CONNECTION"] = "close"
         head: bytes = super().build_response_header()
         return head
 
@@ -114,10 +115,14 @@ class ApplicationTask(_Logged, WSGITask):  # type: ignore[misc]  # waitress ship
 class RefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
     """Answers a request that never reaches the application, and closes the connection."""
 
+    request: Any
+
     def execute(self) -> None:
         """Write the problem details."""
         channel = self.channel
         problem = refusals.problem_of(self.request.error)
+        # After an exception of the application, waitress has made an empty one.
+        self.request = channel.requests[0]
         channel.connections.log.warning("%s: %s: %s", channel.peer, problem.status, problem.detail)
         body = json.dumps(problem.body()).encode()
         self.version = "1.1"
@@ -127,7 +132,7 @@ class RefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
         if problem.status == BodyTooLarge.status:
             channel.discard_body()
         self.content_length = len(body)
-        self.write(b"" if self.request.command == "HEAD" else body)
+        self.write(body)
 
     def logged_environ(self) -> dict[str, Any]:
         """Return what is known of a request that could not be parsed."""

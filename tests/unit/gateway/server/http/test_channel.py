@@ -1,6 +1,10 @@
 """One connection: slow and broken clients, and the responses they get."""
 
 import socket
+import struct
+import threading
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +19,7 @@ from tests.unit.gateway.server.running_worker import (
     LARGE,
     MAX_BODY_BYTES,
     THREADS,
+    application,
     exchanged,
     read_to_end,
     request,
@@ -148,3 +153,82 @@ def test_two_requests_at_once_are_both_answered(running):
 
     assert response.count(b"HTTP/1.1 200") == 2
     assert response.index(b"\r\n\r\n2") < response.index(b"\r\n\r\n3")
+
+
+def test_a_large_response_that_was_slow_to_come_is_not_cut(running, monkeypatch):
+    """The time in which it is to be read begins when it is written, not with the request."""
+    monkeypatch.setattr(channel_module, "UNREAD_LIMIT_S", 0.3)
+
+    def slow(environ, start_response):
+        time.sleep(0.4)
+        return application(environ, start_response)
+
+    running.worker.servers[0].application = slow
+    running.connections.max_held_bytes = 10 * LARGE
+    with running.connect() as client:
+        client.sendall(b"GET /large HTTP/1.0\r\n\r\n")
+        time.sleep(0.5)  # some sweeps pass before the client reads
+
+        assert len(read_to_end(client)) > LARGE
+
+
+def test_bytes_of_a_client_that_is_gone_before_100_continue_are_not_held(running, monkeypatch):
+    entered, go = threading.Event(), threading.Event()
+    advance = channel_module.Channel._advance
+
+    def advance_later(channel):
+        entered.set()
+        go.wait()
+        advance(channel)
+
+    monkeypatch.setattr(channel_module.Channel, "_advance", advance_later)
+    with running.connect() as client:
+        client.sendall(HEAD + b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+        entered.wait()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.05)
+    go.set()
+    eventually(lambda: not running.connections.channels)
+
+    assert running.connections.held_bytes == 0
+
+
+def test_urgent_data_closes_the_connection(running):
+    """Else the main loop would be woken by it without end."""
+    with running.connect() as client:
+        client.settimeout(1)
+        client.send(b"x", socket.MSG_OOB)
+
+        with suppress(ConnectionResetError):
+            assert read_to_end(client) == b""
+
+
+def test_http_1_0_is_told_once_whether_the_connection_is_kept(new_running):
+    running = new_running(keepalive=0)
+    response = running.response_to(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+
+    assert response.lower().count(b"\r\nconnection:") == 1
+    assert b"\r\nConnection: close\r\n" in response
+
+
+def test_a_connection_is_idle_only_since_its_response_was_read(running):
+    running.connections.keepalive_s = 0.2
+    running.connections.max_held_bytes = 10 * LARGE
+    with running.connect() as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: any(c.total_outbufs_len for c in running.connections.channels))
+        time.sleep(0.3)
+        left = LARGE  # less the head, which is read with the next response
+        while left:
+            left -= len(client.recv(left)) or LARGE
+        time.sleep(0.1)
+        response = exchanged(client, KEEP_ALIVE % 3 + b"xxx", b"\r\n\r\n3")
+
+    assert b"HTTP/1.1 200 " in response
+
+
+def test_a_failure_of_the_application_has_no_body_for_head(running):
+    response = running.response_to(b"HEAD /fails HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert response.startswith(b"HTTP/1.1 500 ")
+    assert response.endswith(b"\r\n\r\n")
