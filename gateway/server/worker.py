@@ -114,6 +114,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         """Handle what has come, and look after slow clients and the heartbeat."""
         timeout_s = SWEEP_INTERVAL_S if self.connections.channels else HEARTBEAT_INTERVAL_S
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._sockets, count=1)
+        for server in self.servers:
+            server.accept_due()
         now_s = time.monotonic()
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + SWEEP_INTERVAL_S
@@ -146,5 +148,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
             self._turn()
         self.threads.shutdown(timeout=END_THREADS_S)
         servers, self.servers = self.servers, []  # a signal must find no closed one
+        if self.threads.threads:
+            return  # they write to the wake-up pipe, whose file descriptor could be reused
         for server in servers:
             server.trigger.close()

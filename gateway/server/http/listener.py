@@ -48,13 +48,27 @@ class _Listener:
 
     channel_class = Channel
     connections: Connections
+    #: Whether connections wait.
+    _is_due = False
 
     def readable(self) -> bool:
         """Return whether connections are accepted; there is no other limit here."""
         return bool(self.accepting)  # type: ignore[attr-defined]
 
     def handle_accept(self) -> None:
-        """Accept a connection; at the limit several, since honest clients wait behind others."""
+        """Note that connections wait."""
+        self._is_due = True
+
+    def accept_due(self) -> None:
+        """
+        Accept a connection; at the limit several, since honest clients wait behind others.
+
+        Called when all events of a turn are handled: the system may give a new connection the file
+        descriptor of a closed one, whose events would be taken for its own.
+        """
+        if not self._is_due:
+            return
+        self._is_due = False
         for _ in range(ACCEPTS_PER_TURN_AT_LIMIT if self.connections.is_full else 1):
             if not self._accept_one():
                 return
@@ -92,7 +106,7 @@ class _Listener:
     def stop_accepting(self) -> None:
         """Close the listening socket of this process; the wake-up pipe stays."""
         server: Any = self
-        server.accepting = False
+        server.accepting = self._is_due = False
         server.del_channel()
         server.socket.close()
 

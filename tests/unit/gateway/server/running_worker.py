@@ -4,7 +4,9 @@ import errno
 import os
 import signal
 import socket
+import struct
 import threading
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 from gunicorn.config import Config
@@ -76,6 +78,24 @@ class Running:
             client.sendall(request)
             return read_to_end(client)
 
+    @contextmanager
+    def paused(self):
+        """Let the main loop do nothing."""
+        sweep, reached, go_on = self.connections.sweep, threading.Event(), threading.Event()
+
+        def wait(now_s):
+            reached.set()
+            go_on.wait(10)
+            sweep(now_s)
+
+        self.connections.sweep = wait
+        reached.wait(10)
+        try:
+            yield
+        finally:
+            self.connections.sweep = sweep
+            go_on.set()
+
     def stop(self):
         self.worker.handle_exit(signal.SIGTERM, None)
 
@@ -88,6 +108,12 @@ class Running:
         self._thread.join(10)
         assert self.ended()
         self.worker.tmp.close()
+
+
+def reset(client):
+    """Close *client* with a TCP reset."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
 
 
 def read_to_end(client):

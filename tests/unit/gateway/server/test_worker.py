@@ -1,5 +1,7 @@
 """The gunicorn worker, in this process: shutdown, failures, threads, settings."""
 
+import select
+import socket
 import threading
 from types import SimpleNamespace
 
@@ -110,6 +112,35 @@ def test_heartbeats_are_sent_at_an_interval_and_not_with_each_request(running, m
     for _ in range(20):
         assert running.response_to(request(3)).endswith(b"\r\n\r\n3")
     eventually(lambda: len(heartbeats) > 2)
+
+
+def test_a_thread_that_outlives_the_drain_writes_to_no_file_of_others(
+    new_running, monkeypatch, warnings
+):
+    """The pipe that wakes the main loop may have the file descriptor of another file by then."""
+    monkeypatch.setattr(worker_module, "END_THREADS_S", 0.1)
+    running = new_running(graceful_timeout=0)
+    go_on = threading.Event()
+    running.worker.servers[0].application = lambda environ, start: (
+        go_on.wait(10) and application(environ, start)
+    )
+    server, threads = running.worker.servers[0], running.worker.threads
+    with running.connect() as client:
+        client.sendall(request(3))
+        eventually(lambda: any(c.requests for c in running.connections.channels))
+        running.stop()
+        eventually(running.ended)
+        others = [socket.socketpair() for _ in range(4)]
+        go_on.set()
+        eventually(lambda: not threads.threads)
+
+        exchanged(client, b"", b"\r\n\r\n3")
+    ends = [end for pair in others for end in pair]
+    assert select.select(ends, [], [], 0)[0] == []
+    assert warnings == []
+    server.trigger.close()
+    for open_one in (*ends, *running.connections.channels):
+        open_one.close()
 
 
 # Failures of the application, threads, settings

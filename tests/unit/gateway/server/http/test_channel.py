@@ -1,7 +1,6 @@
 """One connection: slow and broken clients, and the responses they get."""
 
 import socket
-import struct
 import threading
 import time
 from contextlib import suppress
@@ -23,6 +22,7 @@ from tests.unit.gateway.server.running_worker import (
     exchanged,
     read_to_end,
     request,
+    reset,
 )
 
 # Responses that are not read
@@ -185,7 +185,7 @@ def test_bytes_of_a_client_that_is_gone_before_100_continue_are_not_held(running
     with running.connect() as client:
         client.sendall(HEAD + b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
         entered.wait()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset(client)
     time.sleep(0.05)
     go.set()
     eventually(lambda: not running.connections.channels)

@@ -10,6 +10,7 @@ from tests.unit.gateway.server.running_worker import (
     exchanged,
     read_to_end,
     request,
+    reset,
 )
 
 
@@ -50,3 +51,20 @@ def test_while_file_descriptors_are_missing_the_worker_pauses(running, listener,
     running.response_to(request(3))
 
     assert pauses == [listener_module.OUT_OF_FILES_PAUSE_S]
+
+
+def test_what_happened_to_a_closed_connection_is_not_done_to_the_next_one(running, monkeypatch):
+    """The system gives its file descriptor to the next connection, in the same turn."""
+    monkeypatch.setattr(channel_module, "SILENT_S", 0.0)
+    silent = [running.connect() for _ in range(MAX_CONNECTIONS)]
+    eventually(lambda: len(running.connections.channels) == MAX_CONNECTIONS)
+    with running.paused():
+        reset(silent.pop(0))
+        new = [running.connect() for _ in range(4)]
+        for client in new:
+            client.sendall(request(3))
+
+    for client in new:
+        assert read_to_end(client).endswith(b"\r\n\r\n3")
+    for client in (*silent, *new):
+        client.close()
