@@ -51,6 +51,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         self.responses = 0
         #: When the client last read a part of its response, or there began to be one.
         self.progress_s = 0.0
+        #: Head of a response whose body has not been written.
+        self._head = b""
         #: Bytes that follow the request that is being answered.
         self._ahead = b""
         #: When it is closed, read or not; 0 before our side is closed.
@@ -182,10 +184,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def write_soon(self, data: Any) -> int:
         """Send *data*, or as much as can be sent; the main loop sends the rest."""
+        if self._head:
+            head, self._head = self._head, b""
+            data = head + data
         if not self.total_outbufs_len:
             self.progress_s = time.monotonic()
         written: int = super().write_soon(data)
         return written
+
+    def write_with_next(self, head: bytes) -> None:
+        """Send *head* in one packet with what is written next."""
+        self._head = head
 
     def handle_write(self) -> None:
         """Send what can be sent; then parse the next request, if it has come already."""

@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -26,7 +27,12 @@ class LoggedResponse:
 class LoggedRequest:
     """What gunicorn's access log reads of a request."""
 
-    headers: list[tuple[str, str]]
+    parsed: Mapping[str, str]  # by waitress's names
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Name and value of each header; few formats need them."""
+        return [(name.replace("_", "-"), value) for name, value in self.parsed.items()]
 
 
 class UnreadBody(io.RawIOBase):
@@ -53,15 +59,18 @@ class _Logged:
     def _log(self, duration: timedelta) -> None:
         task: Any = self
         response = LoggedResponse(task.status, task.response_headers, task.content_bytes_written)
-        headers = [(name.replace("_", "-"), value) for name, value in task.request.headers.items()]
         task.channel.connections.log.access(
-            response, LoggedRequest(headers), self.logged_environ(), duration
+            response, LoggedRequest(task.request.headers), self.logged_environ(), duration
         )
 
     def write(self, data: bytes) -> None:
         """Write the head of the response, and *data* unless it answers HEAD."""
         task: Any = self
-        super().write(b"" if task.request.command == "HEAD" else data)  # type: ignore[misc]
+        body = b"" if task.request.command == "HEAD" or not task.has_body else data
+        if body and task.complete and not task.wrote_header:
+            task.channel.write_with_next(task.build_response_header())
+            task.wrote_header = True
+        super().write(body)  # type: ignore[misc]
 
     def finish(self) -> None:
         """Write what is left of the response; the end of chunks would be a body too."""
@@ -70,6 +79,7 @@ class _Logged:
             self.write(b"")
         if task.request.command != "HEAD":
             super().finish()  # type: ignore[misc]
+        task.channel.write_soon(b"")  # the head, if the body was cut to nothing
 
     def logged_environ(self) -> dict[str, Any]:
         """Return the WSGI environment as far as it is known."""
