@@ -104,6 +104,14 @@ def topic(value: str) -> str:
     return topic_characters(value)
 
 
+def module_names(value: str) -> tuple[str, ...]:
+    names = _list(value)
+    parts = [part for name in names for part in name.split(".")]
+    if not names or not all(part.isidentifier() for part in parts):
+        raise ValueError("a comma list of Python modules, for example my_service.handlers")
+    return tuple(names)
+
+
 def secret_key(value: str) -> str:
     if not _is_utf8(value) or secret_bits(value) < MIN_SECRET_BITS:
         raise ValueError(

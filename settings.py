@@ -96,6 +96,7 @@ class Settings:
     replies_mode: str = _variable("group", parse.choice("group", "broadcast"))
     replies_group: str = _variable("replies", parse.topic)
     responder_group: str = _variable("responder", parse.topic)
+    responder_handlers: tuple[str, ...] = _variable(("responder.handlers",), parse.module_names)
     responder_threads: int = _variable(16, parse.integer(1, 1_000))
     responder_journal: str = _variable("off", parse.choice("off", "redis"))
     responder_journal_ttl_s: float = _variable(3_600.0, parse.seconds(60, 30 * 86_400))

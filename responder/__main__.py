@@ -1,7 +1,14 @@
-"""Entry point of `responder`: builds the clients and runs the worker."""
+"""
+Entry point of `responder`: builds the clients and runs the worker.
 
+    python -m responder [--handlers MODULE[,MODULE...]]
+"""
+
+import argparse
 import logging
-from collections.abc import Container
+import os
+import sys
+from collections.abc import Container, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -9,19 +16,18 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-import responder.handlers  # noqa: F401  # registers the handlers
 from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
+from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
 from responder.cancelled import CancelledRequests
-from responder.counts import OutcomeCounts
 from responder.dedup.redis_journal import RedisJournal
-from responder.registry import registered
+from responder.registry import HandlersNotLoaded, load_handlers, registered
 from responder.reply_publisher import ReplyPublisher
 from responder.request_processor import RequestProcessor
 from responder.worker import ResponderWorker
@@ -30,9 +36,14 @@ from settings import Settings
 logger = logging.getLogger("responder")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run until SIGTERM or SIGINT."""
+    _read_options(arguments)
     settings, stop = start_process(required=("KAFKA_URL",))
+    try:
+        load_handlers(settings.responder_handlers)
+    except HandlersNotLoaded as error:
+        sys.exit(f"RESPONDER_HANDLERS: {error}")
     handlers = registered(settings.kafka_prefix)
     watchdog = Watchdog("the loop that takes requests", end=exit_now)
     watchdog.start()
@@ -53,6 +64,22 @@ def main() -> None:
         processor = RequestProcessor(handlers, publisher, counts, journal, cancelled)
         ResponderWorker(consumer, processor, counts, settings.responder_threads, watchdog).run(stop)
     logger.info("stopped")
+
+
+def _read_options(arguments: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(
+        "python -m responder",
+        description="Answer requests with the handlers of modules that the environment or "
+        "--handlers names.",
+    )
+    parser.add_argument(
+        "--handlers",
+        metavar="MODULE[,MODULE...]",
+        help="modules that register handlers; in place of RESPONDER_HANDLERS",
+    )
+    named = parser.parse_args(arguments).handlers
+    if named is not None:
+        os.environ["RESPONDER_HANDLERS"] = named  # so that it is checked with the other settings
 
 
 def _journal_and_cancelled(

@@ -1,6 +1,7 @@
 """Registry of the handlers: which function handles the requests of which topic."""
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterable
 
 from rendezvous.contract import Reply, Request
 
@@ -24,6 +25,10 @@ class HandlerError(Exception):
     def reply_to(self, request: Request) -> Reply:
         """Return the error reply to *request*, as problem details (RFC 9457)."""
         return Reply.problem(request, self.status, "Request refused", self.detail)
+
+
+class HandlersNotLoaded(Exception):
+    """Raised with what is wrong with a module of handlers, and what to do."""
 
 
 class Handlers:
@@ -57,3 +62,34 @@ _handlers = Handlers()
 #: ``@handles("topic")`` registers a function for the requests of a topic.
 handles = _handlers.handles
 registered = _handlers.by_topic
+
+
+def load_handlers(modules: Iterable[str]) -> None:
+    """
+    Import *modules*, whose functions register themselves by ``@handles``.
+
+    Raises:
+        HandlersNotLoaded: when one does not exist, or when none registers a handler.
+    """
+    names = list(modules)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # the module exists; what it imports is missing
+            raise HandlersNotLoaded(
+                f"there is no module {error.name}; start in the folder that has it, or install it"
+            ) from None
+    if not registered():
+        raise HandlersNotLoaded(
+            f'{", ".join(names)} registers no handler; put @handles("topic") before a function'
+        )
+
+
+def checked(reply: Reply) -> Reply:
+    """Return *reply*, the result of a handler; raise if it cannot be published."""
+    if not isinstance(reply, Reply) or not isinstance(reply.body, bytes):
+        raise TypeError(f"a handler must return a Reply with a body of bytes, not {reply!r:.200}")
+    reply.encode()
+    return reply

@@ -9,9 +9,9 @@ from kafka import errors as kafka_errors
 
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import epoch_ms
+from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.throttled_log import ThrottledLog
 from responder.clock_skew import CLOCK_TOLERANCE_MS
-from responder.counts import OutcomeCounts
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from rendezvous.contract import Reply, Request
 from rendezvous.correlation import epoch_ms
 from rendezvous.errors import MalformedRecord
 from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
+from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.throttled_log import ThrottledLog
 from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockSkew
-from responder.counts import OutcomeCounts
 from responder.dedup.coordinator import Deduplicator
 from responder.dedup.journal import Journal
-from responder.registry import Handler, HandlerError
+from responder.registry import Handler, HandlerError, checked
 from responder.reply_publisher import ReplyPublisher
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class RequestProcessor:
 
     def _handle(self, request: Request) -> Reply:
         try:
-            reply = _checked(self._handlers[request.topic](request))
+            reply = checked(self._handlers[request.topic](request))
         except HandlerError as error:
             self._counts.add("failed")
             return error.reply_to(request)
@@ -159,14 +159,6 @@ class RequestProcessor:
             return Reply.problem(request, 500, "Responder failed", detail)
         self._counts.add("answered")
         return reply
-
-
-def _checked(reply: Reply) -> Reply:
-    """Return *reply*, the result of a handler; raise if it cannot be published."""
-    if not isinstance(reply, Reply) or not isinstance(reply.body, bytes):
-        raise TypeError(f"a handler must return a Reply with a body of bytes, not {reply!r:.200}")
-    reply.encode()
-    return reply
 
 
 def _position(record: Any) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
+from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.watchdog import Watchdog
-from responder.counts import OutcomeCounts
 from responder.keyed_executor import KeyedExecutor
 from responder.offsets import Offsets
 from responder.request_processor import RequestProcessor

@@ -75,7 +75,7 @@ def connect_with_retries(
             except LookupError as error:
                 problem = (
                     f"topic missing: {error.args[0]}; create it, or correct REPLY_TOPIC, "
-                    "KAFKA_PREFIX or the topics in responder/handlers.py; if it exists, grant "
+                    "KAFKA_PREFIX or the topics of your handlers; if it exists, grant "
                     "Describe and Read on it"
                 )
         if problem != logged:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from rendezvous.contract import Reply, Request
 from rendezvous.errors import StoreUnavailable
+from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.throttled_log import ThrottledLog
-from responder.counts import OutcomeCounts
 from responder.dedup.journal import InProgress, Journal
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from kafka import TopicPartition
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.watchdog import Watchdog
-from responder.counts import OutcomeCounts
 from responder.reply_publisher import ReplyPublisher
 from responder.request_processor import RequestProcessor
 from responder.worker import ResponderWorker

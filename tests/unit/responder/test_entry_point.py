@@ -1,7 +1,10 @@
 """The entry point of the responder: the clients that it builds, and a start without Redis."""
 
+import subprocess
+import sys
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from kafka.errors import KafkaError
@@ -9,6 +12,8 @@ from kafka.errors import KafkaError
 import responder.__main__ as entry_point
 from settings import Settings
 from tests.fakes import FakeProducer, raising
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_producer_of_replies_is_not_idempotent_and_closed_on_failure(
@@ -50,3 +55,28 @@ def test_a_responder_starts_without_redis(env: dict[str, str], has_journal: bool
         assert (journal is not None) == has_journal
         assert "an id" not in cancelled
     assert not {"cancelled", "claims"} & {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "error"),
+    [
+        ([], "no_such_module", "RESPONDER_HANDLERS: there is no module no_such_module; start"),
+        (["--handlers", "no_such_module"], "", "RESPONDER_HANDLERS: there is no module no_such_"),
+        (["--handlers", "handlers.py,"], "a", "there is no module handlers"),
+        (["--handlers", "my-module"], "a", "RESPONDER_HANDLERS=my-module: expected a comma list"),
+    ],
+)
+def test_handlers_that_cannot_be_loaded_end_the_start(tmp_path, arguments, env, error):
+    exited = subprocess.run(
+        [sys.executable, "-m", "responder", *arguments],
+        env={"KAFKA_URL": "b:1", "RESPONDER_HANDLERS": env, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert exited.returncode == 1
+    assert error in exited.stderr
+    assert len(exited.stderr.splitlines()) == 1

@@ -1,10 +1,14 @@
-"""Registry: each topic has one handler."""
+"""Registry: each topic has one handler; modules of handlers are loaded by name."""
+
+import sys
+from pathlib import Path
 
 import pytest
 
 import responder.handlers  # noqa: F401  # registers the handlers
 from rendezvous.contract import Reply
-from responder.registry import Handlers, registered
+from responder import registry
+from responder.registry import Handlers, HandlersNotLoaded, load_handlers, registered
 
 
 def handler(request):
@@ -37,3 +41,54 @@ def test_a_second_handler_for_a_topic_is_refused():
 
 def test_the_demo_handles_echo_and_orders():
     assert set(registered()) == {"echo", "orders"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder of modules, in which the responder starts; the registry is empty."""
+    monkeypatch.syspath_prepend(tmp_path)
+    handlers = Handlers()
+    monkeypatch.setattr(registry, "handles", handlers.handles)
+    monkeypatch.setattr(registry, "registered", handlers.by_topic)
+    modules = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+HANDLER = """
+from rendezvous.contract import Reply
+from responder.registry import handles
+
+handles("{topic}")(Reply.to)
+"""
+
+
+def test_the_functions_of_the_named_modules_are_registered(folder):
+    (folder / "shop").mkdir()
+    (folder / "shop" / "orders.py").write_text(HANDLER.format(topic="orders"))
+    (folder / "returns.py").write_text(HANDLER.format(topic="returns"))
+
+    load_handlers(["shop.orders", "returns"])
+
+    assert registry.registered() == {"orders": Reply.to, "returns": Reply.to}
+
+
+@pytest.mark.parametrize(("name", "missing"), [("shop", "shop"), ("shop.orders", "shop")])
+def test_a_module_that_does_not_exist_is_named(folder, name, missing):
+    with pytest.raises(HandlersNotLoaded, match=f"^there is no module {missing}; start in the"):
+        load_handlers([name])
+
+
+def test_an_import_that_fails_inside_of_a_module_is_not_hidden(folder):
+    (folder / "shop.py").write_text("import shop_database")
+
+    with pytest.raises(ModuleNotFoundError, match="shop_database"):
+        load_handlers(["shop"])
+
+
+def test_modules_without_a_handler_are_refused(folder):
+    (folder / "shop.py").write_text("")
+
+    with pytest.raises(HandlersNotLoaded, match=r"^shop registers no handler; put @handles"):
+        load_handlers(["shop"])

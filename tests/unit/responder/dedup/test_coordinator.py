@@ -7,7 +7,7 @@ import pytest
 
 from rendezvous.contract import Reply, Request
 from rendezvous.errors import StoreUnavailable
-from responder.counts import OutcomeCounts
+from rendezvous.process.counts import OutcomeCounts
 from responder.dedup.coordinator import Deduplicator
 from responder.dedup.journal import InProgress
 from tests.fakes import raising

@@ -1,10 +1,10 @@
-"""Counts of the outcomes of requests."""
+"""Counts of the outcomes of requests, for the log."""
 
 import logging
 import threading
 from collections import Counter
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("responder")
 
 
 class OutcomeCounts:
