@@ -33,12 +33,17 @@ check ends with what to do, as does that of a warning. The exit code is 1 if a c
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the findings and return the exit code."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         "python -m gateway.check",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(arguments)
-    found = _findings()
+    )
+    parser.add_argument(
+        "--before-start",
+        action="store_true",
+        help="do not check the replies processes, which a first deployment has not started yet",
+    )
+    found = _findings(before_start=parser.parse_args(arguments).before_start)
     stream = sys.stdout
     for finding in found:
         line = finding.line(stream.encoding or "ascii") + "\n"
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(finding.ok for finding in found) else 1
 
 
-def _findings() -> list[Finding]:
+def _findings(before_start: bool = False) -> list[Finding]:
     try:
         settings = Settings.from_env()
     except SettingsError as error:
@@ -58,7 +63,7 @@ def _findings() -> list[Finding]:
         Finding(True, "the settings are valid"),
         *found,
         *_api_keys(settings, routes),
-        *_connections(settings, routes),
+        *_connections(settings, routes, before_start),
     ]
 
 
@@ -82,7 +87,7 @@ def _api_keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
     return [Finding(True, fact)]
 
 
-def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
+def _connections(settings: Settings, routes: Sequence[Route], before_start: bool) -> list[Finding]:
     gateway = build(settings, routes, None)  # never started
     health = gateway.reply_path_health
     topics = list(reply_timeouts_by_topic(routes, settings.reply_timeout_s))
@@ -91,7 +96,9 @@ def _connections(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
             "Kafka": lambda: kafka_findings(
                 gateway.publisher, settings.kafka_url, topics, health.topic
             ),
-            "Redis": lambda: redis_findings(gateway.redis, settings.masked_redis_url(), health),
+            "Redis": lambda: redis_findings(
+                gateway.redis, settings.masked_redis_url(), None if before_start else health
+            ),
         },
         LIMIT_S,
     )

@@ -117,14 +117,15 @@ def _topic_finding(label: str, rights: str, topic: Topic) -> Finding:
 
 
 def redis_findings(
-    redis: Redis, shown_url: str, reply_path_health: ReplyPathHealth
+    redis: Redis, shown_url: str, reply_path_health: ReplyPathHealth | None
 ) -> Iterator[Finding]:
-    """Check Redis, and the reply path by its heartbeats there."""
+    """Check Redis, and the reply path, unless it is None, by its heartbeats there."""
     try:
         ping(redis)
     except StoreUnavailable as error:
         yield Finding(False, f"Redis is unreachable at {shown_url}: {error}")
-        yield Finding(False, "the state of the reply path is unknown; fix Redis first")
+        if reply_path_health is not None:
+            yield Finding(False, "the state of the reply path is unknown; fix Redis first")
         return
     yield Finding(True, f"Redis answers at {shown_url}")
     policy = eviction_policy(redis)
@@ -135,7 +136,8 @@ def redis_findings(
         )
     else:
         yield Finding(True, "Redis reports no maxmemory-policy that drops unread replies")
-    yield from _reply_path_findings(reply_path_health)
+    if reply_path_health is not None:
+        yield from _reply_path_findings(reply_path_health)
 
 
 def _reply_path_findings(reply_path_health: ReplyPathHealth) -> Iterator[Finding]:

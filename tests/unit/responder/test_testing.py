@@ -1,6 +1,7 @@
 """responder.testing: a handler is called as by the responder, without Kafka."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -52,9 +53,10 @@ def test_any_other_exception_is_raised():
         call("orders", ORDER.replace(b"tea", b"bomb"))
 
 
-UNUSABLE = {
+TEXT: Any = "text"
+UNUSABLE: dict[str, tuple[Any, type[Exception]]] = {
     "none": (lambda request: None, TypeError),
-    "text": (lambda request: Reply.to(request, "text"), TypeError),
+    "text": (lambda request: Reply.to(request, TEXT), TypeError),
     "status": (lambda request: Reply.to(request, status=99), UnusableReply),
     "header": (lambda request: Reply.to(request, headers=[("location", "a\nb")]), UnusableReply),
 }

@@ -143,6 +143,24 @@ def test_an_evicting_redis_and_a_broken_reply_path_are_failures(redis, monkeypat
     ]  # fmt: skip
 
 
+def test_before_the_start_the_reply_path_is_not_checked(redis, redis_server):
+    assert len(shown(redis_findings(redis, "redis://h", None))) == 2
+
+    redis_server.connected = False
+    (unreachable,) = redis_findings(redis, "redis://h", None)
+    assert not unreachable.ok
+
+
+def test_the_option_before_start_is_passed_on(monkeypatch):
+    checked = []
+    monkeypatch.setattr(check, "_findings", lambda before_start: checked.append(before_start) or [])
+
+    check.main([])
+    check.main(["--before-start"])
+
+    assert checked == [False, True]
+
+
 def test_without_redis_the_state_of_the_reply_path_is_unknown(redis, redis_server):
     redis_server.connected = False
 
@@ -190,7 +208,7 @@ def test_marks_are_ascii_where_the_encoding_has_no_others(encoding, marks):
 def test_the_exit_code_is_1_if_a_check_failed(monkeypatch, ok, code):
     out = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(check, "_findings", lambda: [Finding(True, "/ä"), Finding(ok, "it")])
+    monkeypatch.setattr(check, "_findings", lambda **_: [Finding(True, "/ä"), Finding(ok, "it")])
 
     assert check.main([]) == code
     assert out.buffer.getvalue().startswith(b"[ok]   /\\xe4\n")
