@@ -31,35 +31,18 @@ STOP_LIMIT_S = 20.0
 #: haproxy's "timeout connect": such a latency means a connection attempt to a stopped gateway.
 CONNECT_LIMIT_S = 2.0
 SLOW_ORDER = json.dumps({"item": "tea", "quantity": 1, "delay_s": 1}).encode()
-#: The example of docs/guides/deploy.md, with a frontend.
-CONFIGURATION = """
-defaults
-    mode http
-    timeout connect 2s
-    timeout client 60s
-    timeout server 40s
-    retries 3
-    retry-on conn-failure
-    option redispatch 1
-
-frontend clients
-    bind {host}:{port}
-    default_backend gateways
-
-backend gateways
-    balance leastconn
-    option httpchk GET /readyz
-    default-server check inter 200ms fall 2 rise 2
-"""
+EXAMPLE = Path("deploy/haproxy.cfg")
 
 
 @contextmanager
 def haproxy(gateways: list[Gateway], folder: Path) -> Iterator[Gateway]:
-    """Run haproxy in front of *gateways*; yield it as if it were one of them."""
+    """Run haproxy as in the example in front of *gateways*; yield it as if it were one of them."""
     port = free_port()
-    lines = [f"    server g{n} {LOOPBACK}:{each.port}" for n, each in enumerate(gateways)]
+    servers = [f"    server g{n} {LOOPBACK}:{each.port}" for n, each in enumerate(gateways)]
+    example = EXAMPLE.read_text(encoding="utf-8").replace("bind :80\n", f"bind {LOOPBACK}:{port}\n")
+    lines = [line for line in example.splitlines() if not line.startswith("    server ")]
     file = folder / "haproxy.cfg"
-    file.write_text(CONFIGURATION.format(host=LOOPBACK, port=port) + "\n".join(lines) + "\n")
+    file.write_text("\n".join([*lines, *servers]) + "\n")
     log = folder / "haproxy.log"
     child = start_process(f"haproxy -db -f {file}", {}, log)
     front = Gateway("haproxy", child, log, port)
