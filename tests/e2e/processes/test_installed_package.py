@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rendezvous import __version__
-from tests.support.deployment import READY_LIMIT_S, Deploy
+from tests.support.deployment import PROCFILE, READY_LIMIT_S, Deploy
 from tools.devstack.process.procfile import start_process
 from tools.devstack.waiting import wait_until
 
@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("gateway", "rendezvous", "replies", "responder")
 FILES = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE")
+SHARED = ("gunicorn.conf.py", "routes.toml")
 MODULES = ("settings.py", "setting_parsers.py", "wsgi.py")
 PIP_LIMIT_S = 300
 SERVICE_B = """\
@@ -59,7 +60,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
-    for name in (*FILES, *MODULES):
+    for name in (*FILES, *MODULES, *SHARED):
         shutil.copy(ROOT / name, source)
     succeeds(*pip, "wheel", "--no-deps", "-w", folder, source, cwd=folder)
     (built,) = folder.glob("rendezvous_gateway-*.whl")
@@ -89,9 +90,11 @@ def test_the_wheel_has_every_file_of_the_packages_and_no_other(wheel: Path):
         for file in (ROOT / package).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
+    shared = {
+        f"rendezvous_gateway-{__version__}.data/data/share/rendezvous/{name}" for name in SHARED
+    }
 
-    assert packed == tracked | set(MODULES)
-    assert wheel.name.startswith(f"rendezvous_gateway-{__version__}-")
+    assert packed == tracked | set(MODULES) | shared
 
 
 def test_the_installed_gateway_serves_its_pages(python: Path, tmp_path: Path):
@@ -111,23 +114,45 @@ print(gateway.__file__, flush=True)
     assert "site-packages" in succeeds(python, "-c", script, cwd=tmp_path)
 
 
-def test_a_service_in_another_folder_answers_requests(deploy: Deploy, python: Path, tmp_path: Path):
-    service = tmp_path / "service"
-    service.mkdir()
-    (service / "greetings.py").write_text(SERVICE_B)
+@pytest.fixture
+def service(tmp_path: Path) -> Path:
+    """A folder with nothing but a Service B."""
+    folder = tmp_path / "service"
+    folder.mkdir()
+    (folder / "greetings.py").write_text(SERVICE_B)
+    return folder
+
+
+def test_a_service_is_tested_without_kafka(python: Path, service: Path):
+    script = (
+        "import greetings; from responder.testing import call; print(call('greetings', b'Ada'))"
+    )
+
+    assert "Ada" in succeeds(python, "-c", script, cwd=service)
+
+
+@pytest.mark.parametrize("gateway_of", ["checkout", "package"])
+def test_a_service_in_another_folder_answers_requests(
+    deploy: Deploy, python: Path, service: Path, tmp_path: Path, gateway_of: str
+):
     routes = tmp_path / "routes.toml"
     routes.write_text(ROUTES)
-    alone = "import greetings; from responder.testing import call; print(call('greetings', b'Ada'))"
-    assert "Ada" in succeeds(python, "-c", alone, cwd=service)
+    web = PROCFILE["web"]
+    if gateway_of == "package":
+        conf = python.parents[1] / "share/rendezvous/gunicorn.conf.py"
+        web = f"env -C {service} {python.parent}/gunicorn -c {conf} wsgi:app"
 
     env = {"ROUTES_FILE": str(routes)}
-    with deploy(responders=0, topics=("greetings",), env=env) as deployment:
+    with deploy(responders=0, topics=("greetings",), web=web, env=env) as deployment:
         log = tmp_path / "service.log"
         command = f"{python} -m responder --handlers greetings"
         child = start_process(command, deployment.environment, log, cwd=service)
         try:
             gateway = deployment.gateway
-            assert wait_until(lambda: gateway.post("/greetings", b"x").status == 200, READY_LIMIT_S)
+            is_answered = wait_until(
+                lambda: gateway.post("/greetings", b"x").status == 200, READY_LIMIT_S
+            )
+            assert is_answered, log.read_text(encoding="utf-8") + deployment.logs()
             response = gateway.post("/greetings", b"Ada")
         finally:
             child.stop(10)
