@@ -26,6 +26,8 @@ PIP_LIMIT_S = 300
 SERVICE_B = """\
 from rendezvous.contract import Reply
 from responder.registry import handles
+
+
 @handles("greetings")
 def greet(request):
     return Reply.json(request, {"hello": request.body.decode()})
