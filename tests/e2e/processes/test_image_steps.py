@@ -56,7 +56,8 @@ def carry_out(name: str, arguments: str, image: Path) -> None:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("image")
-    pip = [sys.executable, "-m", "pip", "-q", "download", "--no-deps", "-d", folder, "itsdangerous"]
+    pip = [sys.executable, "-m", "pip", "-q", "download", "--no-deps", "-d", str(folder)]
+    pip.append("itsdangerous")
     probe = subprocess.run(pip, capture_output=True, text=True, timeout=60, check=False)
     if probe.returncode:
         pytest.skip(f"pip cannot reach a package index: {probe.stderr.strip()[-200:]}")

@@ -153,8 +153,12 @@ def test_before_the_start_the_reply_path_is_not_checked(redis, redis_server):
 
 def test_the_option_before_start_is_passed_on(monkeypatch):
     checked = []
-    monkeypatch.setattr(check, "_findings", lambda before_start: checked.append(before_start) or [])
 
+    def findings(before_start):
+        checked.append(before_start)
+        return []
+
+    monkeypatch.setattr(check, "_findings", findings)
     check.main([])
     check.main(["--before-start"])
 
