@@ -7,8 +7,7 @@ from typing import Any
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-#: Headers that a proxy alone may set: they change what a path or a host means.
-_NAMED_PROXY_HEADERS = ("HTTP_X_FORWARDED_PREFIX", "HTTP_X_FORWARDED_HOST")
+_HOST, _PREFIX = "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PREFIX"
 #: Maximum number of peer addresses whose trust is cached.
 MAX_PEERS = 1_024
 
@@ -34,13 +33,21 @@ def trust_named_proxies(application: Any, cfg: Any) -> Any:
         named = is_named(peer)
         if not (named or from_anyone):
             return application(environ, start_response)
-        prefix = environ.get("HTTP_X_FORWARDED_PREFIX", "/")
-        if not named or not prefix.startswith("/"):
-            for name in _NAMED_PROXY_HEADERS:
-                environ.pop(name, None)
+        prefix = _path_of(environ.pop(_PREFIX, ""))
+        if not named:
+            environ.pop(_HOST, None)
+        elif prefix:
+            environ[_PREFIX] = prefix
         return forwarded(environ, start_response)
 
     return with_proxies
+
+
+def _path_of(prefix: str) -> str:
+    """Return the last value of X-Forwarded-Prefix, the proxy's own; nothing if it is no path."""
+    path = prefix.rpartition(",")[2].strip().rstrip("/")
+    # A Location that begins with two slashes would name a host.
+    return path if path.startswith("/") and not path.startswith("//") else ""
 
 
 def _is_in(peer: str, networks: Iterable[Any]) -> bool:
@@ -48,4 +55,6 @@ def _is_in(peer: str, networks: Iterable[Any]) -> bool:
         address = ipaddress.ip_address(peer)
     except ValueError:  # a Unix domain socket: only a local proxy can connect
         return True
+    # A socket for both versions of IP has IPv4 clients under IPv6 addresses.
+    address = getattr(address, "ipv4_mapped", None) or address
     return any(address in network for network in networks)

@@ -50,7 +50,7 @@ def application(environ, start_response):
 class Running:
     """A worker whose main loop runs in a thread, on the socket of *listener*."""
 
-    def __init__(self, listener, **settings):
+    def __init__(self, listener, *, wsgi=None, max_body_bytes=MAX_BODY_BYTES, **settings):
         cfg = Config()
         defaults = {"threads": THREADS, "keepalive": 5, "worker_connections": MAX_CONNECTIONS}
         for name, value in (defaults | settings).items():
@@ -59,9 +59,9 @@ class Running:
         # gunicorn wraps each socket.
         sockets = [SimpleNamespace(sock=listener)]
         self.worker = GatewayWorker(1, os.getppid(), sockets, None, 30, cfg, Logger(cfg))
-        self.worker.limits = Limits(MAX_BODY_BYTES, 20.0)
+        self.worker.limits = Limits(max_body_bytes, 20.0)
         self.worker.shutdown_state = ShutdownState()
-        self.worker.wsgi = application
+        self.worker.wsgi = wsgi or application
         self._thread = threading.Thread(target=self.worker.run)
         self._thread.start()
         eventually(lambda: self.worker.servers)
