@@ -79,7 +79,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def use(self, now_s: float) -> int:
         """Return what a connection without a whole request is worth; the least goes first."""
-        age_s = now_s - self.since_s
+        age_s = now_s - (self.since_s if self.request is None else self.begun_s)
         if self._linger_until_s:
             return 1
         if self.request is not None:
@@ -236,7 +236,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def _enforce_progress(self, now_s: float) -> None:
         if self.total_outbufs_len and now_s - self.progress_s >= UNREAD_LIMIT_S:
-            self.connections.log.warning("%s: its response is not read; closing", self.peer)
+            self.connections.events.warning("%s: its response is not read; closing", self.peer)
             self.abort()
 
     def _enforce_receive_time(self, request: RequestParser, now_s: float) -> None:

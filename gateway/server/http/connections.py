@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.server.http import refusals
 from gateway.server.http.parser import ReadsBody
 from gateway.server.http.refusals import Limits
+from rendezvous.process.throttled_log import ThrottledLog
 
 if TYPE_CHECKING:
     from gateway.server.http.channel import Channel
@@ -45,6 +46,8 @@ class Connections:
         self.max_connections = max_connections
         self.keepalive_s = keepalive_s
         self.log = log
+        #: For what clients can cause as often as they like.
+        self.events = ThrottledLog(log.error_log)
         self.count_request = count_request
         self.reads_body = reads_body
         self.channels: set[Channel] = set()
@@ -88,16 +91,17 @@ class Connections:
             min(unread, key=lambda channel: channel.progress_s).abort()
 
     def hold(self, channel: "Channel", size: int) -> None:
-        """Count the *size* bytes of an incomplete request; refuse one if all are too many."""
+        """Count the *size* bytes of an incomplete request; refuse some if all are too many."""
         if channel not in self.channels:
             return  # closed meanwhile: nobody would release them
         self.held_bytes += size - channel.held_bytes
         channel.held_bytes = size
-        if self.held_bytes > self.max_held_bytes:
+        while self.held_bytes > self.max_held_bytes:
             now_s = time.monotonic()
+            holders = [other for other in self.channels if other.held_bytes]
             # The largest and slowest: a small or a fast one is not the reason.
-            worst = max(self.channels, key=lambda other: other.held_bytes * (now_s - other.begun_s))
-            (worst if worst.held_bytes else channel).refuse(refusals.too_many_bytes_held())
+            worst = max(holders, key=lambda other: other.held_bytes * (now_s - other.begun_s))
+            worst.refuse(refusals.too_many_bytes_held())
 
     def release(self, channel: "Channel") -> None:
         """Forget the bytes of a request that is complete or refused."""
@@ -123,7 +127,7 @@ class Connections:
             if unread_bytes <= self.max_held_bytes:
                 return
             unread_bytes -= channel.total_outbufs_len
-            self.log.warning(
+            self.events.warning(
                 "%s: unread_bytes=%d: its response is not read; closing",
                 channel.peer,
                 channel.total_outbufs_len,

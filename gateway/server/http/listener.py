@@ -13,8 +13,10 @@ from gateway.server.http.channel import Channel
 from gateway.server.http.connections import Connections
 from gateway.server.http.refusals import MAX_HEAD_BYTES, Limits
 
-#: Pause of accept() when the system has no file descriptor left, in seconds.
-OUT_OF_FILES_PAUSE_S = 0.05
+#: Errors of accept() when the system has no file descriptor or memory left.
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+#: Pause of accept() after such an error, in seconds.
+OUT_OF_RESOURCES_PAUSE_S = 0.05
 #: Size of one read from a socket.
 RECEIVE_BYTES = 65_536
 #: What the kernel holds of a response, about half of it payload. On its own it would take 4 MB from
@@ -96,12 +98,12 @@ class _Listener:
         return True
 
     def _report(self, error: OSError) -> None:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            self.connections.log.error("no connection can be accepted: %s", error.strerror)
+        if error.errno in _OUT_OF_RESOURCES:
+            self.connections.events.error("no connection can be accepted: %s", error.strerror)
             self.connections.close_one()
-            time.sleep(OUT_OF_FILES_PAUSE_S)
+            time.sleep(OUT_OF_RESOURCES_PAUSE_S)
         else:
-            self.connections.log.warning("a connection was not accepted: %s", error)
+            self.connections.events.warning("a connection was not accepted: %s", error)
 
     def stop_accepting(self) -> None:
         """Close the listening socket of this process; the wake-up pipe stays."""

@@ -133,7 +133,9 @@ class RefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
         problem = refusals.problem_of(self.request.error)
         # After an exception of the application, waitress has made an empty one.
         self.request = channel.requests[0]
-        channel.connections.log.warning("%s: %s: %s", channel.peer, problem.status, problem.detail)
+        channel.connections.events.warning(
+            "%s: %s: %s", channel.peer, problem.status, problem.detail
+        )
         body = json.dumps(problem.body()).encode()
         self.version = "1.1"
         self.status = refusals.status_line(problem)

@@ -1,5 +1,7 @@
 """A worker that serves requests, with short times."""
 
+import logging
+
 import pytest
 from gunicorn.glogging import Logger
 
@@ -23,6 +25,8 @@ def warnings(monkeypatch):
     found: list[str] = []
     for name in ("warning", "error", "exception"):
         monkeypatch.setattr(Logger, name, lambda _, text, *args: found.append(text % args))
+    throttled = logging.getLogger("gunicorn.error")
+    monkeypatch.setattr(throttled, "log", lambda _, text, *args: found.append(text % args))
     return found
 
 

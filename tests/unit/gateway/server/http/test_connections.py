@@ -1,5 +1,8 @@
 """The connections of a worker: which goes when there are too many."""
 
+import time
+
+from gateway.server import worker as worker_module
 from gateway.server.http import channel as channel_module
 from gateway.server.http import listener as listener_module
 from tests.fakes import eventually
@@ -41,7 +44,7 @@ def test_without_file_descriptors_new_connections_wait_and_others_are_served(
         assert read_to_end(before).endswith(b"\r\n\r\n1000")
 
     assert response.endswith(b"\r\n\r\n3")
-    assert warnings == ["no connection can be accepted: Too many open files"] * 3
+    assert warnings == ["no connection can be accepted: Too many open files"]  # not three times
 
 
 def test_while_file_descriptors_are_missing_the_worker_pauses(running, listener, monkeypatch):
@@ -50,7 +53,7 @@ def test_while_file_descriptors_are_missing_the_worker_pauses(running, listener,
     listener.failures = 1
     running.response_to(request(3))
 
-    assert pauses == [listener_module.OUT_OF_FILES_PAUSE_S]
+    assert pauses == [listener_module.OUT_OF_RESOURCES_PAUSE_S]
 
 
 def test_what_happened_to_a_closed_connection_is_not_done_to_the_next_one(running, monkeypatch):
@@ -68,3 +71,59 @@ def test_what_happened_to_a_closed_connection_is_not_done_to_the_next_one(runnin
         assert read_to_end(client).endswith(b"\r\n\r\n3")
     for client in (*silent, *new):
         client.close()
+
+
+def test_at_the_limit_several_connections_are_accepted_in_a_turn(running, monkeypatch):
+    """Else an attacker who opens them faster than that keeps the others waiting."""
+    monkeypatch.setattr(channel_module, "SILENT_S", 0.0)
+    monkeypatch.setattr(worker_module, "SWEEP_INTERVAL_S", 0.0)
+    silent = [running.connect() for _ in range(MAX_CONNECTIONS)]
+    eventually(lambda: len(running.connections.channels) == MAX_CONNECTIONS)
+    added: list[object] = []
+    monkeypatch.setattr(running.connections, "add", added.append)
+    with running.paused():
+        new = [running.connect() for _ in range(5)]
+    with running.paused():
+        assert len(added) == 5
+    for client in (*silent, *new):
+        client.close()
+
+
+class Held:
+    """A connection whose bytes are counted."""
+
+    def __init__(self, connections, begun_s, size):
+        self.connections, self.begun_s, self.held_bytes = connections, begun_s, 0
+        self.refused = False
+        connections.add(self)
+        connections.hold(self, size)
+
+    def refuse(self, problem):
+        self.connections.release(self)
+        self.refused = True
+
+
+def test_as_many_incomplete_requests_are_refused_as_hold_too_much(running):
+    connections, now_s = running.connections, time.monotonic()
+    slow = [Held(connections, now_s - 20.0, 10) for _ in range(3)]
+    connections.hold(slow[0], connections.max_held_bytes)
+    assert [channel.refused for channel in slow] == [True, False, False]
+
+    large = Held(connections, now_s, connections.max_held_bytes - 15)
+    assert [channel.refused for channel in slow] == [True, True, False]
+    assert not large.refused
+    assert connections.held_bytes <= connections.max_held_bytes
+    connections.channels.clear()
+
+
+def test_a_second_request_that_has_just_begun_is_worth_more_than_an_idle_connection(running):
+    with running.connect() as idle, running.connect() as begun:
+        exchanged(begun, KEEP_ALIVE % 3 + b"xxx", b"\r\n\r\n3")
+        [channel] = [c for c in running.connections.channels if c.responses]
+        channel.since_s -= 50.0
+        exchanged(idle, KEEP_ALIVE % 3 + b"xxx", b"\r\n\r\n3")
+        begun.sendall(b"POST")
+        eventually(lambda: channel.request)
+        with running.paused():
+            running.connections.close_one()
+            assert channel in running.connections.channels
