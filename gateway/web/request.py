@@ -91,11 +91,6 @@ class BodyLimit:
             return cls(MAX_VALIDATED_BYTES, f"the route {route.path}, which validates bodies")
         return cls(max_body_bytes, "MAX_BODY_BYTES")
 
-    def admits(self, environ: Environ) -> bool:
-        """Return whether the body has a declared size within the limit."""
-        size = _declared_bytes(environ)
-        return size is not None and size <= self.max_bytes
-
 
 def read_body(environ: Environ, limit: BodyLimit) -> bytes:
     """
@@ -135,7 +130,7 @@ def _declared_bytes(environ: Environ) -> int | None:
 
 def _read_exactly(environ: Environ, size: int) -> bytes:
     body: bytes = environ["wsgi.input"].read(size)
-    # gunicorn ends the body without an error where the client disconnected.
+    # Some WSGI servers end the body without an error where the client disconnected.
     if len(body) < size:
         raise EOFError(f"it ended after {len(body)} of {size} bytes")
     return body

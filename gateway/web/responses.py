@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +12,6 @@ from werkzeug.datastructures import Headers
 from gateway.clients.client import request_id_of
 from gateway.problems import Problem, Sent
 from gateway.web.pages import page_response, prefers_html, render
-from gateway.web.request import Environ
 from gateway.web.trace import REQUEST_ID
 from rendezvous.contract import CONTENT_TYPE, Reply
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS, is_withheld
@@ -34,16 +33,15 @@ class ReplyResponse(Response):
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """Answer as a WSGI application."""
-        if environ["REQUEST_METHOD"] == "HEAD" or not is_plain(self.status_code, self.headers):
+        # It removes the body of HEAD, body headers from 204 and 304, and encodes a Location.
+        if (
+            environ["REQUEST_METHOD"] == "HEAD"
+            or self.status_code in (204, 304)
+            or "Location" in self.headers
+        ):
             return super().__call__(environ, start_response)
         start_response(self.status, self.headers.to_wsgi_list())
         return self.response
-
-
-def is_plain(status: int, headers: Iterable[tuple[str, str]]) -> bool:
-    """Return whether Werkzeug would send the response unchanged."""
-    # It removes body headers from 204 and 304, and encodes the URL in Location.
-    return status not in (204, 304) and all(name.lower() != "location" for name, _ in headers)
 
 
 def status_line(code: int) -> str:
@@ -125,20 +123,10 @@ def _page_or_json(problem: Problem) -> Response:
 
 def echo_request_id(response: Response) -> Response:
     """Add the client's X-Request-ID to *response*; an after_request hook."""
-    headers = response.headers.to_wsgi_list()
-    with_id = with_request_id(headers, request.environ)
-    if with_id is not headers:
-        response.headers = Headers(with_id)
+    request_id = request_id_of(request.environ)
+    if request_id is not None:
+        response.headers[REQUEST_ID] = request_id
     return response
-
-
-def with_request_id(headers: list[tuple[str, str]], environ: Environ) -> list[tuple[str, str]]:
-    """Return *headers* with the client's X-Request-ID if it is valid."""
-    request_id = request_id_of(environ)
-    if request_id is None:
-        return headers
-    others = [(name, value) for name, value in headers if name.lower() != REQUEST_ID.lower()]
-    return [*others, (REQUEST_ID, request_id)]
 
 
 def json_response(value: object, status: int, headers: dict[str, str]) -> Response:
