@@ -10,6 +10,8 @@ import pytest
 
 from gateway.server.cpu_affinity import core_for_new_worker, free_core, pin_to, pin_worker
 from tests.fakes import raising
+from tests.unit.apps import SECRET_KEY
+from tests.unit.test_architecture import ROOT
 
 
 @pytest.fixture
@@ -66,6 +68,8 @@ def test_all_threads_of_a_process_are_pinned():
 import os, threading
 from gateway.server.cpu_affinity import pin_to
 from tests.fakes import raising
+from tests.unit.apps import SECRET_KEY
+from tests.unit.test_architecture import ROOT
 found, go = [], threading.Event()
 def note():
     go.wait()
@@ -126,3 +130,36 @@ def test_the_core_of_a_worker_is_logged(caplog, monkeypatch, core, error, messag
     pin_worker(SimpleNamespace(core=core, pid=7, log=logging.getLogger("worker")))
 
     assert caplog.messages == messages
+
+
+#: Prints the core that gunicorn.conf.py gives to the first worker.
+FIRST_CORE = """
+import os, runpy
+from types import SimpleNamespace
+os.sched_getaffinity = lambda pid: {0, 1}
+settings = runpy.run_path("gunicorn.conf.py")
+server = SimpleNamespace(WORKERS={}, num_workers=2, shutdown_state=None)
+worker = SimpleNamespace()
+settings["pre_fork"](server, worker)
+print(worker.core)
+"""
+
+
+@pytest.mark.parametrize(("setting", "core"), [("yes", "0"), ("no", "None")])
+def test_cpu_affinity_can_be_turned_off(setting, core):
+    environment = {
+        "CPU_AFFINITY": setting,
+        "KAFKA_URL": "127.0.0.1:1",
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "SECRET_KEY": SECRET_KEY,
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", FIRST_CORE],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.stdout, ended.stderr) == (f"{core}\n", "")

@@ -14,6 +14,7 @@ from gateway.problems import (
     DOCUMENTED,
     HttpProblem,
     InvalidBody,
+    KeptRepliesFull,
     Overloaded,
     Problem,
     RateLimited,
@@ -41,6 +42,8 @@ def new_problem(kind, sent):
         return kind("detail", key_given=True, sent=sent)
     if issubclass(kind, ReplyTimeout):
         return kind("detail", status=503, correlation_id="id", sent=sent)
+    if issubclass(kind, KeptRepliesFull):
+        return kind("detail", status=503)
     return kind("detail", sent=sent)
 
 
@@ -48,7 +51,8 @@ def new_problem(kind, sent):
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in DOCUMENTED.values() if not issubclass(kind, InvalidBody)]
+    "kind",
+    [kind for kind in DOCUMENTED.values() if not issubclass(kind, InvalidBody | KeptRepliesFull)],
 )
 @pytest.mark.parametrize("sent", [Sent.YES, Sent.UNKNOWN])
 def test_a_request_that_may_have_been_sent_is_not_retryable(kind, sent):

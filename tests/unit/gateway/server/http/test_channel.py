@@ -234,3 +234,19 @@ def test_a_failure_of_the_application_has_no_body_for_head(running):
 
     assert response.startswith(b"HTTP/1.1 500 ")
     assert response.endswith(b"\r\n\r\n")
+
+
+def test_a_client_whose_responses_have_one_size_is_not_cut_off(running, monkeypatch):
+    """Its progress is that each of them is read, not that less and less is unread."""
+    monkeypatch.setattr(channel_module, "UNREAD_LIMIT_S", 0.3)
+    running.connections.max_held_bytes = 10 * LARGE
+    with running.connect() as client:
+        for _ in range(4):
+            client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(0.2)
+            left = LARGE
+            while left > 0:
+                left -= len(client.recv(left)) or pytest.fail("the response was cut")
+        response = exchanged(client, KEEP_ALIVE % 3 + b"xxx", b"\r\n\r\n3")
+
+    assert b"HTTP/1.1 200 " in response
