@@ -1,4 +1,4 @@
-"""Parsers of settings; each raises ValueError with the expected value."""
+"""Parsers of settings; each raises ValueError with the expected value. And a mask for URLs."""
 
 import math
 import re
@@ -77,6 +77,26 @@ def _is_broker(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("kafka", "kafka+ssl") and bool(complete) and "@" not in parts.netloc
+
+
+def http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+        usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    except ValueError:
+        usable = False
+    if not usable or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("https://host/path, or http://host/path")
+    return value
+
+
+def oauth_extensions(value: str) -> tuple[tuple[str, str], ...]:
+    # RFC 7628, section 3.1: names of letters, values of visible characters.
+    if not all(re.fullmatch(r"[A-Za-z]+=[\x21-\x7e]+", item) for item in _list(value)):
+        raise ValueError("a comma list of name=value, for example logicalCluster=lkc-1")
+    pairs = (item.partition("=") for item in _list(value))
+    return tuple((name, text) for name, _, text in pairs)
 
 
 def redis_url(value: str) -> str:
@@ -187,6 +207,12 @@ def _predictable(text: str) -> int:
     return continued if 4 * continued >= 3 * len(steps) else 0
 
 
+def utf8(value: str) -> str:
+    if not _is_utf8(value):
+        raise ValueError("a text in UTF-8")
+    return value
+
+
 def _is_utf8(value: str) -> bool:
     # The environment may hold other bytes, which Python represents by lone surrogates.
     try:
@@ -218,3 +244,20 @@ def cors_origins(value: str) -> tuple[str, ...]:
 def _is_origin(value: str) -> bool:
     origin = _ORIGIN.fullmatch(value)
     return origin is not None and origin.groups() not in (("http", "80"), ("https", "443"))
+
+
+#: Scheme and user before a password. In any other text the password may start anywhere.
+_USER = re.compile(r"((?:rediss?|kafka(?:\+ssl)?|https?)://[^:/?#@]*):.*", re.DOTALL)
+
+
+def masked_url(url: str) -> str:
+    """Return *url*, valid or not, with stars for passwords and the query."""
+    before, at, host = url.rpartition("@")
+    if "?" in before:
+        return "***"  # the apparent host may be part of the password
+    host, question, _ = host.partition("?")
+    shown = f"{host}?***" if question else host
+    if not at:
+        return shown
+    user = _USER.fullmatch(before)
+    return f"{user[1]}:***@{shown}" if user else f"***@{shown}"

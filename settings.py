@@ -6,18 +6,16 @@ are reported at once, one line each.
 """
 
 import os
-import re
 import socket
 import ssl
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import setting_parsers as parse
+from kafka_security import has_expired, password_arguments, tls_context, token_arguments
 
 T = TypeVar("T")
 
@@ -27,6 +25,8 @@ MAX_REPLY_TIMEOUT_S = 28.0
 RESERVED_THREADS = 4
 #: Variables without a default.
 REQUIRED = ("KAFKA_URL", "REDIS_URL", "SECRET_KEY")
+#: Mechanisms by which a client proves its identity to a broker.
+SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 
 
 #: Without delays, and with a TCP keepalive: the first after 30 s, and then every 5 s up to three
@@ -54,7 +54,11 @@ def _variable(
     default: T, parser: Callable[[str], T], *, secret: bool = False, example: str = ""
 ) -> T:
     """Return the field of a variable; errors show *example*, never a *secret* value."""
-    return field(default=default, metadata={"parse": parser, "secret": secret, "example": example})
+    return field(
+        default=default,
+        repr=not secret,
+        metadata={"parse": parser, "secret": secret, "example": example},
+    )
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,15 @@ class Settings:
     kafka_trusted_cert: str = _variable("", parse.pem, secret=True)
     kafka_client_cert: str = _variable("", parse.pem, secret=True)
     kafka_client_cert_key: str = _variable("", parse.pem, secret=True)
+    kafka_tls_hostnames: str = _variable("", parse.choice("check", "ignore"))
+    kafka_sasl_mechanism: str = _variable("", parse.choice(*SASL_MECHANISMS))
+    kafka_username: str = _variable("", parse.utf8)
+    kafka_password: str = _variable("", parse.utf8, secret=True)
+    kafka_oauth_token_url: str = _variable("", parse.http_url)
+    kafka_oauth_client_id: str = _variable("", parse.utf8)
+    kafka_oauth_client_secret: str = _variable("", parse.utf8, secret=True)
+    kafka_oauth_scope: str = _variable("", parse.utf8)
+    kafka_oauth_extensions: tuple[tuple[str, str], ...] = _variable((), parse.oauth_extensions)
     kafka_fetch_max_wait_ms: int = _variable(100, parse.integer(1, 5_000))
     # Longer than any request to a broker takes.
     kafka_max_idle_s: float = _variable(180.0, parse.seconds(10, 3_600))
@@ -134,7 +147,7 @@ class Settings:
                 try:
                     values[variable.name] = rule["parse"](value)
                 except ValueError as expected:
-                    printable = repr(masked_url(value)[:80])[1:-1]
+                    printable = repr(parse.masked_url(value)[:80])[1:-1]
                     shown = "***" if rule["secret"] else printable
                     errors.append(f"{name}={shown}: expected {expected}")
             elif name in required:
@@ -147,10 +160,48 @@ class Settings:
         return settings
 
     def _conflicts(self) -> Iterator[str]:
-        if bool(self.kafka_client_cert) != bool(self.kafka_client_cert_key):
-            yield "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY: set both or neither"
+        pair = {
+            "KAFKA_CLIENT_CERT": self.kafka_client_cert,
+            "KAFKA_CLIENT_CERT_KEY": self.kafka_client_cert_key,
+        }
+        if any(pair.values()) and not all(pair.values()):
+            missing = next(name for name, value in pair.items() if not value)
+            yield f"{_names(pair, given=True)} set without {missing}; set both or neither"
+        if self.kafka_tls_hostnames == "ignore" and not self.kafka_trusted_cert:
+            yield (
+                "KAFKA_TLS_HOSTNAMES=ignore: set KAFKA_TRUSTED_CERT too; the CAs of the system "
+                "give certificates to everybody"
+            )
+        yield from self._sasl_conflicts()
         if self.api_keys_file and self.api_keys:
             yield "API_KEYS_FILE and API_KEYS are both set; set one, or neither"
+
+    def _sasl_conflicts(self) -> Iterator[str]:
+        mechanism = self.kafka_sasl_mechanism
+        user = {"KAFKA_USERNAME": self.kafka_username, "KAFKA_PASSWORD": self.kafka_password}
+        oauth = {
+            "KAFKA_OAUTH_TOKEN_URL": self.kafka_oauth_token_url,
+            "KAFKA_OAUTH_CLIENT_ID": self.kafka_oauth_client_id,
+            "KAFKA_OAUTH_CLIENT_SECRET": self.kafka_oauth_client_secret,
+        }
+        optional = {
+            "KAFKA_OAUTH_SCOPE": self.kafka_oauth_scope,
+            "KAFKA_OAUTH_EXTENSIONS": self.kafka_oauth_extensions,
+        }
+        needed, foreign = (oauth, user) if mechanism == "OAUTHBEARER" else (user, oauth | optional)
+        if mechanism:
+            if not all(needed.values()):
+                yield f"KAFKA_SASL_MECHANISM={mechanism}: {_names(needed, given=False)} not set"
+            if any(foreign.values()):
+                yield (
+                    f"{_names(foreign, given=True)} set, but not for KAFKA_SASL_MECHANISM="
+                    f"{mechanism}; set {', '.join(needed)} instead"
+                )
+        elif given := {n: v for n, v in (user | oauth | optional).items() if v}:
+            yield (
+                f"{_names(given, given=True)} set without KAFKA_SASL_MECHANISM; set it to one of "
+                f"{', '.join(SASL_MECHANISMS)}"
+            )
 
     @property
     def max_in_flight(self) -> int:
@@ -169,6 +220,12 @@ class Settings:
         """Return whether KAFKA_URL asks for TLS."""
         return parse.broker_urls(self.kafka_url)[0].startswith("kafka+ssl://")
 
+    def kafka_checks_hostnames(self) -> bool:
+        """Return whether a broker's certificate must be for the host that it is reached by."""
+        # Brokers of Heroku, which gives a CA and a client certificate, have no stable host names.
+        is_heroku = bool(self.kafka_trusted_cert and self.kafka_client_cert)
+        return self.kafka_tls_hostnames == "check" or not (self.kafka_tls_hostnames or is_heroku)
+
     def kafka_connection(self) -> dict[str, Any]:
         """Return the connection arguments of every kafka-python client."""
         connection: dict[str, Any] = {
@@ -178,30 +235,46 @@ class Settings:
         }
         if self.kafka_uses_tls():
             connection |= {"security_protocol": "SSL", "ssl_context": self.kafka_tls()}
+        if self.kafka_sasl_mechanism:
+            protocol = "SASL_SSL" if self.kafka_uses_tls() else "SASL_PLAINTEXT"
+            connection |= {"security_protocol": protocol} | self._sasl_arguments()
         return connection
+
+    def _sasl_arguments(self) -> dict[str, Any]:
+        if self.kafka_sasl_mechanism == "OAUTHBEARER":
+            return token_arguments(
+                self.kafka_oauth_token_url,
+                self.kafka_oauth_client_id,
+                self.kafka_oauth_client_secret,
+                self.kafka_oauth_scope,
+                self.kafka_oauth_extensions,
+            )
+        return password_arguments(
+            self.kafka_sasl_mechanism, self.kafka_username, self.kafka_password
+        )
 
     def kafka_tls(self) -> ssl.SSLContext:
         """Return the TLS context for the brokers, with the configured certificates."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if self.kafka_trusted_cert:
-            # Brokers with a private CA (Heroku's) have no stable host names to check.
-            context.check_hostname = False
-            context.load_verify_locations(cadata=self.kafka_trusted_cert)
-        else:
-            context.load_default_certs()
-        if self.kafka_client_cert:
-            # OpenSSL reads a client certificate only from a file.
-            with _readable_file(
-                f"{self.kafka_client_cert}\n{self.kafka_client_cert_key}\n"
-            ) as path:
-                # Without a password OpenSSL would ask the terminal for that of an encrypted key.
-                context.load_cert_chain(path, password="")
-        return context
+        return tls_context(
+            self.kafka_trusted_cert,
+            self.kafka_client_cert,
+            self.kafka_client_cert_key,
+            check_host_names=self.kafka_checks_hostnames(),
+        )
+
+    def kafka_client_cert_has_expired(self) -> bool:
+        """Return whether KAFKA_CLIENT_CERT is given and past its last day."""
+        pair = (self.kafka_client_cert, self.kafka_client_cert_key)
+        return bool(self.kafka_client_cert) and has_expired(*pair)
 
     def _tls_errors(self) -> list[str]:
         if not self.kafka_url or not self.kafka_uses_tls():
-            unused = self.kafka_trusted_cert or self.kafka_client_cert
-            return ["certificates are set, but KAFKA_URL is not kafka+ssl://"] if unused else []
+            errors = []
+            if self.kafka_trusted_cert or self.kafka_client_cert:
+                errors = ["certificates are set, but KAFKA_URL is not kafka+ssl://"]
+            if self.kafka_tls_hostnames:
+                errors += ["KAFKA_TLS_HOSTNAMES is set, but KAFKA_URL is not kafka+ssl://"]
+            return errors
         try:
             self.kafka_tls()
         except (ssl.SSLError, ValueError) as error:
@@ -218,46 +291,10 @@ class Settings:
 
     def masked_redis_url(self) -> str:
         """Return REDIS_URL without its password."""
-        return masked_url(self.redis_url)
+        return parse.masked_url(self.redis_url)
 
 
-@contextmanager
-def _readable_file(text: str) -> Iterator[str]:
-    """
-    Yield the path of a file with *text* that only this user can read.
-
-    It is in memory where the system permits that, so that a read-only file system suffices.
-    """
-    with _memory_file() or tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        yield f"/proc/self/fd/{file.fileno()}" if isinstance(file.name, int) else file.name
-
-
-def _memory_file() -> IO[str] | None:
-    """Return an empty file in memory; None where there are none, or where /proc is missing."""
-    try:
-        file = open(os.memfd_create("certificate"), "w", encoding="ascii")  # noqa: SIM115
-    except (AttributeError, OSError):  # not Linux, or forbidden
-        return None
-    if os.access(f"/proc/self/fd/{file.fileno()}", os.R_OK):
-        return file
-    file.close()
-    return None
-
-
-#: Scheme and user before a password. In any other text the password may start anywhere.
-_USER = re.compile(r"((?:rediss?|kafka(?:\+ssl)?|https?)://[^:/?#@]*):.*", re.DOTALL)
-
-
-def masked_url(url: str) -> str:
-    """Return *url*, valid or not, with stars for passwords and the query."""
-    before, at, host = url.rpartition("@")
-    if "?" in before:
-        return "***"  # the apparent host may be part of the password
-    host, question, _ = host.partition("?")
-    shown = f"{host}?***" if question else host
-    if not at:
-        return shown
-    user = _USER.fullmatch(before)
-    return f"{user[1]}:***@{shown}" if user else f"***@{shown}"
+def _names(values: Mapping[str, object], *, given: bool) -> str:
+    """Return the variables that have a value, or those that have none, and a verb for them."""
+    names = [name for name, value in values.items() if bool(value) is given]
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"

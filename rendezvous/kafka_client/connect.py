@@ -9,9 +9,10 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+from rendezvous.kafka_client.handshake import NOT_KAFKA, handshake_problem
 from settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -22,11 +23,6 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S = 3.0
 #: Pause between two attempts of connect_with_retries(), in seconds.
 RETRY_PAUSE_S = 2.0
-#: The problem when a port is open and a client still cannot use it.
-NOT_KAFKA = (
-    "it listens but does not answer as a broker; is it a TLS port (then use kafka+ssl://), does it "
-    "hang, or does it advertise an address that cannot be reached from here?"
-)
 
 
 def kafka_problem(settings: Settings) -> str | None:
@@ -36,15 +32,19 @@ def kafka_problem(settings: Settings) -> str | None:
     To be called before a client is built: a TLS handshake without an answer blocks the constructors
     of kafka-python forever.
     """
-    tls = settings.kafka_tls() if settings.kafka_uses_tls() else None
+    arguments = settings.kafka_connection()
     brokers = settings.kafka_brokers()
     reasons = []
     for broker in brokers:
-        reason = _connection_problem(broker, tls, CONNECT_TIMEOUT_S / len(brokers))
+        reason = _connection_problem(broker, arguments, CONNECT_TIMEOUT_S / len(brokers))
         if reason is None:
             return None
         reasons.append(f"{broker}: {reason}")
-    return f"KAFKA_URL={settings.kafka_url}: {'; '.join(reasons)}"
+    problem = f"KAFKA_URL={settings.kafka_url}: {'; '.join(reasons)}"
+    if settings.kafka_client_cert_has_expired():
+        # Brokers tell this as a closed connection, or not at all.
+        return f"KAFKA_CLIENT_CERT has expired; renew it ({problem})"
+    return problem
 
 
 def connect_with_retries(
@@ -85,13 +85,15 @@ def connect_with_retries(
     return None
 
 
-def _connection_problem(broker: str, tls: ssl.SSLContext | None, timeout_s: float) -> str | None:
-    host, _, port = broker.rpartition(":")
+def _connection_problem(broker: str, arguments: Mapping[str, Any], timeout_s: float) -> str | None:
+    name, _, port = broker.rpartition(":")
+    host, tls = name.strip("[]"), arguments.get("ssl_context")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as tcp:
-            if tls is not None:
-                with tls.wrap_socket(tcp, server_hostname=host):
-                    pass
+        with socket.create_connection((host, int(port)), timeout_s) as tcp:
+            if tls is None:
+                return handshake_problem(tcp, arguments)
+            with tls.wrap_socket(tcp, server_hostname=host) as connection:
+                return handshake_problem(connection, arguments)
     except (socket.gaierror, UnicodeError):
         return "no such host; correct the name"
     except TimeoutError:
@@ -106,17 +108,23 @@ def _connection_problem(broker: str, tls: ssl.SSLContext | None, timeout_s: floa
         )
     except OSError as error:
         return f"{error.strerror or error}; check the network or correct the address"
-    return None
 
 
 #: OpenSSL's error codes for a certificate of another host name or address.
 _HOST_MISMATCH = (62, 64)
+#: Those for one that is not valid yet, or no more.
+_OUT_OF_DATE = (9, 10)
 
 
 def _certificate_problem(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _HOST_MISMATCH:
         return (
             f"its certificate is for another host ({error.verify_message}); correct the host, or "
-            "set KAFKA_TRUSTED_CERT to its CA, which is then trusted for any host"
+            "set KAFKA_TLS_HOSTNAMES=ignore and KAFKA_TRUSTED_CERT to a CA of these brokers alone"
+        )
+    if error.verify_code in _OUT_OF_DATE:
+        return (
+            f"its certificate or that of its CA is out of date ({error.verify_message}); renew it "
+            "at the broker, or correct the clock of this machine"
         )
     return f"its certificate is not trusted ({error.verify_message}); correct KAFKA_TRUSTED_CERT"

@@ -45,13 +45,14 @@ class Authority:
     def pem(self) -> str:
         return self.file.read_text(encoding="ascii")
 
-    def issue(self, name: str, *alternatives: str) -> Path:
+    def issue(self, name: str, *alternatives: str, days: str = DAYS) -> Path:
         """
         Return a PEM keystore as Kafka reads it: a new key, its certificate, the authority's.
 
         Args:
             name: common name of the certificate.
             alternatives: its alternative names in openssl's form: IP:127.0.0.1, DNS:localhost.
+            days: from now until it expires; "-1" for yesterday.
         """
         key, request, issued = (self.folder / f"{name}.{kind}" for kind in ("key", "csr", "crt"))
         subject = ["-subj", f"/CN={name}"]
@@ -62,7 +63,7 @@ class Authority:
             f"subjectAltName={','.join(alternatives)}\nauthorityKeyIdentifier=keyid\n",
             encoding="ascii",
         )
-        _openssl("x509", "-req", "-in", str(request), "-out", str(issued), "-days", DAYS,
+        _openssl("x509", "-req", "-in", str(request), "-out", str(issued), "-days", days,
                  "-CA", str(self.file), "-CAkey", str(self._key), "-CAcreateserial",
                  "-extfile", str(extensions))  # fmt: skip
         keystore = self.folder / f"{name}.pem"

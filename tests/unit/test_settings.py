@@ -13,7 +13,9 @@ from uuid import UUID
 
 import pytest
 
-from settings import Settings, SettingsError, masked_url
+from setting_parsers import masked_url
+from settings import Settings, SettingsError
+from tests.support.certificates import Authority, require_openssl
 
 ENOUGH = {
     "KAFKA_URL": "kafka://127.0.0.1:9092",
@@ -291,8 +293,9 @@ def test_a_url_is_masked(url, masked):
 @pytest.mark.parametrize("name", ["KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY"])
 def test_a_client_certificate_requires_its_key_and_the_key_the_certificate(name):
     (line,) = errors(**{name: "-----BEGIN ANYTHING-----"})
+    (other,) = {"KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY"} - {name}
 
-    assert line == "KAFKA_CLIENT_CERT and KAFKA_CLIENT_CERT_KEY: set both or neither"
+    assert line == f"{name} is set without {other}; set both or neither"
 
 
 @pytest.mark.parametrize(
@@ -404,6 +407,148 @@ def test_without_proc_a_client_certificate_is_written_to_a_temporary_file(monkey
     pair = {"KAFKA_CLIENT_CERT": CERTIFICATE, "KAFKA_CLIENT_CERT_KEY": ENCRYPTED_KEY}
 
     assert "expected whole PEM texts" in errors(KAFKA_URL="kafka+ssl://a:1", **pair)[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "given", "checked"),
+    [
+        ("", (), True),
+        ("", ("KAFKA_TRUSTED_CERT",), True),
+        ("", ("KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY"), True),
+        ("", ("KAFKA_TRUSTED_CERT", "KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY"), False),
+        ("check", ("KAFKA_TRUSTED_CERT", "KAFKA_CLIENT_CERT", "KAFKA_CLIENT_CERT_KEY"), True),
+        ("ignore", ("KAFKA_TRUSTED_CERT",), False),
+    ],
+)
+def test_host_names_are_checked_unless_ca_and_client_certificate_are_given(
+    tmp_path, setting, given, checked
+):
+    require_openssl()
+    authority = Authority.make(tmp_path, "authority")
+    authority.issue("client", "DNS:client")
+    texts = {
+        "KAFKA_TRUSTED_CERT": authority.pem,
+        "KAFKA_CLIENT_CERT": (tmp_path / "client.crt").read_text(),
+        "KAFKA_CLIENT_CERT_KEY": (tmp_path / "client.key").read_text(),
+    }
+    env = {name: texts[name] for name in given} | {"KAFKA_TLS_HOSTNAMES": setting}
+    context = read(KAFKA_URL="kafka+ssl://a:1", **env).kafka_tls()
+
+    assert context.check_hostname is checked
+    assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("env", "line"),
+    [
+        (
+            {"KAFKA_URL": "kafka+ssl://a:1", "KAFKA_TLS_HOSTNAMES": "ignore"},
+            "KAFKA_TLS_HOSTNAMES=ignore: set KAFKA_TRUSTED_CERT too; the CAs of the system give "
+            "certificates to everybody",
+        ),
+        (
+            {"KAFKA_TLS_HOSTNAMES": "check"},
+            "KAFKA_TLS_HOSTNAMES is set, but KAFKA_URL is not kafka+ssl://",
+        ),
+        (
+            {"KAFKA_TLS_HOSTNAMES": "no"},
+            "KAFKA_TLS_HOSTNAMES=no: expected one of check, ignore",
+        ),
+    ],
+)
+def test_a_wrong_choice_about_host_names_is_named(env, line):
+    assert errors(**env) == [line]
+
+
+USER = {"KAFKA_USERNAME": "alice", "KAFKA_PASSWORD": "hunter2"}
+OAUTH = {
+    "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+    "KAFKA_OAUTH_TOKEN_URL": "https://login.example.org/token",
+    "KAFKA_OAUTH_CLIENT_ID": "gateway",
+    "KAFKA_OAUTH_CLIENT_SECRET": "hunter2",
+}
+PLAIN = USER | {"KAFKA_SASL_MECHANISM": "PLAIN"}
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+@pytest.mark.parametrize(
+    ("scheme", "protocol"), [("kafka", "SASL_PLAINTEXT"), ("kafka+ssl", "SASL_SSL")]
+)
+def test_a_user_and_a_mechanism_become_arguments_of_every_client(mechanism, scheme, protocol):
+    env = USER | {"KAFKA_SASL_MECHANISM": mechanism, "KAFKA_URL": f"{scheme}://a:1"}
+    connection = read(**env).kafka_connection()
+
+    assert connection["security_protocol"] == protocol
+    assert connection["sasl_mechanism"] == mechanism
+    assert connection["sasl_plain_username"] == "alice"
+    assert connection["sasl_plain_password"] == "hunter2"
+    assert ("ssl_context" in connection) is (protocol == "SASL_SSL")
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "sent"), [("PLAIN", "a=b,c"), ("SCRAM-SHA-256", "a=3Db=2Cc")]
+)
+def test_names_are_escaped_for_scram(mechanism, sent):
+    env = PLAIN | {"KAFKA_SASL_MECHANISM": mechanism, "KAFKA_USERNAME": "a=b,c"}
+
+    assert read(**env).kafka_connection()["sasl_plain_username"] == sent
+
+
+@pytest.mark.parametrize(
+    ("env", "line"),
+    [
+        (
+            USER,
+            "KAFKA_USERNAME and KAFKA_PASSWORD are set without KAFKA_SASL_MECHANISM; set it to one "
+            "of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+        ),
+        (
+            {"KAFKA_PASSWORD": "hunter2"},
+            "KAFKA_PASSWORD is set without KAFKA_SASL_MECHANISM; set it to one of PLAIN, "
+            "SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+        ),
+        (
+            {"KAFKA_SASL_MECHANISM": "PLAIN"},
+            "KAFKA_SASL_MECHANISM=PLAIN: KAFKA_USERNAME and KAFKA_PASSWORD are not set",
+        ),
+        (
+            {"KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_USERNAME": "alice"},
+            "KAFKA_SASL_MECHANISM=PLAIN: KAFKA_PASSWORD is not set",
+        ),
+        (
+            PLAIN | {"KAFKA_SASL_MECHANISM": "plain"},
+            "KAFKA_SASL_MECHANISM=plain: expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, "
+            "OAUTHBEARER",
+        ),
+        (
+            PLAIN | {"KAFKA_PASSWORD": "hunter2\udcff"},
+            "KAFKA_PASSWORD=***: expected a text in UTF-8",
+        ),
+    ],
+)
+def test_settings_of_sasl_that_do_not_fit_are_named(env, line):
+    assert errors(**env)[0] == line
+
+
+def test_all_clients_of_a_process_share_one_token_provider():
+    env = OAUTH | {"KAFKA_OAUTH_EXTENSIONS": "logicalCluster=lkc-1, identityPoolId=pool-1"}
+    one, other = (read(**env).kafka_connection() for _ in range(2))
+
+    assert one["sasl_mechanism"] == "OAUTHBEARER"
+    assert one["sasl_oauth_token_provider"] is other["sasl_oauth_token_provider"]
+    assert one["sasl_oauth_token_provider"].extensions() == {
+        "logicalCluster": "lkc-1",
+        "identityPoolId": "pool-1",
+    }
+    assert "hunter2" not in repr(one)
+
+
+@pytest.mark.parametrize("env", [PLAIN, OAUTH])
+def test_no_text_of_the_settings_shows_a_secret(env):
+    settings = read(**env)
+
+    assert "hunter2" not in f"{settings!r} {settings}"
+    assert settings.secret_key not in repr(settings)
 
 
 def test_certificates_without_tls_are_an_error():

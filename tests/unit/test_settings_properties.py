@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gateway.routing.table import RoutesError, load_routes
 from gateway.routing.validation import METHODS
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS
-from settings import Settings, SettingsError, masked_url
+from setting_parsers import masked_url
+from settings import Settings, SettingsError
 from tests.strategies import pointed_texts, toml_tables, wild_texts
 from tests.unit.test_settings import ENOUGH
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from kafka.errors import KafkaError
 
 from gateway.routing.table import Route, RoutesError, load_routes
-from rendezvous.kafka_client.connect import NOT_KAFKA, kafka_problem
+from rendezvous.kafka_client.connect import kafka_problem
+from rendezvous.kafka_client.handshake import NOT_KAFKA
 from settings import Settings, SettingsError
 from tools.devstack.console import Console
 from tools.devstack.environment import plan_servers

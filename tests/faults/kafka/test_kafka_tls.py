@@ -1,40 +1,53 @@
 """Apache Kafka with TLS: a round trip, and each misconfiguration with its report."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from rendezvous.kafka_client.producer import BOOTSTRAP_TIMEOUT_MS
 from tests.support.certificates import Authority, require_openssl
-from tests.support.deployment import Deployment, Process
+from tests.support.deployment import Deployment
+from tests.support.misconfiguration import assert_reported
 from tests.support.report import RecordProperty
 from tools.devstack.kafka.apache import ApacheKafka, Listener
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.process.server import Server
-from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.faults
-
-LIMIT_S = 30.0
-#: Maximum time until the cause is reported, from the first response of the gateway, in seconds.
-REPORT_S = 5.0
 
 
 @dataclass(frozen=True)
 class Secured:
-    """A broker with a TLS listener, the authority that signed it, and another authority."""
+    """
+    A broker with TLS listeners, the authority that signed them, and another authority.
+
+    MUTUAL requires a certificate of the client; that of EXPIRED is of the day before yesterday.
+    """
 
     broker: ApacheKafka
-    port: int
+    ports: dict[str, int]
     authority: Authority
     other: Authority
 
     @property
     def url(self) -> str:
-        return f"kafka+ssl://{LOOPBACK}:{self.port}"
+        return self.url_of("TLS")
+
+    def url_of(self, listener: str, host: str = LOOPBACK) -> str:
+        return f"kafka+ssl://{host}:{self.ports[listener]}"
+
+    def client(self, days: str = "2") -> dict[str, str]:
+        """Return the settings of a client with a certificate of its own."""
+        self.authority.issue("client", "DNS:client", days=days)
+        files = (self.authority.folder / f"client.{kind}" for kind in ("crt", "key"))
+        certificate, key = (file.read_text(encoding="ascii") for file in files)
+        return {
+            "KAFKA_URL": self.url_of("MUTUAL"),
+            "KAFKA_TRUSTED_CERT": self.authority.pem,
+            "KAFKA_CLIENT_CERT": certificate,
+            "KAFKA_CLIENT_CERT_KEY": key,
+        }
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +56,20 @@ def secured(needs_apache: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("certificates")
     authority = Authority.make(folder, "authority")
     keystore = authority.issue("broker", f"IP:{LOOPBACK}")
-    options = {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(keystore)}
-    port = free_port()
-    with ApacheKafka(listeners=[Listener("TLS", port, protocol="SSL")], options=options) as broker:
-        yield Secured(broker, port, authority, Authority.make(folder, "other"))
+    expired = authority.issue("expired", f"IP:{LOOPBACK}", days="-1")
+    options = {
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(keystore),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(authority.file),
+        "listener.name.mutual.ssl.client.auth": "required",
+        "listener.name.expired.ssl.keystore.type": "PEM",
+        "listener.name.expired.ssl.keystore.location": str(expired),
+    }
+    ports = {name: free_port() for name in ("TLS", "MUTUAL", "EXPIRED")}
+    listeners = [Listener(name, port, protocol="SSL") for name, port in ports.items()]
+    with ApacheKafka(listeners=listeners, options=options) as broker:
+        yield Secured(broker, ports, authority, Authority.make(folder, "other"))
 
 
 def test_requests_and_replies_are_sent_over_tls(
@@ -61,14 +84,20 @@ def test_requests_and_replies_are_sent_over_tls(
     assert ready.status == 200
 
 
-def test_host_names_are_not_checked_if_the_authority_is_configured(
-    secured: Secured, redis_server: Server, tmp_path: Path
+@pytest.mark.parametrize("given", ["ignore", "CA and client certificate"])
+def test_host_names_are_not_checked_if_they_are_ignored(
+    secured: Secured, redis_server: Server, tmp_path: Path, given: str
 ):
     # Certificates of Heroku's brokers do not contain their host names.
     env = {
-        "KAFKA_URL": f"kafka+ssl://localhost:{secured.port}",
-        "KAFKA_TRUSTED_CERT": secured.authority.pem,
-    }
+        "ignore": {
+            "KAFKA_URL": secured.url_of("TLS", "localhost"),
+            "KAFKA_TRUSTED_CERT": secured.authority.pem,
+            "KAFKA_TLS_HOSTNAMES": "ignore",
+        },
+        "CA and client certificate": secured.client()
+        | {"KAFKA_URL": secured.url_of("MUTUAL", "localhost")},
+    }[given]
     with Deployment(secured.broker, redis_server, tmp_path, env=env) as deployment:
         response = deployment.gateway.post("/echo", b"other name")
 
@@ -80,6 +109,10 @@ def test_host_names_are_not_checked_if_the_authority_is_configured(
     [
         ("unknown authority", "its certificate is not trusted", "correct KAFKA_TRUSTED_CERT"),
         ("wrong host name", "its certificate is for another host", "correct the host"),
+        ("CA of another host", "its certificate is for another host", "KAFKA_TLS_HOSTNAMES=ignore"),
+        ("expired certificate", "is out of date", "renew it at the broker"),
+        ("expired client certificate", "KAFKA_CLIENT_CERT has expired", "renew it"),
+        ("no client certificate", "TLS failed", "KAFKA_CLIENT_CERT missing"),
         ("plaintext port", "TLS failed", "is this a plaintext port"),
         ("TLS port", "not answer", "is it a TLS port (then use kafka+ssl://)"),
     ],
@@ -91,49 +124,21 @@ def test_a_tls_misconfiguration_is_reported_in_one_line_that_names_the_setting(
     trusted = {"KAFKA_TRUSTED_CERT": secured.authority.pem}
     env = {
         "unknown authority": {"KAFKA_URL": secured.url, "KAFKA_TRUSTED_CERT": secured.other.pem},
-        # Host names are checked if the authority is one of the system's.
         "wrong host name": {
-            "KAFKA_URL": f"kafka+ssl://localhost:{secured.port}",
+            "KAFKA_URL": secured.url_of("TLS", "localhost"),
             "SSL_CERT_FILE": str(secured.authority.file),
         },
+        "CA of another host": {"KAFKA_URL": secured.url_of("TLS", "localhost"), **trusted},
+        "expired certificate": {"KAFKA_URL": secured.url_of("EXPIRED"), **trusted},
+        "expired client certificate": secured.client(days="-1"),
+        "no client certificate": {"KAFKA_URL": secured.url_of("MUTUAL"), **trusted},
         "plaintext port": {"KAFKA_URL": f"kafka+ssl://{secured.broker.address}", **trusted},
-        "TLS port": {"KAFKA_URL": f"kafka://{LOOPBACK}:{secured.port}"},
+        "TLS port": {"KAFKA_URL": secured.url.replace("+ssl", "")},
     }[fault]
     deployment = Deployment(secured.broker, redis_server, tmp_path, env=env)
-    try:
-        started_s = time.monotonic()
-        others = [deployment.start("replies"), deployment.start("responder")]
-        gateway = deployment.start_gateway()
-
-        def is_logged_by(process: Process) -> bool:
-            return any(cause in line and setting in line for line in process.logged().splitlines())
-
-        def is_reported() -> bool:
-            try:
-                problems = gateway.get("/readyz").json["problems"]
-            except OSError:  # it is starting
-                return False
-            return any(cause in problem and setting in problem for problem in problems)
-
-        assert wait_until(gateway.responds, LIMIT_S), deployment.logs()
-        up_s = time.monotonic()
-        assert wait_until(is_reported, REPORT_S), gateway.get("/readyz").body
-        assert wait_until(lambda: is_logged_by(gateway), REPORT_S), gateway.logged()
-        # A TLS port accepts connections: the error is known only after the bootstrap timeout.
-        limit_s = REPORT_S + (BOOTSTRAP_TIMEOUT_MS / 1000 if fault == "TLS port" else 0)
-        assert wait_until(
-            lambda: all(map(is_logged_by, others)), max(up_s + limit_s - time.monotonic(), 0)
-        ), deployment.logs()
-        record_property(
-            f"{fault}: reported, s after the start", round(time.monotonic() - started_s, 1)
-        )
-        rejected = gateway.post("/echo", b"x")
-        assert [p.log.name for p in deployment.processes if p.child.returncode is not None] == []
-    finally:
-        deployment.__exit__()
+    took_s = assert_reported(deployment, cause, setting)
+    record_property(f"{fault}: reported, s after the start", round(took_s, 1))
 
     logs = deployment.logs()
-    assert (rejected.status, rejected.json["sent"]) == (503, "no")
-    assert "Traceback" not in logs
     for secret in (deployment.secret_key, "PRIVATE KEY", "BEGIN CERTIFICATE"):
         assert secret not in logs

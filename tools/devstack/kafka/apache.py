@@ -28,7 +28,7 @@ class Listener:
     Args:
         name: in capital letters, as in Kafka's options.
         advertised_port: port advertised to clients, for example that of a proxy.
-        protocol: PLAINTEXT or SSL.
+        protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
     """
 
     name: str
@@ -89,6 +89,7 @@ class ApacheKafka(Server):
         listeners: in addition to that of ``url``.
         options: further or replaced lines of server.properties.
         membership: of a cluster; by default a cluster of one node.
+        scram_users: in the form of ``kafka-storage format --add-scram``.
     """
 
     name = "Apache Kafka"
@@ -102,11 +103,13 @@ class ApacheKafka(Server):
         listeners: Sequence[Listener] = (),
         options: Mapping[str, str] | None = None,
         membership: Membership | None = None,
+        scram_users: Sequence[str] = (),
     ) -> None:
         super().__init__(port)
         self._java_options = java_options
         self._listeners = [Listener("PLAINTEXT", self.port), *listeners]
         self._options = dict(options or {})
+        self._scram_users = scram_users
         self.membership = membership or Membership(1, [free_port()], new_cluster_id())
 
     @staticmethod
@@ -133,6 +136,8 @@ class ApacheKafka(Server):
         self._properties.write_text(self._configuration(), encoding="utf-8")
         cluster_id = self.membership.cluster_id
         options = ["format", "--config", str(self._properties), "--cluster-id", cluster_id]
+        for user in self._scram_users:
+            options += ["--add-scram", user]
         command = self._java("kafka.tools.StorageTool", *options)
         if run_to_end(command, self.log, FORMAT_LIMIT_S) != 0:
             self._properties.unlink()

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import struct
 import threading
 from contextlib import contextmanager
 
@@ -9,12 +10,23 @@ import pytest
 
 from rendezvous.kafka_client import connect as preflight
 from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
+from rendezvous.kafka_client.handshake import NOT_KAFKA
 from settings import Settings
 from tests.fakes import raising
+from tests.support.certificates import Authority, require_openssl
 
 
-def settings_for(url):
-    return Settings.from_env({"KAFKA_URL": url}, required=("KAFKA_URL",))
+def settings_for(url, **env):
+    return Settings.from_env({"KAFKA_URL": url, **env}, required=("KAFKA_URL",))
+
+
+def user(mechanism):
+    """Return the settings of a user."""
+    return {
+        "KAFKA_SASL_MECHANISM": mechanism,
+        "KAFKA_USERNAME": "alice",
+        "KAFKA_PASSWORD": "hunter2",
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +39,39 @@ def refused_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: no other process gets it
         yield taken.getsockname()[1]
+
+
+API_VERSIONS, METADATA, SASL_HANDSHAKE, SASL_AUTHENTICATE = 18, 3, 17, 36
+#: Answers of a broker by the key of the request, without the correlation id.
+BROKER = {
+    # No error; one API: metadata, of version 1.
+    API_VERSIONS: struct.pack(">hi3h", 0, 1, METADATA, 1, 1),
+    # No brokers, no controller, no topics.
+    METADATA: struct.pack(">3i", 0, -1, 0),
+    # No error; no mechanisms.
+    SASL_HANDSHAKE: struct.pack(">hi", 0, 0),
+    # No error, no message, no data.
+    SASL_AUTHENTICATE: struct.pack(">hhi", 0, -1, 0),
+}
+UNSUPPORTED_MECHANISM = struct.pack(">hi", 33, 1) + b"\0\5PLAIN"
+ILLEGAL_STATE = struct.pack(">hi", 34, 0)
+REFUSED = struct.pack(">hh", 58, 8) + b"no alice" + struct.pack(">i", 0)
+
+
+def answering(**changes):
+    """Return an answer() of a broker with *changes*; it hangs up where an answer is None."""
+    answers = BROKER | {globals()[name]: answer for name, answer in changes.items()}
+
+    def answer(connection):
+        while size := connection.recv(4):
+            request = connection.recv(*struct.unpack(">i", size))
+            found = answers[struct.unpack_from(">h", request)[0]]
+            if found is None:
+                return
+            found = request[4:8] + found
+            connection.sendall(struct.pack(">i", len(found)) + found)
+
+    return answer
 
 
 @contextmanager
@@ -107,8 +152,63 @@ def test_a_silent_port_instead_of_tls_is_named_after_the_timeout(monkeypatch):
     assert "plaintext port" in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("answer", "mechanism", "problem"),
+    [
+        (answering(), "", None),
+        (answering(), "PLAIN", None),
+        (
+            answering(METADATA=None),
+            "",
+            "it closes connections without SASL; set KAFKA_SASL_MECHANISM, or use a port without "
+            "SASL",
+        ),
+        (
+            answering(SASL_HANDSHAKE=UNSUPPORTED_MECHANISM),
+            "SCRAM-SHA-256",
+            "it does not enable SASL SCRAM-SHA-256, but PLAIN; correct KAFKA_SASL_MECHANISM",
+        ),
+        (
+            answering(SASL_HANDSHAKE=ILLEGAL_STATE),
+            "PLAIN",
+            "it refuses SASL (IllegalSaslStateError); remove KAFKA_SASL_MECHANISM if this port is "
+            "without SASL, or correct the port",
+        ),
+        (
+            answering(SASL_AUTHENTICATE=REFUSED),
+            "PLAIN",
+            "it refuses KAFKA_USERNAME and KAFKA_PASSWORD (no alice); correct them",
+        ),
+        (
+            answering(SASL_AUTHENTICATE=None),
+            "PLAIN",
+            "it closes the connection during SASL PLAIN; check KAFKA_USERNAME and KAFKA_PASSWORD",
+        ),
+        (answering(API_VERSIONS=None), "PLAIN", NOT_KAFKA),
+        (answering(API_VERSIONS=None), "", NOT_KAFKA),
+        (answers_in_plaintext, "", NOT_KAFKA),
+    ],
+)
+def test_the_first_requests_tell_why_a_broker_refuses_us(answer, mechanism, problem):
+    with listening(answer) as port:
+        url = f"127.0.0.1:{port}"
+        settings = settings_for(url, **(user(mechanism) if mechanism else {}))
+        found = kafka_problem(settings)
+
+    assert found == (problem and f"KAFKA_URL={url}: {url}: {problem}")
+    assert "hunter2" not in str(found)
+
+
+def test_a_broker_that_answers_late_is_left_to_the_client(monkeypatch):
+    monkeypatch.setattr(preflight, "CONNECT_TIMEOUT_S", 0.1)
+    finish = threading.Event()
+    with listening(lambda connection: finish.wait(10)) as port:
+        assert kafka_problem(settings_for(f"127.0.0.1:{port}", **user("PLAIN"))) is None
+        finish.set()
+
+
 def test_one_reachable_broker_is_enough(refused_port):
-    with listening(lambda connection: None) as port:
+    with listening(answering()) as port:
         settings = settings_for(f"127.0.0.1:{refused_port},127.0.0.1:{port}")
 
         assert kafka_problem(settings) is None
@@ -130,6 +230,8 @@ def test_an_invalid_host_name_is_named():
     [
         (62, "its certificate is for another host (the reason); correct the host"),
         (64, "its certificate is for another host (the reason); correct the host"),
+        (10, "its certificate or that of its CA is out of date (the reason); renew it"),
+        (9, "its certificate or that of its CA is out of date (the reason); renew it"),
         (19, "its certificate is not trusted (the reason); correct KAFKA_TRUSTED_CERT"),
     ],
 )
@@ -142,6 +244,22 @@ def test_a_rejected_certificate_is_named_with_its_remedy(monkeypatch, code, mess
         problem = kafka_problem(settings_for(f"kafka+ssl://127.0.0.1:{port}"))
 
     assert message in str(problem)
+
+
+@pytest.mark.parametrize("days", ["2", "-1"])
+def test_an_expired_certificate_of_ours_is_named(tmp_path, refused_port, days):
+    require_openssl()
+    authority = Authority.make(tmp_path, "authority")
+    authority.issue("client", "DNS:client", days=days)
+    settings = settings_for(
+        f"kafka+ssl://127.0.0.1:{refused_port}",
+        KAFKA_CLIENT_CERT=(tmp_path / "client.crt").read_text(),
+        KAFKA_CLIENT_CERT_KEY=(tmp_path / "client.key").read_text(),
+    )
+    problem = str(kafka_problem(settings))
+
+    assert problem.startswith("KAFKA_CLIENT_CERT has expired; renew it (") is (days == "-1")
+    assert "connection refused" in problem
 
 
 @pytest.fixture
