@@ -73,10 +73,8 @@ def test_the_python_version_is_one_that_the_package_accepts():
 
 DOCKERFILE = re.sub(r"\\\n\s*", "", text_of("Dockerfile"))
 #: What a container needs of the checkout, and a plain machine too.
-RUNTIME = {
-    "gateway", "rendezvous", "replies", "responder", "settings.py", "setting_parsers.py",
-    "wsgi.py", "gunicorn.conf.py", "routes.toml",
-}  # fmt: skip
+MODULES = {file.name for file in ROOT.glob("*.py")}
+RUNTIME = {"gateway", "rendezvous", "replies", "responder", "routes.toml", *MODULES}
 #: Variables that are not ours: of the shell, of Python, of glibc.
 FOREIGN = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "MALLOC_ARENA_MAX"}
 
@@ -95,6 +93,12 @@ def copied() -> set[str]:
 def test_each_source_that_the_image_copies_exists_and_nothing_is_missing():
     assert [source for source in copied() if not (ROOT / source).exists()] == []
     assert copied() == RUNTIME | {"requirements.txt", "LICENSE", "deploy/healthcheck.py"}
+
+
+def test_the_package_has_each_module_of_the_top_folder():
+    modules = tomllib.loads(text_of("pyproject.toml"))["tool"]["setuptools"]["py-modules"]
+
+    assert {f"{name}.py" for name in modules} == MODULES - {"gunicorn.conf.py"}
 
 
 def test_the_context_of_the_image_is_what_it_copies():

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = ("gateway", "rendezvous", "replies", "responder")
 FILES = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE")
 SHARED = ("gunicorn.conf.py", "routes.toml")
-MODULES = ("settings.py", "setting_parsers.py", "wsgi.py")
+MODULES = tuple(sorted({file.name for file in ROOT.glob("*.py")} - {"gunicorn.conf.py"}))
 PIP_LIMIT_S = 300
 SERVICE_B = """\
 from rendezvous.contract import Reply
