@@ -121,7 +121,11 @@ class Connection:
                 threads=4,
                 max_connections=10,
                 keepalive_s=60.0,
-                log=SimpleNamespace(access=_ignore, warning=_ignore, exception=_fail),
+                log=SimpleNamespace(
+                    access=_ignore,
+                    exception=_fail,
+                    error_log=SimpleNamespace(log=_ignore, warning=_ignore, error=_ignore),
+                ),
                 count_request=_ignore,
                 reads_body=lambda headers: True,
             ),

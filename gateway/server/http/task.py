@@ -58,7 +58,10 @@ class _Logged:
 
     def _log(self, duration: timedelta) -> None:
         task: Any = self
-        response = LoggedResponse(task.status, task.response_headers, task.content_bytes_written)
+        sent = task.content_bytes_written
+        if not sent and task.request.command != "HEAD":
+            sent = task.content_length or 0  # waitress does not count a file
+        response = LoggedResponse(task.status, task.response_headers, sent)
         task.channel.connections.log.access(
             response, LoggedRequest(task.request.headers), self.logged_environ(), duration
         )

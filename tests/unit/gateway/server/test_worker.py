@@ -3,6 +3,7 @@
 import select
 import socket
 import threading
+from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
@@ -220,3 +221,20 @@ def test_unsupported_settings_end_the_start(settings, error):
 def test_gunicorns_default_settings_are_supported():
     cfg = Config()
     GatewayWorker.check_config(cfg, Logger(cfg))
+
+
+@pytest.mark.parametrize(("method", "logged_bytes"), [("GET", 5_000), ("HEAD", 0)])
+def test_the_access_log_has_the_bytes_of_a_response_sent_as_a_file(
+    new_running, monkeypatch, method, logged_bytes
+):
+    sent: list[int] = []
+    monkeypatch.setattr(Logger, "access", lambda _, resp, *rest: sent.append(resp.sent))
+
+    def file_application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "5000")])
+        return environ["wsgi.file_wrapper"](BytesIO(b"x" * 5_000))
+
+    running = new_running(wsgi=file_application)
+    running.response_to(f"{method} / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+
+    eventually(lambda: sent == [logged_bytes])
