@@ -153,7 +153,7 @@ def _stored(deployment: Deployment) -> dict[str, tuple[int, str]]:
     with deployment.redis_client() as redis:
         for key in redis.scan_iter("reply:*", count=1000):
             value = redis.get(key)
-            if isinstance(value, bytes):
+            if isinstance(value, bytes) and b"\n" in value:  # others are not replies
                 head, _, body = value.partition(b"\n")
                 correlation_id, status, *_ = json.loads(head)
                 found[str(correlation_id)] = (int(status), digest(body))

@@ -6,7 +6,7 @@ import signal
 import socket
 import struct
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 from gunicorn.config import Config
@@ -104,7 +104,8 @@ class Running:
 
     def close(self):
         self.worker.drain_delay_s = 0.0
-        self.stop()
+        with suppress(OSError):  # its thread may be ending; a signal comes between its steps
+            self.stop()
         self._thread.join(10)
         assert self.ended()
         self.worker.tmp.close()

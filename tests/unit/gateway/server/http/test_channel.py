@@ -159,17 +159,17 @@ def test_two_requests_at_once_are_both_answered(running):
 
 def test_a_large_response_that_was_slow_to_come_is_not_cut(running, monkeypatch):
     """The time in which it is to be read begins when it is written, not with the request."""
-    monkeypatch.setattr(channel_module, "UNREAD_LIMIT_S", 0.3)
+    monkeypatch.setattr(channel_module, "UNREAD_LIMIT_S", 1.0)
 
     def slow(environ, start_response):
-        time.sleep(0.4)
+        time.sleep(1.2)
         return application(environ, start_response)
 
     running.worker.servers[0].application = slow
     running.connections.max_held_bytes = 10 * LARGE
     with running.connect() as client:
         client.sendall(b"GET /large HTTP/1.0\r\n\r\n")
-        time.sleep(0.5)  # some sweeps pass before the client reads
+        time.sleep(1.3)  # some sweeps pass before the client reads
 
         assert len(read_to_end(client)) > LARGE
 
