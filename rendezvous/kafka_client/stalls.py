@@ -67,10 +67,7 @@ class Stalls:
         """Return whether *consumer*, a PatchedConsumer, should be opened again."""
         now_s = self._clock()
         if now_s - self._checked_s > SUSPENDED_S:
-            self._since_s.clear()
-            self._moved_s.clear()
-            self._behind.clear()
-            self._empty_since_s = None
+            self._forget()
         self._checked_s = now_s
         causes = self._causes(consumer, now_s)
         self._since_s = {key: self._since_s.get(key, now_s) for key in causes}
@@ -85,7 +82,12 @@ class Stalls:
     def note_reopening(self) -> None:
         """Note that the consumer was opened again, or could not be."""
         self._reopen_s = min(self._reopen_s * 2, MAX_REOPEN_S)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let all times begin again."""
         self._since_s.clear()
+        # Without its position each partition counts as moved at the next check.
         self._positions.clear()
         self._behind.clear()
         self._empty_since_s = None

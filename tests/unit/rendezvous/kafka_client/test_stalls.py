@@ -213,6 +213,14 @@ def test_a_suspended_process_is_given_time(clock, stalls, kafka, pass_time):
     assert not stalls.check(kafka)
 
 
+def test_a_suspended_process_that_has_nothing_to_read_goes_on(clock, stalls, kafka, pass_time):
+    pass_time(5)
+    clock.now_s += SUSPENDED_S
+
+    assert pass_time(5) == []
+    assert stalls.partitions == set()
+
+
 @pytest.fixture
 def impatient(monkeypatch):
     """Shorten all times."""
