@@ -1,4 +1,4 @@
-"""The problem types about who sends a request, and how many."""
+"""The problem types about the client of a request, and its limits."""
 
 from gateway.problem_details import Problem, Sent
 

@@ -55,7 +55,7 @@ class WaitOptions:
     deadline_s: float  # after it the responder need not begin any more; at least wait_s
     respond_async: bool = False  # whether the client accepts a 202 without a reply
     owner: str = ""  # client that alone may fetch the reply later; empty for any client
-    caller: str = ""  # who calls through that client; part of *owner*
+    caller: str = ""  # the user behind that client; part of *owner*
     is_short: bool = False  # whether the client waits less than the route does by default
 
 

@@ -27,7 +27,7 @@ class Route:
     timeout_s: float | None = None  # None for REPLY_TIMEOUT_S
     max_timeout_s: float | None = None  # maximum of Prefer: wait; None for timeout_s
     idempotency: str = "optional"  # or "required", or "off": the gateway ignores keys
-    caller: str | None = None  # "header:<name>", whose value says who calls; None for the client
+    caller: str | None = None  # "header:<name>", whose value names the user; None for the client
     max_body_bytes: int | None = None  # None for MAX_BODY_BYTES
     schema: BodySchema | None = None
     response_headers: tuple[str, ...] = ()  # of replies, lower case, besides the standard ones
@@ -44,7 +44,7 @@ class Route:
 
     @property
     def caller_header(self) -> str | None:
-        """The name of the header that says who calls."""
+        """The name of the header that names the user."""
         return None if self.caller is None else self.caller.partition(":")[2]
 
     def reply_timeout_s(self, default_s: float) -> float:

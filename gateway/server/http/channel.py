@@ -125,7 +125,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
             self.handle_close()
 
     def handle_expt(self) -> None:
-        """Close: nobody sends HTTP as urgent data, which would wake the main loop without end."""
+        """Close: HTTP is not sent as urgent data, which would wake the main loop without end."""
         self.abort()
 
     def received(self, data: bytes) -> None:

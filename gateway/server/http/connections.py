@@ -93,7 +93,7 @@ class Connections:
     def hold(self, channel: "Channel", size: int) -> None:
         """Count the *size* bytes of an incomplete request; refuse some if all are too many."""
         if channel not in self.channels:
-            return  # closed meanwhile: nobody would release them
+            return  # closed meanwhile: they would never be released
         self.held_bytes += size - channel.held_bytes
         channel.held_bytes = size
         while self.held_bytes > self.max_held_bytes:
