@@ -22,7 +22,7 @@ from responder.handlers import echo, orders
 from responder.registry import HandlerError
 from tests.fakes import FakePublisher
 from tests.strategies import pointed_texts, record_values, reply_headers
-from tests.unit.apps import new_app
+from tests.unit.apps import SECRET_KEY, new_app
 
 MAX_BODY_BYTES = 300
 ROUTES = (
@@ -31,7 +31,7 @@ ROUTES = (
     Route("/keyed/<path:name>", "echo", ("POST",), "path:name", ("X-Tenant", "Accept")),
     Route("/by-header", "echo", ("POST",), "header:X-Tenant", ("X-Tenant",)),
 )
-IDS = CorrelationIds("a secret of the unit tests")
+IDS = CorrelationIds(SECRET_KEY)
 
 #: Bytes as WSGI passes them.
 latin_1 = st.binary(max_size=40).map(lambda b: b.decode("latin-1"))
