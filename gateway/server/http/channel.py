@@ -21,6 +21,8 @@ DISCARD_FACTOR = 4
 #: Ages at which a connection without a byte, and one with an incomplete request, may be closed for
 #: others, in seconds: its first request may be on its way.
 SILENT_S, SLOW_S = 0.1, 1.0
+#: Use of a connection that is closed for another only well above the limit.
+IN_USE = 3
 #: Maximum time without progress of a response that a client does not read, in seconds.
 UNREAD_LIMIT_S = 10.0
 
@@ -81,12 +83,22 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         """Return what a connection without a whole request is worth; the least goes first."""
         age_s = now_s - (self.since_s if self.request is None else self.begun_s)
         if self._linger_until_s:
-            return 1
+            # Closed at once, its client might get a reset in place of its response.
+            lingers_s = now_s - (self._linger_until_s - self._linger_s)
+            return 1 if lingers_s > SLOW_S else IN_USE
         if self.request is not None:
-            return 1 if age_s > SLOW_S else 3
+            return 1 if age_s > SLOW_S else IN_USE
         if self.responses:
             return 2  # kept alive
-        return 0 if age_s > SILENT_S else 3
+        return 0 if age_s > SILENT_S else IN_USE
+
+    def is_in_use(self, now_s: float) -> bool:
+        """Return whether its client may be about to send, or to read its last response."""
+        return self.use(now_s) == IN_USE
+
+    def is_unread(self, now_s: float) -> bool:
+        """Return whether its client has not read for a while what it was sent."""
+        return now_s - self.progress_s > SLOW_S
 
     def readable(self) -> bool:
         """Return whether bytes may be received."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: How long a worker that drains waits for incomplete and for further requests, in seconds.
 DRAIN_READ_S = 1.0
+#: Connections above the limit before one that may be in use is closed for a new one.
+HEADROOM = 256
 
 
 class Connections:
@@ -80,15 +82,24 @@ class Connections:
             self.close_one()
 
     def close_one(self) -> None:
-        """Close the connection that is of least use: silent, idle, incomplete for the longest."""
+        """
+        Close the connection that is of least use: silent, idle, incomplete for the longest.
+
+        One that may be in use is closed only HEADROOM above the limit.
+        """
+        now_s = time.monotonic()
+        at_any_cost = len(self.channels) >= self.max_connections + HEADROOM
         unused = [channel for channel in self.channels if not channel.is_answering]
         if unused:
-            now_s = time.monotonic()
-            min(unused, key=lambda channel: (channel.use(now_s), channel.since_s)).abort()
-            return
+            least = min(unused, key=lambda channel: (channel.use(now_s), channel.since_s))
+            if at_any_cost or not least.is_in_use(now_s):
+                least.abort()
+                return
         unread = [c for c in self.channels if c.total_outbufs_len and not c.requests]
-        if unread:  # its client does not read
-            min(unread, key=lambda channel: channel.progress_s).abort()
+        if unread:
+            slowest = min(unread, key=lambda channel: channel.progress_s)
+            if at_any_cost or slowest.is_unread(now_s):
+                slowest.abort()
 
     def hold(self, channel: "Channel", size: int) -> None:
         """Count the *size* bytes of an incomplete request; refuse some if all are too many."""
