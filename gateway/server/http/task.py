@@ -39,7 +39,7 @@ class UnreadBody(io.RawIOBase):
     """A body that was not received, since its client may not send one."""
 
     def read(self, size: int = -1) -> bytes:
-        """Raise OSError: nobody may take it for an empty one."""
+        """Raise OSError, so that it is not taken for an empty body."""
         raise OSError("it was not received")
 
 

@@ -102,7 +102,7 @@ def caller_parameter(header: str) -> Json:
     return {
         "name": header.lower(),
         "in": "header",
-        "description": "Who calls; set by the proxy in front of the gateway.",
+        "description": "The user; set by the proxy in front of the gateway.",
         "schema": {"type": "string", "minLength": 1},
     }
 

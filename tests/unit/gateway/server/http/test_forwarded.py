@@ -1,4 +1,4 @@
-"""X-Forwarded-* headers: honoured from proxies that are named, and from nobody else."""
+"""X-Forwarded-* headers: honoured only from proxies that are named."""
 
 import pytest
 from gunicorn.config import Config

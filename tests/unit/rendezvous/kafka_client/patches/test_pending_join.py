@@ -117,11 +117,8 @@ def polled_until(consumer: Any, condition: Callable[[], bool]) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    ("client", "is_assigned"), [(KafkaConsumer, False), (PatchedConsumer, True)]
-)
-def test_a_rejoin_that_outlasts_a_poll_is_finished(new_consumer, client, is_assigned):
-    consumer = new_consumer(client)
+def held_in_a_rejoin(consumer):
+    """Return the coordinator of *consumer*, which has P0 and waits for the rest."""
     coordinator = Coordinator(consumer)
     coordinator.change_partitions(0)
     assert polled_until(consumer, lambda: consumer.assignment() == {P0})
@@ -129,6 +126,15 @@ def test_a_rejoin_that_outlasts_a_poll_is_finished(new_consumer, client, is_assi
     coordinator.holds_sync = True
     coordinator.change_partitions(0, 1)
     assert polled_until(consumer, lambda: coordinator.holds)
+    return coordinator
+
+
+@pytest.mark.parametrize(
+    ("client", "is_assigned"), [(KafkaConsumer, False), (PatchedConsumer, True)]
+)
+def test_a_rejoin_that_outlasts_a_poll_is_finished(new_consumer, client, is_assigned):
+    consumer = new_consumer(client)
+    coordinator = held_in_a_rejoin(consumer)
     consumer.poll(timeout_ms=POLL_MS)
     coordinator.answer_sync()
 
@@ -141,13 +147,7 @@ def test_a_rejoin_that_outlasts_a_poll_is_finished(new_consumer, client, is_assi
 )
 def test_a_rejoin_that_fails_between_two_polls_is_tried_again(new_consumer, error):
     consumer = new_consumer(PatchedConsumer)
-    coordinator = Coordinator(consumer)
-    coordinator.change_partitions(0)
-    assert polled_until(consumer, lambda: consumer.assignment() == {P0})
-
-    coordinator.holds_sync = True
-    coordinator.change_partitions(0, 1)
-    assert polled_until(consumer, lambda: coordinator.holds)
+    coordinator = held_in_a_rejoin(consumer)
     coordinator.answer_sync(error)
 
     assert polled_until(consumer, lambda: consumer.assignment() == {P0, P1})
