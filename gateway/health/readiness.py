@@ -1,6 +1,7 @@
 """
 Readiness: whether a request would succeed now, and if not, why.
 
+And whether the cause is this process alone, which another replica would not have.
 Each check runs in a background thread, so that /readyz responds at once even if one hangs.
 """
 
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 CHECK_PAUSE_S = 1.0
 #: Age in seconds from which a result counts as missing: the check hangs.
 STALE_AFTER_S = 5.0
+#: Age in seconds from which no hanging server, proxy or DNS explains it: this process is broken.
+STUCK_AFTER_S = 120.0
 
 
 class Check:
@@ -33,6 +36,7 @@ class Check:
         self.subject = subject
         self._find_problem = find_problem
         self._problem: str | None = f"{subject} is not checked yet"
+        self._has_result = False
         self._checked_s = time.monotonic()
         self._closing = threading.Event()
 
@@ -53,6 +57,18 @@ class Check:
             return f"{self.subject} has not answered for {age_s:.0f} s; check whether it hangs"
         return self._problem
 
+    def local_problem(self) -> str | None:
+        """Return what is wrong with this process, whatever the server answers, or None."""
+        age_s = time.monotonic() - self._checked_s
+        if age_s > STUCK_AFTER_S:
+            return (
+                f"the check of {self.subject} has been stuck for {age_s:.0f} s; "
+                "restart this process"
+            )
+        if not self._has_result and age_s <= STALE_AFTER_S:
+            return f"{self.subject} is not checked yet"
+        return None
+
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
@@ -65,6 +81,7 @@ class Check:
                 level = logging.INFO if problem is None else logging.WARNING
                 logger.log(level, "%s: %s", self.subject, problem or "ready")
             self._problem, self._checked_s = problem, time.monotonic()
+            self._has_result = True
             self._closing.wait(CHECK_PAUSE_S)
 
 
@@ -114,17 +131,25 @@ class Readiness:
     def problems(self) -> list[str]:
         """Return what keeps requests from succeeding, a sentence each; empty when ready."""
         found = [problem for check in self._checks if (problem := check.problem()) is not None]
-        return ["this process is shutting down", *found] if self._draining() else found
+        return [*self._shutdown(), *found]
+
+    def local_problems(self) -> list[str]:
+        """Return the problems that other replicas need not have; without addresses and causes."""
+        found = [problem for check in self._checks if (problem := check.local_problem())]
+        return [*self._shutdown(), *found]
 
     def subjects(self) -> list[str]:
         """Return what is not ready, in words without addresses, topics and causes."""
         found = [f"{check.subject} is not ready" for check in self._checks if check.problem()]
-        return ["this process is shutting down", *found] if self._draining() else found
+        return [*self._shutdown(), *found]
 
     def warnings(self) -> list[str]:
         """Return what should be corrected although requests succeed, a sentence each."""
         warning = self._reply_path_health and self._reply_path_health.warning
         return [warning] if warning else []
+
+    def _shutdown(self) -> list[str]:
+        return ["this process is shutting down"] if self._draining() else []
 
 
 def _kafka_problem(publisher: RequestPublisher, topics: Sequence[str]) -> str | None:

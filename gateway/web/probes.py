@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from gateway.health.readiness import Readiness
 from gateway.web.responses import json_response
@@ -19,7 +19,7 @@ def probes(
     readiness: Readiness, node: Callable[[], str], may_see_details: Callable[[], bool]
 ) -> Blueprint:
     """
-    Return ``GET /livez`` and ``GET /readyz``.
+    Return ``GET /livez`` and ``GET /readyz``, which ``?local`` restricts to this process.
 
     Args:
         node: returns the id of this worker: several workers share a port.
@@ -28,25 +28,32 @@ def probes(
     """
     blueprint = Blueprint("probes", __name__)
 
+    def problems() -> list[str]:
+        if "local" in request.args:
+            return readiness.local_problems()
+        found = readiness.problems()
+        if found and not may_see_details():
+            return readiness.subjects() or ["not ready"]
+        return found
+
     @blueprint.get("/livez")
     def livez() -> Response:
         return json_response({"status": "alive"}, 200, _HEADERS)
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
-        problems, warnings = readiness.problems(), readiness.warnings()
+        found, warnings = problems(), readiness.warnings()
         details = {"version": __version__}
         if not may_see_details():
-            problems = problems and (readiness.subjects() or ["not ready"])
             warnings = warnings and [_HIDDEN]
             details = {}
         state = {
-            "status": "not ready" if problems else "ready",
+            "status": "not ready" if found else "ready",
             "node": node(),
-            "problems": problems,
+            "problems": found,
             "warnings": warnings,
             **details,
         }
-        return json_response(state, 503 if problems else 200, _HEADERS)
+        return json_response(state, 503 if found else 200, _HEADERS)
 
     return blueprint

@@ -75,6 +75,12 @@ _PARAMETERS = {
         "A label that the client chooses for its request: at most 200 characters of a token. It is "
         "forwarded to the responder and repeated in the response.",
     ),
+    "local": {
+        "name": "local",
+        "in": "query",
+        "description": "Present, with any value: only what is wrong with this process itself.",
+        "schema": _STRING,
+    },
     "correlation-id": {
         "name": "correlation_id",
         "in": "path",

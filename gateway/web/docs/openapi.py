@@ -251,6 +251,7 @@ class _Description:
         self._add_get(
             "/readyz", "getReadyz", "Readiness probe", ok_json("readiness"), replaced=not_ready
         )
+        self._paths["/readyz"]["get"]["parameters"] = [{"$ref": "#/components/parameters/local"}]
         self._add_get("/problems", "getProblems", "List the problem types", text)
         self._add_get(
             "/problems/{kind}", "getProblem", "Explain a problem type", text, http_statuses=(404,)

@@ -63,6 +63,34 @@ def test_a_hanging_broker_is_reported_until_it_answers_again(deploy: Deploy):
         assert wait_until(lambda: deployment.gateway.post("/echo", b"x").status == 200, LIMIT_S)
 
 
+def test_servers_that_hang_do_not_make_this_process_unready_by_itself(deploy: Deploy):
+    """A balancer that asks /readyz?local keeps sending, and clients read what is wrong."""
+    with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
+        gateway = deployment.gateway
+        for server in (deployment.redis, deployment.kafka):
+            with paused(server):
+                assert wait_until(lambda: gateway.get("/readyz").status == 503, LIMIT_S)
+                local = gateway.get("/readyz?local")
+                refused = gateway.post("/echo", b"x")
+            assert (local.status, local.json["problems"]) == (200, [])
+            assert local.elapsed_s < 1
+            assert refused.status == 503
+            assert refused.json["type"].startswith("/problems/")
+            assert wait_until(lambda: is_ready(deployment), 2 * LIMIT_S)
+
+
+def test_a_draining_process_is_unready_by_itself(deploy: Deploy):
+    with deploy(env={"WEB_CONCURRENCY": "1", "DRAIN_DELAY_S": "2"}) as deployment:
+        before = deployment.gateway.get("/readyz?local")
+        deployment.gateway.child.terminate()
+
+        def is_unready() -> bool:
+            return deployment.gateway.get("/readyz?local").status == 503
+
+        assert before.status == 200
+        assert wait_until(is_unready, 1)
+
+
 def test_a_reply_topic_without_a_reader_is_reported(deploy: Deploy):
     with deploy() as deployment:
         assert is_ready(deployment)

@@ -1,9 +1,10 @@
-"""Rolling deploy behind haproxy under load, without failed requests."""
+"""Two gateways behind haproxy: no request fails in a rolling deploy, and outages are explained."""
 
 import json
 import os
 import shutil
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ pytestmark = [
 
 ROUNDS = 2
 STOP_LIMIT_S = 20.0
+#: Time in which haproxy finds out: two checks, 0.2 s apart.
+CHECKED_S = 1.0
 #: haproxy's "timeout connect": such a latency means a connection attempt to a stopped gateway.
 CONNECT_LIMIT_S = 2.0
 SLOW_ORDER = json.dumps({"item": "tea", "quantity": 1, "delay_s": 1}).encode()
@@ -38,11 +41,16 @@ EXAMPLE = Path("deploy/haproxy.cfg")
 def haproxy(gateways: list[Gateway], folder: Path) -> Iterator[Gateway]:
     """Run haproxy as in the example in front of *gateways*; yield it as if it were one of them."""
     port = free_port()
-    servers = [f"    server g{n} {LOOPBACK}:{each.port}" for n, each in enumerate(gateways)]
-    example = EXAMPLE.read_text(encoding="utf-8").replace("bind :80\n", f"bind {LOOPBACK}:{port}\n")
-    lines = [line for line in example.splitlines() if not line.startswith("    server ")]
+    addresses = {
+        ":80": f"{LOOPBACK}:{port}",
+        "10.0.0.1:8000": f"{LOOPBACK}:{gateways[0].port}",
+        "10.0.0.2:8000": f"{LOOPBACK}:{gateways[1].port}",
+    }
+    example = EXAMPLE.read_text(encoding="utf-8")
+    for named, given in addresses.items():
+        example = example.replace(f" {named}\n", f" {given}\n")
     file = folder / "haproxy.cfg"
-    file.write_text("\n".join([*lines, *servers]) + "\n")
+    file.write_text(example)
     log = folder / "haproxy.log"
     child = start_process(f"haproxy -db -f {file}", {}, log)
     front = Gateway("haproxy", child, log, port)
@@ -107,3 +115,39 @@ def test_no_request_fails_during_a_rolling_deploy(
         assert kept_alive.slowest_s < CONNECT_LIMIT_S
         assert not failed
         assert set(slow.result()) == {201}
+
+
+def test_clients_read_what_is_down_when_no_gateway_is_ready(deploy: Deploy, tmp_path: Path):
+    env = {"DRAIN_DELAY_S": "2", "WEB_CONCURRENCY": "1"}
+    with (
+        deploy(gateways=2, env=env) as deployment,
+        haproxy(deployment.all_gateways, tmp_path) as front,
+    ):
+        assert wait_until(lambda: front.post("/echo", b"x").status == 200, 10)
+        deployment.redis.pause()
+        try:
+            assert wait_until(lambda: front.get("/readyz").status == 503, 10)
+            time.sleep(CHECKED_S)
+            refused = front.post("/echo", b"x")
+        finally:
+            deployment.redis.resume()
+        assert wait_until(lambda: front.post("/echo", b"x").status == 200, 10)
+
+    assert refused.status == 503
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert refused.json["type"] == "/problems/reply-store-unavailable"
+    assert refused.json["sent"] == "no"
+
+
+def test_haproxy_answers_itself_when_no_gateway_lives(deploy: Deploy, tmp_path: Path):
+    with (
+        deploy(gateways=2, env={"WEB_CONCURRENCY": "1"}) as deployment,
+        haproxy(deployment.all_gateways, tmp_path) as front,
+    ):
+        for gateway in deployment.all_gateways:
+            gateway.child.stop(STOP_LIMIT_S)
+        time.sleep(CHECKED_S)
+        refused = front.post("/echo", b"x")
+
+    assert refused.status == 503
+    assert b"No server is available" in refused.body

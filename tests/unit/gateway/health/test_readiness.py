@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from gateway.health.readiness import STALE_AFTER_S, Check, Readiness
+from gateway.health.readiness import STALE_AFTER_S, STUCK_AFTER_S, Check, Readiness
 from tests.fakes import eventually
 
 
@@ -157,3 +157,49 @@ def test_a_check_continues_after_an_unexpected_error(readiness, kafka):
     runs = len(kafka.checked)
 
     eventually(lambda: len(kafka.checked) > runs + 1, within_s=0.5)
+
+
+# What concerns this process alone
+
+
+@pytest.mark.parametrize("error", [ConnectionError("refused"), LookupError("orders"), OSError()])
+def test_servers_that_fail_are_no_problem_of_this_process(readiness, kafka, redis, error):
+    kafka.error = error
+    redis.found = "Redis does not answer"
+    eventually(lambda: len(readiness.problems()) == 2)
+
+    assert readiness.local_problems() == []
+
+
+def test_a_draining_process_has_a_problem_of_its_own(readiness, draining):
+    eventually(lambda: readiness.local_problems() == [])
+    draining[0] = True
+
+    assert readiness.local_problems() == ["this process is shutting down"]
+
+
+def test_a_process_that_has_checked_nothing_yet_has_a_problem_of_its_own(kafka, redis):
+    problems = Readiness.of(kafka, ["orders"], redis, lambda: False).local_problems()
+
+    assert problems == ["Kafka is not checked yet", "Redis is not checked yet"]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "problem"),
+    [
+        (STALE_AFTER_S - 1, "Kafka is not checked yet"),
+        # A server that hangs, for every replica.
+        (STALE_AFTER_S + 1, None),
+        (STUCK_AFTER_S + 1, "the check of Kafka has been stuck for 121 s; restart this process"),
+    ],
+)
+def test_a_check_that_does_not_end_is_a_defect_once_no_server_explains_it(age_s, problem):
+    resume = threading.Event()
+    check = Check("Kafka", lambda: str(resume.wait(30)))
+    check.start()
+    check._checked_s -= age_s
+    found = check.local_problem()
+    resume.set()
+    check.close()
+
+    assert found == problem

@@ -181,10 +181,10 @@ def unready(monkeypatch):
 def readyz(ids, mailbox, publisher, redis, unready):
     """Return the response of /readyz of a gateway that is not ready."""
 
-    def request(api_keys=KEYRING, **headers):
+    def request(api_keys=KEYRING, path="/readyz", **headers):
         parts = {"readiness": unready}
         app = new_app(ROUTES, mailbox, publisher, redis, api_keys=api_keys, parts=parts)
-        return app.test_client().get("/readyz", headers=headers)
+        return app.test_client().get(path, headers=headers)
 
     return request
 
@@ -206,6 +206,15 @@ def test_readyz_shows_strangers_no_addresses_topics_or_causes(readyz, headers):
     assert response.json["problems"] == ["this process is shutting down", "Kafka is not ready"]
     assert response.json["warnings"] == ["send an API key to read the warnings"]
     assert "version" not in response.json
+    assert not [secret for secret in SECRETS if secret in response.text]
+
+
+def test_readyz_local_shows_strangers_no_addresses_topics_or_causes(readyz):
+    response = readyz(path="/readyz?local")
+
+    assert response.status_code == 503
+    assert response.json["problems"][0] == "this process is shutting down"
+    assert "no broker" not in response.text
     assert not [secret for secret in SECRETS if secret in response.text]
 
 

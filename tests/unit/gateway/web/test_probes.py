@@ -63,6 +63,19 @@ def test_a_warning_is_reported_and_does_not_end_readiness(client, monkeypatch):
     assert response.get_json()["warnings"] == ["the clocks differ"]
 
 
+@pytest.mark.parametrize("path", ["/readyz?local", "/readyz?local="])
+def test_readyz_local_reports_only_what_concerns_this_process(client, draining, monkeypatch, path):
+    monkeypatch.setattr(Readiness, "problems", lambda self: ["no broker reachable"])
+
+    ready = client.get(path)
+    draining[0] = True
+    not_ready = client.get(path)
+
+    assert (ready.status_code, ready.get_json()["problems"]) == (200, [])
+    assert not_ready.status_code == 503
+    assert not_ready.get_json()["problems"] == ["this process is shutting down"]
+
+
 @pytest.mark.parametrize("kind", sorted(DOCUMENTED))
 def test_every_problem_type_has_a_page(client, kind):
     response = client.get(f"/problems/{kind}")
