@@ -30,11 +30,11 @@ from tools.attack.measure import AttackFailed, measure
 from tools.attack.options import parse
 from tools.attack.result import Result
 from tools.attack.service import NotLoopback, NotReady, Servers, Tree, running_service
-from tools.bench.experiments.revisions import NoSuchRevision, unpack
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.process.child import ChildNotStarted
 from tools.devstack.process.server import ServerNotStarted
 from tools.output import print_line, write_json
+from tools.revision import NoSuchRevision, unpack
 
 FINISHED, FAILED, COULD_NOT_RUN = 0, 1, 2
 EXPECTED = (

@@ -47,6 +47,7 @@ from tools.devstack.kafka.jars import JarsNotFetched
 from tools.devstack.process.child import ChildNotStarted
 from tools.devstack.process.server import ServerNotStarted
 from tools.output import print_line, write_json
+from tools.revision import NoSuchRevision, unpack
 
 T = TypeVar("T")
 Options = argparse.Namespace
@@ -67,9 +68,9 @@ EXPECTED = (
     ChildNotStarted,
     JarsNotFetched,
     LoadFailed,
+    NoSuchRevision,
     NotReady,
     ServerNotStarted,
-    revisions.NoSuchRevision,
 )
 
 
@@ -114,7 +115,7 @@ def _against(options: Options) -> int:
     if options.shipped and any(c.delay_s or c.workers != BASE_WORKERS for c in options.cases):
         raise CannotRun("--shipped: choose cases without a delay and with 2 workers")
     with tempfile.TemporaryDirectory() as folder:
-        revisions.unpack(options.revision, tree := Path(folder))
+        unpack(options.revision, tree := Path(folder))
         other = Setup(
             "ours",
             env=dict(options.env),
