@@ -1,24 +1,28 @@
 """
-`make soak` and `make leaks`: the whole deployment under load for minutes, with or without faults.
+`make soak`, `make leaks`, `make upgrade`: the whole deployment under load for minutes, with faults,
+without, or while its processes are replaced by those of the previous release and back.
 
-    python -m tools.soak faults|leaks [--minutes N] [--seed N] [--mode group|broadcast]
-                                [--kafka embedded|apache] [--output FOLDER]
+    python -m tools.soak faults|leaks|upgrade [--minutes N] [--seed N] [--mode group|broadcast]
+                                [--kafka embedded|apache] [--output FOLDER] [--previous REV]
 
 Two gateways with two workers each, two replies, two responders, one Kafka, one Redis; 24 clients
 send --rate requests a second together. Every request has a number that determines the correct
 response. The logs of the clients, the executions of the responders and the replies in Redis are
-joined and checked. Exit code: 0 passed, 1 failed, 2 could not run.
+joined and checked. An upgrade admits no error at all: its clients leave a gateway whose /readyz
+does not answer 200, as a load balancer does. Exit code: 0 passed, 1 failed, 2 could not run.
 """
 
 import argparse
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.process.child import ChildNotStarted
 from tools.devstack.process.server import ServerNotStarted
 from tools.output import print_line, write_json
+from tools.revision import NoSuchRevision
 from tools.soak import leaks
 from tools.soak.deployment import Deployment, NotReady
 from tools.soak.faults.schedule import KINDS, schedule
@@ -26,6 +30,9 @@ from tools.soak.judge.findings import find
 from tools.soak.report import tables
 from tools.soak.report.plots import plot_run
 from tools.soak.run import RunFailed, run
+from tools.soak.upgrade import result
+from tools.soak.upgrade.measure import measure
+from tools.soak.upgrade.releases import PREVIOUS, PREVIOUS_TAG, MixedDeployment, unpack_previous
 
 FINISHED, FAILED, COULD_NOT_RUN = 0, 1, 2
 
@@ -41,8 +48,8 @@ def main() -> int:
     folder = options.output or Path(".soak", f"{options.command}-{options.mode}-{options.kafka}")
     _remove_old_files(folder)
     try:
-        return _faults(options, folder) if options.command == "faults" else _leaks(options, folder)
-    except (ChildNotStarted, NotReady, RunFailed, ServerNotStarted) as error:
+        return COMMANDS[options.command](options, folder)
+    except (ChildNotStarted, NoSuchRevision, NotReady, RunFailed, ServerNotStarted) as error:
         sys.stderr.write(f"the run failed: {error}\nlogs: {folder}\n")
         return COULD_NOT_RUN
     except KeyboardInterrupt:
@@ -75,6 +82,24 @@ def _leaks(options: argparse.Namespace, folder: Path) -> int:
     write_json(leaks.as_json(found, _as_json(options)), folder / "result.json")
     leaks.plot(found, folder / "leaks.png")
     return _conclude(list(found.failures()), folder)
+
+
+def _upgrade(options: argparse.Namespace, folder: Path) -> int:
+    with tempfile.TemporaryDirectory(prefix="rendezvous-") as tree:
+        name = unpack_previous(Path(tree), options.previous)
+        print_line(f"previous release: {name}; logs and results: {folder}")
+        own = dict(options.env)
+        with MixedDeployment(
+            options.kafka, options.mode, options.seed, folder, Path(tree), own
+        ) as deployment:
+            print_line("the previous release is ready; starting the load")
+            found = measure(deployment, options.minutes, options.rate, folder)
+    print_line("\n" + "\n".join(result.table(found)))
+    write_json(result.as_json(found, _as_json(options)), folder / "result.json")
+    return _conclude(list(found.failures()), folder)
+
+
+COMMANDS = {"faults": _faults, "leaks": _leaks, "upgrade": _upgrade}
 
 
 def _interrupt(*_: object) -> None:
@@ -110,7 +135,7 @@ def _options() -> argparse.Namespace:
         epilog="faults: " + ", ".join(kind.name for kind in KINDS),
     )
     add = parser.add_argument
-    add("command", choices=("faults", "leaks"), help="inject faults, or measure leaks")
+    add("command", choices=COMMANDS, help="inject faults, measure leaks, or exchange releases")
     add("--minutes", type=float, default=10, help="length of the load (%(default)s)")
     add("--seed", type=int, default=1, help="of requests and faults (%(default)s)")
     add("--rate", type=float, default=120, help="requests per second of all clients (%(default)s)")
@@ -122,8 +147,24 @@ def _options() -> argparse.Namespace:
         default=kafkas[0],
         help="broker to start; apache needs Java 17 and Maven (%(default)s)",
     )
+    add("--previous", metavar="REV", help=f"of upgrade: {PREVIOUS_TAG}, or {PREVIOUS} without tags")
+    add(
+        "--env",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of upgrade: a setting of this release alone; may be repeated",
+    )
     add("--output", type=Path, help="folder for results, plot and logs (below .soak/)")
     return parser.parse_args()
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
+    return name, value
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Two replicas of each process, with proxies in front of Kafka and Redis."""
 
 import secrets
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -31,9 +32,9 @@ READY_LIMIT_S = 60.0
 STOP_GRACE_S = 12.0
 
 RESPONDER = "python -m tools.soak.load.responder"
-COMMANDS = read_procfile(Path("Procfile")) | {"responder": RESPONDER}
 ROUTES = Path(__file__).with_name("routes.toml")
 TOPICS = ("echo", "orders", "replies", TOPIC)
+NO_SETTINGS: Mapping[str, str] = {}
 
 
 class NotReady(Exception):
@@ -49,11 +50,14 @@ class Deployment:
         mode: REPLIES_MODE.
         seed: of the tasks.
         folder: for logs and the ledger.
+        env: further settings of all processes.
     """
 
-    def __init__(self, kafka: str, mode: str, seed: int, folder: Path) -> None:
+    def __init__(
+        self, kafka: str, mode: str, seed: int, folder: Path, env: Mapping[str, str] = NO_SETTINGS
+    ) -> None:
         self.seed = seed
-        self._folder = folder
+        self.folder = folder
         self._stack = ExitStack()
         kafka_port, redis_port = free_port(), free_port()
         self.kafka, port_behind = _kafka(kafka, kafka_port)
@@ -62,7 +66,7 @@ class Deployment:
             "kafka": ProxyProcess(port_behind, kafka_port),
             "redis": ProxyProcess(self.redis.port, redis_port),
         }
-        self.ledger_file = folder / "ledger.sqlite"
+        self.ledger_files = [folder / "ledger.sqlite"]
         self.ports = [free_port() for _ in range(REPLICAS)]
         self.children: dict[str, Child] = {}
         self._connection = {"bootstrap_servers": [f"{LOOPBACK}:{kafka_port}"]}
@@ -77,7 +81,8 @@ class Deployment:
             "ROUTES_FILE": str(ROUTES),
             "SOAK_SEED": str(seed),
             "SOAK_TIMEOUT_S": f"{TIMEOUT_S:g}",
-            "SOAK_LEDGER": str(self.ledger_file.absolute()),
+            "SOAK_LEDGER": str(self.ledger_files[0].absolute()),
+            **env,
         }
         if kafka == "embedded":
             self._env["KAFKA_FETCH_MAX_WAIT_MS"] = str(FETCH_MAX_WAIT_MS)
@@ -89,11 +94,13 @@ class Deployment:
             for proxy in self.proxies.values():
                 self._stack.enter_context(proxy)
             self.create_topics()
-            Ledger(self.ledger_file).close()
+            for file in self.ledger_files:
+                Ledger(file).close()
             for name in ("replies", "responder", "gateway"):
                 for replica in range(REPLICAS):
                     self.start(name, replica)
-            self._wait_until_ready()
+            for replica in range(REPLICAS):
+                self.wait_until_ready(replica)
         except BaseException:
             self.__exit__()
             raise
@@ -105,10 +112,14 @@ class Deployment:
 
     def start(self, name: str, replica: int) -> None:
         """Start one replica of "gateway", "replies" or "responder"; its log is continued."""
-        env = self._env | {"PORT": str(self.ports[replica])}
-        command = COMMANDS["web" if name == "gateway" else name]
-        log = self._folder / f"{name}-{replica}.log"
-        self.children[f"{name}-{replica}"] = start_process(command, env, log)
+        self.start_in(None, name, replica, self.folder / f"{name}-{replica}.log")
+
+    def start_in(self, tree: Path | None, name: str, replica: int, log: Path, **env: str) -> None:
+        """Start one replica in the source tree *tree*; None is this one."""
+        procfile = read_procfile((tree or Path()) / "Procfile") | {"responder": RESPONDER}
+        command = procfile["web" if name == "gateway" else name]
+        env = self._env | {"PORT": str(self.ports[replica])} | env
+        self.children[f"{name}-{replica}"] = start_process(command, env, log, tree)
 
     def child(self, name: str, replica: int) -> Child:
         """Return the process of a replica."""
@@ -154,11 +165,11 @@ class Deployment:
                 child.stop(STOP_GRACE_S)
         self.children.clear()
 
-    def _wait_until_ready(self) -> None:
-        for port in self.ports:
-            probe = GatewayProbe(port, ECHO, WORKERS, TIMEOUT_S)
-            if not wait_until(probe.is_ready, READY_LIMIT_S):
-                raise NotReady(f"{probe.problem}; logs: {self._folder}")
+    def wait_until_ready(self, replica: int) -> None:
+        """Return when every worker of a gateway gets replies; raises NotReady."""
+        probe = GatewayProbe(self.ports[replica], ECHO, WORKERS, TIMEOUT_S)
+        if not wait_until(probe.is_ready, READY_LIMIT_S):
+            raise NotReady(f"{probe.problem}; logs: {self.folder}")
 
 
 def _kafka(kind: str, advertised_port: int) -> tuple[Server, int]:

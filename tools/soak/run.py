@@ -95,11 +95,21 @@ def collect(
 
 @contextmanager
 def load(
-    deployment: Deployment, per_s: float, folder: Path, clients: int = CLIENTS, first: int = 1
+    deployment: Deployment,
+    per_s: float,
+    folder: Path,
+    clients: int = CLIENTS,
+    first: int = 1,
+    checked: bool = False,
 ) -> Iterator[Child]:
-    """Run the clients for the block; at its end, pending requests get their responses."""
+    """
+    Run the clients for the block; at its end, pending requests get their responses.
+
+    Args:
+        clients, first, checked: see Load.
+    """
     ports, target = tuple(deployment.ports), str(folder.absolute())
-    task = Load(ports, clients, per_s, deployment.seed, TIMEOUT_S, target, first)
+    task = Load(ports, clients, per_s, deployment.seed, TIMEOUT_S, target, first, checked)
     child = Child.start(task.command(), output=folder / "clients.log")
     try:
         yield child
@@ -143,7 +153,12 @@ def watch(
 
 
 def _effects(deployment: Deployment) -> list[Effect]:
-    with closing(Ledger(deployment.ledger_file)) as ledger:
+    return [effect for file in deployment.ledger_files for effect in effects_in(file)]
+
+
+def effects_in(file: Path) -> list[Effect]:
+    """Return the executions recorded in *file*."""
+    with closing(Ledger(file)) as ledger:
         return ledger.effects()
 
 

@@ -19,18 +19,14 @@ from pathlib import Path
 from random import Random
 from typing import IO
 
-from tools.devstack.ports import LOOPBACK
+from tools.soak.load.gateways import CheckedGateways, Gateways
 from tools.soak.load.tasks import CONTENT_TYPE, PATH, Task, digest
 from tools.soak.records import Exchange, LateFetch, write
 
 PROBLEM_TYPE = "application/problem+json"
 PROBLEMS = "/problems/"
-#: Timeout of a client, longer than any response may take, in seconds.
-CLIENT_TIMEOUT_S = 15.0
 #: Mean number of requests on a connection; a new one may reach another worker.
 REQUESTS_PER_CONNECTION = 50
-#: Time without new connections to a gateway that refused one, in seconds.
-COOL_DOWN_S = 1.0
 FLUSH_PAUSE_S = 0.2
 #: Time from a timeout to the fetch of its late reply, in seconds.
 FETCH_AFTER_S = 8.0
@@ -48,6 +44,8 @@ class Load:
         per_s: requests per second of all clients.
         folder: for requests.jsonl and late.jsonl.
         first: number of the first request.
+        checked: use gateways as a load balancer that checks /readyz, and repeat requests that have
+            an idempotency key at another gateway.
     """
 
     ports: tuple[int, ...]
@@ -57,6 +55,7 @@ class Load:
     timeout_s: float
     folder: str
     first: int = 1
+    checked: bool = False
 
     def command(self) -> list[str]:
         """Return the command that runs it."""
@@ -79,28 +78,6 @@ class Journal:
         """Write buffered rows to the file."""
         with self._lock:
             self._file.flush()
-
-
-class Gateways:
-    """Chooses the gateway of a connection; avoids those that refused one recently."""
-
-    def __init__(self, ports: tuple[int, ...]) -> None:
-        self._ports = ports
-        self._avoid_until_s = [0.0] * len(ports)
-
-    def choose(self, preferred: int) -> int:
-        """Return *preferred*, or another gateway while that is avoided."""
-        now_s = time.monotonic()
-        numbers = ((preferred + step) % len(self._ports) for step in range(len(self._ports)))
-        return next((n for n in numbers if self._avoid_until_s[n] <= now_s), preferred)
-
-    def avoid(self, number: int) -> None:
-        """Avoid gateway *number* for COOL_DOWN_S."""
-        self._avoid_until_s[number] = time.monotonic() + COOL_DOWN_S
-
-    def connect(self, number: int) -> http.client.HTTPConnection:
-        """Return a connection, opened by its first request."""
-        return http.client.HTTPConnection(LOOPBACK, self._ports[number], timeout=CLIENT_TIMEOUT_S)
 
 
 class Client:
@@ -130,21 +107,28 @@ class Client:
         period_s = self._load.clients / self._load.per_s
         due_s = time.monotonic() + period_s * self._index / self._load.clients
         while not stop.wait(max(0.0, due_s - time.monotonic())):
-            exchange = self.send(Task(self._load.seed, next(self._numbers), self._load.timeout_s))
-            self._journal.add(exchange)
+            task = Task(self._load.seed, next(self._numbers), self._load.timeout_s)
+            key = task.idempotency_key if self._load.checked else ""
+            self._journal.add(exchange := self.send(task, key))
+            if key:
+                self._disconnect()
+                self._index += 1  # at another gateway
+                self._journal.add(self.send(task, key))
             if exchange.problem and exchange.correlation_id and exchange.sent != "no":
                 self._late.schedule(exchange)
             # No burst after a fault: delayed requests are not sent in addition.
             due_s = max(due_s + period_s, time.monotonic())
         self._disconnect()
 
-    def send(self, task: Task) -> Exchange:
+    def send(self, task: Task, idempotency_key: str = "") -> Exchange:
         """Send the request of *task* and return the exchange."""
-        body = task.body
+        headers = {"Content-Type": CONTENT_TYPE}
+        if idempotency_key:
+            headers["Idempotency-Key"] = f'"{idempotency_key}"'
         connection = self._connected()
         started_s = time.monotonic()
         try:
-            connection.request("POST", PATH, body, {"Content-Type": CONTENT_TYPE})
+            connection.request("POST", PATH, task.body, headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -188,8 +172,10 @@ class Client:
         )
 
     def _connected(self) -> http.client.HTTPConnection:
+        if self._connection is not None and self._gateways.leaves(self._gateway):
+            self._disconnect()
         if self._connection is None:
-            self._gateway = self._gateways.choose(self._index % len(self._load.ports))
+            self._gateway = self._gateways.choose(self._index)
             self._connection = self._gateways.connect(self._gateway)
         return self._connection
 
@@ -234,7 +220,7 @@ class LateFetches:
         return None
 
     def _fetch(self, number: int, correlation_id: str) -> None:
-        connection = self._gateways.connect(self._gateways.choose(0))
+        connection = self._gateways.connect(self._gateways.choose(number))
         fetched_s = time.monotonic()
         try:
             connection.request("GET", f"/replies/{correlation_id}")
@@ -272,7 +258,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     folder = Path(load.folder)
     journal, late_journal = Journal(folder / "requests.jsonl"), Journal(folder / "late.jsonl")
-    gateways = Gateways(load.ports)
+    gateways = (CheckedGateways if load.checked else Gateways)(load.ports)
     late = LateFetches(gateways, late_journal)
     numbers = itertools.count(load.first)
     clients = [
@@ -280,6 +266,7 @@ def main() -> None:
     ]
     threads = [threading.Thread(target=client.run, args=(stop,)) for client in clients]
     fetching = threading.Thread(target=late.run, args=(stop_late,))
+    threading.Thread(target=gateways.watch, daemon=True).start()
     for thread in (*threads, fetching):
         thread.start()
     while not stop.wait(FLUSH_PAUSE_S):

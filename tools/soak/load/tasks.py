@@ -18,6 +18,8 @@ CONTENT_TYPE = "application/octet-stream"
 LARGE_PERCENT, MEDIUM_PERCENT = 0.7, 12.0
 BEYOND_TIMEOUT_PERCENT, SLOW_PERCENT = 0.1, 10.0
 REFUSED_PERCENT, FAILED_PERCENT = 2.0, 2.0
+#: Share of the successful requests that are sent again with their idempotency key, if any are.
+REPEATED_PERCENT = 5.0
 #: Ranges of body sizes of requests and replies.
 SMALL_BYTES, MEDIUM_BYTES, LARGE_BYTES = (0, 1_000), (8_000, 12_000), (150_000, 250_000)
 SLOW_S = (0.05, 0.5)
@@ -79,6 +81,14 @@ class Task:
     def refusal(self) -> str:
         """Error text of the handler when it raises."""
         return f"number {self.number} is refused"
+
+    @property
+    def idempotency_key(self) -> str:
+        """Key of a request that is sent twice, or ""."""
+        if self.status != 200 or self.is_beyond_timeout:
+            return ""
+        is_repeated = self._random("key").uniform(0, 100) < REPEATED_PERCENT
+        return f"{self.seed}-{self.number}" if is_repeated else ""
 
     def reply_body(self, body: bytes) -> bytes:
         """Return the reply body to a request received as *body*."""
