@@ -5,17 +5,18 @@ INSTALLED := .venv/.installed
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults framing fuzz conform bench soak leaks attack check format clean
+.PHONY: help .venv run test unit integration e2e faults framing fuzz conform bench soak leaks upgrade attack check format lock sbom licences audit clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
 
 .venv: $(INSTALLED)  ## create the virtual environment and install everything
 
-$(INSTALLED): requirements.txt requirements-dev.txt
+$(INSTALLED): requirements.txt requirements.in requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %s; 3.11 or later is needed, for example: make PYTHON=python3.13 ..." % ("$(PYTHON)", sys.version.split()[0]) if sys.version_info < (3, 11) else 0)'
 	@echo "installing into .venv ..."
 	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
@@ -71,6 +72,10 @@ soak: $(INSTALLED)  ## load and faults, every response judged; MINUTES=10 SEED=1
 leaks: $(INSTALLED)  ## steady load; memory, threads, descriptors and Redis must not grow; options as for soak
 	@exec $(BIN)/python -m tools.soak leaks $(SOAK)
 
+upgrade: $(INSTALLED)  ## replace processes by those of the previous release and back, under load; MINUTES=5 PREVIOUS=REV SEED=1 (Java 17, Maven)
+	@exec $(BIN)/python -m tools.soak upgrade --kafka apache --rate 60 --minutes $(or $(MINUTES),5) \
+		$(if $(PREVIOUS),--previous $(PREVIOUS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE))
+
 attack: $(INSTALLED)  ## hostile clients, with honest ones beside them; SECONDS=60 STRENGTH=10 ATTACKS="silent storm" AGAINST=REV URL=http://127.0.0.1:8000 (Linux)
 	@exec $(BIN)/python -m tools.attack $(ATTACKS) --seconds $(SECONDS) --strength $(or $(STRENGTH),10) \
 		$(if $(AGAINST),--against $(AGAINST)) $(if $(URL),--url $(URL)) $(if $(KAFKA),--kafka $(KAFKA))
@@ -84,6 +89,31 @@ format: $(INSTALLED)  ## sort imports and format
 	$(BIN)/ruff check --select I --fix
 	$(BIN)/ruff format
 
+# What runs, alone in an environment of its own, and the tools that read it.
+RUNTIME := .supply/venv
+
+$(RUNTIME)/.installed: $(INSTALLED) requirements-supply.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
+	@rm -rf $(RUNTIME) && $(BIN)/python -m venv --without-pip $(RUNTIME)
+	@$(BIN)/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+lock: $(INSTALLED)  ## pin what runs, with hashes: requirements.in to requirements.txt; NEWER=--upgrade
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" $(NEWER) requirements.in --output-file requirements.txt
+
+sbom: $(RUNTIME)/.installed  ## write a software bill of materials of what runs: .supply/sbom.cdx.json (CycloneDX)
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file .supply/sbom.cdx.json $(RUNTIME)/bin/python
+	@echo .supply/sbom.cdx.json
+
+licences: $(RUNTIME)/.installed  ## write the licences of what runs into docs/reference/licences.md, and check them
+	@PATH=$(BIN):$$PATH $(BIN)/python -m tools.licences $(RUNTIME)/bin/python
+
+audit: $(INSTALLED)  ## look what runs up in the advisory database of PyPI; fails too if it cannot be asked
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
+	@$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --requirement requirements.txt
+
 clean:  ## remove the virtual environment, caches and results
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench .attack
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench .attack .supply
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -113,7 +113,7 @@ def test_the_image_installs_the_requirements_of_the_other_ways():
     dynamic = tomllib.loads(text_of("pyproject.toml"))["tool"]["setuptools"]["dynamic"]
 
     assert install.endswith("-r /build/requirements.txt")
-    assert dynamic["dependencies"] == {"file": ["requirements.txt"]}
+    assert dynamic["dependencies"] == {"file": ["requirements.in"]}
 
 
 def test_the_image_runs_as_another_user_than_root_with_one_arena_and_a_health_check():
@@ -134,6 +134,21 @@ def test_the_processes_of_the_image_are_those_of_the_procfile():
     }
 
     assert commands == {name: procfile[name] for name in ("web", "replies", "responder")}
+
+
+HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint has no wheel for this platform")
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    checked = subprocess.run(
+        [str(HADOLINT), "--no-color", ROOT / "Dockerfile"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (checked.returncode, checked.stdout) == (0, "")
 
 
 SERVICES = yaml.safe_load(text_of("compose.yaml"))["services"]

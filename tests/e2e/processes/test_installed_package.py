@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("gateway", "rendezvous", "replies", "responder")
-FILES = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE")
+FILES = ("pyproject.toml", "requirements.in", "README.md", "LICENSE")
 SHARED = ("gunicorn.conf.py", "routes.toml")
 MODULES = tuple(sorted({file.name for file in ROOT.glob("*.py")} - {"gunicorn.conf.py"}))
 PIP_LIMIT_S = 300

@@ -1,0 +1,94 @@
+"""What runs is pinned with hashes, is what the tests ran with, and has licences that were read."""
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools.licences import ACCEPTED, HEADING, Package, refused, with_table
+
+ROOT = Path(__file__).parents[2]
+#: The interpreter of the Dockerfile and of the table of licences.
+PYTHON_3_11 = {"python_version": "3.11", "python_full_version": "3.11.14"}
+_LINE = re.compile(r"^([a-z].*?) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE)
+
+
+def requirements(name: str) -> list[Requirement]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if re.match(r"\w", line)]
+
+
+def locked() -> dict[str, Requirement]:
+    """Return the requirements of the lock, by name."""
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    found = [Requirement(line) for line, _ in _LINE.findall(text)]
+    return {canonicalize_name(one.name): one for one in found}
+
+
+def pin(requirement: Requirement) -> str:
+    (specifier,) = requirement.specifier
+    assert specifier.operator == "=="
+    return specifier.version
+
+
+def test_the_lock_pins_each_requirement_as_it_was_chosen():
+    lock = locked()
+
+    for chosen in requirements("requirements.in"):
+        assert pin(lock[canonicalize_name(chosen.name)]) == pin(chosen)
+
+
+def test_each_line_of_the_lock_is_a_pin_with_hashes():
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    rest = [line for line in _LINE.sub("", text).splitlines() if not re.match(r"\s*#", line)]
+
+    assert rest == []
+    assert len(locked()) > len(requirements("requirements.in"))
+
+
+def test_no_requirements_name_an_index():
+    for file in ROOT.glob("requirements*"):
+        assert not re.search(r"://|--(extra-)?index|--find-links", file.read_text("utf-8")), file
+
+
+def test_the_tests_run_with_what_is_locked():
+    """Otherwise: make .venv"""
+    applies = {
+        name: pin(one) for name, one in locked().items() if not one.marker or one.marker.evaluate()
+    }
+
+    assert {name: version(name) for name in applies} == applies
+
+
+def documented() -> list[Package]:
+    """Return the rows of the table of licences."""
+    text = (ROOT / "docs/reference/licences.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\S+) \| (\S+) \| (.*?) \|$", text.partition(HEADING)[2], re.MULTILINE)
+    return [Package(*row) for row in rows]
+
+
+def test_the_table_has_the_licence_of_each_package_that_runs():
+    applies = {
+        name: pin(one)
+        for name, one in locked().items()
+        if not one.marker or one.marker.evaluate(PYTHON_3_11)
+    }
+
+    assert {canonicalize_name(one.name): one.version for one in documented()} == applies
+    assert {one.licence for one in documented()} <= ACCEPTED
+
+
+def test_a_licence_that_nobody_read_is_refused():
+    packages = [Package("good", "1", "MIT"), Package("new", "2", "AGPL-3.0")]
+
+    assert list(refused(packages)) == ["new 2: AGPL-3.0: read it, then add it to ACCEPTED"]
+
+
+def test_the_table_is_replaced_and_the_text_around_it_stays():
+    text = f"before\n\n{HEADING}\n|---|---|---|\n| old | 1 | MIT |\n\nafter\n"
+
+    found = with_table(text, [Package("new", "2", "MIT")])
+
+    assert found == f"before\n\n{HEADING}\n|---|---|---|\n| new | 2 | MIT |\n\nafter\n"
