@@ -1,18 +1,20 @@
 """
 `make bench`: throughput, latency and cost on Apache Kafka and Valkey.
 
-    python -m tools.bench [run]       floors, naive gateway and ours under every case, with plots
+    python -m tools.bench [run]       as shipped and against a textbook; the gateway alone; plots
+    python -m tools.bench open        latency at fixed rates up to saturation; with a plot
     python -m tools.bench waiters     CPU cost of waiters: the same rate with few and many pending
     python -m tools.bench replies     the replies process alone, compared with a counting consumer
     python -m tools.bench scale       1, 2, 4 web workers by 1, 2 replies processes
     python -m tools.bench cpu         CPU time of a web worker, part by part
     python -m tools.bench memory      500 kB bodies for minutes; exit code 1 when a process grows
     python -m tools.bench against REV this source tree compared with a revision or another Python
+    python -m tools.bench compare     two settings of this source tree
     python -m tools.bench plots       plots from the results of an earlier run
 
 Each round measures every subject once, because the speed of a machine drifts: compare ratios within
-a run, not figures of two runs. Beside the subject only Kafka, Redis and one responder run. Needs
-Java 17, Maven and wrk. Logs and results go to .bench/ by default.
+a run, not figures of two runs. Beside the subject only Kafka, Redis, a responder and the load run.
+Needs Java 17, Maven and wrk; open needs vegeta. Logs and results go to .bench/ by default.
 """
 
 import argparse
@@ -21,27 +23,31 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.clients.api_keys import new_key
-from tools.bench.cases import BASE_WORKERS
+from tools.bench.cases import runs
 from tools.bench.experiments import (
     cpu_profile,
     memory_growth,
+    open_loop,
+    pair,
     replies_process,
-    revisions,
     scaling,
     waiters,
 )
 from tools.bench.experiments.comparison import Plan, compare
+from tools.bench.load import vegeta
 from tools.bench.load.wrk import LoadFailed
 from tools.bench.measure.machine import machine, one_line
 from tools.bench.options import FOLDER, parse
-from tools.bench.report import tables
+from tools.bench.report import open_plot, tables
 from tools.bench.report.plots import plot_all
 from tools.bench.servers import Servers
-from tools.bench.subject import NotReady, Setup, warm_up
+from tools.bench.setup import Setup, setup_of
+from tools.bench.subject import NotReady, warm_up
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.kafka.jars import JarsNotFetched
 from tools.devstack.process.child import ChildNotStarted
@@ -88,7 +94,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: Options) -> int:
-    plan = Plan(options.subjects, options.cases, options.rounds, options.seconds)
+    setups = {name: setup_of(name, dict(options.env)) for name in options.subjects}
+    plan = Plan(options.subjects, options.cases, options.rounds, options.seconds, setups)
     host, results = _on_servers(lambda servers: list(compare(servers, plan)))
     print_line("\n" + "\n".join(tables.table(results)) + "\n")
     write_json(tables.as_json(results, host, _as_json(options)), options.output)
@@ -112,22 +119,47 @@ def _experiment(module: Any, *names: str) -> Command:
 
 
 def _against(options: Options) -> int:
-    if options.shipped and any(c.delay_s or c.workers != BASE_WORKERS for c in options.cases):
-        raise CannotRun("--shipped: choose cases without a delay and with 2 workers")
+    this = _base(options)
     with tempfile.TemporaryDirectory() as folder:
         unpack(options.revision, tree := Path(folder))
-        other = Setup(
-            "ours",
-            env=dict(options.env),
-            tree=tree,
-            python=options.python,
-            shipped=options.shipped,
-            api_key=new_key() if options.api_keys else "",
-        )
-        host, found = _on_servers(
-            lambda s: revisions.measure(s, options.cases, options.rounds, options.seconds, other)
-        )
-    _report(options, host, revisions.table(found), revisions.as_json(found))
+        other = replace(this, env=dict(options.env), tree=tree, python=options.python)
+        return _pair(options, {"this": this, "other": other})
+
+
+def _compare(options: Options) -> int:
+    base = _base(options)
+    for name in ("a", "b"):
+        settings = " ".join("=".join(pair) for pair in getattr(options, name))
+        print_line(f"{name.upper()}: {settings or 'default settings'}")
+    setups = {name.upper(): replace(base, env=dict(getattr(options, name))) for name in ("a", "b")}
+    return _pair(options, setups)
+
+
+def _base(options: Options) -> Setup:
+    """Return the setup of this tree by the options of a pair."""
+    if options.shipped and not all(runs("shipped", case) for case in options.cases):
+        raise CannotRun("--shipped: choose cases without a delay and with 2 workers")
+    api_key = new_key() if options.api_keys else ""
+    return Setup("ours", shipped=options.shipped, api_key=api_key)
+
+
+def _pair(options: Options, setups: Mapping[str, Setup]) -> int:
+    host, found = _on_servers(
+        lambda s: pair.measure(s, setups, options.cases, options.rounds, options.seconds)
+    )
+    _report(options, host, pair.table(found), pair.as_json(found))
+    return FINISHED
+
+
+def _open(options: Options) -> int:
+    if vegeta.program() is None:
+        raise CannotRun(vegeta.MISSING)
+    setups = {name: setup_of(name, dict(options.env)) for name in options.subjects}
+    host, found = _on_servers(
+        lambda s: open_loop.measure(s, setups, options.rates, options.rounds, options.seconds)
+    )
+    _report(options, host, open_loop.table(found), open_loop.as_json(found))
+    print_line(f"plot: {open_plot.plot(found, host, options.plots)}")
     return FINISHED
 
 
@@ -194,6 +226,8 @@ COMMANDS: Mapping[str, Command] = {
     "cpu": _experiment(cpu_profile, *TIMED),
     "memory": _experiment(memory_growth, "minutes"),
     "against": _against,
+    "compare": _compare,
+    "open": _open,
     "plots": _plots,
 }
 

@@ -23,6 +23,14 @@ class Case:
 
 
 BASE = "c64"
+#: Subjects with a responder of their own: the Procfile, a textbook gateway, the floor.
+AS_SHIPPED = (
+    "shipped",
+    "textbook",
+    "textbook-flush",
+    "floor-shipped",
+    "floor-shipped-librdkafka",
+)
 #: In the order of measurement: many waiters first, before another load has grown threads and
 #: memory, and large bodies last.
 CASES = (
@@ -32,6 +40,7 @@ CASES = (
     Case("c16", connections=16),
     Case(BASE),
     Case("c256", connections=256),
+    Case("c500", connections=500),
     Case("10kB", connections=16, body_bytes=10_000),
     Case("500kB", connections=16, body_bytes=500_000),
     Case("w1", workers=1),
@@ -63,11 +72,18 @@ def by_workers(cases: Iterable[Case]) -> dict[int, list[Case]]:
 def starts(subjects: Sequence[str], cases: Iterable[Case]) -> list[tuple[str, int, list[Case]]]:
     """Return the starts of one round: subject, number of workers, and cases to run."""
     return [
-        (subject, workers, of_workers)
+        (subject, workers, own)
         for workers, of_workers in by_workers(cases).items()
         for subject in subjects
-        if workers == BASE_WORKERS or not is_floor(subject)
+        if (own := [case for case in of_workers if runs(subject, case)])
     ]
+
+
+def runs(subject: str, case: Case) -> bool:
+    """Return whether *subject* can run *case*."""
+    if subject in AS_SHIPPED:
+        return case.workers == BASE_WORKERS and not case.delay_s
+    return case.workers == BASE_WORKERS or not is_floor(subject)
 
 
 def is_floor(subject: str) -> bool:

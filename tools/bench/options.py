@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.bench.cases import BASE, CASES, Case, cases_named
-from tools.bench.experiments import replies_process
-from tools.bench.subject import SUBJECTS
+from tools.bench.cases import BASE, CASES, Case, cases_named, is_floor
+from tools.bench.experiments import open_loop, replies_process
+from tools.bench.setup import DEFAULT_SUBJECTS, SUBJECTS
 
 FOLDER = Path(".bench")
 #: Default cases of against.
@@ -28,7 +28,9 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     _add_rounds(run, 6)
     _add_cases(run, [case.name for case in CASES], "all")
     add = run.add_argument
-    add("--subjects", type=_subjects, default=list(SUBJECTS), help=_list_of(SUBJECTS, "all"))
+    names = _list_of(SUBJECTS, "all but textbook-flush and floor-shipped-librdkafka")
+    add("--subjects", type=_subjects, default=list(DEFAULT_SUBJECTS), help=names)
+    _add_settings(run)
     add("--plots", type=Path, default=FOLDER, help="folder of the plots (%(default)s)")
     _add_rounds(_command(commands, "waiters", "CPU cost of waiters"), 8)
     replies = _command(commands, "replies", "the replies process alone")
@@ -40,6 +42,8 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     memory = _command(commands, "memory", "large bodies for minutes")
     memory.add_argument("--minutes", type=float, default=10, help="length (%(default)s)")
     _add_against(commands)
+    _add_compare(commands)
+    _add_open(commands)
     plots = commands.add_parser("plots", help="plots from the results of an earlier run")
     plots.set_defaults(command="plots")
     plots.add_argument("results", type=Path, help="JSON file of a run")
@@ -55,20 +59,63 @@ def _add_against(commands: Any) -> None:
     add = against.add_argument
     add("revision", nargs="?", default="HEAD", help="git revision of the other tree (%(default)s)")
     add("--python", type=_program, default=sys.executable, help="runs the other tree (this one)")
+    _add_env(against, "--env", "setting of the other tree")
+    _add_as_shipped(against)
+
+
+def _add_open(commands: Any) -> None:
+    parser = _command(commands, "open", "latency at fixed rates of requests")
+    _add_rounds(parser, 4)
+    add = parser.add_argument
+    rates = ",".join(f"{rate:g}" for rate in open_loop.RATES)
+    add("--rates", type=_rates, default=open_loop.RATES, help=f"requests per second ({rates})")
+    subjects = list(open_loop.SUBJECTS)
+    known = [name for name in SUBJECTS if not is_floor(name)]
+    add("--subjects", type=_subjects, default=subjects, help=_list_of(known, ",".join(subjects)))
+    _add_settings(parser)
+    add("--plots", type=Path, default=FOLDER, help="folder of the plot (%(default)s)")
+
+
+def _add_compare(commands: Any) -> None:
+    compare = _command(commands, "compare", "two settings of this source tree")
+    _add_rounds(compare, 4)
+    _add_cases(compare, AGAINST, ",".join(AGAINST))
+    _add_env(compare, "--a", "setting of A")
+    _add_env(compare, "--b", "setting of B")
+    _add_as_shipped(compare)
+
+
+def _add_as_shipped(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
-        "--env",
+        "--shipped",
+        action="store_true",
+        help="run the Procfile with default settings, its own responder included",
+    )
+    add("--api-keys", action="store_true", help="require an API key in both and send it")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    _add_env(parser, "--env", "setting of our processes")
+    parser.add_argument(
+        "--delivery",
+        type=_delivery,
+        action="append",
+        dest="env",
+        metavar="direct|store",
+        help="short for --env REPLY_DELIVERY=...",
+    )
+
+
+def _add_env(parser: argparse.ArgumentParser, name: str, description: str) -> None:
+    parser.add_argument(
+        name,
         type=_setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="setting of the other tree; may be repeated",
+        help=f"{description}; may be repeated",
     )
-    add(
-        "--shipped",
-        action="store_true",
-        help="run each tree's Procfile with default settings, its own responder included",
-    )
-    add("--api-keys", action="store_true", help="require an API key in both trees and send it")
 
 
 def _command(commands: Any, name: str, description: str) -> argparse.ArgumentParser:
@@ -114,6 +161,19 @@ def _setting(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
     return name, value
+
+
+def _rates(text: str) -> list[float]:
+    rates = [float(rate) for rate in text.split(",")]
+    if min(rates) <= 0:
+        raise argparse.ArgumentTypeError(f"expected rates above 0, not {text}")
+    return rates
+
+
+def _delivery(text: str) -> tuple[str, str]:
+    if text not in ("direct", "store"):
+        raise argparse.ArgumentTypeError(f"expected direct or store, not {text!r}")
+    return "REPLY_DELIVERY", text
 
 
 def _program(text: str) -> str:

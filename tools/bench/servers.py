@@ -8,9 +8,11 @@ from typing import Self
 from kafka import KafkaAdminClient
 from redis import Redis
 
+from tools.bench.measure.broker_requests import BrokerRequests, jmx_options
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.kafka.topics import create_topics
+from tools.devstack.ports import free_port
 from tools.devstack.process.child import Child
 from tools.devstack.process.procfile import start_process
 
@@ -33,15 +35,19 @@ class Servers:
         self._logs = logs
         self._stack = ExitStack()
         self._starts = 0
+        metrics_port = free_port()
         self.kafka = ApacheKafka(
-            java_options=JAVA_OPTIONS, options=KAFKA_OPTIONS | dict(kafka_options or {})
+            java_options=(*JAVA_OPTIONS, *jmx_options(metrics_port)),
+            options=KAFKA_OPTIONS | dict(kafka_options or {}),
         )
+        self.requests = BrokerRequests(metrics_port, logs / "kafka-requests.log")
         self.server = EmbeddedRedis()
         self.redis = Redis.from_url(self.server.url)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self.kafka)
+            stack.enter_context(self.requests)
             stack.enter_context(self.server)
             stack.enter_context(self.redis)
             self._stack = stack.pop_all()
@@ -66,15 +72,18 @@ class Servers:
         return {"kafka": [self.kafka.pid], "redis": [self.server.pid]}
 
     @contextmanager
-    def fresh(self, topics: Iterable[str]) -> Iterator[str]:
+    def fresh(self, topics: Iterable[str], *, prefixed: bool = True) -> Iterator[str]:
         """
         Create *topics* under a new prefix, empty Redis, and yield the prefix.
 
         Nothing of an earlier start is visible: no records, no offsets, no keys.
+
+        Args:
+            prefixed: whether the topics have the prefix; else only groups can have it.
         """
         self._starts += 1
         prefix = f"t{self._starts}-"
-        names = [prefix + topic for topic in topics]
+        names = [(prefix if prefixed else "") + topic for topic in topics]
         self.redis.flushall()
         create_topics(self.connection, names)
         try:

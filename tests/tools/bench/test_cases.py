@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.bench.cases import BASE, CASES, Case, by_workers, cases_named, starts
+from tools.bench.cases import AS_SHIPPED, BASE, CASES, Case, by_workers, cases_named, starts
 from tools.bench.load.bodies import body, delay_of, head
 
 BASE_CASE = next(case for case in CASES if case.name == BASE)
@@ -21,7 +21,7 @@ def test_case_names_are_unique():
 
 
 def test_cases_cover_the_required_loads():
-    assert {case.connections for case in CASES} >= {1, 16, 64, 256}
+    assert {case.connections for case in CASES} >= {1, 16, 64, 256, 500}
     assert {case.body_bytes for case in CASES} == {200, 10_000, 500_000}
     assert {case.delay_s for case in CASES} == {0.0, 0.05, 1.0}
     assert {case.workers for case in CASES} == {1, 2, 4}
@@ -72,6 +72,15 @@ def test_floors_start_once_per_round():
         ("floor", 2),
         ("floor-librdkafka", 2),
     ]
+
+
+def test_subjects_as_shipped_run_the_cases_that_their_responder_and_procfile_allow():
+    found = {subject: names(own) for subject, workers, own in starts(AS_SHIPPED, CASES)}
+
+    assert set(found) == set(AS_SHIPPED)
+    assert all(
+        own == ["c1", "c16", "c64", "c256", "c500", "10kB", "500kB"] for own in found.values()
+    )
 
 
 @pytest.mark.parametrize("size", [20, 200, 500_000])

@@ -8,7 +8,8 @@ from tools.bench.measure.result import Result
 from tools.bench.report.progress import Progress
 from tools.bench.report.tables import line
 from tools.bench.servers import Servers
-from tools.bench.subject import Setup, Subject
+from tools.bench.setup import Setup
+from tools.bench.subject import Subject
 
 #: Estimated seconds of a start without its cases, and of a case without its measured time.
 START_S, CASE_S, FLOOR_CASE_S = 9.0, 0.7, 3.5

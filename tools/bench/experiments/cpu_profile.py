@@ -10,7 +10,8 @@ from typing import Any
 
 from tools.bench.cases import cases_named
 from tools.bench.servers import Servers
-from tools.bench.subject import Setup, Subject
+from tools.bench.setup import Setup
+from tools.bench.subject import Subject
 from tools.output import print_line
 
 CASES = ("c1", "c64")

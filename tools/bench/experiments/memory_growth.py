@@ -12,7 +12,8 @@ from tools.bench.measure.result import Load
 from tools.bench.measure.usage import rss_bytes
 from tools.bench.report.progress import Progress
 from tools.bench.servers import Servers
-from tools.bench.subject import Setup, Subject
+from tools.bench.setup import Setup
+from tools.bench.subject import Subject
 
 CASE = Case("memory", connections=8, body_bytes=500_000)
 SAMPLE_S = 10.0

@@ -23,7 +23,7 @@ from tools.bench.measure.usage import cpu_s_of
 from tools.bench.report.progress import Progress
 from tools.bench.report.summary import Spread
 from tools.bench.servers import Servers
-from tools.bench.subject import TOPICS
+from tools.bench.setup import TOPICS
 
 COUNT = 50_000
 BODY_BYTES = 200

@@ -10,7 +10,8 @@ from tools.bench.measure.result import Result
 from tools.bench.report.progress import Progress
 from tools.bench.report.summary import Spread, gateway_us, plain
 from tools.bench.servers import Servers
-from tools.bench.subject import Setup, Subject
+from tools.bench.setup import Setup
+from tools.bench.subject import Subject
 
 WORKERS = (1, 2, 4)
 REPLIES = (1, 2)

@@ -16,7 +16,8 @@ from tools.bench.load.wrk import wrk
 from tools.bench.report.progress import Progress
 from tools.bench.report.summary import Spread
 from tools.bench.servers import Servers
-from tools.bench.subject import Setup, Subject
+from tools.bench.setup import Setup
+from tools.bench.subject import Subject
 
 SUBJECTS = ("naive", "ours")
 PACE_PER_S = 200.0
@@ -103,14 +104,14 @@ def _interval(
 ) -> Interval:
     meter = subject.start_meter()
     time.sleep(seconds)
-    elapsed_s, cpu_s, calls = meter.read()
-    calls_per_s = {command: count / elapsed_s for command, count in calls.items()}
+    use = meter.read()
+    calls_per_s = {command: count / use.elapsed_s for command, count in use.redis_calls.items()}
     return Interval(
         subject=subject.setup.subject,
         load=load,
         round=number,
         replies_per_s=0.0 if load == IDLE else calls_per_s.get("set", 0.0) - heartbeats_per_s,
-        cpu={kind: used_s / elapsed_s for kind, used_s in cpu_s.items()},
+        cpu={kind: used_s / use.elapsed_s for kind, used_s in use.cpu_s.items()},
         redis_calls_per_s=calls_per_s,
     )
 

@@ -18,6 +18,8 @@ T = TypeVar("T")
 FLOORS = {
     "floor": "tools.bench.load.floor",
     "floor-librdkafka": "tools.bench.load.floor_librdkafka",
+    "floor-shipped": "tools.bench.load.floor",
+    "floor-shipped-librdkafka": "tools.bench.load.floor_librdkafka",
 }
 
 

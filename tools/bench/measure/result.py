@@ -36,10 +36,22 @@ class Result:
     redis_calls: dict[str, int]
     replies_processes: int = 1
     rss_bytes: dict[str, int] = field(default_factory=dict)  # of web: "idle" and "loaded"
+    kafka_requests: dict[str, int] = field(default_factory=dict)  # received by the broker, by kind
+
+    @property
+    def answered(self) -> int:
+        """Number of responses with a status 2xx."""
+        return self.load.requests - self.load.not_2xx
 
     @property
     def per_s(self) -> float:
-        return self.load.requests / self.load.duration_s
+        """Responses with a status 2xx per second."""
+        return self.answered / self.load.duration_s
+
+    @property
+    def refused_share(self) -> float:
+        """Share of the responses with another status."""
+        return self.load.not_2xx / self.load.requests if self.load.requests else 0.0
 
     @property
     def redis_commands(self) -> int:
@@ -57,13 +69,14 @@ class Result:
         return dict(self.load.percentiles_s)[percent]
 
     def per_request(self, total: float) -> float:
-        """Return *total* divided by the number of requests."""
-        return total / self.load.requests if self.load.requests else 0.0
+        """Return *total* divided by the number of responses with a status 2xx."""
+        return total / self.answered if self.answered else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return all fields and the figures derived from them."""
         return asdict(self) | {
             "per_s": self.per_s,
+            "refused_share": self.refused_share,
             "p50_s": self.latency_s(50),
             "p90_s": self.latency_s(90),
             "p99_s": self.latency_s(99),

@@ -1,9 +1,10 @@
-"""CPU, Redis commands and memory used during a measurement."""
+"""CPU, Redis commands, Kafka requests and memory used during a measurement."""
 
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
@@ -19,32 +20,49 @@ SAMPLE_S = 0.25
 Pids = Mapping[str, Sequence[int]]
 
 
-class Meter:
-    """Counts CPU seconds of processes and Redis commands from its creation on."""
+@dataclass(frozen=True)
+class Use:
+    """What was used in an interval."""
 
-    def __init__(self, pids: Pids, redis: Redis) -> None:
+    elapsed_s: float
+    cpu_s: dict[str, float]  # by kind of process
+    redis_calls: dict[str, int]  # by command
+    kafka_requests: dict[str, int]  # by kind, as the broker counts them
+
+
+class Meter:
+    """Counts CPU seconds, Redis commands and Kafka requests from its creation on."""
+
+    def __init__(
+        self, pids: Pids, redis: Redis, kafka_requests: Callable[[], dict[str, int]] = dict
+    ) -> None:
         self._pids = pids
         self._redis = redis
+        self._kafka_requests = kafka_requests
+        self._requests = kafka_requests()
+        self._calls = redis_calls(redis)
         self._started_s = time.monotonic()
         self._cpu_s = self._cpu()
-        self._calls = redis_calls(redis)
 
-    def read(self) -> tuple[float, dict[str, float], dict[str, int]]:
-        """Return the elapsed seconds, CPU seconds by kind, and Redis calls by command."""
+    def read(self) -> Use:
+        """Return what was used so far."""
         elapsed_s = time.monotonic() - self._started_s
-        cpu_s, calls = self._cpu(), redis_calls(self._redis)
-        return (
+        cpu_s = self._cpu()
+        return Use(
             elapsed_s,
             {kind: round(cpu_s[kind] - used_s, 3) for kind, used_s in self._cpu_s.items()},
-            {
-                name: count - self._calls.get(name, 0)
-                for name, count in calls.items()
-                if count != self._calls.get(name, 0)
-            },
+            _more(redis_calls(self._redis), self._calls),
+            _more(self._kafka_requests(), self._requests),
         )
 
     def _cpu(self) -> dict[str, float]:
         return {kind: sum(map(cpu_s_of, of_kind)) for kind, of_kind in self._pids.items()}
+
+
+def _more(after: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts that grew, by how much."""
+    grown = {name: count - before.get(name, 0) for name, count in after.items()}
+    return {name: count for name, count in grown.items() if count}
 
 
 def redis_calls(redis: Redis) -> dict[str, int]:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from tools.bench.cases import BASE, CASES
 from tools.bench.load.latencies import PERCENTILES
 from tools.bench.measure.machine import one_line
 from tools.bench.measure.result import Result
+from tools.bench.report import shipped
 from tools.bench.report.summary import Spread
 
 matplotlib.use("Agg")
@@ -21,6 +23,11 @@ matplotlib.use("Agg")
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench"})
 
 COLOURS = {
+    "shipped": "tab:blue",
+    "textbook": "tab:orange",
+    "textbook-flush": "tab:brown",
+    "floor-shipped": "tab:grey",
+    "floor-shipped-librdkafka": "black",
     "floor": "tab:grey",
     "floor-librdkafka": "black",
     "naive": "tab:orange",
@@ -37,34 +44,56 @@ KINDS = {
     "wrk": "tab:brown",
 }
 #: Cases without delay, by number of connections.
-BY_CONNECTIONS = ("c1", "c16", BASE, "c256")
+BY_CONNECTIONS = ("c1", "c16", BASE, "c256", "c500")
 DELAYED = ("50ms", "1s")
 SHOWN_PERCENTILES = (50, 90, 95, 99, 99.5, 99.9)
 
 Results = Sequence[Result]
+Draw = Callable[[Results, Figure], bool]
+
+
+class InRound(Protocol):
+    """A measurement of one round."""
+
+    @property
+    def round(self) -> int:
+        """Number of the round."""
 
 
 def plot_all(results: Results, machine: Mapping[str, str], folder: Path) -> list[Path]:
     """Draw the plots that *results* have cases for into *folder*; return the SVG files."""
+    as_shipped = shipped.of_shipped(results)
+    lean = [result for result in results if result not in as_shipped]
+    drawings: Sequence[tuple[str, Results, Draw]] = (
+        ("bench-shipped", as_shipped, _as_shipped),
+        ("bench-latency", lean, _latency),
+        ("bench-throughput", lean, _throughput),
+        ("bench-cpu", lean, _cpu),
+        ("bench-redis", lean, _redis),
+    )
+    files = (
+        save(name, folder, machine, results, partial(draw, of_kind))
+        for name, of_kind, draw in drawings
+    )
+    return [file for file in files if file is not None]
+
+
+def save(
+    name: str,
+    folder: Path,
+    machine: Mapping[str, str],
+    results: Sequence[InRound],
+    draw: Callable[[Figure], bool],
+) -> Path | None:
+    """Let *draw* draw the SVG file *name* in *folder*; return it, or None if it drew nothing."""
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    if not draw(figure):
+        return None
+    figure.supxlabel(f"{one_line(dict(machine))}\n{_rounds(results)}", fontsize=6, color="dimgrey")
     folder.mkdir(parents=True, exist_ok=True)
-    drawings: dict[str, Callable[[Results, Figure], bool]] = {
-        "bench-latency": _latency,
-        "bench-throughput": _throughput,
-        "bench-cpu": _cpu,
-        "bench-redis": _redis,
-    }
-    files = []
-    for name, draw in drawings.items():
-        figure = Figure(figsize=(9, 4.8), layout="constrained")
-        if not draw(results, figure):
-            continue
-        figure.supxlabel(
-            f"{one_line(dict(machine))}\n{_rounds(results)}", fontsize=6, color="dimgrey"
-        )
-        file = folder / f"{name}.svg"
-        figure.savefig(file, metadata={"Date": None})
-        files.append(file)
-    return files
+    file = folder / f"{name}.svg"
+    figure.savefig(file, metadata={"Date": None})
+    return file
 
 
 def tail_position(percent: float) -> float:
@@ -94,10 +123,29 @@ def _latency(results: Results, figure: Figure) -> bool:
         [f"{percent:g} %" for percent in SHOWN_PERCENTILES],
     )
     axes.set_yscale("log")
-    _plain_ticks(axes.yaxis)
+    plain_ticks(axes.yaxis)
     axes.set_xlabel("share of the requests answered within this latency")
     axes.set_ylabel("latency, ms")
-    _finish(axes, "Latency at 64 connections, 200 B, 2 workers: lower is better")
+    finish(axes, "Latency at 64 connections, 200 B, 2 workers: lower is better")
+    return bool(here)
+
+
+def _as_shipped(results: Results, figure: Figure) -> bool:
+    here = [r for r in results if r.case.name in BY_CONNECTIONS]
+    rate, latency = figure.subplots(1, 2)
+    for subject in _subjects(here):
+        _curve(rate, here, subject, lambda r: r.per_s)
+        _curve(latency, here, subject, lambda r: 1e3 * r.latency_s(99))
+    for axes in (rate, latency):
+        _connections(axes)
+        axes.set_xlabel("connections (pending requests)")
+    latency.set_ylim(bottom=None)
+    latency.set_yscale("log")
+    plain_ticks(latency.yaxis)
+    rate.set_ylabel("responses 2xx per second")
+    latency.set_ylabel("p99, ms")
+    finish(rate, "As shipped, 200 B: requests per second")
+    finish(latency, "... and 99th percentile of the latency")
     return bool(here)
 
 
@@ -109,7 +157,7 @@ def _throughput(results: Results, figure: Figure) -> bool:
     _connections(axes)
     axes.set_xlabel("connections (pending requests)")
     axes.set_ylabel("requests per second")
-    _finish(axes, "Throughput against connections, 200 B, 2 workers: higher is better")
+    finish(axes, "Throughput against connections, 200 B, 2 workers: higher is better")
     return bool(here)
 
 
@@ -138,7 +186,7 @@ def _cpu(results: Results, figure: Figure) -> bool:
         axes.bar_label(bars, labels, label_type="center", fontsize=8, color="white")
         base = [below + height for below, height in zip(base, heights, strict=True)]
     axes.set_ylabel("CPU time per request, us")
-    _finish(axes, "Where the CPU goes at 64 connections, 200 B, 2 workers")
+    finish(axes, "Where the CPU goes at 64 connections, 200 B, 2 workers")
     return bool(here)
 
 
@@ -168,7 +216,7 @@ def _redis(results: Results, figure: Figure) -> bool:
             for name in delayed
         ],
     )
-    _finish(immediate, "Redis commands by pending requests")
+    finish(immediate, "Redis commands by pending requests")
     delayed_axes.set_title("... with a slow responder", loc="left", fontsize="medium")
     delayed_axes.grid(alpha=0.3)
     return bool(here)
@@ -208,13 +256,15 @@ def _connections(axes: Any) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _plain_ticks(axis: Any) -> None:
+def plain_ticks(axis: Any) -> None:
+    """Label a logarithmic *axis* with plain numbers."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("")
 
 
-def _finish(axes: Any, title: str) -> None:
+def finish(axes: Any, title: str) -> None:
+    """Give *axes* a title, a grid and a legend."""
     axes.set_title(title, loc="left", fontsize="medium")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
@@ -226,6 +276,6 @@ def _subjects(results: Results) -> list[str]:
     return [subject for subject in COLOURS if subject in present]
 
 
-def _rounds(results: Results) -> str:
+def _rounds(results: Sequence[InRound]) -> str:
     rounds = len({result.round for result in results})
     return f"medians over {rounds} rounds; whiskers: minimum to maximum"

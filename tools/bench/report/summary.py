@@ -30,7 +30,7 @@ Figure = Callable[[Result], float]
 
 
 def per_s(result: Result) -> float:
-    """Return the requests per second."""
+    """Return the responses with a status 2xx per second."""
     return result.per_s
 
 
@@ -44,22 +44,32 @@ def p99_s(result: Result) -> float:
     return result.latency_s(99)
 
 
-def gateway_us(result: Result) -> float:
-    """Return the CPU time of web and replies per request, in us."""
-    return 1e6 * result.per_request(result.cpu_s["web"] + result.cpu_s["replies"])
+def cpu_us(*kinds: str) -> Figure:
+    """Return the figure CPU time of *kinds* of processes per request, in us."""
+    return lambda result: 1e6 * result.per_request(sum(result.cpu_s.get(k, 0.0) for k in kinds))
 
 
-def responder_us(result: Result) -> float:
-    """Return the CPU time of the responder per request, in us."""
-    return 1e6 * result.per_request(result.cpu_s["responder"])
+gateway_us = cpu_us("web", "replies")
+responder_us = cpu_us("responder")
 
 
-#: Reported ratios: the other subject and the figure, by name.
+def redis_commands(result: Result) -> float:
+    """Return the Redis commands per request."""
+    return result.per_request(result.redis_commands)
+
+
+#: Ratios reported for gateways with the echo responder: the other subject and the figure, by name.
 RATIOS: Mapping[str, tuple[str, Figure]] = {
     "rate/naive": ("naive", per_s),
     "p99/naive": ("naive", p99_s),
     "p50/floor": ("floor", p50_s),
     "p99/floor": ("floor", p99_s),
+}
+#: Ratios reported for gateways as shipped.
+SHIPPED_RATIOS: Mapping[str, tuple[str, Figure]] = {
+    "rate/textbook": ("textbook", per_s),
+    "p99/textbook": ("textbook", p99_s),
+    "p50/floor-shipped": ("floor-shipped", p50_s),
 }
 
 
@@ -123,7 +133,7 @@ def _summary(own: Sequence[Result], results: Sequence[Result]) -> Summary:
     ]
     others = {
         name: found
-        for name, (other, figure) in RATIOS.items()
+        for name, (other, figure) in {**RATIOS, **SHIPPED_RATIOS}.items()
         if (found := ratios(own, results, other, figure)) is not None
     }
     return Summary(

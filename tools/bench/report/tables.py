@@ -7,6 +7,7 @@ from typing import Any
 
 from tools.bench.cases import CASES
 from tools.bench.measure.result import Result
+from tools.bench.report import shipped
 from tools.bench.report.summary import RATIOS, Summary, plain, summarise
 
 #: The case with many waiters, for which the memory per waiter is reported.
@@ -17,13 +18,22 @@ def line(result: Result) -> str:
     """Return one measurement as a line."""
     failed = result.load.not_2xx + result.load.failed
     return (
-        f"{result.subject:16} {result.case.name:6} {result.per_s:7.0f} /s  "
+        f"{result.subject:24} {result.case.name:6} {result.per_s:7.0f} /s  "
         f"p50 {result.latency_s(50) * 1e3:8.2f} ms  p99 {result.latency_s(99) * 1e3:8.2f} ms"
         + (f"  {failed} failed" if failed else "")
     )
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
+    """Yield a table of the gateways as shipped, and one of the gateways alone."""
+    if headline := shipped.of_shipped(results):
+        yield from shipped.table(headline)
+    if lean := [result for result in results if result not in headline]:
+        yield "\nthe gateway alone: every subject with the same echo responder, without API keys"
+        yield from lean_table(lean)
+
+
+def lean_table(results: Sequence[Result]) -> Iterator[str]:
     """Yield the medians over the rounds, and the ratios within them, case by case."""
     yield "medians over the rounds (minimum..maximum); ratios within rounds: median"
     descriptions = {case.name: str(case) for case in CASES}

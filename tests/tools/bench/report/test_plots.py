@@ -42,3 +42,11 @@ def test_plots_without_results_are_not_drawn(tmp_path):
     files = plot_all(results, MACHINE, tmp_path)
 
     assert [file.name for file in files] == ["bench-redis.svg"]
+
+
+def test_subjects_as_shipped_have_a_plot_of_their_own(tmp_path):
+    files = plot_all([result("shipped"), result("textbook"), result("ours")], MACHINE, tmp_path)
+
+    assert files[0].name == "bench-shipped.svg"
+    assert "textbook" in files[0].read_text()
+    assert "textbook" not in files[1].read_text()

@@ -1,6 +1,7 @@
 """Statistics over the rounds of a benchmark."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,7 +59,15 @@ def test_a_result_has_rates_and_costs_per_request():
     assert one.per_s == 50
     assert one.redis_commands == 160
     assert one.per_request(0.5) == pytest.approx(0.005)
+    assert one.refused_share == 0
     assert result(requests=0).per_request(0.5) == 0
+
+
+def test_responses_with_another_status_than_2xx_count_only_as_refused():
+    one = replace(result(), load=replace(result().load, not_2xx=75))
+
+    assert (one.per_s, one.refused_share) == (12.5, 0.75)
+    assert one.per_request(0.5) == pytest.approx(0.02)
 
 
 def test_memory_per_waiter_is_the_growth_divided_by_connections():

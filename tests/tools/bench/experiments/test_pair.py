@@ -1,24 +1,19 @@
-"""Two source trees compared: order and ratios."""
+"""Two setups compared: order, ratios and the report."""
 
 from pathlib import Path
 
 import pytest
 
 from tools.bench.cases import BASE, cases_named
-from tools.bench.experiments import comparison, revisions
-from tools.bench.experiments.revisions import (
-    OTHER,
-    THIS,
-    Ratio,
-    ratio,
-    table,
-)
+from tools.bench.experiments import comparison, pair
+from tools.bench.experiments.pair import Ratio, ratio, table
 from tools.bench.load.latencies import PERCENTILES
 from tools.bench.measure.result import Load, Result
 from tools.bench.report.summary import per_s
-from tools.bench.subject import Setup
+from tools.bench.setup import Setup
 
 CASE = cases_named([BASE])[0]
+THIS, OTHER = "this", "other"
 
 
 def result(name: str, number: int, requests: int) -> Result:
@@ -84,7 +79,8 @@ def test_the_order_alternates_and_only_the_other_tree_is_elsewhere(monkeypatch: 
     monkeypatch.setattr(comparison, "Subject", FakeSubject)
     tree = Path("elsewhere")
 
-    revisions.measure(None, [CASE], 2, 0.0, Setup("ours", tree=tree))  # type: ignore[arg-type]
+    setups = {THIS: Setup("ours"), OTHER: Setup("ours", tree=tree)}
+    pair.measure(None, setups, [CASE], 2, 0.0)  # type: ignore[arg-type]
 
     assert FakeSubject.measured == [
         (THIS, None, 1),
