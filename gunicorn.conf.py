@@ -15,6 +15,7 @@ from gateway import config as configuration
 from gateway import lifecycle as lifecycles
 from gateway.server import arbiter, cpu_affinity
 from gateway.server.access_log import ACCESS_LOG_FORMAT
+from gateway.server.connection_counts import ConnectionCounts
 from gateway.server.http.refusals import Limits
 from gateway.server.shutdown import install_graceful_shutdown
 from rendezvous import __version__
@@ -74,6 +75,7 @@ def on_starting(server: Any) -> None:
     """Log the version; prepare shutdown, reloads and forks; exit if the port is unusable."""
     server.log.info("version %s, Python %s", __version__, platform.python_version())
     server.shutdown_state = install_graceful_shutdown(server, _settings.drain_delay_s)
+    server.connection_counts = ConnectionCounts(_settings.web_concurrency)
     arbiter.refuse_invalid_reloads(server, configuration.read_again)
     arbiter.block_stop_signals_across_fork()
     if not {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():  # else the socket is inherited
@@ -81,10 +83,11 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Give the worker our settings, the shutdown state and its core."""
+    """Give the worker our settings, what all workers share, and its core."""
     worker.limits = Limits(_settings.max_body_bytes, _settings.request_read_timeout_s)
     worker.drain_delay_s = _settings.drain_delay_s
     worker.shutdown_state = server.shutdown_state
+    worker.connection_counts = server.connection_counts
     worker.core = cpu_affinity.core_for_new_worker(server) if _settings.cpu_affinity else None
 
 

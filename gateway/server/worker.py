@@ -10,6 +10,7 @@ from gunicorn.workers.base import Worker
 from waitress import wasyncore
 
 from gateway.server.arbiter import unblock_stop_signals
+from gateway.server.connection_counts import ConnectionCounts, FairShare
 from gateway.server.http.connections import Connections
 from gateway.server.http.forwarded import trust_named_proxies
 from gateway.server.http.listener import adjustments, listen
@@ -19,6 +20,8 @@ from gateway.server.threads import RequestThreads
 
 #: Interval of the search for clients that are too slow, in seconds.
 SWEEP_INTERVAL_S = 0.25
+#: poll() takes whole milliseconds, in seconds.
+POLL_RESOLUTION_S = 0.001
 #: Interval of the worker's heartbeats to the arbiter, which expects one every 30 s, in seconds.
 HEARTBEAT_INTERVAL_S = 0.5
 #: Extra time a worker keeps serving when signalled directly, not by the arbiter, in seconds.
@@ -42,6 +45,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     limits = Limits()
     drain_delay_s = 0.0
     shutdown_state = ShutdownState()
+    #: Of all workers of the server.
+    connection_counts = ConnectionCounts(1)
     #: The processor core that it is pinned to (see gateway.server.cpu_affinity).
     core: int | None = None
     #: Whether a client with this Authorization header may send a body.
@@ -99,6 +104,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
             max_connections=self.cfg.worker_connections,
             keepalive_s=self.cfg.keepalive,
             log=self.log,
+            share=FairShare(self.connection_counts, self.age),
             count_request=self._count_request,
             reads_body=lambda headers: self.admits_body(headers.get("AUTHORIZATION")),
         )
@@ -113,6 +119,9 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     def _turn(self) -> None:
         """Handle what has come, and look after slow clients and the heartbeat."""
         timeout_s = SWEEP_INTERVAL_S if self.connections.channels else HEARTBEAT_INTERVAL_S
+        for server in self.servers:
+            if (yields_s := server.yields_s()) > 0:
+                timeout_s = min(timeout_s, yields_s + POLL_RESOLUTION_S)
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._sockets, count=1)
         for server in self.servers:
             server.accept_due()

@@ -9,6 +9,7 @@ from typing import Any, cast
 from waitress.adjustments import Adjustments
 from waitress.parser import HTTPRequestParser
 
+from gateway.server.connection_counts import ConnectionCounts, FairShare
 from gateway.server.http.channel import Channel
 from gateway.server.http.connections import Connections
 from gateway.server.http.parser import RequestParser
@@ -126,6 +127,7 @@ class Connection:
                     exception=_fail,
                     error_log=SimpleNamespace(log=_ignore, warning=_ignore, error=_ignore),
                 ),
+                share=FairShare(ConnectionCounts(1), 0),
                 count_request=_ignore,
                 reads_body=lambda headers: True,
             ),

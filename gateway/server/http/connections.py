@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gateway.server.connection_counts import FairShare
 from gateway.server.http import refusals
 from gateway.server.http.parser import ReadsBody
 from gateway.server.http.refusals import Limits
@@ -28,6 +29,7 @@ class Connections:
         threads: number of requests whose bodies fit into the memory for incomplete requests, and
             of responses that fit into the memory for unread ones.
         keepalive_s: how long a connection may be idle between requests; 0 to close each.
+        share: this worker's share of all connections.
         count_request: called with each request that reaches the application.
         reads_body: whether to read the body that a request with these headers announces.
     """
@@ -40,6 +42,7 @@ class Connections:
         max_connections: int,
         keepalive_s: float,
         log: Any,
+        share: FairShare,
         count_request: Callable[[], None],
         reads_body: ReadsBody,
     ) -> None:
@@ -48,6 +51,7 @@ class Connections:
         self.max_connections = max_connections
         self.keepalive_s = keepalive_s
         self.log = log
+        self._share = share
         #: For what clients can cause as often as they like.
         self.events = ThrottledLog(log.error_log)
         self.count_request = count_request
@@ -68,13 +72,21 @@ class Connections:
         """Whether there are as many connections as allowed."""
         return len(self.channels) >= self.max_connections
 
+    @property
+    def room(self) -> int | None:
+        """How many more are this worker's fair share; None for any number."""
+        return self._share.room(len(self.channels))
+
     def add(self, channel: "Channel") -> None:
         """Add a new connection."""
         self.channels.add(channel)
+        self._share.update(len(self.channels))
 
     def remove(self, channel: "Channel") -> None:
         """Remove a connection that is closed."""
         self.channels.discard(channel)
+        if not self.draining:
+            self._share.update(len(self.channels))
 
     def make_room(self) -> None:
         """Close a connection if there are as many as allowed."""
@@ -121,10 +133,13 @@ class Connections:
 
     def drain(self) -> None:
         """Give clients DRAIN_READ_S to complete what they send; then close."""
+        self._share.leave()
         self.drain_until_s = time.monotonic() + DRAIN_READ_S
 
     def sweep(self, now_s: float) -> None:
         """Refuse requests that are too slow, close what is idle for too long."""
+        if not self.draining:
+            self._share.update(len(self.channels))
         for channel in list(self.channels):
             channel.enforce_deadline(now_s)
 

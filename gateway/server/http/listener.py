@@ -22,9 +22,12 @@ RECEIVE_BYTES = 65_536
 #: What the kernel holds of a response, about half of it payload. On its own it would take 4 MB from
 #: each client that does not read, and the time to copy that.
 SEND_BUFFER_BYTES = 524_288
-#: Connections accepted in one turn of the main loop while there are as many as allowed: silent
-#: ones are closed as fast as they come. Otherwise one, which leaves others to other workers.
-ACCEPTS_PER_TURN_AT_LIMIT = 64
+#: Maximum number of connections accepted in one turn of the main loop.
+ACCEPTS_PER_TURN = 64
+#: How long a worker above its fair share leaves a connection to the others, in seconds.
+YIELD_S = 0.05
+#: How often it looks whether they have accepted it, in seconds.
+YIELD_STEP_S = 0.001
 
 
 def adjustments(limits: Limits) -> Adjustments:
@@ -52,10 +55,18 @@ class _Listener:
     connections: Connections
     #: Whether connections wait.
     _is_due = False
+    #: Since when they are left to other workers; 0 if they are not.
+    _yields_since_s = 0.0
+    #: When to look again whether others have accepted them.
+    _looks_again_s = 0.0
 
     def readable(self) -> bool:
-        """Return whether connections are accepted; there is no other limit here."""
-        return bool(self.accepting)  # type: ignore[attr-defined]
+        """Return whether connections are accepted, and not left to other workers."""
+        return bool(self.accepting) and self.yields_s() <= 0  # type: ignore[attr-defined]
+
+    def yields_s(self) -> float:
+        """Return for how long connections are still left to other workers, in seconds."""
+        return self._looks_again_s - time.monotonic() if self._looks_again_s else 0.0
 
     def handle_accept(self) -> None:
         """Note that connections wait."""
@@ -63,7 +74,7 @@ class _Listener:
 
     def accept_due(self) -> None:
         """
-        Accept a connection; at the limit several, since honest clients wait behind others.
+        Accept as many connections as are this worker's fair share.
 
         Called when all events of a turn are handled: the system may give a new connection the file
         descriptor of a closed one, whose events would be taken for its own.
@@ -71,9 +82,28 @@ class _Listener:
         if not self._is_due:
             return
         self._is_due = False
-        for _ in range(ACCEPTS_PER_TURN_AT_LIMIT if self.connections.is_full else 1):
+        room = self.connections.room
+        if room is None:
+            room = ACCEPTS_PER_TURN
+        elif room <= 0:
+            room = self._room_after_yielding()
+        elif self.connections.is_full:
+            # Silent connections are closed as fast as they come: honest clients wait behind them.
+            room = ACCEPTS_PER_TURN
+        for _ in range(min(room, ACCEPTS_PER_TURN)):
             if not self._accept_one():
                 return
+
+    def _room_after_yielding(self) -> int:
+        """Leave a connection to the others; return 1 if they have not accepted it in time."""
+        now_s = time.monotonic()
+        if now_s - self._looks_again_s > YIELD_STEP_S:
+            self._yields_since_s = now_s  # it is another connection
+        if now_s - self._yields_since_s >= YIELD_S:
+            self._yields_since_s = now_s
+            return 1
+        self._looks_again_s = now_s + YIELD_STEP_S
+        return 0
 
     def _accept_one(self) -> bool:
         """Accept a connection; at the limit an idle one is closed for it."""

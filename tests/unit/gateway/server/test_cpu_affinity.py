@@ -138,7 +138,9 @@ import os, runpy
 from types import SimpleNamespace
 os.sched_getaffinity = lambda pid: {0, 1}
 settings = runpy.run_path("gunicorn.conf.py")
-server = SimpleNamespace(WORKERS={}, num_workers=2, shutdown_state=None)
+server = SimpleNamespace(
+    WORKERS={}, num_workers=2, shutdown_state=None, connection_counts=None
+)
 worker = SimpleNamespace()
 settings["pre_fork"](server, worker)
 print(worker.core)

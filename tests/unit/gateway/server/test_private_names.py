@@ -23,7 +23,8 @@ USED: dict[Any, str] = {
         "reexec_pid reload stop systemd wait_for_signals"
     ),
     base.Worker: (
-        "alive cfg handle_exit init_signals log max_requests notify nr pid ppid run sockets wsgi"
+        "age alive cfg handle_exit init_signals log max_requests notify nr pid ppid run sockets "
+        "wsgi"
     ),
     glogging.Logger: (
         "access access_log access_log_enabled atoms atoms_wrapper_class cfg error error_fmt "

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gateway.server import worker as worker_module
+from gateway.server.connection_counts import ConnectionCounts, FairShare
 from gateway.server.http import channel as channel_module
 from gateway.server.http import listener as listener_module
 from gateway.server.http.connections import Connections
@@ -116,6 +117,7 @@ def test_as_many_incomplete_requests_are_refused_as_hold_too_much():
         max_connections=8,
         keepalive_s=5,
         log=SimpleNamespace(error_log=logging.getLogger()),
+        share=FairShare(ConnectionCounts(1), 0),
         count_request=unused,
         reads_body=unused,
     )
