@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults framing fuzz conform bench soak leaks upgrade attack check format lock sbom licences audit clean
+.PHONY: help .venv run test unit integration e2e faults framing fuzz conform bench soak leaks upgrade attack check format manifests lock sbom licences audit clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
@@ -88,6 +88,16 @@ check: $(INSTALLED)  ## check style, formatting and types
 format: $(INSTALLED)  ## sort imports and format
 	$(BIN)/ruff check --select I --fix
 	$(BIN)/ruff format
+
+HELM ?= helm
+MANIFESTS ?= deploy/kubernetes/rendezvous.yaml
+
+manifests:  ## render deploy/kubernetes from the chart in deploy/helm (Helm 3.17 or later)
+	@{ echo "# Rendered from deploy/helm by \`make manifests\`. Set KAFKA_URL, REDIS_URL and the images; the"; \
+	echo "# Secret rendezvous has SECRET_KEY, and what else is secret."; \
+	$(HELM) template rendezvous deploy/helm --kube-version 1.34.0 --set secret.existing=rendezvous \
+		--set settings.KAFKA_URL=kafka://kafka:9092 --set settings.REDIS_URL=redis://redis:6379/0 \
+		| sed '/^# Source: /d'; } > $(MANIFESTS)
 
 # What runs, alone in an environment of its own, and the tools that read it.
 RUNTIME := .supply/venv
