@@ -3,6 +3,7 @@
 
     python -m tools.bench [run]       as shipped and against a textbook; the gateway alone; plots
     python -m tools.bench open        latency at fixed rates up to saturation; with a plot
+    python -m tools.bench peers --from FOLDER    gateways of other projects beside ours
     python -m tools.bench waiters     CPU cost of waiters: the same rate with few and many pending
     python -m tools.bench replies     the replies process alone, compared with a counting consumer
     python -m tools.bench scale       1, 2, 4 web workers by 1, 2 replies processes
@@ -10,6 +11,7 @@
     python -m tools.bench memory      500 kB bodies for minutes; exit code 1 when a process grows
     python -m tools.bench against REV this source tree compared with a revision or another Python
     python -m tools.bench compare     two settings of this source tree
+    python -m tools.bench idle        two settings without requests, by number of web workers
     python -m tools.bench plots       plots from the results of an earlier run
 
 Each round measures every subject once, because the speed of a machine drifts: compare ratios within
@@ -31,9 +33,11 @@ from gateway.clients.api_keys import new_key
 from tools.bench.cases import runs
 from tools.bench.experiments import (
     cpu_profile,
+    idle,
     memory_growth,
     open_loop,
     pair,
+    peer_comparison,
     replies_process,
     scaling,
     waiters,
@@ -43,6 +47,7 @@ from tools.bench.load import vegeta
 from tools.bench.load.wrk import LoadFailed
 from tools.bench.measure.machine import machine, one_line
 from tools.bench.options import FOLDER, parse
+from tools.bench.peers import setups_in
 from tools.bench.report import open_plot, tables
 from tools.bench.report.plots import plot_all
 from tools.bench.servers import Servers
@@ -127,20 +132,36 @@ def _against(options: Options) -> int:
 
 
 def _compare(options: Options) -> int:
-    base = _base(options)
-    for name in ("a", "b"):
-        settings = " ".join("=".join(pair) for pair in getattr(options, name))
-        print_line(f"{name.upper()}: {settings or 'default settings'}")
-    setups = {name.upper(): replace(base, env=dict(getattr(options, name))) for name in ("a", "b")}
-    return _pair(options, setups)
+    return _pair(options, _a_and_b(options, _base(options)))
+
+
+def _idle(options: Options) -> int:
+    setups = _a_and_b(options, Setup("ours", shipped=True))
+    host, found = _on_servers(
+        lambda s: idle.measure(s, setups, options.workers, options.rounds, options.seconds)
+    )
+    _report(options, host, idle.table(found), idle.as_json(found))
+    return FINISHED
+
+
+def _a_and_b(options: Options, base: Setup) -> dict[str, Setup]:
+    """Return *base* with the settings of A and of B; print them."""
+    for name, settings in (("A", options.a), ("B", options.b)):
+        print_line(f"{name}: {' '.join(map('='.join, settings)) or 'default settings'}")
+    return {"A": replace(base, env=dict(options.a)), "B": replace(base, env=dict(options.b))}
 
 
 def _base(options: Options) -> Setup:
     """Return the setup of this tree by the options of a pair."""
-    if options.shipped and not all(runs("shipped", case) for case in options.cases):
-        raise CannotRun("--shipped: choose cases without a delay and with 2 workers")
+    if options.shipped:
+        _as_shipped_only(options)
     api_key = new_key() if options.api_keys else ""
     return Setup("ours", shipped=options.shipped, api_key=api_key)
+
+
+def _as_shipped_only(options: Options) -> None:
+    if not all(runs("shipped", case) for case in options.cases):
+        raise CannotRun("as shipped: choose cases without a delay and with 2 workers")
 
 
 def _pair(options: Options, setups: Mapping[str, Setup]) -> int:
@@ -160,6 +181,22 @@ def _open(options: Options) -> int:
     )
     _report(options, host, open_loop.table(found), open_loop.as_json(found))
     print_line(f"plot: {open_plot.plot(found, host, options.plots)}")
+    return FINISHED
+
+
+def _peers(options: Options) -> int:
+    _as_shipped_only(options)
+    found, missing = setups_in(options.folder, options.peers)
+    if not found:
+        raise CannotRun("\n".join(missing))
+    print_line("\n".join(missing))
+    env = dict(options.env)
+    host, results = _on_servers(
+        lambda s: peer_comparison.measure(
+            s, found, options.cases, options.rounds, options.seconds, env
+        )
+    )
+    _report(options, host, peer_comparison.table(results), peer_comparison.as_json(results))
     return FINISHED
 
 
@@ -211,7 +248,7 @@ def _interrupt(*_: object) -> None:
 
 def _as_json(options: Options) -> dict[str, object]:
     """Return the options without paths."""
-    hidden = ("command", "output", "plots")
+    hidden = ("command", "output", "plots", "folder")
     found = {name: value for name, value in vars(options).items() if name not in hidden}
     if "cases" in found:
         found["cases"] = [case.name for case in options.cases]
@@ -227,7 +264,9 @@ COMMANDS: Mapping[str, Command] = {
     "memory": _experiment(memory_growth, "minutes"),
     "against": _against,
     "compare": _compare,
+    "idle": _idle,
     "open": _open,
+    "peers": _peers,
     "plots": _plots,
 }
 

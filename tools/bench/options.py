@@ -9,6 +9,7 @@ from typing import Any
 
 from tools.bench.cases import BASE, CASES, Case, cases_named, is_floor
 from tools.bench.experiments import open_loop, replies_process
+from tools.bench.peers import PEERS
 from tools.bench.setup import DEFAULT_SUBJECTS, SUBJECTS
 
 FOLDER = Path(".bench")
@@ -43,7 +44,9 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     memory.add_argument("--minutes", type=float, default=10, help="length (%(default)s)")
     _add_against(commands)
     _add_compare(commands)
+    _add_idle(commands)
     _add_open(commands)
+    _add_peers(commands)
     plots = commands.add_parser("plots", help="plots from the results of an earlier run")
     plots.set_defaults(command="plots")
     plots.add_argument("results", type=Path, help="JSON file of a run")
@@ -76,6 +79,19 @@ def _add_open(commands: Any) -> None:
     add("--plots", type=Path, default=FOLDER, help="folder of the plot (%(default)s)")
 
 
+def _add_peers(commands: Any) -> None:
+    parser = _command(
+        commands, "peers", "gateways of other projects, with their responders and ours"
+    )
+    _add_rounds(parser, 4)
+    _add_cases(parser, AGAINST, ",".join(AGAINST))
+    _add_settings(parser)
+    add = parser.add_argument
+    names = [peer.name for peer in PEERS]
+    add("--from", dest="folder", type=Path, required=True, help=f"has {', '.join(names)}, built")
+    add("--peers", type=_peers, default=names, help=_list_of(names, "all"))
+
+
 def _add_compare(commands: Any) -> None:
     compare = _command(commands, "compare", "two settings of this source tree")
     _add_rounds(compare, 4)
@@ -83,6 +99,15 @@ def _add_compare(commands: Any) -> None:
     _add_env(compare, "--a", "setting of A")
     _add_env(compare, "--b", "setting of B")
     _add_as_shipped(compare)
+
+
+def _add_idle(commands: Any) -> None:
+    parser = _command(commands, "idle", "processes without requests, under two settings")
+    _add_rounds(parser, 5)
+    _add_env(parser, "--a", "setting of A")
+    _add_env(parser, "--b", "setting of B")
+    counts = [2, 8]
+    parser.add_argument("--workers", type=_counts, default=counts, help="web workers (2,8)")
 
 
 def _add_as_shipped(parser: argparse.ArgumentParser) -> None:
@@ -161,6 +186,20 @@ def _setting(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
     return name, value
+
+
+def _peers(text: str) -> list[str]:
+    wanted = text.split(",")
+    if unknown := set(wanted) - {peer.name for peer in PEERS}:
+        raise argparse.ArgumentTypeError(f"no such peer: {', '.join(sorted(unknown))}")
+    return wanted
+
+
+def _counts(text: str) -> list[int]:
+    counts = [int(count) for count in text.split(",")]
+    if min(counts) < 1:
+        raise argparse.ArgumentTypeError(f"expected numbers from 1, not {text}")
+    return counts
 
 
 def _rates(text: str) -> list[float]:

@@ -135,7 +135,7 @@ class Subject:
 
     def _warm_up(self) -> None:
         key = self.setup.api_key
-        if not wait_until(lambda: responds(self._port, key), READY_LIMIT_S):
+        if not wait_until(lambda: responds(self._port, self.setup.path, key), READY_LIMIT_S):
             raise NotReady(f"{self.setup.name} does not respond; see the logs")
         with wrk(self.url, WARM_UP, WARM_UP_S, api_key=key) as generator:
             generator.result()
@@ -149,18 +149,18 @@ def warm_up(servers: Servers) -> None:
         floor.measure(BROKER_WARM_UP, BROKER_WARM_UP_S, 0)
 
 
-def responds(port: int, api_key: str = "") -> bool:
+def responds(port: int, path: str, api_key: str = "") -> bool:
     """Return whether 20 requests in a row succeed, so that every worker gets some."""
-    return all(_echoes(port, api_key) for _ in range(20))
+    return all(_echoes(port, path, api_key) for _ in range(20))
 
 
-def _echoes(port: int, api_key: str) -> bool:
+def _echoes(port: int, path: str, api_key: str) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=REPLY_TIMEOUT_S + 5)
     headers = {"Content-Type": "text/plain"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
     try:
-        connection.request("POST", "/echo", b"ready?", headers)
+        connection.request("POST", path, b"ready?", headers)
         response = connection.getresponse()
         return bool((response.status, response.read()) == (200, b"ready?"))
     except (OSError, http.client.HTTPException):

@@ -84,12 +84,15 @@ def save(
     machine: Mapping[str, str],
     results: Sequence[InRound],
     draw: Callable[[Figure], bool],
+    note: str = "whiskers: minimum to maximum",
 ) -> Path | None:
     """Let *draw* draw the SVG file *name* in *folder*; return it, or None if it drew nothing."""
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     if not draw(figure):
         return None
-    figure.supxlabel(f"{one_line(dict(machine))}\n{_rounds(results)}", fontsize=6, color="dimgrey")
+    rounds = len({result.round for result in results})
+    below = f"{one_line(dict(machine))}\nmedians over {rounds} rounds; {note}"
+    figure.supxlabel(below, fontsize=6, color="dimgrey")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.svg"
     figure.savefig(file, metadata={"Date": None})
@@ -136,12 +139,12 @@ def _as_shipped(results: Results, figure: Figure) -> bool:
     for subject in _subjects(here):
         _curve(rate, here, subject, lambda r: r.per_s)
         _curve(latency, here, subject, lambda r: 1e3 * r.latency_s(99))
+    latency.set_yscale("log")
+    plain_ticks(latency.yaxis)
     for axes in (rate, latency):
         _connections(axes)
         axes.set_xlabel("connections (pending requests)")
-    latency.set_ylim(bottom=None)
-    latency.set_yscale("log")
-    plain_ticks(latency.yaxis)
+    rate.set_ylim(bottom=0)
     rate.set_ylabel("responses 2xx per second")
     latency.set_ylabel("p99, ms")
     finish(rate, "As shipped, 200 B: requests per second")
@@ -155,6 +158,7 @@ def _throughput(results: Results, figure: Figure) -> bool:
     for subject in _subjects(here):
         _curve(axes, here, subject, lambda r: r.per_s)
     _connections(axes)
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("connections (pending requests)")
     axes.set_ylabel("requests per second")
     finish(axes, "Throughput against connections, 200 B, 2 workers: higher is better")
@@ -198,6 +202,7 @@ def _redis(results: Results, figure: Figure) -> bool:
     for subject in subjects:
         _curve(immediate, here, subject, _redis_per_s)
     _connections(immediate)
+    immediate.set_ylim(bottom=0)
     immediate.set_xlabel("pending requests, immediate replies")
     immediate.set_ylabel("Redis commands per second")
     delayed = [name for name in DELAYED if any(r.case.name == name for r in here)]
@@ -253,7 +258,6 @@ def _connections(axes: Any) -> None:
     numbers = [case.connections for case in CASES if case.name in BY_CONNECTIONS]
     axes.set_xscale("log", base=2)
     axes.set_xticks(numbers, [str(number) for number in numbers])
-    axes.set_ylim(bottom=0)
 
 
 def plain_ticks(axis: Any) -> None:
@@ -274,8 +278,3 @@ def finish(axes: Any, title: str) -> None:
 def _subjects(results: Results) -> list[str]:
     present = {result.subject for result in results}
     return [subject for subject in COLOURS if subject in present]
-
-
-def _rounds(results: Sequence[InRound]) -> str:
-    rounds = len({result.round for result in results})
-    return f"medians over {rounds} rounds; whiskers: minimum to maximum"

@@ -1,0 +1,1 @@
+"""Responders for gateways of other projects: those of their frameworks, and ours."""
