@@ -58,7 +58,7 @@ conform: $(INSTALLED)  ## test a deployment against its OpenAPI document; SEED=1
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-conform.txt
 	@exec $(BIN)/python -m tests.conform $(or $(SEED),1) $(or $(EXAMPLES),180)
 
-bench: $(INSTALLED)  ## throughput, latency and CPU against floors and a naive gateway (Java 17, Maven, wrk); 25 minutes
+bench: $(INSTALLED)  ## as shipped against a textbook, and the gateway alone (Java 17, Maven, wrk); 45 minutes; BENCH="open" and others
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@exec $(BIN)/python -m tools.bench $(or $(BENCH),run --plots docs/images)
 

@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = _command(commands, "run", "all subjects under every case; the default")
-    _add_rounds(run, 6)
+    _add_rounds(run, 4)
     _add_cases(run, [case.name for case in CASES], "all")
     add = run.add_argument
     names = _list_of(SUBJECTS, "all but textbook-flush and floor-shipped-librdkafka")
