@@ -73,7 +73,7 @@ leaks: $(INSTALLED)  ## steady load; memory, threads, descriptors and Redis must
 	@exec $(BIN)/python -m tools.soak leaks $(SOAK)
 
 upgrade: $(INSTALLED)  ## replace processes by those of the previous release and back, under load; MINUTES=5 PREVIOUS=REV SEED=1 (Java 17, Maven)
-	@exec $(BIN)/python -m tools.soak upgrade --kafka apache --rate 60 --minutes $(or $(MINUTES),5) \
+	@exec $(BIN)/python -m tools.soak upgrade --kafka apache --rate 40 --minutes $(or $(MINUTES),5) \
 		$(if $(PREVIOUS),--previous $(PREVIOUS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE))
 
 attack: $(INSTALLED)  ## hostile clients, with honest ones beside them; SECONDS=60 STRENGTH=10 ATTACKS="silent storm" AGAINST=REV URL=http://127.0.0.1:8000 (Linux)

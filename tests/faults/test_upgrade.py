@@ -14,7 +14,7 @@ pytestmark = pytest.mark.faults
 
 SEED = 1
 MINUTES = 1.0
-REQUESTS_PER_S = 60.0
+REQUESTS_PER_S = 40.0
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,15 @@ def test_the_python_version_is_one_that_the_package_accepts():
     assert sys.version_info >= (3, 11)
 
 
+def test_ci_tests_each_python_that_the_package_names():
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3" in line]
+    jobs = yaml.safe_load(text_of(".github/workflows/ci.yml"))["jobs"]
+
+    matrix = jobs["pythons"]["strategy"]["matrix"]["python-version"]
+    assert [text_of(".python-version").strip(), *matrix] == named
+
+
 DOCKERFILE = re.sub(r"\\\n\s*", "", text_of("Dockerfile"))
 #: What a container needs of the checkout, and a plain machine too.
 MODULES = {file.name for file in ROOT.glob("*.py")}

@@ -51,12 +51,20 @@ class Deployment:
         seed: of the tasks.
         folder: for logs and the ledger.
         env: further settings of all processes.
+        timeout_s: REPLY_TIMEOUT_S.
     """
 
     def __init__(
-        self, kafka: str, mode: str, seed: int, folder: Path, env: Mapping[str, str] = NO_SETTINGS
+        self,
+        kafka: str,
+        mode: str,
+        seed: int,
+        folder: Path,
+        env: Mapping[str, str] = NO_SETTINGS,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.seed = seed
+        self.timeout_s = timeout_s
         self.folder = folder
         self._stack = ExitStack()
         kafka_port, redis_port = free_port(), free_port()
@@ -75,12 +83,12 @@ class Deployment:
             "REDIS_URL": f"redis://{LOOPBACK}:{redis_port}/0",
             "SECRET_KEY": secrets.token_hex(32),
             "REPLIES_MODE": mode,
-            "REPLY_TIMEOUT_S": f"{TIMEOUT_S:g}",
+            "REPLY_TIMEOUT_S": f"{timeout_s:g}",
             "REPLY_RETENTION_S": f"{RETENTION_S:g}",
             "WEB_CONCURRENCY": str(WORKERS),
             "ROUTES_FILE": str(ROUTES),
             "SOAK_SEED": str(seed),
-            "SOAK_TIMEOUT_S": f"{TIMEOUT_S:g}",
+            "SOAK_TIMEOUT_S": f"{timeout_s:g}",
             "SOAK_LEDGER": str(self.ledger_files[0].absolute()),
             **env,
         }
@@ -167,7 +175,7 @@ class Deployment:
 
     def wait_until_ready(self, replica: int) -> None:
         """Return when every worker of a gateway gets replies; raises NotReady."""
-        probe = GatewayProbe(self.ports[replica], ECHO, WORKERS, TIMEOUT_S)
+        probe = GatewayProbe(self.ports[replica], ECHO, WORKERS, self.timeout_s)
         if not wait_until(probe.is_ready, READY_LIMIT_S):
             raise NotReady(f"{probe.problem}; logs: {self.folder}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tools.devstack.process.child import Child
 from tools.output import print_line
-from tools.soak.deployment import TIMEOUT_S, Deployment
+from tools.soak.deployment import Deployment
 from tools.soak.faults.injector import FaultInjector
 from tools.soak.faults.schedule import Fault
 from tools.soak.ledger import Effect, Ledger
@@ -32,6 +32,7 @@ class Evidence:
 
     start_s: float
     end_s: float
+    timeout_s: float  # REPLY_TIMEOUT_S
     exchanges: list[Exchange]
     late_fetches: list[LateFetch]
     faults: list[InjectedFault]
@@ -84,6 +85,7 @@ def collect(
     return Evidence(
         start_s,
         end_s,
+        deployment.timeout_s,
         read(Exchange, folder / "requests.jsonl"),
         read(LateFetch, folder / "late.jsonl"),
         faults,
@@ -109,7 +111,9 @@ def load(
         clients, first, checked: see Load.
     """
     ports, target = tuple(deployment.ports), str(folder.absolute())
-    task = Load(ports, clients, per_s, deployment.seed, TIMEOUT_S, target, first, checked)
+    task = Load(
+        ports, clients, per_s, deployment.seed, deployment.timeout_s, target, first, checked
+    )
     child = Child.start(task.command(), output=folder / "clients.log")
     try:
         yield child

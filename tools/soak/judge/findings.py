@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tools.soak.deployment import TIMEOUT_S
 from tools.soak.judge.oracle import ACCEPTABLE, Judgement, Oracle, Verdict
 from tools.soak.judge.recovery import Recovery, recoveries, undisturbed_rate
 from tools.soak.judge.windows import Windows
@@ -71,7 +70,7 @@ class Findings:
 def find(evidence: Evidence, seed: int) -> Findings:
     """Judge all requests of a run."""
     windows = Windows(evidence.faults)
-    oracle = Oracle(seed, TIMEOUT_S, evidence.effects, windows, evidence.stored)
+    oracle = Oracle(seed, evidence.timeout_s, evidence.effects, windows, evidence.stored)
     exchanges = sorted(evidence.exchanges, key=lambda one: one.ended_s)
     judgements = [oracle.judge(one) for one in exchanges]
     ended_s = [j.exchange.ended_s for j in judgements if j.verdict is Verdict.CORRECT]

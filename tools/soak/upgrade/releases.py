@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools.revision import NoSuchRevision, unpack
-from tools.soak.deployment import REPLICAS, STOP_GRACE_S, Deployment
+from tools.soak.deployment import REPLICAS, Deployment, NotReady
 
 #: The previous release: its tag, and its revision for a clone without tags.
 PREVIOUS_TAG, PREVIOUS = "v0.1.0", "a2cc144"
@@ -15,6 +15,10 @@ PROCESSES = tuple(
 )
 #: For a load balancer that checks /readyz, and for responders that get a request twice.
 SETTINGS = {"DRAIN_DELAY_S": "2", "RESPONDER_JOURNAL": "redis"}
+#: Longer than two groups take to hand over their partitions on a busy machine.
+REPLY_TIMEOUT_S = 10.0
+#: Longer than DRAIN_DELAY_S and the longest request together.
+STOP_GRACE_S = 20.0
 #: Time for a new replies process or responder to join its group, in seconds.
 SETTLE_S = 3.0
 
@@ -60,7 +64,7 @@ class MixedDeployment(Deployment):
         previous: Path,
         env: Mapping[str, str],
     ) -> None:
-        super().__init__(kafka, mode, seed, folder, SETTINGS)
+        super().__init__(kafka, mode, seed, folder, SETTINGS, REPLY_TIMEOUT_S)
         self._trees = {"previous": previous.absolute(), "this": None}
         self._env_of_this = dict(env)
         self.releases = {f"{name}-{replica}": "previous" for name, replica in PROCESSES}
@@ -84,10 +88,16 @@ class MixedDeployment(Deployment):
         code = child.stop(STOP_GRACE_S)
         self.releases[process] = other(release)
         self.start(name, replica)
+        try:
+            self._settle(name, replica)
+        except NotReady as error:
+            return f"{process} of the {self.releases[process]} release: {error}"
+        if has_ended:
+            return f"{process} of the {release} release ended by itself with {code}"
+        return f"{process} of the {release} release stopped with {code}" if code else ""
+
+    def _settle(self, name: str, replica: int) -> None:
         if name == "gateway":
             self.wait_until_ready(replica)
         else:
             time.sleep(SETTLE_S)
-        if has_ended:
-            return f"{process} of the {release} release ended by itself with {code}"
-        return f"{process} of the {release} release stopped with {code}" if code else ""
