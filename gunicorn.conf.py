@@ -33,7 +33,8 @@ except configuration.ConfigurationError as error:
 
 _settings, _routes = _configured.settings, _configured.routes
 
-bind = f"0.0.0.0:{_settings.port}"
+# Networks of IPv6 alone exist too.
+bind = f"{arbiter.any_address()}:{_settings.port}"
 workers = _settings.web_concurrency
 # waitress inside of a gunicorn worker: clients cannot hold its threads.
 worker_class = "gateway.server.worker.GatewayWorker"

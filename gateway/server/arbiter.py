@@ -12,12 +12,32 @@ from typing import Any
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 
 
+_EVERY_IPV4, _EVERY_IPV6 = "0.0.0.0", "::"
+
+
+def any_address() -> str:
+    """
+    Return the address to listen on for every client, in the form of gunicorn's ``bind``.
+
+    An IPv6 socket serves IPv4 clients too, unless the machine has no IPv6 or keeps them apart.
+    """
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind((_EVERY_IPV6, 0))
+            serves_both = not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    except OSError:
+        serves_both = False
+    return f"[{_EVERY_IPV6}]" if serves_both else _EVERY_IPV4
+
+
 def exit_if_port_is_unusable(port: int) -> None:
     """Exit with advice if *port* is unusable; gunicorn would retry and log errors."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    is_ipv4 = any_address() == _EVERY_IPV4
+    family = socket.AF_INET if is_ipv4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))
+            probe.bind((_EVERY_IPV4 if is_ipv4 else _EVERY_IPV6, port))
         except OSError as error:
             advice = {
                 errno.EADDRINUSE: "another process listens there; stop it or choose another port",

@@ -30,6 +30,10 @@ YIELD_S = 0.05
 YIELD_STEP_S = 0.001
 
 
+#: Begins the address of an IPv4 client on a socket for both versions of IP.
+_IPV4_MAPPED = "::ffff:"
+
+
 def adjustments(limits: Limits) -> Adjustments:
     """Return waitress's settings; connections and times are limited by Connections."""
     return Adjustments(
@@ -120,7 +124,7 @@ class _Listener:
             server.set_socket_options(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             self.connections.make_room()
-            channel = Channel(server, sock, server.fix_addr(address), server.adj, server._map)
+            channel = Channel(server, sock, _own(server.fix_addr(address)), server.adj, server._map)
         except OSError:  # the client has gone
             sock.close()
         else:
@@ -175,3 +179,9 @@ def listen(
     server.connections = connections
     server.accepting = True
     return server
+
+
+def _own(address: Any) -> Any:
+    """Return the *address* of a client as the client knows it: IPv4 without a mapping to IPv6."""
+    host, *rest = address
+    return (host.removeprefix(_IPV4_MAPPED), *rest)

@@ -8,7 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.server.arbiter import exit_if_port_is_unusable, refuse_invalid_reloads
+from gateway.server.arbiter import (
+    any_address,
+    exit_if_port_is_unusable,
+    refuse_invalid_reloads,
+)
 
 #: The parent's handler stands for the arbiter's, whose queue the child never reads.
 PROGRAM = """
@@ -51,6 +55,18 @@ def test_a_reload_takes_place_unless_the_configuration_has_faults(caplog, faults
 
     assert len(reloads) == (0 if faults else 1)
     assert caplog.messages == [f"reload refused: {fault}" for fault in faults]
+
+
+def test_without_ipv6_the_gateway_listens_on_ipv4(monkeypatch):
+    with socket.socket(socket.AF_INET6) as probe:
+        is_default = not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    assert any_address() == ("[::]" if is_default else "0.0.0.0")
+
+    def refused(*_: object) -> None:
+        raise OSError("no IPv6")
+
+    monkeypatch.setattr(socket, "socket", refused)
+    assert any_address() == "0.0.0.0"
 
 
 def test_a_port_that_is_in_use_ends_the_start_with_advice():
