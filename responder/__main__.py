@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         journal, cancelled = _journal_and_cancelled(settings, closing)
         counts = OutcomeCounts()
         publisher = ReplyPublisher(producer, settings.reply_retention_s, counts)
+        publisher.start()
         processor = RequestProcessor(handlers, publisher, counts, journal, cancelled)
         ResponderWorker(consumer, processor, counts, settings.responder_threads, watchdog).run(stop)
     logger.info("stopped")

@@ -7,6 +7,7 @@ an unfinished record would lose it.
 
 import threading
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -14,28 +15,46 @@ class Offsets:
     """The progress in each partition. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Condition()
+        self._lock = threading.Condition(threading.Lock())
         self._unfinished: dict[Any, set[int]] = defaultdict(set)
+        self._count = 0  # of all unfinished records
+        self._awaited = 0  # below this count wait_for_room() returns; 0 while nobody waits
         self._ends: dict[Any, int] = {}  # one past the offset that was begun last
         self._committed: dict[Any, int] = {}
 
-    def begin(self, partition: Any, offset: int) -> None:
-        """Note that the record at *offset* of *partition* was taken."""
+    def begin(self, partition: Any, offsets: Iterable[int]) -> None:
+        """Note that the records at *offsets* of *partition*, in this order, were taken."""
         with self._lock:
-            self._unfinished[partition].add(offset)
-            # Not the maximum: after a rebalance, or in a recreated topic, offsets start lower.
-            self._ends[partition] = offset + 1
+            unfinished = self._unfinished[partition]
+            self._count -= len(unfinished)
+            for offset in offsets:
+                unfinished.add(offset)
+                # Not the maximum: after a rebalance, or in a recreated topic, offsets start lower.
+                self._ends[partition] = offset + 1
+            self._count += len(unfinished)
 
     def finish(self, partition: Any, offset: int) -> None:
         """Note that the record at *offset* of *partition* needs nothing more."""
         with self._lock:
-            self._unfinished[partition].discard(offset)
-            self._lock.notify_all()
+            unfinished = self._unfinished[partition]
+            if offset not in unfinished:
+                return
+            unfinished.remove(offset)
+            self._count -= 1
+            # Once, not for each record: the waiting thread would take turns with all handlers.
+            if self._count < self._awaited:
+                self._awaited = 0
+                self._lock.notify_all()
 
     def wait_for_room(self, limit: int, timeout_s: float) -> bool:
         """Return once fewer than *limit* records are unfinished; False after *timeout_s*."""
         with self._lock:
-            return self._lock.wait_for(lambda: self._unfinished_count() < limit, timeout_s)
+            if self._count < limit:
+                return True
+            self._awaited = limit
+            self._lock.wait(timeout_s)
+            self._awaited = 0
+            return self._count < limit
 
     def to_commit(self) -> dict[Any, int]:
         """Return the offsets that have changed since the last call, to be committed."""
@@ -48,6 +67,3 @@ class Offsets:
             }
             self._committed |= changed
         return changed
-
-    def _unfinished_count(self) -> int:
-        return sum(map(len, self._unfinished.values()))

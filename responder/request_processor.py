@@ -1,7 +1,7 @@
 """RequestProcessor: handles a request record and publishes the reply, or drops it."""
 
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from rendezvous.contract import Reply, Request
@@ -17,6 +17,10 @@ from responder.registry import Handler, HandlerError, checked
 from responder.reply_publisher import ReplyPublisher
 
 logger = logging.getLogger(__name__)
+
+
+class _Stopped(Exception):
+    """Raised when stop() prevented that a request is handled."""
 
 
 class RequestProcessor:
@@ -48,30 +52,45 @@ class RequestProcessor:
         self._clock_skew = ClockSkew()
         self._log = ThrottledLog(logger)
 
-    def process(self, record: Any, received_ms: int | None) -> bool:
+    def process(self, record: Any, received_ms: int | None, on_end: Callable[[], None]) -> None:
         """
-        Do all that *record* needs; return False when stop() prevented it.
+        Do all that *record* needs, without waiting for the acknowledgement of its reply.
 
         Args:
             received_ms: when the record was polled (Unix time), if it had just been published;
                 None if it may have waited in its partition.
+            on_end: called once the record needs nothing more, by any thread; never when stop()
+                prevented that.
         """
         try:
-            return self._process(record, received_ms)
+            request = self._decode(record)
+            reply = None if request is None else self._answer(request, received_ms)
+            if request is not None and reply is not None:
+                self._publisher.publish(request, reply, on_end)
+                return
+        except _Stopped:
+            return
         except Exception:
             # An unfinished record would block all further commits of its partition.
             logger.exception("record %s failed and is skipped", _position(record))
             self._counts.add("skipped")
-            return True
+        on_end()
 
     def stop(self, within_s: float) -> None:
         """Begin no more requests that wait for the journal; publish replies for *within_s*."""
         self._publisher.stop(within_s)
 
-    def _process(self, record: Any, received_ms: int | None) -> bool:
-        request = self._decode(record)
-        if request is None:
-            return True
+    def close(self) -> None:
+        """After stop(): return once all replies have ended, or its time is over."""
+        self._publisher.close()
+
+    def _answer(self, request: Request, received_ms: int | None) -> Reply | None:
+        """
+        Return the reply to publish; None for none.
+
+        Raises:
+            _Stopped: when *request* must be delivered again.
+        """
         if received_ms is not None:
             self._clock_skew.note(received_ms - request.deadline_ms)
         late_ms = epoch_ms() - request.deadline_ms
@@ -87,17 +106,17 @@ class RequestProcessor:
         if request.correlation_id in self._cancelled:
             self._counts.add("cancelled")
             self._log.info("%s: dropped, its client has cancelled it", request.correlation_id)
-            return True
+            return None
         reply = self._reply(request)
         if reply is not None:
-            return self._publisher.publish(request, reply)
+            return reply
         if self._publisher.is_stopping:
-            return False
+            raise _Stopped
         self._counts.add("expired")
         self._log.warning(
             "%s: dropped, its deadline passed before it could begin", request.correlation_id
         )
-        return True
+        return None
 
     def _decode(self, record: Any) -> Request | None:
         """Return the request in *record*; None, counted and logged, if there is none."""
@@ -116,22 +135,20 @@ class RequestProcessor:
         self._counts.add("malformed")
         return None
 
-    def _drop_late(self, request: Request, late_ms: int) -> bool:
+    def _drop_late(self, request: Request, late_ms: int) -> Reply | None:
         self._counts.add("expired")
         self._log.warning(
             "%s: dropped, its deadline passed %.1f s ago", request.correlation_id, late_ms / 1000
         )
         ahead_s = self._clock_skew.ahead_s()
         if ahead_s is None:
-            return True
+            return None
         # The client may still wait; without a reply every request would time out.
         detail = (
             f"the responder's clock is {ahead_s:.0f} s or more ahead of the gateway's, so that "
             "every request counts as late; this one was not carried out. Set the clocks (NTP)"
         )
-        return self._publisher.publish(
-            request, Reply.problem(request, 503, "Clocks Differ", detail)
-        )
+        return Reply.problem(request, 503, "Clocks Differ", detail)
 
     def _reply(self, request: Request) -> Reply | None:
         """Return the reply to *request*; None if it may not begin any more."""

@@ -8,7 +8,6 @@ has acknowledged their replies. So a crash redelivers requests and loses none.
 import threading
 import time
 from functools import partial
-from typing import Any
 
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
@@ -23,7 +22,8 @@ COMMIT_INTERVAL_S = 0.1
 SUMMARY_INTERVAL_S = 10.0
 #: Maximum time to publish the remaining replies while stopping, in seconds.
 FINISH_S = 5.0
-#: Maximum number of unfinished requests per thread; with more, the consumer is paused.
+#: Maximum number of unfinished requests per thread before the next poll. One whose reply is not
+#: acknowledged is unfinished.
 BACKLOG_PER_THREAD = 4
 #: Maximum time without a poll while the backlog is full, in seconds: polls send heartbeats.
 ROOM_WAIT_S = 0.2
@@ -80,15 +80,20 @@ class ResponderWorker:
         polled_ms = epoch_ms()
         for partition, records in batch.items():
             received_ms = polled_ms if self._consumer.read_on_arrival(partition) else None
-            for record in records:
-                self._offsets.begin(partition, record.offset)
-                # Records with the same key are processed in order.
-                key = object() if record.key is None else (partition, record.key)
-                self._executor.submit(key, partial(self._process, partition, record, received_ms))
-
-    def _process(self, partition: Any, record: Any, received_ms: int | None) -> None:
-        if self._processor.process(record, received_ms):
-            self._offsets.finish(partition, record.offset)
+            self._offsets.begin(partition, [record.offset for record in records])
+            self._executor.submit_all(
+                (
+                    # Records with the same key are processed in order.
+                    None if record.key is None else (partition, record.key),
+                    partial(
+                        self._processor.process,
+                        record,
+                        received_ms,
+                        partial(self._offsets.finish, partition, record.offset),
+                    ),
+                )
+                for record in records
+            )
 
     def _commit_and_log(self) -> None:
         now_s = time.monotonic()
@@ -100,11 +105,12 @@ class ResponderWorker:
             self._counts.log()
 
     def _drain(self) -> None:
-        """Wait for the handlers that have begun, then commit."""
+        """Wait for the handlers that have begun and for their replies, then commit."""
         # From here on the platform limits the time, not the watchdog.
         self._watchdog.stop()
         self._processor.stop(FINISH_S)
         self._executor.close()
+        self._processor.close()
         self._consumer.commit(self._offsets.to_commit())
         self._consumer.close()
         self._counts.log()

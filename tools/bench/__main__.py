@@ -6,6 +6,7 @@
     python -m tools.bench peers --from FOLDER    gateways of other projects beside ours
     python -m tools.bench waiters     CPU cost of waiters: the same rate with few and many pending
     python -m tools.bench replies     the replies process alone, compared with a counting consumer
+    python -m tools.bench responder   the responder alone, compared with a plain kafka-python loop
     python -m tools.bench scale       1, 2, 4 web workers by 1, 2 replies processes
     python -m tools.bench cpu         CPU time of a web worker, part by part
     python -m tools.bench memory      500 kB bodies for minutes; exit code 1 when a process grows
@@ -39,6 +40,7 @@ from tools.bench.experiments import (
     pair,
     peer_comparison,
     replies_process,
+    responder_alone,
     scaling,
     waiters,
 )
@@ -259,6 +261,7 @@ COMMANDS: Mapping[str, Command] = {
     "run": _run,
     "waiters": _experiment(waiters, *TIMED),
     "replies": _experiment(replies_process, "rounds", "records"),
+    "responder": _experiment(responder_alone, "rounds", "records"),
     "scale": _experiment(scaling, *TIMED),
     "cpu": _experiment(cpu_profile, *TIMED),
     "memory": _experiment(memory_growth, "minutes"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.cases import BASE, CASES, Case, cases_named, is_floor
-from tools.bench.experiments import open_loop, replies_process
+from tools.bench.experiments import open_loop, replies_process, responder_alone
 from tools.bench.peers import PEERS
 from tools.bench.setup import DEFAULT_SUBJECTS, SUBJECTS
 
@@ -34,10 +34,11 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     _add_settings(run)
     add("--plots", type=Path, default=FOLDER, help="folder of the plots (%(default)s)")
     _add_rounds(_command(commands, "waiters", "CPU cost of waiters"), 8)
-    replies = _command(commands, "replies", "the replies process alone")
-    _add_rounds(replies)
-    count = replies_process.COUNT
-    replies.add_argument("--records", type=int, default=count, help="per round (%(default)s)")
+    for name, module in (("replies", replies_process), ("responder", responder_alone)):
+        alone = _command(commands, name, f"the {name} process alone")
+        _add_rounds(alone)
+        count = module.COUNT
+        alone.add_argument("--records", type=int, default=count, help="per round (%(default)s)")
     _add_rounds(_command(commands, "scale", "more workers and replies processes"), 6)
     _add_rounds(_command(commands, "cpu", "CPU time of a web worker by part"), 6)
     memory = _command(commands, "memory", "large bodies for minutes")

@@ -99,6 +99,10 @@ class Servers:
         log.unlink(missing_ok=True)
         return start_process(command, self.env | dict(env), log, folder)
 
+    def log(self, name: str) -> str:
+        """Return the log called *name*."""
+        return (self._logs / f"{name}.log").read_text(encoding="utf-8")
+
     def _delete(self, names: list[str]) -> None:
         if not self.kafka.runs:
             return

@@ -26,7 +26,8 @@ MOMENTS = (
     "before the effect is committed",
     "after the effect",
     "before the reply",
-    "after the reply",
+    "before the acknowledgement",
+    "after the acknowledgement",
     "before the offset is committed",
     "while the offset is committed",
 )
@@ -79,17 +80,21 @@ def insert_effect(database: sqlite3.Connection, request: Request) -> Reply:
 
 
 class KillingProducer(KafkaProducer):  # type: ignore[misc]
-    """Kills the process before or after a reply is acknowledged."""
+    """Kills the process before a reply is sent, before it is acknowledged, or after it."""
 
     replied = False
 
     def send(self, *args: Any, **kwargs: Any) -> Any:
         die_at("before the reply")
         future = super().send(*args, **kwargs)
-        future.get(timeout=20)
-        KillingProducer.replied = True
-        die_at("after the reply")
+        die_at("before the acknowledgement")
+        future.add_callback(self._acknowledged)
         return future
+
+    def _acknowledged(self, _: object) -> None:
+        # Before the responder learns of it.
+        die_at("after the acknowledgement")
+        KillingProducer.replied = True
 
 
 class KillingConsumer(PatchedConsumer):

@@ -34,9 +34,11 @@ class Running:
         self.producer = producer
         self.watchdog = Watchdog("the test")
         self._counts = OutcomeCounts()
+        publisher = ReplyPublisher(producer, 0, self._counts)
+        publisher.start()
         self.processor = RequestProcessor(
             {"orders": handler},
-            ReplyPublisher(producer, 0, self._counts),
+            publisher,
             self._counts,
             journal,
             cancelled,
@@ -81,9 +83,17 @@ def run():
         running.end()
 
 
-def record(correlation_id, offset=0, key=None, due_in_ms=30_000, partition=0, **fields):
+def record(
+    correlation_id,
+    offset=0,
+    key=None,
+    due_in_ms=30_000,
+    partition=0,
+    reply_topic="replies",
+    **fields,
+):
     request = Request(
-        correlation_id, "orders", "replies", epoch_ms() + due_in_ms, key=key, **fields
+        correlation_id, "orders", reply_topic, epoch_ms() + due_in_ms, key=key, **fields
     )
     sent_key, value, headers = request.encode()
     return FakeRecord(value, headers, offset, sent_key, "orders", partition)

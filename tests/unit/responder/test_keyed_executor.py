@@ -20,8 +20,7 @@ def executor():
 def test_tasks_with_the_same_key_run_in_order(executor):
     done: dict[str, list[int]] = {"a": [], "b": []}
     for number in range(200):
-        for key in done:
-            executor.submit(key, partial(done[key].append, number))
+        executor.submit_all((key, partial(done[key].append, number)) for key in done)
     eventually(lambda: all(len(numbers) == 200 for numbers in done.values()))
 
     assert done["a"] == done["b"] == list(range(200))
@@ -38,8 +37,7 @@ def test_tasks_with_the_same_key_never_overlap(executor):
         running.pop()
         done.append(1)
 
-    for _ in range(200):
-        executor.submit("a", task)
+    executor.submit_all([("a", task)] * 200)
     eventually(lambda: len(done) == 200)
 
     assert overlaps == []
@@ -53,8 +51,7 @@ def test_tasks_with_different_keys_run_concurrently(executor):
         all_begun.wait(10)
         done.append(1)
 
-    for key in range(4):
-        executor.submit(key, task)
+    executor.submit_all((key, task) for key in range(4))
 
     eventually(lambda: len(done) == 4)
 
@@ -67,9 +64,8 @@ def test_a_slow_key_delays_no_other_key(executor):
         proceed.wait(10)
         done.append(number)
 
-    for number in range(3):
-        executor.submit("slow", partial(slow, number))
-    executor.submit("fast", lambda: done.append("fast"))
+    executor.submit_all(("slow", partial(slow, number)) for number in range(3))
+    executor.submit_all([("fast", lambda: done.append("fast"))])
     eventually(lambda: done == ["fast"])
     proceed.set()
 
@@ -84,9 +80,8 @@ def test_a_busy_key_shares_a_single_thread_with_others():
         proceed.wait(10)
         done.append(number)
 
-    for number in range(5):
-        executor.submit("busy", partial(busy, number))
-    executor.submit("other", lambda: done.append("other"))
+    executor.submit_all(("busy", partial(busy, number)) for number in range(5))
+    executor.submit_all([("other", lambda: done.append("other"))])
     proceed.set()
     eventually(lambda: len(done) == 6)
     executor.close()
@@ -102,14 +97,70 @@ def test_closing_waits_for_running_tasks_and_drops_the_others():
         proceed.wait(10)
         done.append("first")
 
-    executor.submit("a", first)
-    executor.submit("a", lambda: done.append("same key"))
-    executor.submit("b", lambda: done.append("other key"))
+    executor.submit_all(
+        [
+            ("a", first),
+            ("a", lambda: done.append("same key")),
+            ("b", lambda: done.append("other key")),
+        ]
+    )
     begun.wait(10)
     closing = threading.Thread(target=executor.close)
     closing.start()
-    eventually(lambda: executor._pool._shutdown)
+    eventually(lambda: executor._closed)
     proceed.set()
     closing.join(10)
 
     assert done == ["first"]
+
+
+def test_tasks_without_a_key_run_concurrently(executor):
+    all_begun, done = threading.Barrier(4), []
+
+    def task():
+        all_begun.wait(10)
+        done.append(1)
+
+    executor.submit_all([(None, task)] * 4)
+
+    eventually(lambda: len(done) == 4)
+
+
+def test_tasks_that_come_while_threads_are_idle_run_concurrently_too(executor):
+    first: list[int] = []
+    executor.submit_all([(None, partial(first.append, 1))] * 4)
+    eventually(lambda: executor._idle == len(executor._threads))
+    all_begun, done = threading.Barrier(4), []
+
+    def task():
+        all_begun.wait(10)
+        done.append(1)
+
+    executor.submit_all((key, task) for key in range(4))
+
+    eventually(lambda: len(done) == 4)
+
+
+def test_no_more_threads_exist_than_allowed_or_than_there_were_tasks_at_once():
+    executor, proceed = KeyedExecutor(4), threading.Event()
+    executor.submit_all([("only", lambda: None)])
+    threads_for_one = len(executor._threads)
+    executor.submit_all((key, lambda: proceed.wait(10)) for key in range(20))
+    threads_for_many = len(executor._threads)
+    proceed.set()
+    executor.close()
+
+    assert (threads_for_one, threads_for_many) == (1, 4)
+
+
+def test_a_task_that_raises_blocks_neither_its_key_nor_its_thread(caplog):
+    executor, done = KeyedExecutor(1), []
+
+    def wrong():
+        raise RuntimeError("a fault")
+
+    executor.submit_all([("a", wrong), ("a", lambda: done.append("behind"))])
+    eventually(lambda: done == ["behind"])
+    executor.close()
+
+    assert "a fault" in caplog.text

@@ -1,8 +1,10 @@
 """Only the contiguous finished prefix of a partition can be committed."""
 
 import random
+import threading
 
 from responder.offsets import Offsets
+from tests.fakes import eventually, record_calls
 
 
 class Partition:
@@ -11,8 +13,7 @@ class Partition:
     def __init__(self, *begun):
         self._offsets = Offsets()
         self._next = {}
-        for offset in begun:
-            self._offsets.begin("p", offset)
+        self._offsets.begin("p", begun)
 
     def finish(self, *offsets):
         """Finish the records at *offsets*, and return the offset that can be committed then."""
@@ -51,8 +52,8 @@ def test_no_order_of_finishing_commits_past_an_unfinished_record():
 
 def test_only_changed_offsets_are_to_be_committed():
     offsets = Offsets()
-    for partition, offset in (("a", 0), ("a", 1), ("b", 7)):
-        offsets.begin(partition, offset)
+    offsets.begin("a", [0, 1])
+    offsets.begin("b", [7])
     assert offsets.wait_for_room(4, 0)
     assert not offsets.wait_for_room(3, 0)
     offsets.finish("a", 0)
@@ -63,3 +64,35 @@ def test_only_changed_offsets_are_to_be_committed():
     assert offsets.to_commit() == {"b": 8}
     assert offsets.wait_for_room(2, 0)
     assert not offsets.wait_for_room(1, 0)
+
+
+def test_a_record_that_is_delivered_again_while_unfinished_counts_once():
+    offsets = Offsets()
+    for _ in range(2):
+        offsets.begin("a", [0])
+
+    assert offsets.wait_for_room(2, 0)
+    offsets.finish("a", 0)
+    offsets.finish("a", 0)
+    assert offsets.wait_for_room(1, 0)
+    assert not offsets.wait_for_room(0, 0)
+
+
+def test_a_wait_for_room_ends_with_the_record_that_makes_room(monkeypatch):
+    offsets, ends = Offsets(), []
+    offsets.begin("a", range(100))
+    waiting = threading.Thread(target=lambda: ends.append(offsets.wait_for_room(10, 30)))
+    waiting.start()
+    eventually(lambda: offsets._awaited)
+    notified = record_calls(monkeypatch, offsets._lock, "notify_all")
+    for offset in range(90):
+        offsets.finish("a", offset)
+    still_waiting = waiting.is_alive() and not notified
+    for offset in range(90, 100):
+        offsets.finish("a", offset)
+    waiting.join(10)
+
+    assert still_waiting
+    assert ends == [True]
+    # Waking for each record would have the waiting thread take turns with the handlers.
+    assert len(notified) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from rendezvous.contract import Reply
 from responder import worker
-from tests.fakes import eventually
+from tests.fakes import FakeFuture, FakeProducer, eventually
 from tests.unit.responder.conftest import P0, P1, record
 
 
@@ -111,6 +111,53 @@ def test_a_full_backlog_is_refilled_as_soon_as_a_request_has_finished(run, monke
 
     eventually(lambda: len(running.replies()) == count)
     assert not running.kafka.was_paused
+
+
+def test_replies_without_acknowledgement_count_as_unfinished(run):
+    count = 5 * worker.BACKLOG_PER_THREAD
+    futures = [FakeFuture() for _ in range(count)]
+    running = run(producer=FakeProducer(*futures), threads=1)
+    for number in range(count):
+        running.feed(record(f"id-{number}", number))
+    eventually(lambda: running.kafka.paused() == {P0, P1})
+    sent_before = len(running.producer.sent)
+    for future in futures[: worker.BACKLOG_PER_THREAD]:
+        future.succeed()
+    eventually(lambda: len(running.producer.sent) == 2 * worker.BACKLOG_PER_THREAD)
+    for future in futures:
+        future.succeed()
+    eventually(lambda: running.committed() == count)
+
+    assert sent_before == worker.BACKLOG_PER_THREAD
+    assert len(running.producer.sent) == count
+
+
+def test_one_poll_takes_each_batch_while_there_is_room(run):
+    batches = 50
+    running = run(Reply.to, threads=1)
+    polls_before = running.kafka.polls
+    for batch in range(batches):
+        running.feed(*[record(f"id-{batch}-{n}", batch * 10 + n) for n in range(10)])
+    eventually(running.kafka.is_drained)
+    polls = running.kafka.polls - polls_before
+    eventually(lambda: len(running.replies()) == 10 * batches)
+
+    # Some before the first batch and after the last.
+    assert polls < batches + 10
+    assert not running.kafka.was_paused
+
+
+def test_shutdown_waits_for_acknowledgements(run):
+    future = FakeFuture()
+    running = run(producer=FakeProducer(future))
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.producer.sent)
+    running.stop.set()
+    eventually(lambda: running.processor._publisher.is_stopping)
+    future.succeed()
+    running.end()
+
+    assert running.committed() == 1
 
 
 def test_shutdown_finishes_begun_requests_and_leaves_the_others(run):
