@@ -10,7 +10,7 @@ import yaml
 
 import rendezvous
 from settings import Settings
-from tests.unit.deploy.chart import (
+from tests.support.chart import (
     CHART,
     EVERYTHING,
     LEAST,

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.server.shutdown import LATE_CONNECTIONS_S
 from responder.worker import FINISH_S
-from tests.unit.deploy.chart import (
+from tests.support.chart import (
     LEAST,
     ROOT,
     Object,

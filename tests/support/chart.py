@@ -15,7 +15,7 @@ import yaml
 
 from tests.support.brokers import in_ci
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm"
 MANIFESTS = ROOT / "deploy/kubernetes/rendezvous.yaml"
 PROCESSES = ("web", "replies", "responder")
