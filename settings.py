@@ -102,6 +102,7 @@ class Settings:
     reply_topic: str = _variable("replies", parse.topic)
     reply_timeout_s: float = _variable(3.0, parse.seconds(0.1, MAX_REPLY_TIMEOUT_S))
     reply_timeout_status: int = _variable(503, parse.choice(503, 504))
+    reply_delivery: str = _variable("direct", parse.choice("direct", "store"))
     reply_retention_s: float = _variable(60.0, parse.seconds(0, 86_400))
     idempotency_ttl_s: int = _variable(86_400, parse.integer(60, 7 * 86_400))
     idempotency_max_bytes: int = _variable(1_000_000_000, parse.integer(1, 10**15))

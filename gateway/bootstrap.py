@@ -1,6 +1,6 @@
 """Composition root: builds the objects of a gateway and connects them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -15,9 +15,13 @@ from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.claims import Claims, claims_of
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import Idempotency, KeptRepliesLimits
-from gateway.exchange.mailbox import POLLER_LIMIT_S, Mailbox
 from gateway.exchange.publisher import RequestPublisher
 from gateway.exchange.requester import Requester
+from gateway.exchange.waiting import partition_reader, poller
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.partition_reader import PartitionReader
+from gateway.exchange.waiting.poller import Poller
+from gateway.exchange.waiting.straight_replies import StraightReplies
 from gateway.health.readiness import Readiness
 from gateway.health.reply_path import ReplyPathHealth
 from gateway.lifecycle import Lifecycle, Part
@@ -26,13 +30,15 @@ from gateway.web.app import create_app
 from gateway.web.auth import has_valid_key
 from rendezvous.correlation import CorrelationIds
 from rendezvous.kafka_client.connect import kafka_problem
+from rendezvous.kafka_client.consumer import consumer_options
+from rendezvous.kafka_client.partition_consumer import PartitionConsumer
+from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.process.startup import exit_now
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.kept_replies import KeptReplies
-from rendezvous.redis_store.notifications import Notifications
 from rendezvous.redis_store.replies import ReplyStore
 from settings import Settings
 
@@ -60,7 +66,6 @@ def build(
     *,
     redis: Redis | None = None,
     publisher: RequestPublisher | None = None,
-    mailbox: Mailbox | None = None,
     readiness: Readiness | None = None,
     breakers: Breakers | None = None,
     claims: Claims | None = None,
@@ -86,11 +91,16 @@ def build(
         max_idle_s=settings.redis_max_idle_s,
     )
     store = ReplyStore(redis, settings.reply_retention_s)
-    mailbox = mailbox or own(
-        Mailbox(
+    mailbox = own(Mailbox())
+    is_direct = settings.reply_delivery == "direct"
+    straight = StraightReplies(mailbox, store, ids, settings.max_reply_bytes)
+    stored = own(
+        Poller(
             store,
-            Watchdog("the reply poller", POLLER_LIMIT_S, exit_now),
-            subscribe=lambda node: Notifications(redis, node),
+            mailbox,
+            Watchdog("the reply poller", poller.LIMIT_S, exit_now),
+            comes_straight=straight.come_for if is_direct else lambda waiter: False,
+            on_found=straight.note_detour,
         )
     )
     waits_s = reply_timeouts_by_topic(routes, settings.reply_timeout_s)
@@ -107,7 +117,7 @@ def build(
     )
     reply_topic = settings.prefixed(settings.reply_topic)
     reply_path_health = ReplyPathHealth(
-        mailbox,
+        stored,
         ReplyPathHeartbeats(redis, reply_topic, ids.fingerprints),
         # A reply later than the longest wait is too late for every route.
         max(waits_s.values(), default=settings.reply_timeout_s),
@@ -116,7 +126,10 @@ def build(
     readiness = readiness or own(
         Readiness.of(publisher, request_topics, reply_path_health, lifecycle.draining)
     )
-    requester = Requester(ids, mailbox, publisher, settings.reply_timeout_status)
+    reader = own(_partition_reader(settings, reply_topic, mailbox, straight)) if is_direct else None
+    requester = Requester(
+        ids, mailbox, stored, publisher, settings.reply_timeout_status, addresses=reader
+    )
     claims = claims or claims_of(redis, ids.fingerprints)
     idempotency = Idempotency(
         claims,
@@ -149,3 +162,22 @@ def build(
     if api_keys is not None:
         lifecycle.admits_body = partial(has_valid_key, api_keys)
     return Gateway(app, lifecycle, publisher, redis, reply_path_health)
+
+
+def _partition_reader(
+    settings: Settings, topic: str, mailbox: Mailbox, straight: StraightReplies
+) -> PartitionReader:
+    options = consumer_options(
+        settings.kafka_connection(), None, settings.kafka_fetch_max_wait_ms, "rendezvous-gateway"
+    )
+    new_consumer = partial(PatchedConsumer, max_value_bytes=settings.max_reply_bytes, **options)
+    find_problem = partial(kafka_problem, settings)
+
+    def open_consumer(choose: Callable[[int], int]) -> PartitionConsumer:
+        problem = find_problem()
+        if problem is not None:
+            raise ConnectionError(problem)
+        return PartitionConsumer.open_one(topic, new_consumer, choose, find_problem)
+
+    watchdog = Watchdog("the reader of replies", partition_reader.LIMIT_S, exit_now)
+    return PartitionReader(open_consumer, straight, lambda: mailbox.node, watchdog)

@@ -5,20 +5,23 @@ Standard library only: a responder in another repository needs this file, ``repl
 ``errors.py``. All headers are UTF-8 text and none is null.
 
 Request record
-    key      the route's record key, or the correlation id
+    key      the route's record key; else one that Kafka's default partitioner maps to the partition
+             that the waiting gateway reads, if it reads one; else the correlation id
     value    the body of the HTTP request, byte for byte
     headers  correlation-id, reply-topic, deadline (Unix time, ms), method, path, query,
+             reply-partition (digits) if the waiting gateway reads one,
              content-type if the request has one, the HTTP headers that the route forwards,
              and x-request-id, traceparent and tracestate if they are valid
 
-Reply record, sent to the topic that ``reply-topic`` names
+Reply record, sent to the topic that ``reply-topic`` names, in the partition that
+``reply-partition`` names or with the key of the request; elsewhere it arrives a little later
     value    the body of the HTTP response, byte for byte
     headers  correlation-id (the request's, byte for byte), status (200-599, default 200),
              content-type, and the HTTP headers that reply_headers.py allows
 
 The id and the reply topic are repeated under the names that other frameworks read, and a reply can
-have the id under any of them. A reply partition is never sent: Spring and NestJS encode it
-differently under one name.
+have the id under any of them. The reply partition is not: Spring and NestJS encode it differently
+under one name.
 """
 
 import json
@@ -35,6 +38,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 CORRELATION_ID = "correlation-id"
 REPLY_TOPIC = "reply-topic"
+REPLY_PARTITION = "reply-partition"
 DEADLINE = "deadline"
 CONTENT_TYPE = "content-type"
 METHOD = "method"
@@ -46,7 +50,7 @@ STATUS = "status"
 ID_HEADERS = (CORRELATION_ID, "kafka_correlationId", "REPLY_CORRELATION_ID", "correlation_id")
 #: Names of the reply topic, in the same order.
 REPLY_TOPIC_HEADERS = (REPLY_TOPIC, "kafka_replyTopic", "REPLY_TOPIC", "reply_to")
-_OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, STATUS, CONTENT_TYPE)
+_OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, STATUS, CONTENT_TYPE, REPLY_PARTITION)
 #: Headers of a request record that an HTTP client must not set, in lower case.
 RESERVED_HEADERS = frozenset(map(str.lower, (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *_OWN_HEADERS)))
 
@@ -63,6 +67,8 @@ _ID = re.compile(r"[!-~]{1,200}", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 #: Unix time in ms. Python's int() accepts more, also numbers that no clock can be compared with.
 _DEADLINE = re.compile(r"[0-9]{1,15}", re.ASCII)
+#: The number of a partition; Kafka's are below 2^31.
+_PARTITION = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 class Outcome(StrEnum):
@@ -88,6 +94,8 @@ class Request:
     query: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     key: bytes | None = None
+    reply_partition: int | None = None  # of the reply topic, which the waiting gateway reads
+    reply_key: bytes | None = None  # of the record if *key* is None; maps to reply_partition
 
     def json(self) -> Any:
         """Return the body parsed as JSON; raise ValueError when it is not JSON."""
@@ -106,6 +114,8 @@ class Request:
         headers = [(name, cid) for name in ID_HEADERS]
         headers += [(name, reply_topic) for name in REPLY_TOPIC_HEADERS]
         headers.append((DEADLINE, b"%d" % self.deadline_ms))
+        if self.reply_partition is not None:
+            headers.append((REPLY_PARTITION, b"%d" % self.reply_partition))
         if self.content_type is not None:
             headers.append((CONTENT_TYPE, self.content_type.encode()))
         headers += [
@@ -114,7 +124,8 @@ class Request:
             (QUERY, self.query.encode()),
         ]
         headers += [(name, value.encode()) for name, value in self.headers]
-        return (self.key if self.key is not None else cid), self.body, headers
+        key = self.key if self.key is not None else self.reply_key
+        return (key if key is not None else cid), self.body, headers
 
     @classmethod
     def decode(
@@ -152,6 +163,7 @@ class Request:
                 if name.lower() not in RESERVED_HEADERS
             ),
             key=key,
+            reply_partition=_partition(known.get(REPLY_PARTITION, "")),
         )
 
 
@@ -248,6 +260,11 @@ def _single(text: Mapping[str, list[str]], names: Sequence[str], what: str) -> s
     if len(found) != 1:
         raise MalformedRecord(f"{'several values for the' if found else 'no'} {what}")
     return found.pop()
+
+
+def _partition(text: str) -> int | None:
+    """Return the partition in *text*; None for anything else: without one a reply arrives too."""
+    return int(text) if _PARTITION.fullmatch(text) else None
 
 
 def _failure(text: Mapping[str, list[str]]) -> str | None:

@@ -6,20 +6,20 @@ The store keeps the first copy. The price is that each replica reads every reply
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.groupless import GrouplessConsumer
 from rendezvous.kafka_client.opening import build_consumer
 
 #: Interval of checking for new partitions, in seconds; metadata_max_age_ms is added to it.
 PARTITIONS_CHECK_INTERVAL_S = 5.0
 
 
-class BroadcastConsumer(ResilientConsumer):
+class BroadcastConsumer(GrouplessConsumer):
     """
     A consumer of all partitions of one topic, including later ones.
 
@@ -59,22 +59,6 @@ class BroadcastConsumer(ResilientConsumer):
             raise ConnectionError(str(error)) from error
         found.reopen_with([topic], new_consumer, find_problem)
         return found
-
-    def commit_async(self, offsets: Mapping[Any, int]) -> None:
-        """Do nothing: without a group there are no offsets to commit."""
-
-    def commit(self, offsets: Mapping[Any, int]) -> None:
-        """Do nothing: without a group there are no offsets to commit."""
-
-    def _take_over(self, consumer: Any, topics: Sequence[str]) -> None:
-        positions = {
-            partition: self._consumer.known_position(partition)
-            for partition in self._consumer.assignment()
-        }
-        consumer.assign(list(positions))
-        for partition, position in positions.items():
-            if position is not None:
-                consumer.seek(partition, position)
 
     def _before_poll(self) -> None:
         super()._before_poll()

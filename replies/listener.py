@@ -16,9 +16,9 @@ from typing import Any
 
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds
-from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable, UnusableReply
+from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable
 from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
-from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
+from rendezvous.kafka_client.reply_records import excess_of, reply_in
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
@@ -31,13 +31,9 @@ logger = logging.getLogger(__name__)
 COMMIT_INTERVAL_S = 0.1
 #: Maximum time of a poll while Redis fails, hence the pause before the next attempt, in seconds.
 STORE_PAUSE_S = 0.2
-#: Batch sizes after which the next poll is delayed, so that more replies share its round trips: a
-#: fetch and a round trip cost as much as ten replies. A batch above the range is large enough.
-LINGER_MIN_REPLIES = 4
-LINGER_MAX_REPLIES = 99
-#: The delay, as a multiple of the time that storing the batch took, and its maximum in seconds.
-LINGER_PER_STORE_TIME = 2.0
-MAX_LINGER_S = 0.010
+#: Number of replies in one batch from which the next poll is delayed, so that more replies share
+#: its round trips: a fetch and a round trip cost as much as ten replies.
+GATHER_MIN_REPLIES = 4
 SUMMARY_INTERVAL_S = 10.0
 HEARTBEAT_INTERVAL_S = 2.0
 
@@ -51,6 +47,7 @@ class ReplyListener:
         watchdog: reset in each turn of the loop.
         heartbeats: show gateways which partitions are read.
         max_reply_bytes: maximum size of the body of a reply.
+        gather_s: delay of a poll after a batch of several replies, in seconds.
     """
 
     def __init__(
@@ -62,6 +59,7 @@ class ReplyListener:
         heartbeats: ReplyPathHeartbeats,
         *,
         max_reply_bytes: int,
+        gather_s: float = 0.0,
     ) -> None:
         self._consumer = consumer
         self._store = store
@@ -69,6 +67,7 @@ class ReplyListener:
         self._watchdog = watchdog
         self._heartbeats = heartbeats
         self._max_reply_bytes = max_reply_bytes
+        self._gather_s = gather_s
         self._heartbeat_s = -math.inf
         self._warn = ThrottledLog(logger)
         self._next_offsets: dict[Any, int] = {}
@@ -92,12 +91,10 @@ class ReplyListener:
 
     def _poll_and_store(self, stop: threading.Event) -> None:
         batch = self._consumer.poll()
-        polled_s = time.monotonic()
         if batch and not self._store_batch(batch, stop):
             return
-        linger_s = _linger_s(sum(map(len, batch.values())), time.monotonic() - polled_s)
-        if linger_s:  # sleep(0) takes longer than storing a reply
-            time.sleep(linger_s)
+        if sum(map(len, batch.values())) >= GATHER_MIN_REPLIES:
+            time.sleep(self._gather_s)
         now_s = time.monotonic()
         if now_s - self._heartbeat_s > HEARTBEAT_INTERVAL_S:
             self._heartbeat_s = now_s
@@ -162,27 +159,15 @@ class ReplyListener:
         return replies
 
     def _decode_record(self, record: Any) -> tuple[CorrelationId, Reply]:
-        excess = self._excess(record)
+        excess = excess_of(record, self._max_reply_bytes)
         if excess is not None:
             self._skip("dropped", record, excess)
-        try:
-            reply = _reply_in(record, excess)
-        except UnusableReply as error:
-            reply = Reply.unusable(error)
+        reply = reply_in(record, excess)
         correlation_id = self._ids.read(reply.correlation_id)
         if reply.outcome is Outcome.UNUSABLE:
             self.counts["unusable"] += 1
             self._warn.warning("reply to %s is unusable: %s", correlation_id.text, reply.detail)
         return correlation_id, reply
-
-    def _excess(self, record: Any) -> str | None:
-        """Return why the value of *record* is not kept, if so."""
-        if isinstance(record.value, DroppedValue):
-            return record.value.reason
-        size = len(record.value or b"")
-        if size <= self._max_reply_bytes:
-            return None
-        return f"it has {size} bytes; the maximum is {self._max_reply_bytes} (MAX_REPLY_BYTES)"
 
     def _skip(self, kind: str, record: Any, error: object) -> None:
         self.counts[kind] += 1
@@ -196,25 +181,6 @@ class ReplyListener:
             self._summarised = self.counts.total()
             counts = ", ".join(f"{name} {n}" for name, n in self.counts.most_common() if n)
             logger.info("replies so far: %s", counts)
-
-
-def _reply_in(record: Any, excess: str | None) -> Reply:
-    """Return the reply in *record*; raises as Reply.decode(), and UnusableReply for *excess*."""
-    if excess is None:
-        return Reply.decode(record.value, record.headers)
-    if record.headers or not record.key:
-        correlation_id = Reply.decode(b"", record.headers).correlation_id
-    else:
-        # The headers are behind a value that was not decompressed. By default the key is the id.
-        correlation_id = record.key.decode("utf-8", "replace")
-    raise UnusableReply(correlation_id, f"the reply was dropped: {excess}")
-
-
-def _linger_s(found: int, store_s: float) -> float:
-    """Return how long to delay the poll after *found* replies were stored in *store_s*."""
-    if not LINGER_MIN_REPLIES <= found <= LINGER_MAX_REPLIES:
-        return 0.0
-    return min(LINGER_PER_STORE_TIME * store_s, MAX_LINGER_S)
 
 
 def _next_offsets(batch: RecordsByPartition) -> dict[Any, int]:

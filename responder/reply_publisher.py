@@ -132,10 +132,14 @@ class ReplyPublisher:
         return None
 
     def _record(self, reply: _Unacknowledged) -> dict[str, Any]:
-        """Return the arguments of send(); the key of the request chooses the partition."""
+        """Return the arguments of send(): to the partition that the gateway reads, or by the key."""
+        request = reply.request
+        wanted = request.reply_partition
+        exists = wanted is not None and wanted in self._producer.partitions_for(request.reply_topic)
         return {
-            "topic": reply.request.reply_topic,
-            "key": reply.request.key,
+            "topic": request.reply_topic,
+            "partition": wanted if exists else None,
+            "key": request.key,
             "value": reply.value,
             "headers": reply.headers,
         }

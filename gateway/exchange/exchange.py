@@ -28,7 +28,7 @@ class Exchange:
         Raises:
             Problem: any other outcome; its ``sent`` is whether the request is in Kafka.
         """
-        pending = PendingRequest.start(request, options)
+        pending = PendingRequest.start(request, options, has_key=key is not None)
         if key is None:
             return self._publish_and_wait(pending)
         earlier_result = self._idempotency.claim(key, pending)

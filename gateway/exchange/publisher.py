@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from gateway.exchange.latch import Latch
+from gateway.exchange.waiting.latch import Latch
 from rendezvous.contract import Request
 from rendezvous.kafka_client.producer import PublishRefused, RequestProducer
 from rendezvous.kafka_client.topics import Topic, TopicLookup

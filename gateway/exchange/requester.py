@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gateway.exchange.mailbox import Mailbox
 from gateway.exchange.publisher import Publication, Publisher
-from gateway.exchange.waiter import Waiter
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.partition_reader import Addresses, NoAddresses, ReplyAddress
+from gateway.exchange.waiting.poller import StoredReplies
+from gateway.exchange.waiting.waiter import Waiter
 from gateway.problems import (
     BadReply,
     BodyTooLarge,
@@ -67,12 +69,15 @@ class PendingRequest:
     options: WaitOptions
     wait: Deadline  # of the client
     deadline: Deadline  # of the responder
+    has_key: bool = False  # whether others may wait for its reply, by its idempotency key
 
     @classmethod
-    def start(cls, request: Request, options: WaitOptions) -> "PendingRequest":
+    def start(
+        cls, request: Request, options: WaitOptions, *, has_key: bool = False
+    ) -> "PendingRequest":
         """Return *request* with its time running from now."""
         wait, deadline = Deadline.after(options.wait_s), Deadline.after(options.deadline_s)
-        return cls(request, options, wait, deadline)
+        return cls(request, options, wait, deadline, has_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class Requester:
     Publishes requests and waits for their replies.
 
     Args:
+        stored: the replies in Redis.
+        addresses: where replies come straight from Kafka; None if all come through Redis.
         reply_timeout_status: HTTP status of a reply that did not arrive in time.
     """
 
@@ -96,12 +103,16 @@ class Requester:
         self,
         ids: CorrelationIds,
         mailbox: Mailbox,
+        stored: StoredReplies,
         publisher: Publisher,
         reply_timeout_status: int = 503,
+        addresses: Addresses | None = None,
     ) -> None:
         self._ids = ids
         self._mailbox = mailbox
+        self._stored = stored
         self._publisher = publisher
+        self._addresses = addresses or NoAddresses()
         self.reply_timeout_status = reply_timeout_status
 
     @property
@@ -117,11 +128,12 @@ class Requester:
             keep_s: minimum time to keep the reply after the deadline.
 
         Raises:
-            ReplyStoreUnavailable: when Redis, where the reply arrives, cannot be reached or takes
-                no writes.
+            ReplyStoreUnavailable: when the reply can arrive only in Redis, and Redis cannot be
+                reached or takes no writes.
         """
-        store_error = self._mailbox.store_error or self._mailbox.write_error
-        if store_error is not None:
+        store_error = self._stored.store_error or self._stored.write_error
+        needs_store = keep_s or options.respond_async or not self._addresses.is_ready
+        if store_error is not None and needs_store:
             raise ReplyStoreUnavailable(store_error, sent=Sent.NO)
         deadline_ms = epoch_ms() + round(options.deadline_s * 1000)
         correlation_id = self._ids.issue(self.node, deadline_ms, owner=options.owner, keep_s=keep_s)
@@ -138,10 +150,13 @@ class Requester:
             Problem: any other outcome; its ``sent`` is whether the request is in Kafka.
         """
         correlation_id, options = pending.request.correlation_id, pending.options
+        address = self._addresses.take()
         # Registered first: the reply may arrive before publish() returns.
-        with self._mailbox.waiting_for(correlation_id, pending.request.topic) as waiter:
+        with self._mailbox.waiting_for(
+            correlation_id, pending.request.topic, is_shared=address is None or pending.has_key
+        ) as waiter:
             try:
-                publication = self._publish(pending)
+                publication = self._publish(pending, address)
                 reply = waiter.wait(pending.wait.remaining_s())
                 if reply is None and options.respond_async:
                     publication.wait(pending.deadline.remaining_s())
@@ -153,6 +168,8 @@ class Requester:
                 ) from error
             except PublishRefused as error:
                 raise _not_sent(error, correlation_id) from error
+        if reply is not None and address is not None:
+            address.give_back()
         if reply is None and options.respond_async and acknowledged:
             return None
         return usable(reply or self._last_poll(pending, publication, acknowledged))
@@ -219,13 +236,18 @@ class Requester:
             return None
         raise self._timeout(correlation_id, pending.options.wait_s, Sent.UNKNOWN)
 
-    def _publish(self, pending: PendingRequest) -> Publication:
+    def _publish(self, pending: PendingRequest, address: ReplyAddress | None) -> Publication:
         request = pending.request
+        if address is not None:
+            request = replace(request, reply_partition=address.partition, reply_key=address.key)
         return self._publisher.publish(
             request,
             pending.deadline.remaining_s() * CONNECT_SHARE,
-            lambda refusal: self._mailbox.settle(request.correlation_id, refusal),
+            lambda refusal: self._settle(request.correlation_id, refusal),
         )
+
+    def _settle(self, correlation_id: str, refusal: PublishRefused) -> None:
+        self._mailbox.settle(correlation_id, refusal)
 
     def _last_poll(
         self, pending: PendingRequest, publication: Publication, acknowledged: bool
@@ -244,10 +266,10 @@ class Requester:
         raise self._timeout(correlation_id, options.wait_s, sent)
 
     def _poll(self, correlation_id: str, sent: Sent) -> Reply | None:
-        store_error = self._mailbox.store_error
+        store_error = self._stored.store_error
         if store_error is None:
             try:
-                return self._mailbox.poll(correlation_id)
+                return self._stored.poll(correlation_id)
             except StoreUnavailable as error:
                 store_error = error.advice
         raise ReplyStoreUnavailable(store_error, correlation_id=correlation_id, sent=sent)

@@ -2,7 +2,7 @@
 
 import logging
 
-from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.heartbeats import PathState, ReplyPathHeartbeats
 
@@ -23,12 +23,12 @@ class ReplyPathHealth:
 
     def __init__(
         self,
-        mailbox: Mailbox,
+        poller: Poller,
         heartbeats: ReplyPathHeartbeats,
         reply_timeout_s: float,
         retention_s: float,
     ) -> None:
-        self._mailbox = mailbox
+        self._poller = poller
         self._heartbeats = heartbeats
         self._reply_timeout_s = reply_timeout_s
         self._retention_s = retention_s
@@ -39,7 +39,7 @@ class ReplyPathHealth:
     def problem(self) -> str | None:
         """Return why replies do not arrive in time, with advice, or None."""
         try:
-            self._mailbox.check()
+            self._poller.check()
             state = self._heartbeats.state()
         except StoreUnavailable as error:
             return str(error)

@@ -20,7 +20,6 @@ from rendezvous.errors import StoreUnavailable, UnusableReply, WritesRefused
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.redis_store.client import execute, store_unavailable
 from rendezvous.redis_store.kept_replies import count_stored, read_accounts
-from rendezvous.redis_store.notifications import Notifier
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +48,12 @@ class ReplyStore:
 
     def __init__(self, redis: Redis, retention_s: float) -> None:
         self._redis = redis
-        self._notifier = Notifier()
         self._log = ThrottledLog(logger)
         self._retention_ms = round(retention_s * 1000)
 
     def put_many(self, replies: Sequence[tuple[CorrelationId, Reply]]) -> list[Put]:
         """
         Store each reply whose request has none yet, in one round trip.
-
-        The processes that wait for them are notified, unless Redis refuses that.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer. Some replies may be stored
@@ -79,10 +75,8 @@ class ReplyStore:
             if cid.keep_ms:
                 kept[position] = cid, len(value)
         read_accounts(pipeline, [cid for cid, _ in kept.values()])
-        notifications = self._notifier.add_to(pipeline, [cid.node for cid, _, _ in live])
-        answers = execute(pipeline, optional=notifications)
-        self._notifier.note(answers[len(live) + len(kept) :])
-        self._count(kept, answers[: len(live)], answers[len(live) : len(live) + len(kept)])
+        answers = execute(pipeline)
+        self._count(kept, answers[: len(live)], answers[len(live) :])
         stored = iter(answers)
         return [
             Put.EXPIRED if ms <= 0 else Put.DUPLICATE if next(stored) is None else Put.STORED

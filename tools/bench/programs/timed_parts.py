@@ -3,9 +3,9 @@
 from flask import Flask
 from kafka.producer.sender import Sender
 
-from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from gateway.exchange.requester import Requester
-from gateway.exchange.waiter import Waiter
+from gateway.exchange.waiting.waiter import Waiter
 from gateway.server.access_log import TextAccessLogger
 from gateway.server.http.channel import Channel
 from gateway.server.http.parser import RequestParser
@@ -26,6 +26,6 @@ PARTS: tuple[tuple[str, type, str], ...] = (
     ("write", Channel, "write_soon"),
     ("access log", TextAccessLogger, "access"),
     ("sender", Sender, "run_once"),
-    ("poller", Mailbox, "_fetch"),
+    ("poller", Poller, "_poll"),
     ("query", ReplyStore, "fetch_many"),
 )

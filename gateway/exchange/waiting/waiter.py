@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from gateway.exchange.latch import Latch
+from gateway.exchange.waiting.latch import Latch
 from rendezvous.contract import Reply
 
 
@@ -17,19 +17,19 @@ class Waiter:
     Attributes:
         correlation_id: the id of the request.
         topic: its topic; empty when unknown.
+        is_shared: whether others than its client may ask for the reply, so that Redis decides which
+            one is the first.
         clients: number of clients of this process that wait for the outcome.
         since_s: when the wait began, by the monotonic clock.
         outcome: None while the request is pending.
-        notified_within_s: how long wait() relies on a notification before it calls *call_poller*.
     """
 
     __slots__ = (
         "_latch",
         "_unregister",
-        "call_poller",
         "clients",
         "correlation_id",
-        "notified_within_s",
+        "is_shared",
         "outcome",
         "since_s",
         "topic",
@@ -40,14 +40,15 @@ class Waiter:
         correlation_id: str,
         topic: str = "",
         unregister: Callable[["Waiter"], None] = lambda waiter: None,
+        *,
+        is_shared: bool = True,
     ) -> None:
         self.correlation_id = correlation_id
         self.topic = topic
+        self.is_shared = is_shared
         self.clients = 0
         self.since_s = time.monotonic()
         self.outcome: Reply | Exception | None = None
-        self.notified_within_s = 0.0
-        self.call_poller: Callable[[Waiter], None] | None = None
         self._unregister = unregister
         self._latch = Latch()
 
@@ -64,13 +65,7 @@ class Waiter:
         Raises:
             Exception: the outcome, when it is one.
         """
-        if self.call_poller is None:
-            self._latch.wait(timeout_s)
-        else:
-            notified_s = min(self.notified_within_s, timeout_s)
-            if not self._latch.wait(notified_s):
-                self.call_poller(self)
-                self._latch.wait(timeout_s - notified_s)
+        self._latch.wait(timeout_s)
         outcome = self.outcome  # read once: it may still arrive
         if isinstance(outcome, Exception):
             raise outcome

@@ -1,0 +1,201 @@
+"""
+Reads the partition of the reply topic in which this process waits for its replies.
+
+Each process has one: it gives its requests record keys and a header that lead the replies there.
+Two processes may share a partition; each takes the replies to its own requests.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from kafka.errors import KafkaError
+
+from gateway.exchange.waiting.reply_keys import ReplyKeys
+from gateway.exchange.waiting.straight_replies import StraightReplies
+from rendezvous.kafka_client.partition_consumer import PartitionConsumer
+from rendezvous.process.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+#: Pause between two attempts to open the consumer, in seconds.
+OPEN_PAUSE_S = 1.0
+#: Interval of comparing the number of partitions, in seconds.
+CHECK_INTERVAL_S = 1.0
+SUMMARY_INTERVAL_S = 10.0
+#: Largest average number of keys to try for one that fits two numbers of partitions.
+MAX_TRIES = 2_000
+#: Number of replies in one batch from which the next poll is delayed, so that more replies share
+#: its round trip, and the delay in seconds: a fetch costs as much as ten replies.
+GATHER_MIN_REPLIES = 4
+GATHER_S = 0.002
+#: Maximum time between two turns of the loop before the watchdog ends the process, in seconds.
+LIMIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAddress:
+    """Where the reply to one request comes straight from Kafka."""
+
+    partition: int
+    key: bytes  # a record key that leads there
+    keys: ReplyKeys
+
+    def give_back(self) -> None:
+        """Let another request use it, once the reply has come."""
+        self.keys.give_back(self.key)
+
+
+class Addresses(Protocol):
+    """What the requester needs to have replies come straight."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether replies come straight now."""
+
+    def take(self) -> ReplyAddress | None:
+        """Return the address for one request; None while no partition is read."""
+
+
+class NoAddresses:
+    """All replies come through Redis (REPLY_DELIVERY=store)."""
+
+    is_ready = False
+
+    def take(self) -> ReplyAddress | None:
+        """Return None."""
+        return None
+
+
+class PartitionReader:
+    """
+    Reads one partition in a thread, and passes its records on.
+
+    Args:
+        open_consumer: opens a consumer of the partition that its argument chooses, or raises
+            ConnectionError or LookupError; see PartitionConsumer.open_one().
+        node: returns the name of this process.
+        watchdog: ends this process when the thread hangs.
+    """
+
+    def __init__(
+        self,
+        open_consumer: Callable[[Callable[[int], int]], PartitionConsumer],
+        replies: StraightReplies,
+        node: Callable[[], str],
+        watchdog: Watchdog | None = None,
+    ) -> None:
+        self._open_consumer = open_consumer
+        self._replies = replies
+        self._node = node
+        self._watchdog = watchdog or Watchdog("the reader of replies", LIMIT_S)
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._partition = self._partitions = 0
+        self._keys: ReplyKeys | None = None
+        self._problem: str | None = "the replies to this gateway are not read yet"
+
+    def start(self) -> None:
+        """Start reading; call it in the process that waits, after any fork."""
+        self._closing = threading.Event()
+        self._keys = None
+        self._thread = threading.Thread(
+            target=self._run, args=(self._closing,), name="reply-reader", daemon=True
+        )
+        self._thread.start()
+        self._watchdog.start()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._watchdog.stop()
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the partition is read."""
+        return self._keys is not None and self._problem is None
+
+    def take(self) -> ReplyAddress | None:
+        """Return the address for one request; None while no partition is read."""
+        keys = self._keys
+        return None if keys is None else ReplyAddress(self._partition, keys.take(), keys)
+
+    def problem(self) -> str | None:
+        """Return why replies do not come straight, or None."""
+        return self._problem
+
+    def _run(self, closing: threading.Event) -> None:
+        while not closing.is_set():
+            self._watchdog.reset()
+            try:
+                consumer = self._open()
+            except (ConnectionError, LookupError, KafkaError) as error:
+                self._problem = f"the replies to this gateway are not read: {error}"
+                closing.wait(OPEN_PAUSE_S)
+                continue
+            try:
+                self._read(consumer, closing)
+            except Exception:
+                # Without this thread no reply would come straight any more.
+                logger.exception("reading replies failed; opening the consumer again")
+                closing.wait(OPEN_PAUSE_S)
+            finally:
+                self._keys = None
+                consumer.close()
+
+    def _open(self) -> PartitionConsumer:
+        consumer = self._open_consumer(lambda partitions: int(self._node(), 16) % partitions)
+        self._partition = consumer.partition
+        self._partitions = consumer.partitions()
+        self._keys = ReplyKeys(self._partition, [self._partitions], self._node())
+        self._problem = None
+        logger.info("reading partition %d of the reply topic", consumer.partition)
+        return consumer
+
+    def _read(self, consumer: PartitionConsumer, closing: threading.Event) -> None:
+        """Read until closing, or until the partition does not exist any more."""
+        checked_s = logged_s = time.monotonic()
+        while not closing.is_set():
+            self._watchdog.reset()
+            batch = consumer.poll()
+            for records in batch.values():
+                self._replies.settle(records)
+            if sum(map(len, batch.values())) >= GATHER_MIN_REPLIES:
+                time.sleep(GATHER_S)
+            now_s = time.monotonic()
+            if now_s - checked_s > CHECK_INTERVAL_S:
+                checked_s = now_s
+                if not self._check(consumer):
+                    return
+            if now_s - logged_s > SUMMARY_INTERVAL_S:
+                logged_s = now_s
+                self._replies.log()
+        self._replies.log()
+
+    def _check(self, consumer: PartitionConsumer) -> bool:
+        """Follow the number of partitions; return whether the own one still exists."""
+        is_reading = consumer.is_reading()
+        self._problem = (
+            None
+            if is_reading
+            else f"partition {self._partition} of the reply topic cannot be read; see the log"
+        )
+        partitions = consumer.partitions()
+        if 0 < partitions <= self._partition:
+            logger.warning("the reply topic has no partition %d any more", self._partition)
+            return False
+        if partitions and partitions != self._partitions:
+            logger.info("the reply topic has %d partitions now", partitions)
+            counts = [partitions]
+            # Producers of other clients know the new number after minutes only.
+            if math.lcm(partitions, self._partitions) <= MAX_TRIES:
+                counts.append(self._partitions)
+            self._partitions = partitions
+            self._keys = ReplyKeys(self._partition, counts, self._node())
+        return True
