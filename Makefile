@@ -21,8 +21,8 @@ $(INSTALLED): requirements.txt requirements.in requirements-dev.txt
 	@touch $@
 
 # exec, so that make passes on signals and the exit code.
-run: $(INSTALLED)  ## start everything on this machine: Kafka, Redis, web, replies, responder
-	@exec $(BIN)/python -m tools.devstack
+run: $(INSTALLED)  ## start everything on this machine; KAFKA=embedded|apache REDIS=no
+	@exec $(BIN)/python -m tools.devstack $(if $(KAFKA),--kafka $(KAFKA)) $(if $(REDIS),--redis $(REDIS))
 
 # Broker of the end-to-end tests: Apache Kafka if Java and Maven are there; CI uses KAFKA=both.
 KAFKA_OPTION = $(if $(KAFKA),--kafka $(KAFKA))

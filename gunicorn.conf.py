@@ -75,6 +75,11 @@ logger_class = f"gateway.server.access_log.{_settings.log_format.capitalize()}Ac
 def on_starting(server: Any) -> None:
     """Log the version; prepare shutdown, reloads and forks; exit if the port is unusable."""
     server.log.info("version %s, Python %s", __version__, platform.python_version())
+    if not _settings.redis_url:
+        server.log.warning(
+            "REDIS_URL is not set: replies reach only the clients that wait for them; idempotency "
+            "keys, respond-async and /replies are not available, and rates count per process"
+        )
     server.shutdown_state = install_graceful_shutdown(server, _settings.drain_delay_s)
     server.connection_counts = ConnectionCounts(_settings.web_concurrency)
     arbiter.refuse_invalid_reloads(server, configuration.read_again)

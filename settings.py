@@ -23,8 +23,8 @@ T = TypeVar("T")
 MAX_REPLY_TIMEOUT_S = 28.0
 #: Threads of each web worker that never wait for a reply, so that probes are always answered.
 RESERVED_THREADS = 4
-#: Variables without a default.
-REQUIRED = ("KAFKA_URL", "REDIS_URL", "SECRET_KEY")
+#: Variables without a default of a gateway, which can do without Redis.
+REQUIRED = ("KAFKA_URL", "SECRET_KEY")
 #: Mechanisms by which a client proves its identity to a broker.
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 

@@ -20,8 +20,9 @@ from gateway.exchange.requester import Requester
 from gateway.exchange.waiting import partition_reader, poller
 from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.exchange.waiting.partition_reader import PartitionReader
-from gateway.exchange.waiting.poller import Poller
+from gateway.exchange.waiting.poller import NoStoredReplies, Poller
 from gateway.exchange.waiting.straight_replies import StraightReplies
+from gateway.health.partition_spread import PartitionSpread
 from gateway.health.readiness import Readiness
 from gateway.health.reply_path import ReplyPathHealth
 from gateway.lifecycle import Lifecycle, Part
@@ -37,6 +38,7 @@ from rendezvous.process.startup import exit_now
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
+from rendezvous.redis_store.gateway_registry import GatewayRegistry
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.kept_replies import KeptReplies
 from rendezvous.redis_store.replies import ReplyStore
@@ -55,8 +57,8 @@ class Gateway:
     app: Flask
     lifecycle: Lifecycle
     publisher: RequestPublisher
-    redis: Redis
-    reply_path_health: ReplyPathHealth
+    redis: Redis | None  # None without REDIS_URL
+    reply_path_health: ReplyPathHealth | None
 
 
 def build(
@@ -75,7 +77,8 @@ def build(
     Return the gateway that *settings*, *routes* and *api_keys* describe.
 
     Its lifecycle starts and closes the parts that are built here. The keyword arguments replace
-    parts, for tests, which start and close those themselves.
+    parts, for tests, which start and close those themselves. With a *publisher* of theirs no reply
+    comes straight from Kafka: they put replies into *redis*.
     """
     lifecycle = Lifecycle()
 
@@ -83,26 +86,13 @@ def build(
         lifecycle.add(part)
         return part
 
+    is_direct = settings.reply_delivery == "direct" and publisher is None
     ids = CorrelationIds(settings.secret_key, settings.secret_key_old)
-    redis = redis or open_redis(
-        settings.redis_url,
-        tls_verify=settings.redis_tls_verify,
-        max_connections=settings.threads + EXTRA_REDIS_CONNECTIONS,
-        max_idle_s=settings.redis_max_idle_s,
-    )
-    store = ReplyStore(redis, settings.reply_retention_s)
+    redis = redis or _open_redis(settings)
+    store = None if redis is None else ReplyStore(redis, settings.reply_retention_s)
     mailbox = own(Mailbox())
-    is_direct = settings.reply_delivery == "direct"
     straight = StraightReplies(mailbox, store, ids, settings.max_reply_bytes)
-    stored = own(
-        Poller(
-            store,
-            mailbox,
-            Watchdog("the reply poller", poller.LIMIT_S, exit_now),
-            comes_straight=straight.come_for if is_direct else lambda waiter: False,
-            on_found=straight.note_detour,
-        )
-    )
+    stored = NoStoredReplies() if store is None else own(_poller(store, mailbox, straight))
     waits_s = reply_timeouts_by_topic(routes, settings.reply_timeout_s)
     request_topics = list(waits_s)
     publisher = publisher or own(
@@ -116,31 +106,37 @@ def build(
         )
     )
     reply_topic = settings.prefixed(settings.reply_topic)
-    reply_path_health = ReplyPathHealth(
-        stored,
-        ReplyPathHeartbeats(redis, reply_topic, ids.fingerprints),
-        # A reply later than the longest wait is too late for every route.
-        max(waits_s.values(), default=settings.reply_timeout_s),
-        settings.reply_retention_s,
-    )
+    registry = None if redis is None else GatewayRegistry(redis, reply_topic)
+    spread = PartitionSpread(registry, reply_topic, lambda: mailbox.node)
+    reader = own(_reader(settings, reply_topic, straight, spread)) if is_direct else None
+    reply_path_health = None
+    if redis is not None and isinstance(stored, Poller):
+        reply_path_health = ReplyPathHealth(
+            stored,
+            ReplyPathHeartbeats(redis, reply_topic, ids.fingerprints),
+            # A reply later than the longest wait is too late for every route.
+            max(waits_s.values(), default=settings.reply_timeout_s),
+            settings.reply_retention_s,
+            reader,
+            spread,
+        )
     readiness = readiness or own(
-        Readiness.of(publisher, request_topics, reply_path_health, lifecycle.draining)
+        Readiness.of(
+            publisher,
+            [*request_topics, reply_topic],
+            lifecycle.draining,
+            reply_path_health,
+            reader,
+            needs_redis=reader is None or any(r.idempotency == "required" for r in routes),
+        )
     )
-    reader = own(_partition_reader(settings, reply_topic, mailbox, straight)) if is_direct else None
     requester = Requester(
         ids, mailbox, stored, publisher, settings.reply_timeout_status, addresses=reader
     )
-    claims = claims or claims_of(redis, ids.fingerprints)
-    idempotency = Idempotency(
-        claims,
-        requester,
-        settings.idempotency_ttl_s,
-        KeptRepliesLimits(
-            KeptReplies(redis, ids.deployment),
-            settings.idempotency_client_max_bytes,
-            settings.idempotency_max_bytes,
-        ),
-    )
+    idempotency = None
+    if redis is not None:
+        claims = claims or claims_of(redis, ids.fingerprints)
+        idempotency = _idempotency(settings, redis, ids, requester, claims)
     breakers = breakers or Breakers(waits_s, max_in_flight=settings.max_in_flight)
     app = create_app(
         routes=routes,
@@ -148,7 +144,7 @@ def build(
         requester=requester,
         admission=Admission(settings.max_in_flight),
         store=store,
-        cancellations=Cancellations(redis),
+        cancellations=None if redis is None else Cancellations(redis),
         ids=ids,
         readiness=readiness,
         lifecycle=lifecycle,
@@ -156,7 +152,7 @@ def build(
         reply_timeout_s=settings.reply_timeout_s,
         max_body_bytes=settings.max_body_bytes,
         cors_origins=settings.cors_origins,
-        rates=rates or RateLimiter(redis, ids.deployment),
+        rates=rates or RateLimiter(redis, ids.deployment, needs_redis=reader is None),
         api_keys=api_keys,
     )
     if api_keys is not None:
@@ -164,9 +160,43 @@ def build(
     return Gateway(app, lifecycle, publisher, redis, reply_path_health)
 
 
-def _partition_reader(
-    settings: Settings, topic: str, mailbox: Mailbox, straight: StraightReplies
+def _open_redis(settings: Settings) -> Redis | None:
+    """Return the client of REDIS_URL, or None without one."""
+    if not settings.redis_url:
+        return None
+    return open_redis(
+        settings.redis_url,
+        tls_verify=settings.redis_tls_verify,
+        max_connections=settings.threads + EXTRA_REDIS_CONNECTIONS,
+        max_idle_s=settings.redis_max_idle_s,
+    )
+
+
+def _poller(store: ReplyStore, mailbox: Mailbox, straight: StraightReplies) -> Poller:
+    return Poller(
+        store,
+        mailbox,
+        Watchdog("the reply poller", poller.LIMIT_S, exit_now),
+        comes_straight=straight.come_for,
+        on_found=straight.note_detour,
+    )
+
+
+def _idempotency(
+    settings: Settings, redis: Redis, ids: CorrelationIds, requester: Requester, claims: Claims
+) -> Idempotency:
+    limits = KeptRepliesLimits(
+        KeptReplies(redis, ids.deployment),
+        settings.idempotency_client_max_bytes,
+        settings.idempotency_max_bytes,
+    )
+    return Idempotency(claims, requester, settings.idempotency_ttl_s, limits)
+
+
+def _reader(
+    settings: Settings, topic: str, straight: StraightReplies, spread: PartitionSpread
 ) -> PartitionReader:
+    """Return the reader of the replies that come straight from *topic*."""
     options = consumer_options(
         settings.kafka_connection(), None, settings.kafka_fetch_max_wait_ms, "rendezvous-gateway"
     )
@@ -180,4 +210,4 @@ def _partition_reader(
         return PartitionConsumer.open_one(topic, new_consumer, choose, find_problem)
 
     watchdog = Watchdog("the reader of replies", partition_reader.LIMIT_S, exit_now)
-    return PartitionReader(open_consumer, straight, lambda: mailbox.node, watchdog)
+    return PartitionReader(open_consumer, straight, spread, watchdog)

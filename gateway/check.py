@@ -3,12 +3,13 @@
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.bootstrap import build
 from gateway.clients.api_keys_file import ApiKeysError
-from gateway.config import api_keys_of, routes_of
+from gateway.config import api_keys_of, check_redis, routes_of
 from gateway.health.diagnostics import (
+    NO_REDIS,
     Finding,
     caller_warnings,
     failures,
@@ -70,7 +71,8 @@ def _findings(before_start: bool = False) -> list[Finding]:
 def _routes(settings: Settings) -> tuple[tuple[Route, ...], list[Finding]]:
     try:
         routes = routes_of(settings)
-    except RoutesError as error:
+        check_redis(settings, routes)
+    except (RoutesError, SettingsError) as error:
         return (), failures(str(error).splitlines())
     found = [route_finding(route, settings.reply_timeout_s) for route in routes]
     return routes, found + caller_warnings(routes)
@@ -89,19 +91,22 @@ def _api_keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
 
 def _connections(settings: Settings, routes: Sequence[Route], before_start: bool) -> list[Finding]:
     gateway = build(settings, routes, None)  # never started
-    health = gateway.reply_path_health
+    redis, health = gateway.redis, gateway.reply_path_health
     topics = list(reply_timeouts_by_topic(routes, settings.reply_timeout_s))
-    return run_checks(
-        {
-            "Kafka": lambda: kafka_findings(
-                gateway.publisher, settings.kafka_url, topics, health.topic
-            ),
-            "Redis": lambda: redis_findings(
-                gateway.redis, settings.masked_redis_url(), None if before_start else health
-            ),
-        },
-        LIMIT_S,
-    )
+    reply_topic = settings.prefixed(settings.reply_topic)
+    readers = settings.web_concurrency if settings.reply_delivery == "direct" else 0
+    checks: dict[str, Callable[[], Iterable[Finding]]] = {
+        "Kafka": lambda: kafka_findings(
+            gateway.publisher, settings.kafka_url, topics, reply_topic, readers
+        )
+    }
+    if redis is None:
+        checks["Redis"] = lambda: [NO_REDIS]
+    else:
+        checks["Redis"] = lambda: redis_findings(
+            redis, settings.masked_redis_url(), None if before_start else health
+        )
+    return run_checks(checks, LIMIT_S)
 
 
 if __name__ == "__main__":

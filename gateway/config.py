@@ -48,6 +48,7 @@ def read() -> Configuration:
         settings = Settings.from_env()
         routes = routes_of(settings)
         api_keys = api_keys_of(settings, routes)
+        check_redis(settings, routes)
     except (SettingsError, RoutesError, ApiKeysError) as error:
         raise ConfigurationError(str(error)) from None
     _current = Configuration(settings, routes, api_keys)
@@ -73,3 +74,20 @@ def api_keys_of(settings: Settings, routes: Sequence[Route]) -> ApiKeys | None:
     """Return the API keys, None for none; raises ApiKeysError as load_api_keys() does."""
     paths = dict.fromkeys(route.path for route in routes)
     return load_api_keys(settings.api_keys_file, settings.api_keys, paths)
+
+
+def check_redis(settings: Settings, routes: Sequence[Route]) -> None:
+    """Raise SettingsError when REDIS_URL is not set and something cannot do without it."""
+    if settings.redis_url:
+        return
+    errors = []
+    if settings.reply_delivery == "store":
+        errors.append("REDIS_URL is not set; REPLY_DELIVERY=store needs it")
+    errors += [
+        f"REDIS_URL is not set; {route.path} requires idempotency keys, which are kept in Redis: "
+        'set it, or idempotency = "off" for that route'
+        for route in routes
+        if route.idempotency == "required"
+    ]
+    if errors:
+        raise SettingsError(errors)

@@ -193,6 +193,19 @@ class IdempotencyKeyMissing(Problem):
     )
 
 
+class IdempotencyUnavailable(Problem):
+    """The request has an Idempotency-Key, and this gateway runs without Redis."""
+
+    kind = "idempotency-unavailable"
+    title = "Idempotency Keys Unavailable"
+    status = 501
+    meaning = (
+        "This gateway runs without Redis (REDIS_URL), where idempotency keys are kept. Nothing was "
+        "published."
+    )
+    retry = "Send the request without a key, if running it twice does no harm."
+
+
 class IdempotencyKeyReused(Problem):
     """A different request has used this Idempotency-Key."""
 

@@ -17,7 +17,7 @@ from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.replies import ReplyStore
 from replies.broadcast import BroadcastConsumer
 from replies.listener import ReplyListener
-from settings import MAX_REPLY_TIMEOUT_S, Settings
+from settings import MAX_REPLY_TIMEOUT_S, REQUIRED, Settings
 
 logger = logging.getLogger("replies")
 
@@ -28,7 +28,7 @@ GATHER_S = {"direct": 0.050, "store": 0.005}
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    settings, stop = start_process()
+    settings, stop = start_process((*REQUIRED, "REDIS_URL"))
     topic = settings.prefixed(settings.reply_topic)
     watchdog = Watchdog("the loop that stores replies", end=exit_now)
     watchdog.start()

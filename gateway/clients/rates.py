@@ -1,6 +1,7 @@
-"""Rate limits of clients: fixed windows, counted in Redis over all replicas."""
+"""Rate limits of clients: fixed windows, counted over all replicas in Redis if there is one."""
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,11 @@ from redis.exceptions import RedisError
 from gateway.clients.client import Client, Rate
 from gateway.problems import RateLimited, ReplyStoreUnavailable, Sent
 from rendezvous.redis_store.client import store_unavailable
+
+#: How long this process counts alone after a failure of Redis, in seconds.
+ALONE_S = 1.0
+#: Interval of forgetting expired counters of this process, in seconds.
+CLEAN_INTERVAL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +42,27 @@ class RateLimiter:
     Safe to use from several threads, and after a fork.
 
     Args:
+        redis: counts over all replicas; None to count in this process alone.
         deployment: separates the counters of deployments that share a Redis.
+        needs_redis: whether a failure of Redis is a problem; else this process counts alone
+            meanwhile.
         clock: Unix time; replicas agree on the window as far as their clocks agree.
     """
 
     def __init__(
-        self, redis: Redis, deployment: str, clock: Callable[[], float] = time.time
+        self,
+        redis: Redis | None,
+        deployment: str,
+        clock: Callable[[], float] = time.time,
+        *,
+        needs_redis: bool = True,
     ) -> None:
         self._redis = redis
         self._deployment = deployment
         self._clock = clock
+        self._needs_redis = needs_redis
+        self._alone = ProcessCounts()
+        self._alone_until_s = 0.0
         #: Window in which each client exceeded its rate: until it ends no round trip is needed.
         self._exceeded: dict[str, int] = {}
 
@@ -76,16 +93,41 @@ class RateLimiter:
         raise _rate_limited(Quota(rate, 0, reset_s), sent)
 
     def _increment(self, name: str, rate: Rate, sent: Sent | None) -> int:
-        key = f"rate:{self._deployment}:{name}"
+        now_s = self._clock()
+        if self._redis is None or now_s < self._alone_until_s:
+            return self._alone.increment(name, 2 * rate.window_s, now_s)
         pipeline = self._redis.pipeline(transaction=False)
+        key = f"rate:{self._deployment}:{name}"
         pipeline.incr(key)
         # One window longer than needed, for replicas whose clocks are behind.
         pipeline.expire(key, 2 * rate.window_s)
         try:
             used, _ = pipeline.execute()
         except RedisError as error:
-            raise ReplyStoreUnavailable(store_unavailable(error).advice, sent=sent) from error
+            if self._needs_redis:
+                raise ReplyStoreUnavailable(store_unavailable(error).advice, sent=sent) from error
+            self._alone_until_s = now_s + ALONE_S
+            return self._alone.increment(name, 2 * rate.window_s, now_s)
         return int(used)
+
+
+class ProcessCounts:
+    """Counters of this process, which are forgotten when they expire."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, tuple[int, float]] = {}  # and when each is forgotten
+        self._cleaned_s = 0.0
+
+    def increment(self, name: str, keep_s: float, now_s: float) -> int:
+        """Count one more for *name* and return its count; it is kept for *keep_s*."""
+        with self._lock:
+            if now_s - self._cleaned_s > CLEAN_INTERVAL_S:
+                self._cleaned_s = now_s
+                self._counts = {k: v for k, v in self._counts.items() if v[1] > now_s}
+            count = self._counts.get(name, (0, 0.0))[0] + 1
+            self._counts[name] = count, now_s + keep_s
+            return count
 
 
 def _rate_limited(quota: Quota, sent: Sent | None) -> RateLimited:

@@ -4,22 +4,41 @@ from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.cancellation import is_cancellation
 from gateway.exchange.idempotency import Idempotency
 from gateway.exchange.requester import ExchangeResult, PendingRequest, Requester, WaitOptions
-from gateway.problems import Problem, Sent
+from gateway.problems import IdempotencyUnavailable, Problem, Sent
 from rendezvous.contract import Request
 
 
 class Exchange:
-    """Exchanges requests for their replies."""
+    """
+    Exchanges requests for their replies.
 
-    def __init__(self, requester: Requester, idempotency: Idempotency, breakers: Breakers) -> None:
+    Args:
+        idempotency: None without Redis; then requests with a key are rejected.
+    """
+
+    def __init__(
+        self, requester: Requester, idempotency: Idempotency | None, breakers: Breakers
+    ) -> None:
         self._requester = requester
         self._idempotency = idempotency
         self._breakers = breakers
 
     def issue_id(self, options: WaitOptions, key: str | None) -> tuple[str, int]:
-        """Return the id of a new request and its deadline; see Requester.issue_id()."""
-        keep_s = 0 if key is None else self._idempotency.ttl_s
-        return self._requester.issue_id(options, keep_s)
+        """
+        Return the id of a new request and its deadline; see Requester.issue_id().
+
+        Raises:
+            IdempotencyUnavailable: for a *key* without Redis.
+        """
+        if key is None:
+            return self._requester.issue_id(options)
+        if self._idempotency is None:
+            raise IdempotencyUnavailable(
+                "this gateway runs without Redis, where idempotency keys are kept; send the "
+                "request without a key, if running it twice does no harm",
+                sent=Sent.NO,
+            )
+        return self._requester.issue_id(options, self._idempotency.ttl_s)
 
     def run(self, request: Request, options: WaitOptions, key: str | None) -> ExchangeResult:
         """
@@ -29,7 +48,7 @@ class Exchange:
             Problem: any other outcome; its ``sent`` is whether the request is in Kafka.
         """
         pending = PendingRequest.start(request, options, has_key=key is not None)
-        if key is None:
+        if key is None or self._idempotency is None:
             return self._publish_and_wait(pending)
         earlier_result = self._idempotency.claim(key, pending)
         if earlier_result is not None:

@@ -151,6 +151,8 @@ class Requester:
         """
         correlation_id, options = pending.request.correlation_id, pending.options
         address = self._addresses.take()
+        if address is None and self._stored.write_error is not None:
+            raise ReplyStoreUnavailable(self._stored.write_error, sent=Sent.NO)
         # Registered first: the reply may arrive before publish() returns.
         with self._mailbox.waiting_for(
             correlation_id, pending.request.topic, is_shared=address is None or pending.has_key

@@ -43,6 +43,15 @@ class Finding:
         return f"{WARNING_MARK if self.is_warning else MARKS[self.ok]} {self.text}"
 
 
+#: The finding of a deployment without Redis.
+NO_REDIS = Finding(
+    True,
+    "REDIS_URL is not set: replies come straight from Kafka only; idempotency keys, respond-async "
+    "and /replies are not available, and rates count per process; set it if you need one of these",
+    is_warning=True,
+)
+
+
 def failures(problems: Iterable[str]) -> list[Finding]:
     """Return each of *problems* as a failed finding."""
     return [Finding(False, problem) for problem in problems]
@@ -88,9 +97,18 @@ def _caller_warning(route: Route, header: str) -> Finding:
 
 
 def kafka_findings(
-    publisher: RequestPublisher, shown_url: str, request_topics: Sequence[str], reply_topic: str
+    publisher: RequestPublisher,
+    shown_url: str,
+    request_topics: Sequence[str],
+    reply_topic: str,
+    readers: int = 0,
 ) -> Iterator[Finding]:
-    """Check the brokers and each topic."""
+    """
+    Check the brokers and each topic.
+
+    Args:
+        readers: number of processes of one gateway that read a partition of the reply topic each.
+    """
     try:
         found = publisher.look_up([*request_topics, reply_topic])
     except ConnectionError as error:
@@ -100,8 +118,20 @@ def kafka_findings(
     for name, topic in found.items():
         if name == reply_topic:
             yield _topic_finding(f"reply topic {name}", "Describe", topic)
+            if topic.partitions is not None and topic.partitions < readers:
+                yield _few_partitions(name, topic.partitions, readers)
         else:
             yield _topic_finding(f"topic {name}", "Describe and Write", topic)
+
+
+def _few_partitions(topic: str, partitions: int, readers: int) -> Finding:
+    return Finding(
+        True,
+        f"reply topic {topic} has {partitions} partitions, fewer than the {readers} processes "
+        "(WEB_CONCURRENCY) of one gateway, which then read each other's replies; give it "
+        f"{readers} for each gateway",
+        is_warning=True,
+    )
 
 
 def _topic_finding(label: str, rights: str, topic: Topic) -> Finding:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gateway.exchange.publisher import RequestPublisher
+from gateway.exchange.waiting.partition_reader import PartitionReader
 from gateway.health.reply_path import ReplyPathHealth
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Readiness:
         checks: started and closed with it.
         draining: returns whether the server drains.
         reply_path_health: has the warnings.
+        optional: checks whose problems are warnings, since most requests succeed nevertheless.
     """
 
     def __init__(
@@ -100,8 +102,10 @@ class Readiness:
         checks: Sequence[Check],
         draining: Callable[[], bool],
         reply_path_health: ReplyPathHealth | None = None,
+        optional: Sequence[Check] = (),
     ) -> None:
         self._checks = checks
+        self._optional = optional
         self._draining = draining
         self._reply_path_health = reply_path_health
 
@@ -109,23 +113,38 @@ class Readiness:
     def of(
         cls,
         publisher: RequestPublisher,
-        request_topics: Sequence[str],
-        reply_path_health: ReplyPathHealth,
+        topics: Sequence[str],
         draining: Callable[[], bool],
+        reply_path_health: ReplyPathHealth | None,
+        reader: PartitionReader | None = None,
+        *,
+        needs_redis: bool = True,
     ) -> "Readiness":
-        """Return the readiness of a gateway that publishes to *request_topics*."""
-        topics = [*request_topics, reply_path_health.topic]
-        kafka = Check("Kafka", lambda: _kafka_problem(publisher, topics))
-        return cls((kafka, Check("Redis", reply_path_health.problem)), draining, reply_path_health)
+        """
+        Return the readiness of a gateway.
+
+        Args:
+            topics: of its requests and their replies.
+            reply_path_health: that of replies through Redis; None without Redis.
+            reader: reads the replies that come straight from Kafka; None if none do.
+            needs_redis: whether some requests fail without Redis.
+        """
+        checks = [Check("Kafka", lambda: _kafka_problem(publisher, topics))]
+        if reader is not None:
+            checks.append(Check("The reply topic", reader.problem))
+        optional: list[Check] = []
+        if reply_path_health is not None:
+            (checks if needs_redis else optional).append(Check("Redis", reply_path_health.problem))
+        return cls(checks, draining, reply_path_health, optional)
 
     def start(self) -> None:
         """Start the checks."""
-        for check in self._checks:
+        for check in (*self._checks, *self._optional):
             check.start()
 
     def close(self) -> None:
         """Stop the checks."""
-        for check in self._checks:
+        for check in (*self._checks, *self._optional):
             check.close()
 
     def problems(self) -> list[str]:
@@ -135,7 +154,8 @@ class Readiness:
 
     def local_problems(self) -> list[str]:
         """Return the problems that other replicas need not have; without addresses and causes."""
-        found = [problem for check in self._checks if (problem := check.local_problem())]
+        checks = (*self._checks, *self._optional)
+        found = [problem for check in checks if (problem := check.local_problem())]
         return [*self._shutdown(), *found]
 
     def subjects(self) -> list[str]:
@@ -145,8 +165,8 @@ class Readiness:
 
     def warnings(self) -> list[str]:
         """Return what should be corrected although requests succeed, a sentence each."""
-        warning = self._reply_path_health and self._reply_path_health.warning
-        return [warning] if warning else []
+        found = [problem for check in self._optional if (problem := check.problem()) is not None]
+        return found + (self._reply_path_health.warnings() if self._reply_path_health else [])
 
     def _shutdown(self) -> list[str]:
         return ["this process is shutting down"] if self._draining() else []

@@ -2,7 +2,9 @@
 
 import logging
 
+from gateway.exchange.waiting.partition_reader import PartitionReader
 from gateway.exchange.waiting.poller import Poller
+from gateway.health.partition_spread import PartitionSpread
 from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.heartbeats import PathState, ReplyPathHeartbeats
 
@@ -19,6 +21,8 @@ class ReplyPathHealth:
     Args:
         reply_timeout_s: how long a client waits.
         retention_s: how long a reply is stored after its deadline.
+        reader: reads the replies that come straight from Kafka; None if none do.
+        spread: of the gateway processes over the partitions that they read.
     """
 
     def __init__(
@@ -27,19 +31,29 @@ class ReplyPathHealth:
         heartbeats: ReplyPathHeartbeats,
         reply_timeout_s: float,
         retention_s: float,
+        reader: PartitionReader | None = None,
+        spread: PartitionSpread | None = None,
     ) -> None:
         self._poller = poller
         self._heartbeats = heartbeats
         self._reply_timeout_s = reply_timeout_s
         self._retention_s = retention_s
+        self._reader = reader
+        self._spread = spread
         self.topic = heartbeats.topic
-        #: What an operator should correct although replies arrive, or None; problem() sets it.
+        #: How the clocks differ although replies arrive, or None; problem() sets it.
         self.warning: str | None = None
+
+    def warnings(self) -> list[str]:
+        """Return what an operator should correct although replies arrive."""
+        found = (self.warning, self._spread and self._spread.warning)
+        return [warning for warning in found if warning]
 
     def problem(self) -> str | None:
         """Return why replies do not arrive in time, with advice, or None."""
         try:
             self._poller.check()
+            self._renew_entry()
             state = self._heartbeats.state()
         except StoreUnavailable as error:
             return str(error)
@@ -50,6 +64,11 @@ class ReplyPathHealth:
             )
         self._set_warning(state)
         return self._state_problem(state)
+
+    def _renew_entry(self) -> None:
+        read = None if self._reader is None else self._reader.reads()
+        if read is not None and self._spread is not None:
+            self._spread.renew(*read)
 
     def _state_problem(self, state: PathState) -> str | None:
         if state.clock_ahead_s > self._reply_timeout_s + self._retention_s:

@@ -21,9 +21,9 @@ from gateway.web.docs.openapi import describe
 from gateway.web.docs.problem_pages import problem_pages
 from gateway.web.docs.swagger_ui import api_docs
 from gateway.web.probes import probes
-from gateway.web.reply_resource import LongPolls, reply_resource
+from gateway.web.reply_resource import LongPolls, no_replies, reply_resource
 from gateway.web.request import max_content_length
-from gateway.web.responses import echo_request_id, problem_response
+from gateway.web.responses import KEEPS_REPLIES, echo_request_id, problem_response
 from gateway.web.routes import RouteViews
 from rendezvous.correlation import CorrelationIds
 from rendezvous.redis_store.cancellations import Cancellations
@@ -45,8 +45,8 @@ def create_app(
     exchange: Exchange,
     requester: Requester,
     admission: Admission,
-    store: ReplyStore,
-    cancellations: Cancellations,
+    store: ReplyStore | None,
+    cancellations: Cancellations | None,
     ids: CorrelationIds,
     readiness: Readiness,
     lifecycle: Lifecycle,
@@ -61,6 +61,7 @@ def create_app(
     Return the gateway as a WSGI application.
 
     Args:
+        store: None without Redis, as *cancellations*; then no reply is kept.
         lifecycle: started with the first request, unless it is running.
         reply_topic: the topic that responders reply to, with KAFKA_PREFIX.
         reply_timeout_s: how long a client waits if neither route nor client sets it.
@@ -71,11 +72,14 @@ def create_app(
     app = Flask("gateway", static_folder=None)
     app.before_request(lifecycle.ensure_started)
     app.config["MAX_CONTENT_LENGTH"] = max_content_length(max_body_bytes)
+    app.config[KEEPS_REPLIES] = store is not None
     app.after_request(echo_request_id)  # registered first, called last
     Cors(cors_origins, routes).install(app)
     access = ClientAccess(api_keys, admission, rates)
     access.register(app)
-    views = RouteViews(exchange, access, reply_topic, reply_timeout_s, max_body_bytes)
+    views = RouteViews(
+        exchange, access, reply_topic, reply_timeout_s, max_body_bytes, store is not None
+    )
     for number, route in enumerate(routes, start=1):
         app.add_url_rule(
             route.path,
@@ -83,15 +87,19 @@ def create_app(
             view_func=views.view(route),
             methods=list(route.methods),
         )
-    polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
-    caller_headers = caller_headers_of(routes)
-    app.register_blueprint(reply_resource(ids, store, cancellations, polls, caller_headers))
+    if store is None or cancellations is None:
+        app.register_blueprint(no_replies())
+    else:
+        polls = LongPolls(requester, admission, lambda: lifecycle.finishing())
+        caller_headers = caller_headers_of(routes)
+        app.register_blueprint(reply_resource(ids, store, cancellations, polls, caller_headers))
     app.register_blueprint(probes(readiness, lambda: requester.node, access.may_see_details))
     app.register_blueprint(problem_pages())
     description = describe(
         routes,
         reply_timeout_status=requester.reply_timeout_status,
         needs_key=api_keys is not None,
+        keeps_replies=store is not None,
     )
     app.register_blueprint(api_docs(description))
     app.register_error_handler(Problem, problem_response)

@@ -100,6 +100,21 @@ def reply_resource(
     return blueprint
 
 
+def no_replies() -> Blueprint:
+    """Return ``/replies/<correlation id>`` of a gateway that keeps no replies."""
+    blueprint = Blueprint("replies", __name__)
+
+    def explain(correlation_id: str) -> Response:
+        raise UnknownReply(
+            f"no reply to {correlation_id[:200]!r} is kept: this gateway runs without Redis "
+            "(REDIS_URL), so a reply reaches only the client that waits for it"
+        )
+
+    path = "/replies/<correlation_id>"
+    blueprint.add_url_rule(path, "reply", explain, methods=["GET", "DELETE"])
+    return blueprint
+
+
 class _ReplyResource:
     def __init__(
         self,

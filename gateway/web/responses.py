@@ -6,7 +6,7 @@ from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, current_app, request, url_for
 from werkzeug.datastructures import Headers
 
 from gateway.clients.client import request_id_of
@@ -24,6 +24,8 @@ _CORRELATION_ID_LOWER = CORRELATION_ID.lower()
 _PHRASES = {status.value: status.phrase.upper() for status in HTTPStatus}
 #: Browsers take the type of a body from Content-Type alone. Every response with a body has it.
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
+#: Key in the configuration of the application: whether a reply can be fetched later.
+KEEPS_REPLIES = "KEEPS_REPLIES"
 #: Retry-After of a pending reply, in seconds.
 PENDING_RETRY_S = "1"
 
@@ -104,7 +106,8 @@ def problem_response(problem: Problem) -> Response:
     correlation_id = problem.correlation_id
     if correlation_id is not None:
         headers[CORRELATION_ID] = correlation_id
-        if problem.sent in (Sent.YES, Sent.UNKNOWN) and problem.status != 502:
+        is_kept = current_app.config.get(KEEPS_REPLIES, True)
+        if is_kept and problem.sent in (Sent.YES, Sent.UNKNOWN) and problem.status != 502:
             problem.headers["Location"] = headers["Location"] = status_url_of(correlation_id)
         logger.warning("%s: %s: %s", correlation_id, problem.kind, problem.detail)
     response = _page_or_json(problem)

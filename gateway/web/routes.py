@@ -1,7 +1,7 @@
 """The views of routes.toml: from HTTP request to HTTP response."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Response, request
 
@@ -59,12 +59,14 @@ class RouteViews:
         reply_topic: str,
         reply_timeout_s: float,
         max_body_bytes: int,
+        keeps_replies: bool = True,
     ) -> None:
         self._exchange = exchange
         self._access = access
         self._reply_topic = reply_topic
         self._reply_timeout_s = reply_timeout_s
         self._max_body_bytes = max_body_bytes
+        self._keeps_replies = keeps_replies
 
     def view(self, route: Route) -> Callable[..., Response]:
         """Return the Flask view of *route*."""
@@ -93,6 +95,8 @@ class RouteViews:
                     self._access.charge(Sent.NO)
                 body = self._read_body(route, environ)
                 preferences = Preferences.parse(_lines(environ, _PREFER))
+                if not self._keeps_replies:  # the client could not fetch the reply later
+                    preferences = replace(preferences, respond_async=False)
                 key = _idempotency_key(route, environ)
                 options = self._wait_options(route, preferences, client)
                 correlation_id, deadline_ms = self._exchange.issue_id(options, key)

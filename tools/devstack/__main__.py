@@ -1,7 +1,7 @@
 """
 `make run`: Kafka, Redis and the processes of the Procfile, on this machine.
 
-    python -m tools.devstack [--servers-only] [--kafka embedded|apache]
+    python -m tools.devstack [--servers-only] [--kafka embedded|apache] [--redis yes|no]
 """
 
 import argparse
@@ -76,12 +76,14 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, console: Console, stack: Stack) -> None:
-    planned = plan_servers(os.environ, options.kafka)
+    planned = plan_servers(os.environ, options.kafka, with_redis=options.redis == "yes")
     settings = Settings.from_env({**os.environ, **planned.env})
     routes = load_routes(settings.routes_file, settings.kafka_prefix)
     commands = {}
     if not options.servers_only:
         commands = read_procfile(Path("Procfile"))
+        if not settings.redis_url:
+            del commands["replies"]  # it stores replies in Redis
         _check_port(settings.port)
     for server in planned.servers:
         stack.start_server(server)
@@ -178,6 +180,12 @@ def _options() -> argparse.Namespace:
         choices=("embedded", "apache"),
         default="embedded",
         help="broker to start; apache needs Java 17 and Maven (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--redis",
+        choices=("yes", "no"),
+        default="yes",
+        help="no: start neither Redis nor the replies process (default: %(default)s)",
     )
     return parser.parse_args()
 

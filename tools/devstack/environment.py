@@ -18,12 +18,13 @@ class ServerPlan:
     env: dict[str, str]
 
 
-def plan_servers(env: Mapping[str, str], kafka: str) -> ServerPlan:
+def plan_servers(env: Mapping[str, str], kafka: str, *, with_redis: bool = True) -> ServerPlan:
     """
     Return servers and settings for those of KAFKA_URL, REDIS_URL and SECRET_KEY not in *env*.
 
     Args:
         kafka: "embedded" or "apache".
+        with_redis: whether to start a Redis if REDIS_URL is not set.
     """
     servers: list[Server] = []
     settings: dict[str, str] = {}
@@ -33,7 +34,7 @@ def plan_servers(env: Mapping[str, str], kafka: str) -> ServerPlan:
         settings["KAFKA_URL"] = broker.url
         if kafka == "embedded" and not env.get("KAFKA_FETCH_MAX_WAIT_MS"):
             settings["KAFKA_FETCH_MAX_WAIT_MS"] = str(FETCH_MAX_WAIT_MS)
-    if not env.get("REDIS_URL"):
+    if with_redis and not env.get("REDIS_URL"):
         redis = EmbeddedRedis()
         servers.append(redis)
         settings["REDIS_URL"] = redis.url

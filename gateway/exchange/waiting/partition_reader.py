@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from kafka.errors import KafkaError
 
 from gateway.exchange.waiting.reply_keys import ReplyKeys
 from gateway.exchange.waiting.straight_replies import StraightReplies
+from rendezvous.kafka_client.consumer import RecordsByPartition
 from rendezvous.kafka_client.partition_consumer import PartitionConsumer
 from rendezvous.process.watchdog import Watchdog
 
@@ -71,6 +73,16 @@ class NoAddresses:
         return None
 
 
+class Spread(Protocol):
+    """Spreads processes over the partitions of the reply topic."""
+
+    def node(self) -> str:
+        """Return the name of this process."""
+
+    def choose(self, partitions: int) -> int:
+        """Return the partition, of so many, that this process should read."""
+
+
 class PartitionReader:
     """
     Reads one partition in a thread, and passes its records on.
@@ -78,7 +90,7 @@ class PartitionReader:
     Args:
         open_consumer: opens a consumer of the partition that its argument chooses, or raises
             ConnectionError or LookupError; see PartitionConsumer.open_one().
-        node: returns the name of this process.
+        spread: chooses the partition, and knows the name of this process.
         watchdog: ends this process when the thread hangs.
     """
 
@@ -86,12 +98,12 @@ class PartitionReader:
         self,
         open_consumer: Callable[[Callable[[int], int]], PartitionConsumer],
         replies: StraightReplies,
-        node: Callable[[], str],
+        spread: Spread,
         watchdog: Watchdog | None = None,
     ) -> None:
         self._open_consumer = open_consumer
         self._replies = replies
-        self._node = node
+        self._spread = spread
         self._watchdog = watchdog or Watchdog("the reader of replies", LIMIT_S)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -126,6 +138,10 @@ class PartitionReader:
         keys = self._keys
         return None if keys is None else ReplyAddress(self._partition, keys.take(), keys)
 
+    def reads(self) -> tuple[int, int] | None:
+        """Return the partition that is read and the number of partitions, or None."""
+        return None if self._keys is None else (self._partition, self._partitions)
+
     def problem(self) -> str | None:
         """Return why replies do not come straight, or None."""
         return self._problem
@@ -134,7 +150,7 @@ class PartitionReader:
         while not closing.is_set():
             self._watchdog.reset()
             try:
-                consumer = self._open()
+                consumer = self._open_consumer(self._spread.choose)
             except (ConnectionError, LookupError, KafkaError) as error:
                 self._problem = f"the replies to this gateway are not read: {error}"
                 closing.wait(OPEN_PAUSE_S)
@@ -147,27 +163,20 @@ class PartitionReader:
                 closing.wait(OPEN_PAUSE_S)
             finally:
                 self._keys = None
-                consumer.close()
-
-    def _open(self) -> PartitionConsumer:
-        consumer = self._open_consumer(lambda partitions: int(self._node(), 16) % partitions)
-        self._partition = consumer.partition
-        self._partitions = consumer.partitions()
-        self._keys = ReplyKeys(self._partition, [self._partitions], self._node())
-        self._problem = None
-        logger.info("reading partition %d of the reply topic", consumer.partition)
-        return consumer
+                self._note("the replies to this gateway are not read any more")
+                with suppress(KafkaError):
+                    consumer.close()
 
     def _read(self, consumer: PartitionConsumer, closing: threading.Event) -> None:
         """Read until closing, or until the partition does not exist any more."""
+        self._partition, self._partitions = consumer.partition, consumer.partitions()
+        self._keys = ReplyKeys(self._partition, [self._partitions], self._spread.node())
+        self._note(None)
+        logger.info("reading partition %d of the reply topic", self._partition)
         checked_s = logged_s = time.monotonic()
         while not closing.is_set():
             self._watchdog.reset()
-            batch = consumer.poll()
-            for records in batch.values():
-                self._replies.settle(records)
-            if sum(map(len, batch.values())) >= GATHER_MIN_REPLIES:
-                time.sleep(GATHER_S)
+            self._settle(consumer.poll())
             now_s = time.monotonic()
             if now_s - checked_s > CHECK_INTERVAL_S:
                 checked_s = now_s
@@ -178,14 +187,17 @@ class PartitionReader:
                 self._replies.log()
         self._replies.log()
 
+    def _settle(self, batch: RecordsByPartition) -> None:
+        for records in batch.values():
+            self._replies.settle(records)
+        if sum(map(len, batch.values())) >= GATHER_MIN_REPLIES:
+            time.sleep(GATHER_S)
+
     def _check(self, consumer: PartitionConsumer) -> bool:
         """Follow the number of partitions; return whether the own one still exists."""
-        is_reading = consumer.is_reading()
-        self._problem = (
-            None
-            if is_reading
-            else f"partition {self._partition} of the reply topic cannot be read; see the log"
-        )
+        is_read = consumer.is_reading()
+        unread = f"partition {self._partition} of the reply topic cannot be read; see the log"
+        self._note(None if is_read else unread)
         partitions = consumer.partitions()
         if 0 < partitions <= self._partition:
             logger.warning("the reply topic has no partition %d any more", self._partition)
@@ -197,5 +209,9 @@ class PartitionReader:
             if math.lcm(partitions, self._partitions) <= MAX_TRIES:
                 counts.append(self._partitions)
             self._partitions = partitions
-            self._keys = ReplyKeys(self._partition, counts, self._node())
+            self._keys = ReplyKeys(self._partition, counts, self._spread.node())
         return True
+
+    def _note(self, problem: str | None) -> None:
+        self._problem = problem
+        self._replies.is_read = problem is None

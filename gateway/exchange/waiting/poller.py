@@ -61,7 +61,10 @@ class NoStoredReplies:
     """All replies come straight from Kafka, and none is stored (without REDIS_URL)."""
 
     store_error: str | None = None
-    write_error: str | None = None
+    #: What a request is told whose reply could not come straight.
+    write_error: str | None = (
+        "this gateway does not read its replies yet, or not any more, and has no Redis; see /readyz"
+    )
 
     def poll(self, correlation_id: str) -> Reply | None:
         """Return None."""

@@ -46,12 +46,14 @@ class StraightReplies:
         self._log = ThrottledLog(logger)
         #: Topics of which the last reply did not come straight.
         self._detours: set[str] = set()
+        #: Whether the partition to which replies come straight is read.
+        self.is_read = False
         self._logged = 0
         self.counts: Counter[str] = Counter()
 
     def come_for(self, waiter: Waiter) -> bool:
         """Return whether the reply of *waiter* is expected straight, by the last of its topic."""
-        return bool(waiter.topic) and waiter.topic not in self._detours
+        return self.is_read and bool(waiter.topic) and waiter.topic not in self._detours
 
     def settle(self, records: Sequence[Any]) -> None:
         """Settle the waiters whose replies are in *records*."""

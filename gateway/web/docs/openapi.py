@@ -75,7 +75,11 @@ _BEARER: Json = {
 
 
 def describe(
-    routes: Sequence[Route], *, reply_timeout_status: int = 503, needs_key: bool = False
+    routes: Sequence[Route],
+    *,
+    reply_timeout_status: int = 503,
+    needs_key: bool = False,
+    keeps_replies: bool = True,
 ) -> Json:
     """
     Return the OpenAPI description of a gateway with these *routes*.
@@ -83,11 +87,13 @@ def describe(
     Args:
         reply_timeout_status: the HTTP status of a reply timeout.
         needs_key: whether routes and replies require an API key.
+        keeps_replies: whether a reply can be fetched later.
     """
     description = _Description(reply_timeout_status, needs_key)
     for route in routes:
         description.add_route(route)
-    description.add_replies(caller_headers_of(routes))
+    if keeps_replies:
+        description.add_replies(caller_headers_of(routes))
     description.add_own_paths()
     return description.document()
 

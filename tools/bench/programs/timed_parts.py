@@ -3,8 +3,8 @@
 from flask import Flask
 from kafka.producer.sender import Sender
 
-from gateway.exchange.waiting.poller import Poller
 from gateway.exchange.requester import Requester
+from gateway.exchange.waiting.poller import Poller
 from gateway.exchange.waiting.waiter import Waiter
 from gateway.server.access_log import TextAccessLogger
 from gateway.server.http.channel import Channel
