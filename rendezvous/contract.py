@@ -5,7 +5,7 @@ Standard library only: a responder in another repository needs this file, ``repl
 ``errors.py``. All headers are UTF-8 text and none is null.
 
 Request record
-    key      the route's record key; else one that Kafka's default partitioner maps to the partition
+    key      the route's record key; else one that default partitioners map to the partition
              that the waiting gateway reads, if it reads one; else the correlation id
     value    the body of the HTTP request, byte for byte
     headers  correlation-id, reply-topic, deadline (Unix time, ms), method, path, query,

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from kafka.errors import KafkaError
 
-from gateway.exchange.waiting.reply_keys import ReplyKeys
+from gateway.exchange.waiting.reply_keys import MAX_TRIES, ReplyKeys
 from gateway.exchange.waiting.straight_replies import StraightReplies
 from rendezvous.kafka_client.consumer import RecordsByPartition
 from rendezvous.kafka_client.partition_consumer import PartitionConsumer
@@ -29,8 +29,6 @@ OPEN_PAUSE_S = 1.0
 #: Interval of comparing the number of partitions, in seconds.
 CHECK_INTERVAL_S = 1.0
 SUMMARY_INTERVAL_S = 10.0
-#: Largest average number of keys to try for one that fits two numbers of partitions.
-MAX_TRIES = 2_000
 #: Number of replies in one batch from which the next poll is delayed, so that more replies share
 #: its round trip, and the delay in seconds: a fetch costs as much as ten replies.
 GATHER_MIN_REPLIES = 4
