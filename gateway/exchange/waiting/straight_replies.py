@@ -23,6 +23,10 @@ from rendezvous.redis_store.replies import Put, ReplyStore
 
 logger = logging.getLogger(__name__)
 
+#: Number of replies to come straight before those of their topic are expected to do so again: with
+#: another partitioner some come straight by chance.
+STRAIGHT_IN_A_ROW = 20
+
 
 class StraightReplies:
     """
@@ -44,15 +48,15 @@ class StraightReplies:
         self._ids = ids
         self._max_reply_bytes = max_reply_bytes
         self._log = ThrottledLog(logger)
-        #: Topics of which the last reply did not come straight.
-        self._detours: set[str] = set()
+        #: Topics whose replies do not all come straight, and how many in a row would end that.
+        self._detours: dict[str, int] = {}
         #: Whether the partition to which replies come straight is read.
         self.is_read = False
         self._logged = 0
         self.counts: Counter[str] = Counter()
 
     def come_for(self, waiter: Waiter) -> bool:
-        """Return whether the reply of *waiter* is expected straight, by the last of its topic."""
+        """Return whether *waiter* may expect its reply straight, as the last ones of its topic."""
         return self.is_read and bool(waiter.topic) and waiter.topic not in self._detours
 
     def settle(self, records: Sequence[Any]) -> None:
@@ -74,7 +78,7 @@ class StraightReplies:
         """Note that the poller found the reply of *waiter*."""
         self.counts["redis"] += 1
         if waiter.topic:
-            self._detours.add(waiter.topic)
+            self._detours[waiter.topic] = STRAIGHT_IN_A_ROW
 
     def log(self) -> None:
         """Log the counts if they have changed since the last call."""
@@ -95,7 +99,10 @@ class StraightReplies:
     def _settle(self, waiter: Waiter, reply: Reply) -> None:
         if self._mailbox.settle(waiter.correlation_id, reply):
             self.counts["straight"] += 1
-            self._detours.discard(waiter.topic)
+            if waiter.topic in self._detours:
+                self._detours[waiter.topic] -= 1
+                if not self._detours[waiter.topic]:
+                    del self._detours[waiter.topic]
 
     def _settle_shared(self, store: ReplyStore, replies: dict[str, Reply]) -> None:
         """Store *replies* unless there are others, and settle their waiters with what is stored."""
