@@ -1,6 +1,7 @@
 """A consumer of one partition of a topic, which it reads from its end."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from kafka import TopicPartition
@@ -57,3 +58,8 @@ class PartitionConsumer(GrouplessConsumer):
     def is_reading(self) -> bool:
         """Return whether the partition is read, without an error or a stall."""
         return bool(self.lags_s())
+
+    def close(self) -> None:
+        """Close the connections, as far as the brokers let it."""
+        with suppress(KafkaError):
+            super().close()

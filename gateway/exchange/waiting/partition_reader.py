@@ -10,11 +10,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
-
-from kafka.errors import KafkaError
 
 from gateway.exchange.waiting.reply_keys import MAX_TRIES, ReplyKeys
 from gateway.exchange.waiting.straight_replies import StraightReplies
@@ -149,7 +146,7 @@ class PartitionReader:
             self._watchdog.reset()
             try:
                 consumer = self._open_consumer(self._spread.choose)
-            except (ConnectionError, LookupError, KafkaError) as error:
+            except (ConnectionError, LookupError) as error:
                 self._problem = f"the replies to this gateway are not read: {error}"
                 closing.wait(OPEN_PAUSE_S)
                 continue
@@ -162,8 +159,7 @@ class PartitionReader:
             finally:
                 self._keys = None
                 self._note("the replies to this gateway are not read any more")
-                with suppress(KafkaError):
-                    consumer.close()
+                consumer.close()
 
     def _read(self, consumer: PartitionConsumer, closing: threading.Event) -> None:
         """Read until closing, or until the partition does not exist any more."""
