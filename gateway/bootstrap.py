@@ -44,7 +44,7 @@ from rendezvous.redis_store.kept_replies import KeptReplies
 from rendezvous.redis_store.replies import ReplyStore
 from settings import Settings
 
-#: Redis connections of a process besides one per thread: poller, checks, notifications.
+#: Redis connections of a process besides one per thread: poller, reader, checks.
 EXTRA_REDIS_CONNECTIONS = 12
 
 P = TypeVar("P", bound=Part)
@@ -68,6 +68,8 @@ def build(
     *,
     redis: Redis | None = None,
     publisher: RequestPublisher | None = None,
+    mailbox: Mailbox | None = None,
+    stored: Poller | None = None,
     readiness: Readiness | None = None,
     breakers: Breakers | None = None,
     claims: Claims | None = None,
@@ -90,9 +92,10 @@ def build(
     ids = CorrelationIds(settings.secret_key, settings.secret_key_old)
     redis = redis or _open_redis(settings)
     store = None if redis is None else ReplyStore(redis, settings.reply_retention_s)
-    mailbox = own(Mailbox())
+    mailbox = mailbox or own(Mailbox())
     straight = StraightReplies(mailbox, store, ids, settings.max_reply_bytes)
-    stored = NoStoredReplies() if store is None else own(_poller(store, mailbox, straight))
+    if stored is None and store is not None:
+        stored = own(_poller(store, mailbox, straight))
     waits_s = reply_timeouts_by_topic(routes, settings.reply_timeout_s)
     request_topics = list(waits_s)
     publisher = publisher or own(
@@ -110,7 +113,7 @@ def build(
     spread = PartitionSpread(registry, reply_topic, lambda: mailbox.node)
     reader = own(_reader(settings, reply_topic, straight, spread)) if is_direct else None
     reply_path_health = None
-    if redis is not None and isinstance(stored, Poller):
+    if redis is not None and stored is not None:
         reply_path_health = ReplyPathHealth(
             stored,
             ReplyPathHeartbeats(redis, reply_topic, ids.fingerprints),
@@ -131,7 +134,12 @@ def build(
         )
     )
     requester = Requester(
-        ids, mailbox, stored, publisher, settings.reply_timeout_status, addresses=reader
+        ids,
+        mailbox,
+        stored or NoStoredReplies(),
+        publisher,
+        settings.reply_timeout_status,
+        addresses=reader,
     )
     idempotency = None
     if redis is not None:

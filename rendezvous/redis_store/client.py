@@ -33,9 +33,8 @@ _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (
         NoPermissionError,
         "Redis denies this user a command or key: "
         "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, INCRBY, EXPIRE, WATCH, UNWATCH, MULTI, "
-        "EXEC, XADD, XRANGE, PUBLISH, SUBSCRIBE and PING "
-        "on reply:*, once:*, served:*, answered:*, handling:*, rate:*, kept:* and unwanted, "
-        "and the channels replied:*",
+        "EXEC, XADD, XRANGE and PING "
+        "on reply:*, once:*, served:*, answered:*, handling:*, rate:*, kept:* and unwanted",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
@@ -103,14 +102,11 @@ def open_redis(
     )
 
 
-def execute(pipeline: Pipeline, optional: int = 0) -> list[Any]:
+def execute(pipeline: Pipeline) -> list[Any]:
     """
     Execute *pipeline* in one round trip and return its answers.
 
     Redis executes all commands, whatever its answer to one of them.
-
-    Args:
-        optional: number of commands at the end that may fail; an error is returned as their answer.
 
     Raises:
         StoreUnavailable: when Redis refuses or does not answer.
@@ -118,7 +114,7 @@ def execute(pipeline: Pipeline, optional: int = 0) -> list[Any]:
     try:
         # redis-py would put the arguments of the command, such as a reply, into the message.
         answers = pipeline.execute(raise_on_error=False)
-        for answer in answers[: len(answers) - optional]:
+        for answer in answers:
             if isinstance(answer, RedisError):
                 raise answer
     except RedisError as error:

@@ -9,7 +9,6 @@ from fakeredis import FakeRedis
 
 from gateway import config as configuration
 from gateway.bootstrap import Gateway, build
-from gateway.exchange.mailbox import Mailbox
 from gateway.exchange.publisher import Publication
 from gateway.health.readiness import Readiness
 from gateway.lifecycle import register
@@ -49,7 +48,6 @@ settings = configured.settings
 configure_logs(settings.log_format)
 redis = FakeRedis()
 store = ReplyStore(redis, settings.reply_retention_s)
-mailbox = Mailbox(store)
 publisher: Any = EchoPublisher(store, CorrelationIds(settings.secret_key))
 gateway: Gateway = build(
     settings,
@@ -57,9 +55,7 @@ gateway: Gateway = build(
     configured.api_keys,
     redis=redis,
     publisher=publisher,
-    mailbox=mailbox,
     readiness=Readiness((), lambda: gateway.lifecycle.draining()),
 )
-gateway.lifecycle.add(mailbox)
 register(gateway.lifecycle)
 app = gateway.app

@@ -1,7 +1,6 @@
 """Connections to Kafka and Redis that a load balancer forgets while they are idle."""
 
 import queue
-import select
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -13,9 +12,7 @@ from redis import Redis
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.kafka_client.producer import RequestProducer
 from rendezvous.redis_store import connection as connection_module
-from rendezvous.redis_store import notifications as notifications_module
 from rendezvous.redis_store.client import open_redis
-from rendezvous.redis_store.notifications import Notifications
 from settings import Settings
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.kafka.embedded import EmbeddedBroker
@@ -69,40 +66,6 @@ def test_a_redis_connection_that_was_forgotten_costs_time_and_no_error(load_bala
         time.sleep(IDLE_S)
 
         assert redis.get("key") == b"value"
-
-
-def test_pings_keep_a_subscription_from_being_forgotten(
-    load_balancer: TcpProxy, redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(notifications_module, "PING_TIMEOUT_S", 0.1)
-    with (
-        closing(client_behind(load_balancer, MAX_IDLE_S)) as redis,
-        closing(Notifications(redis, "a-node")) as notifications,
-        Redis.from_url(redis_server.url) as other,
-    ):
-        until_s = time.monotonic() + 2 * IDLE_S
-        while time.monotonic() < until_s:
-            assert notifications.check()
-            time.sleep(0.02)
-        assert notifications.take()
-        other.publish("replied:a-node", b"")
-
-        assert select.select([notifications], [], [], LIMIT_S)[0]
-
-
-def test_a_subscription_whose_ping_is_not_answered_has_ended(
-    load_balancer: TcpProxy, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(notifications_module, "PING_TIMEOUT_S", 0.2)
-    with (
-        closing(client_behind(load_balancer, MAX_IDLE_S)) as redis,
-        closing(Notifications(redis, "a-node")) as notifications,
-    ):
-        time.sleep(IDLE_S)
-
-        assert notifications.check()  # sends the ping
-        time.sleep(0.3)
-        assert not notifications.check()
 
 
 @pytest.fixture(scope="module")

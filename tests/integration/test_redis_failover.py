@@ -13,7 +13,6 @@ from redis.exceptions import BusyLoadingError, RedisError
 from rendezvous.errors import StoreUnavailable, WritesRefused
 from rendezvous.redis_store import connection as connection_module
 from rendezvous.redis_store.client import execute, open_redis
-from rendezvous.redis_store.notifications import Notifications
 from rendezvous.redis_store.replies import ReplyStore
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import LOOPBACK, free_port
@@ -89,15 +88,6 @@ def write_in_pipeline(redis: Redis) -> None:
     execute(pipeline)
 
 
-def write_optionally(redis: Redis) -> None:
-    pipeline = redis.pipeline(transaction=False)
-    pipeline.get("key")
-    pipeline.set("key", "value")
-    answers = execute(pipeline, optional=1)
-    if isinstance(answers[-1], RedisError):
-        raise answers[-1]
-
-
 def write_in_transaction(redis: Redis) -> None:
     def change(pipeline: Any) -> None:
         pipeline.get("key")
@@ -113,9 +103,7 @@ def write_by_script(redis: Redis) -> None:
 
 @pytest.mark.parametrize("protocol", [3], ids=["RESP3"])
 @pytest.mark.parametrize("become_wrong", [follow_another, refuse_stale_reads, miss_replicas])
-@pytest.mark.parametrize(
-    "call", [write, write_in_pipeline, write_optionally, write_in_transaction, write_by_script]
-)
+@pytest.mark.parametrize("call", [write, write_in_pipeline, write_in_transaction, write_by_script])
 def test_one_call_fails_at_most_and_then_all_connections_lead_to_the_new_primary(
     servers: Servers,
     redis: Redis,
@@ -200,21 +188,6 @@ def is_loading(redis: Redis) -> bool:
     except BusyLoadingError:
         return True
     return False
-
-
-def test_a_subscription_to_an_old_primary_ends_when_another_connection_notices(
-    servers: Servers, redis: Redis
-):
-    with closing(Notifications(redis, "a-node")) as notifications:
-        assert notifications.check()
-        follow_another(servers.old)
-        servers.switch()
-        with pytest.raises(RedisError):
-            redis.set("key", "value")
-
-        assert not notifications.check()
-    with closing(Notifications(redis, "a-node")):
-        assert wait_until(lambda: servers.new.info()["pubsub_clients"] == 1, LIMIT_S)
 
 
 def test_a_replica_that_stays_one_is_read_without_errors(

@@ -1,4 +1,4 @@
-"""Redis over TLS: replies, notifications, and the advice for each mistake in the settings."""
+"""Redis over TLS: replies, polls, and the advice for each mistake in the settings."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,19 +8,17 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
-from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.client import open_redis, ping
-from rendezvous.redis_store.notifications import Notifications
 from rendezvous.redis_store.replies import Put, ReplyStore
 from tests.support.certificates import Authority, require_openssl
 from tests.support.tls_proxy import TlsProxy
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.ports import LOOPBACK
-from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -65,21 +63,15 @@ def test_a_large_reply_is_fetched_as_it_was_put(secured: Secured, connect, new_i
         assert store.fetch(cid.text) == reply
 
 
-@pytest.mark.usefixtures("no_timed_polls")
-def test_notifications_over_tls_wake_the_poller(secured: Secured, new_id):
-    patient = Watchdog("the poller of the test", 120.0)
+def test_the_poller_finds_replies_over_tls(secured: Secured, new_id):
     with closing(not_verifying(secured)) as redis:
-        store = ReplyStore(redis, 60)
-        mailbox = Mailbox(store, patient, subscribe=lambda node: Notifications(redis, node))
-        mailbox.start()
-        assert wait_until(lambda: mailbox._wakeup is not None and mailbox._wakeup.is_subscribed, 5)
-        for body in (b"one", b"after the other", b"and the last"):
-            mailbox._schedule.latencies._latency_s["slow"] = 40.0
+        store, mailbox = ReplyStore(redis, 60), Mailbox()
+        with closing(Poller(store, mailbox)) as poller:
+            poller.start()
             cid = new_id(mailbox.node)
             with mailbox.waiting_for(cid.text, "slow") as waiter:
-                store.put_many([(cid, Reply(cid.text, body))])
-                assert waiter.wait(LONG_S) == Reply(cid.text, body)
-        mailbox.close()
+                store.put_many([(cid, Reply(cid.text, b"body"))])
+                assert waiter.wait(LONG_S) == Reply(cid.text, b"body")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from flask import Flask
 
 from gateway.bootstrap import build
 from gateway.clients.api_keys import ApiKeys
-from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from gateway.health.readiness import Readiness
 from gateway.routing.table import Route
 from settings import RESERVED_THREADS, Settings
@@ -21,7 +21,7 @@ SETTINGS = Settings.from_env(
 
 def new_app(
     routes: Sequence[Route],
-    mailbox: Mailbox,
+    poller: Poller,
     publisher: Any,
     redis: Any,
     *,
@@ -33,7 +33,7 @@ def new_app(
     **changes: Any,
 ) -> Flask:
     """
-    Return a gateway whose mailbox, publisher and Redis are the test's.
+    Return a gateway whose poller, publisher and Redis are the test's.
 
     Args:
         parts: further arguments of build().
@@ -47,6 +47,7 @@ def new_app(
         api_keys,
         redis=redis,
         publisher=publisher,
-        mailbox=mailbox,
+        mailbox=poller._mailbox,
+        stored=poller,
         **{"readiness": Readiness((), draining)} | (parts or {}),
     ).app

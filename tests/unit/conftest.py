@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from fakeredis import FakeRedis, FakeServer
 
-from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from gateway.routing.table import Route
 from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
 from rendezvous.redis_store.cancellations import Cancellations
@@ -56,11 +57,17 @@ def new_id(ids: CorrelationIds):
 
 
 @pytest.fixture
-def mailbox(store: ReplyStore) -> Iterator[Mailbox]:
-    box = Mailbox(store)
-    box.start()
-    yield box
-    box.close()
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+def poller(store: ReplyStore, mailbox: Mailbox) -> Iterator[Poller]:
+    """The poller of the mailbox, which runs."""
+    poller = Poller(store, mailbox)
+    poller.start()
+    yield poller
+    poller.close()
 
 
 @pytest.fixture
@@ -69,10 +76,10 @@ def publisher(store: ReplyStore, ids: CorrelationIds) -> FakePublisher:
 
 
 @pytest.fixture
-def new_app(mailbox, publisher, redis):
+def new_app(poller, publisher, redis):
     """Build the application of a gateway whose responder replies with the request body."""
 
     def build(routes=ECHO, **options):
-        return apps.new_app(routes, mailbox, publisher, redis, **options)
+        return apps.new_app(routes, poller, publisher, redis, **options)
 
     return build

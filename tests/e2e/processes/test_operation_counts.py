@@ -19,8 +19,9 @@ import pytest
 from kafka import KafkaProducer
 from redis import Redis
 
-from gateway.exchange.mailbox import Mailbox
 from gateway.exchange.publisher import RequestPublisher
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
@@ -42,8 +43,8 @@ REQUESTS = 600
 RECORDS = 400
 #: Longer than one send takes on a slow machine, so that records are batched.
 LINGER_MS = 200.0
-#: Redis commands of a poll, of storing a reply, and of a notification.
-POLL, STORE, NOTIFY = "cmdstat_mget", "cmdstat_set", "cmdstat_publish"
+#: Redis commands of a poll, and of storing a reply.
+POLL, STORE = "cmdstat_mget", "cmdstat_set"
 
 
 def commands(redis: Redis) -> Counter[str]:
@@ -69,13 +70,15 @@ def ids() -> CorrelationIds:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(("delivery", "polls"), [("direct", 0.1), ("store", 1.0)])
 def test_concurrent_requests_share_polls_and_a_replies_process_with_few_threads(
-    deploy: Deploy, redis: Redis
+    deploy: Deploy, redis: Redis, delivery: str, polls: float
 ):
-    with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
+    with deploy(env={"WEB_CONCURRENCY": "1", "REPLY_DELIVERY": delivery}) as deployment:
         before = commands(redis)
         with Load([deployment.gateway], CLIENTS) as load:
             load.wait_for(REQUESTS)
+        assert wait_until(lambda: (commands(redis) - before)[STORE] >= load.outcomes[OWN], 10)
         used = commands(redis) - before
         threads = threads_of(deployment.named("replies")[0].child.pid)
 
@@ -84,18 +87,18 @@ def test_concurrent_requests_share_polls_and_a_replies_process_with_few_threads(
     # The heartbeat every two seconds is a SET as well.
     assert done <= used[STORE] < done * 1.2
     # Polling for each request separately would take at least two polls per request.
-    assert used[POLL] < done
-    assert used[NOTIFY] < done
+    assert used[POLL] < done * polls
     # The consumer, its watchdog, and a writer for each of standard output and error.
     assert threads <= 4
 
 
-def test_a_single_pending_request_is_polled_for_only_after_its_notification(
-    deploy: Deploy, redis: Redis
+@pytest.mark.parametrize(("delivery", "polls"), [("direct", 0.2), ("store", 4.0)])
+def test_a_single_pending_request_is_polled_for_only_if_its_reply_comes_through_redis(
+    deploy: Deploy, redis: Redis, delivery: str, polls: float
 ):
-    with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
+    with deploy(env={"WEB_CONCURRENCY": "1", "REPLY_DELIVERY": delivery}) as deployment:
         with Load([deployment.gateway], 1) as load:
-            load.wait_for(20)  # enough to learn that notifications arrive
+            load.wait_for(20)
         before = commands(redis)
         with Load([deployment.gateway], 1) as load:
             load.wait_for(REQUESTS // 4)
@@ -103,9 +106,8 @@ def test_a_single_pending_request_is_polled_for_only_after_its_notification(
 
     done = load.outcomes[OWN]
     assert load.outcomes == {OWN: done}
-    assert done <= used[NOTIFY] < done * 1.2
-    # Without notifications there are three polls per request. The readiness check polls too.
-    assert used[POLL] < done * 1.6
+    # The readiness check polls too.
+    assert used[POLL] < done * polls
 
 
 def test_concurrent_records_are_published_in_batches(kafka: Server, ids: CorrelationIds):
@@ -165,13 +167,14 @@ def test_a_poll_for_hundreds_of_pending_requests_is_one_command(
         return found
 
     store.fetch_many = counted  # type: ignore[method-assign]
-    mailbox = Mailbox(store)
-    mailbox.start()
+    mailbox = Mailbox()
+    poller = Poller(store, mailbox)
+    poller.start()
     with ExitStack() as waiters:
         for _ in range(waiting):
             waiters.enter_context(mailbox.waiting_for(ids.issue(mailbox.node, epoch_ms() + 30_000)))
         assert wait_until(lambda: polls.count(waiting) >= 5, 20)
-        mailbox.close()
+        poller.close()
         used = commands(redis)[POLL]
     seen = len(polls)
     client.close()

@@ -1,10 +1,14 @@
 """The composition root connects the parts, starts those that it built, and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.bootstrap import build
-from gateway.exchange.mailbox import Mailbox
 from gateway.exchange.publisher import RequestPublisher
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.partition_reader import PartitionReader
+from gateway.exchange.waiting.poller import Poller
 from gateway.health.readiness import Readiness
 from tests.unit.apps import SETTINGS
 from tests.unit.conftest import ECHO
@@ -14,7 +18,7 @@ from tests.unit.conftest import ECHO
 def started(monkeypatch):
     """The parts that were started, by class."""
     found = []
-    for part in (Mailbox, RequestPublisher, Readiness):
+    for part in (Mailbox, Poller, RequestPublisher, Readiness, PartitionReader):
         monkeypatch.setattr(part, "start", lambda self: found.append(type(self)))
         monkeypatch.setattr(part, "close", lambda self: None)
     return found
@@ -29,15 +33,22 @@ def test_building_starts_nothing(started, redis):
 def test_the_lifecycle_starts_the_parts_that_were_built(started, redis):
     build(SETTINGS, ECHO, None, redis=redis).lifecycle.ensure_started()
 
-    assert started == [Mailbox, RequestPublisher, Readiness]
+    assert started == [Mailbox, Poller, RequestPublisher, Readiness]
+
+
+def test_replies_are_read_from_kafka_only_if_they_are_delivered_directly(started, redis):
+    direct = replace(SETTINGS, reply_delivery="direct")
+    build(direct, ECHO, None, redis=redis).lifecycle.ensure_started()
+
+    assert started == [Mailbox, Poller, RequestPublisher, Readiness, PartitionReader]
 
 
 def test_a_part_that_is_passed_in_is_not_started(started, redis, store, publisher):
-    readiness = Readiness((), lambda: False)
+    mailbox, readiness = Mailbox(), Readiness((), lambda: False)
 
     gateway = build(
-        SETTINGS, ECHO, None, redis=redis, publisher=publisher, mailbox=Mailbox(store),
-        readiness=readiness,
+        SETTINGS, ECHO, None, redis=redis, publisher=publisher, mailbox=mailbox,
+        stored=Poller(store, mailbox), readiness=readiness,
     )  # fmt: skip
     gateway.lifecycle.ensure_started()
 

@@ -18,7 +18,7 @@ P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
 class Running:
     """A listener on a thread."""
 
-    def __init__(self, kafka, store, ids, heartbeats):
+    def __init__(self, kafka, store, ids, heartbeats, **options):
         self.kafka = kafka
         self.listener = ReplyListener(
             ResilientConsumer(kafka),
@@ -27,6 +27,7 @@ class Running:
             Watchdog("the test"),
             heartbeats,
             max_reply_bytes=MAX_REPLY_BYTES,
+            **options,
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.listener.run, args=(self.stop,))

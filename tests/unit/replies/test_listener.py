@@ -1,22 +1,19 @@
 """The listener: it stores replies, then commits. Redis errors lose nothing."""
 
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from kafka import errors as kafka_errors
 
-from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from rendezvous.contract import Reply
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.consumer import ResilientConsumer
 from rendezvous.process.watchdog import Watchdog
-from replies.listener import (
-    LINGER_MAX_REPLIES,
-    LINGER_MIN_REPLIES,
-    MAX_LINGER_S,
-    ReplyListener,
-    _linger_s,
-)
+from replies.listener import GATHER_MIN_REPLIES, ReplyListener
 from tests.fakes import eventually, raising, record_calls
 from tests.unit.replies.conftest import MAX_REPLY_BYTES, P0, P1, Running, record
 
@@ -154,13 +151,14 @@ def test_an_expired_reply_is_not_stored(running, kafka, redis, new_id):
 
 
 def test_a_stored_reply_reaches_its_waiter(running, kafka, store, ids):
-    mailbox = Mailbox(store)
-    mailbox.start()
+    mailbox = Mailbox()
+    poller = Poller(store, mailbox)
+    poller.start()
     cid = ids.read(ids.issue(mailbox.node, epoch_ms() + 10_000))
     with mailbox.waiting_for(cid.text) as waiter:
         kafka.feed(record(cid, 0, b"answer"))
         reply = waiter.wait(10)
-    mailbox.close()
+    poller.close()
 
     assert reply is not None
     assert reply.body == b"answer"
@@ -188,21 +186,20 @@ def test_an_unexpected_error_ends_the_run_after_commit_and_close(
 
 
 @pytest.mark.parametrize(
-    ("found", "linger_s"),
-    [
-        (0, 0),
-        (LINGER_MIN_REPLIES - 1, 0),
-        (LINGER_MIN_REPLIES, 0.004),
-        (LINGER_MAX_REPLIES, 0.004),
-        (LINGER_MAX_REPLIES + 1, 0),
-    ],
+    ("replies", "is_delayed"), [(GATHER_MIN_REPLIES - 1, 0), (GATHER_MIN_REPLIES, 1)]
 )
-def test_the_next_poll_is_delayed_after_a_batch_of_middle_size(found, linger_s):
-    assert _linger_s(found, 0.002) == linger_s
+def test_the_next_poll_is_delayed_after_a_batch_of_several_replies(
+    kafka, store, ids, heartbeats, new_id, monkeypatch, replies, is_delayed
+):
+    delays: list[float] = []
+    clock = SimpleNamespace(sleep=delays.append, monotonic=time.monotonic)
+    monkeypatch.setattr("replies.listener.time", clock)
+    running = Running(kafka, store, ids, heartbeats, gather_s=0.05)
+    kafka.feed(*[record(new_id(), n) for n in range(replies)])
+    eventually(lambda: kafka.committed_offset(P0) == replies)
+    running.end()
 
-
-def test_the_delay_is_limited():
-    assert _linger_s(LINGER_MIN_REPLIES, 10.0) == MAX_LINGER_S
+    assert delays == [0.05] * is_delayed
 
 
 def test_heartbeats_name_the_partitions_that_are_read(running, kafka, heartbeats):

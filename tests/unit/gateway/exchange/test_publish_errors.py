@@ -29,8 +29,8 @@ def kafka_publisher(producer):
 
 
 @pytest.fixture
-def requester(ids, mailbox, kafka_publisher):
-    return WaitingClient(Requester(ids, mailbox, kafka_publisher), 0.3)
+def requester(ids, mailbox, poller, kafka_publisher):
+    return WaitingClient(Requester(ids, mailbox, poller, kafka_publisher), 0.3)
 
 
 def new_request(correlation_id, deadline_ms):

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway import problems
-from gateway.exchange.mailbox import Mailbox
 from gateway.exchange.requester import Deadline, PendingRequest, Requester, WaitOptions, usable
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from gateway.problems import Sent
 from rendezvous.contract import Outcome, Reply, Request
 from rendezvous.correlation import epoch_ms
@@ -17,8 +18,8 @@ from tests.fakes import WaitingClient, eventually, record_calls
 
 
 @pytest.fixture
-def requester(ids, mailbox, publisher):
-    return Requester(ids, mailbox, publisher)
+def requester(ids, mailbox, poller, publisher):
+    return Requester(ids, mailbox, poller, publisher)
 
 
 @pytest.fixture
@@ -109,9 +110,11 @@ def test_a_timeout_reports_whether_the_request_was_sent(
     assert "0.1 s" in caught.value.detail
 
 
-def test_the_status_of_a_timeout_is_configurable(ids, mailbox, publisher, no_reply):
+def test_the_status_of_a_timeout_is_configurable(ids, mailbox, poller, publisher, no_reply):
     with pytest.raises(problems.ReplyTimeout) as caught:
-        WaitingClient(Requester(ids, mailbox, publisher, 504), 0.05).send_and_receive(new_request)
+        WaitingClient(Requester(ids, mailbox, poller, publisher, 504), 0.05).send_and_receive(
+            new_request
+        )
 
     assert caught.value.status == 504
 
@@ -126,9 +129,11 @@ def test_a_timeout_is_raised_at_the_deadline(requester, no_reply):
 
 
 def test_a_reply_that_only_the_last_poll_finds_is_returned(ids, store, publisher):
-    idle = Mailbox(store)  # never started: its poller finds nothing
+    idle = Poller(store, Mailbox())  # never started: it finds nothing
 
-    reply = WaitingClient(Requester(ids, idle, publisher), 0.05).send_and_receive(new_request)
+    reply = WaitingClient(Requester(ids, idle._mailbox, idle, publisher), 0.05).send_and_receive(
+        new_request
+    )
 
     assert reply.correlation_id == publisher.published[0].correlation_id
 
@@ -173,11 +178,11 @@ def test_a_failed_send_that_was_appended_still_gets_its_reply(client, publisher)
 
 
 def test_nothing_is_published_while_redis_cannot_be_reached(
-    client, publisher, mailbox, redis_server, new_id
+    client, publisher, mailbox, poller, redis_server, new_id
 ):
     redis_server.connected = False
     with mailbox.waiting_for(new_id().text):
-        eventually(lambda: mailbox.store_error)
+        eventually(lambda: poller.store_error)
 
     with pytest.raises(problems.ReplyStoreUnavailable, match="cannot be reached") as caught:
         client.send_and_receive(new_request)
@@ -204,9 +209,12 @@ def test_the_last_poll_finds_a_redis_failure_that_the_poller_has_not_seen(
     ids, store, publisher, redis_server, no_reply
 ):
     publisher.after_publish = lambda: setattr(redis_server, "connected", False)
+    idle = Poller(store, Mailbox())  # never started
 
     with pytest.raises(problems.ReplyStoreUnavailable) as caught:
-        WaitingClient(Requester(ids, Mailbox(store), publisher), 0.05).send_and_receive(new_request)
+        WaitingClient(Requester(ids, idle._mailbox, idle, publisher), 0.05).send_and_receive(
+            new_request
+        )
 
     assert caught.value.sent is Sent.YES
 
@@ -410,8 +418,8 @@ def test_waiting_again_for_a_request_that_is_refused_reports_that_it_was_not_sen
     assert caught.value.sent is Sent.NO
 
 
-def test_while_redis_takes_no_writes_no_id_is_issued(client, publisher, mailbox):
-    mailbox.write_error = "Redis takes no writes: Redis is out of memory"
+def test_while_redis_takes_no_writes_no_id_is_issued(client, publisher, poller):
+    poller.write_error = "Redis takes no writes: Redis is out of memory"
     with pytest.raises(problems.ReplyStoreUnavailable, match="takes no writes") as caught:
         client.send_and_receive(new_request)
 

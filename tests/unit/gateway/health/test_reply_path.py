@@ -28,8 +28,8 @@ def heartbeats():
 
 
 @pytest.fixture
-def health(mailbox, heartbeats):
-    return ReplyPathHealth(mailbox, heartbeats, reply_timeout_s=3.0, retention_s=60.0)
+def health(poller, heartbeats):
+    return ReplyPathHealth(poller, heartbeats, reply_timeout_s=3.0, retention_s=60.0)
 
 
 def test_a_healthy_reply_path_has_no_problem_and_no_warning(health):
@@ -93,10 +93,8 @@ def test_the_warning_ends_when_the_clocks_agree_again(health, heartbeats):
     assert health.warning is None
 
 
-def test_an_unreachable_redis_is_a_problem_and_noticed_by_the_mailbox(
-    health, mailbox, redis_server
-):
+def test_an_unreachable_redis_is_a_problem_and_noticed_by_the_poller(health, poller, redis_server):
     redis_server.connected = False
 
     assert "Redis cannot be reached" in (health.problem() or "")
-    eventually(lambda: mailbox.store_error is not None)
+    eventually(lambda: poller.store_error is not None)

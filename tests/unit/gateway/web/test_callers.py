@@ -42,10 +42,10 @@ class Gateway:
 
 
 @pytest.fixture
-def new_gateway(mailbox, publisher, redis):
+def new_gateway(poller, publisher, redis):
     def build(api_keys=None):
         publisher.responder = lambda request: Reply.to(request, b"%d" % len(publisher.published))
-        app = new_app(ROUTES, mailbox, publisher, redis, api_keys=api_keys)
+        app = new_app(ROUTES, poller, publisher, redis, api_keys=api_keys)
         return Gateway(app, publisher)
 
     return build

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.test import run_wsgi_app
 
-from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from gateway.routing.table import Route
 from rendezvous.contract import Headers, Outcome, Reply, Request
 from rendezvous.correlation import CorrelationIds
@@ -80,13 +81,13 @@ def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
     """The application with a responder that is called in the same thread."""
     redis = FakeRedis()
     store = ReplyStore(redis, retention_s=60)
-    mailbox = Mailbox(store)
+    poller = Poller(store, Mailbox())
     publisher = FakePublisher(store, IDS)
-    mailbox.start()
+    poller.start()
     try:
         app = new_app(
             ROUTES,
-            mailbox,
+            poller,
             publisher,
             redis,
             reply_timeout_s=5.0,
@@ -95,7 +96,7 @@ def new_gateway() -> Iterator[tuple[Flask, FakePublisher]]:
         )
         yield app, publisher
     finally:
-        mailbox.close()
+        poller.close()
 
 
 @pytest.fixture(scope="module")

@@ -48,10 +48,10 @@ class Resource:
 
 
 @pytest.fixture
-def new_resource(ids, mailbox, publisher, store, cancellations):
+def new_resource(ids, mailbox, poller, publisher, store, cancellations):
     def build(max_in_flight=8):
         admission, finishing = Admission(max_in_flight), threading.Event()
-        requester = Requester(ids, mailbox, publisher)
+        requester = Requester(ids, mailbox, poller, publisher)
         app = Flask("status")
         polls = LongPolls(requester, admission, finishing.is_set)
         app.register_blueprint(reply_resource(ids, store, cancellations, polls))

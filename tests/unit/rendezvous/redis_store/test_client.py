@@ -68,16 +68,6 @@ def test_a_refused_command_raises_without_its_arguments_and_the_others_are_execu
     assert redis.get("b") == b"2"
 
 
-def test_the_error_of_an_optional_command_is_returned(redis):
-    pipeline = redis.pipeline(transaction=False)
-    pipeline.set("a", "1")
-    pipeline.lpush("a", "2")
-    stored, refused = execute(pipeline, optional=1)
-
-    assert stored
-    assert isinstance(refused, redis_errors.ResponseError)
-
-
 def test_an_unreachable_redis_is_reported_without_retries():
     # Port 1 of this machine refuses; the retries of redis-py would take seconds.
     with (

@@ -79,9 +79,9 @@ def test_only_a_prefix_that_is_a_path_is_honoured(prefix, expected):
 
 @pytest.mark.parametrize(("allowed", "prefix"), [("10.0.0.1", "/v1"), ("*", ""), ("10.0.0.2", "")])
 def test_the_location_of_a_202_has_the_prefix_of_a_named_proxy(
-    mailbox, publisher, redis, allowed, prefix
+    poller, publisher, redis, allowed, prefix
 ):
-    app = new_app(ECHO, mailbox, publisher, redis)
+    app = new_app(ECHO, poller, publisher, redis)
     cfg = Config()
     cfg.set("forwarded_allow_ips", allowed)
     response = Client(trust_named_proxies(app, cfg)).post(

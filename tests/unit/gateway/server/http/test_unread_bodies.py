@@ -20,11 +20,11 @@ FRAMINGS = {"length": LENGTH, "chunked": b"Transfer-Encoding: chunked\r\n"}
 
 
 @pytest.fixture
-def running(new_running, mailbox, publisher, redis):
+def running(new_running, poller, publisher, redis):
     keys = ApiKeys([(hash_of(KEY), Client("tester"))])
     app = new_app(
         ECHO,
-        mailbox,
+        poller,
         publisher,
         redis,
         api_keys=keys,

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.exchange.breaker.topic_breaker import Breakers
-from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from rendezvous.contract import Reply
 from tests.fakes import FakePublisher
 from tests.unit.apps import new_app
@@ -20,18 +21,19 @@ from tests.unit.gateway.web.idempotency.replicas import (
 
 @pytest.fixture
 def new_gateway(ids, store, redis):
-    mailboxes = []
+    pollers = []
 
     def build():
-        mailbox = Mailbox(store)
-        mailbox.start()
-        mailboxes.append(mailbox)
+        mailbox = Mailbox()
+        poller = Poller(store, mailbox)
+        poller.start()
+        pollers.append(poller)
         publisher = FakePublisher(store, ids)
         breakers = Breakers({route.topic: route.timeout_s or PATIENT_S for route in ROUTES})
         claims = FailingClaims(redis, ids.deployment)
         app = new_app(
             ROUTES,
-            mailbox,
+            poller,
             publisher,
             redis,
             reply_timeout_s=PATIENT_S,
@@ -42,8 +44,8 @@ def new_gateway(ids, store, redis):
         return Gateway(app, publisher, mailbox, breakers, claims)
 
     yield build
-    for mailbox in mailboxes:
-        mailbox.close()
+    for poller in pollers:
+        poller.close()
 
 
 @pytest.fixture

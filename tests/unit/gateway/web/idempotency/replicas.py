@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.claims import Claims
-from gateway.exchange.mailbox import Mailbox
+from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.routing.table import Route
 from rendezvous.errors import StoreUnavailable
 from tests.fakes import FakePublisher, eventually

@@ -19,11 +19,11 @@ ROUTES = (Route("/a", "topic"), Route("/off", "topic", idempotency="off"))
     [("idempotency_client_max_bytes", 429), ("idempotency_max_bytes", 503)],
 )
 def test_a_new_key_above_the_limit_is_refused_unpublished(
-    mailbox, publisher, redis, setting, status
+    poller, publisher, redis, setting, status
 ):
     publisher.responder = lambda request: Reply.to(request, bytes(LIMIT))
     changes: dict[str, Any] = {setting: LIMIT}
-    client = new_app(ROUTES, mailbox, publisher, redis, **changes).test_client()
+    client = new_app(ROUTES, poller, publisher, redis, **changes).test_client()
     first = client.post("/a", headers={"Idempotency-Key": "one"})
     refused = [client.post("/a", headers={"Idempotency-Key": key}) for key in ("two", "two")]
     replayed = client.post("/a", headers={"Idempotency-Key": "one"})
@@ -39,10 +39,10 @@ def test_a_new_key_above_the_limit_is_refused_unpublished(
     assert client.post("/off", headers={"Idempotency-Key": "three"}).status_code == 200
 
 
-def test_refused_requests_do_not_count(redis, mailbox, publisher):
+def test_refused_requests_do_not_count(redis, poller, publisher):
     publisher.responder = lambda request: Reply.to(request)
     changes: dict[str, Any] = {"idempotency_client_max_bytes": BYTES_PER_KEY}
-    client = new_app(ROUTES, mailbox, publisher, redis, **changes).test_client()
+    client = new_app(ROUTES, poller, publisher, redis, **changes).test_client()
     for key in "abc":
         client.post("/a", headers={"Idempotency-Key": key})
     counted = sorted(int(redis.get(key)) for key in redis.keys("kept:{*"))

@@ -7,14 +7,14 @@ from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES, ROUTES, Gatewa
 
 
 @pytest.fixture
-def new_gateway(mailbox, publisher, store, redis):
+def new_gateway(poller, publisher, store, redis):
     """Build a gateway."""
 
     def build(**options):
         draining = [False]
         app = new_app(
             ROUTES,
-            mailbox,
+            poller,
             publisher,
             redis,
             draining=lambda: draining[0],
@@ -22,7 +22,7 @@ def new_gateway(mailbox, publisher, store, redis):
             reply_topic="prefix.replies",
             **options,
         )
-        return Gateway(app.test_client(), publisher, mailbox, store, draining)
+        return Gateway(app.test_client(), publisher, poller, store, draining)
 
     return build
 

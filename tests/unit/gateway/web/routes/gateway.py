@@ -21,7 +21,7 @@ class Gateway:
 
     client: Any
     publisher: Any
-    mailbox: Any
+    poller: Any
     store: Any
     draining: list[bool] = field(default_factory=lambda: [False])
 

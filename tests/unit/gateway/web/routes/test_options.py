@@ -15,13 +15,13 @@ ORDER = {"type": "object", "properties": {"item": {"type": "string"}}, "required
 
 
 @pytest.fixture
-def client_of(mailbox, publisher, redis):
+def client_of(poller, publisher, redis):
     """Return a function that makes a client of a gateway with one route."""
 
     def build(reply_timeout_s=10.0, gateway_max_body_bytes=MAX_BODY_BYTES, **options):
         limits = {"reply_timeout_s": reply_timeout_s, "max_body_bytes": gateway_max_body_bytes}
         routes = [Route("/a", "topic", **options)]
-        return new_app(routes, mailbox, publisher, redis, **limits).test_client()
+        return new_app(routes, poller, publisher, redis, **limits).test_client()
 
     return build
 

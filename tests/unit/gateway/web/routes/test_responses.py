@@ -132,8 +132,8 @@ def test_an_unacknowledged_request_may_have_been_sent(hasty):
 
 def test_nothing_is_published_while_redis_cannot_be_reached(gateway, redis_server, new_id):
     redis_server.connected = False
-    with gateway.mailbox.waiting_for(new_id().text):
-        eventually(lambda: gateway.mailbox.store_error)
+    with gateway.poller._mailbox.waiting_for(new_id().text):
+        eventually(lambda: gateway.poller.store_error)
 
     response = gateway.request(data=b"x")
 

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from gateway.exchange.latch import Latch
+from gateway.exchange.waiting.latch import Latch
 
 
 def test_waiting_for_a_latch_that_is_never_set_times_out():
