@@ -32,7 +32,7 @@ from enum import StrEnum
 from typing import Any
 
 from rendezvous.errors import MalformedRecord, UnusableReply
-from rendezvous.reply_headers import MAX_HEADERS_BYTES, header_error, is_carried, is_withheld
+from rendezvous.reply_headers import carried_headers, header_error, is_carried, is_withheld
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -67,7 +67,7 @@ _ID = re.compile(r"[!-~]{1,200}", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 #: Unix time in ms. Python's int() accepts more, also numbers that no clock can be compared with.
 _DEADLINE = re.compile(r"[0-9]{1,15}", re.ASCII)
-#: The number of a partition; Kafka's are below 2^31.
+#: The number of a partition, below 2^31.
 _PARTITION = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -242,7 +242,7 @@ class Reply:
             body=value or b"",
             # NestJS and Zilla send a null value for success without a body.
             status=_status(correlation_id, text, default=200 if value is not None else 204),
-            headers=_http_headers(correlation_id, headers),
+            headers=carried_headers(correlation_id, headers),
         )
 
 
@@ -288,18 +288,3 @@ def _status(correlation_id: str, text: Mapping[str, list[str]], default: int) ->
                 f"header {name!r} is {value[:40]!r}, not an HTTP status from 200 to 599",
             )
     return default
-
-
-def _http_headers(correlation_id: str, headers: Headers) -> tuple[tuple[str, str], ...]:
-    carried: list[tuple[str, str]] = []
-    for name, value in headers:
-        lower = name.lower()
-        if value is None or not is_carried(lower):
-            continue
-        error = header_error(name, value)
-        if error is not None:
-            raise UnusableReply(correlation_id, f"header {name[:40]!r} {error}")
-        carried.append((lower, value.decode("ascii").strip()))
-    if sum(len(name) + len(value) for name, value in carried) > MAX_HEADERS_BYTES:
-        raise UnusableReply(correlation_id, f"its headers exceed {MAX_HEADERS_BYTES} bytes")
-    return tuple(carried)

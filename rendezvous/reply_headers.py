@@ -5,7 +5,10 @@ Standard library only: part of the wire contract, see contract.py.
 """
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
+
+from rendezvous.errors import UnusableReply
 
 #: Headers that a reply can set on every route, besides ``x-...``.
 REPLY_HTTP_HEADERS = frozenset(
@@ -95,6 +98,29 @@ def header_error(name: str, value: bytes) -> str | None:
     if name.lower() == "location" and not _is_uri_reference(value.decode("ascii").strip()):
         return f"is not a URI: {value[:40]!r}"
     return None
+
+
+def carried_headers(
+    correlation_id: str, headers: Sequence[tuple[str, bytes | None]]
+) -> tuple[tuple[str, str], ...]:
+    """
+    Return the headers of a reply record that its HTTP response has.
+
+    Raises:
+        UnusableReply: when no HTTP response can have them.
+    """
+    carried: list[tuple[str, str]] = []
+    for name, value in headers:
+        lower = name.lower()
+        if value is None or not is_carried(lower):
+            continue
+        error = header_error(name, value)
+        if error is not None:
+            raise UnusableReply(correlation_id, f"header {name[:40]!r} {error}")
+        carried.append((lower, value.decode("ascii").strip()))
+    if sum(len(name) + len(value) for name, value in carried) > MAX_HEADERS_BYTES:
+        raise UnusableReply(correlation_id, f"its headers exceed {MAX_HEADERS_BYTES} bytes")
+    return tuple(carried)
 
 
 def _is_uri_reference(value: str) -> bool:

@@ -28,7 +28,10 @@ class PartitionConsumer(GrouplessConsumer):
     def __init__(self, consumer: Any, topic: str, choose: Callable[[int], int]) -> None:
         super().__init__(consumer)
         self._topic = topic
-        self.partition = choose(self.partitions())
+        partitions = self.partitions()
+        if not partitions:  # deleted meanwhile
+            raise LookupError(topic)
+        self.partition = choose(partitions)
         own = TopicPartition(topic, self.partition)
         consumer.assign([own])
         consumer.seek(own, consumer.end_offsets([own])[own])
@@ -45,6 +48,9 @@ class PartitionConsumer(GrouplessConsumer):
         consumer = build_consumer([topic], new_consumer)
         try:
             found = cls(consumer, topic, choose)
+        except LookupError:
+            consumer.close()
+            raise
         except KafkaError as error:
             consumer.close()
             raise ConnectionError(str(error)) from error

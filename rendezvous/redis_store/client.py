@@ -33,7 +33,7 @@ _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (
         NoPermissionError,
         "Redis denies this user a command or key: "
         "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, INCRBY, EXPIRE, WATCH, UNWATCH, MULTI, "
-        "EXEC, XADD, XRANGE and PING "
+        "EXEC, XADD, XRANGE, ZADD, ZREM, ZRANGEBYSCORE, ZREMRANGEBYSCORE and PING "
         "on reply:*, once:*, served:*, answered:*, handling:*, rate:*, kept:* and unwanted",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),

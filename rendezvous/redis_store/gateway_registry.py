@@ -45,7 +45,7 @@ class GatewayRegistry:
             # Of those that chose at the same time, one stays; all stay if none is free.
             if node < min(rivals, default="g") or len(set(others.values())) >= partitions:
                 break
-            self._redis.zrem(self._key, f"{chosen}:{node}")
+            self._leave(node, chosen)
         return chosen
 
     def renew(self, node: str, partition: int) -> int:
@@ -65,6 +65,11 @@ class GatewayRegistry:
         pipeline.expire(self._key, GONE_AFTER_S * 2)
         execute(pipeline)
         return self._others(node)
+
+    def _leave(self, node: str, partition: int) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zrem(self._key, f"{partition}:{node}")
+        execute(pipeline)
 
     def _others(self, node: str) -> dict[str, int]:
         pipeline = self._redis.pipeline(transaction=False)

@@ -81,12 +81,12 @@ def test_an_empty_variable_counts_as_not_set():
 
 def test_all_missing_variables_are_reported_at_once():
     with pytest.raises(SettingsError) as caught:
-        Settings.from_env({"SECRET_KEY": ""})
+        Settings.from_env({"SECRET_KEY": ""}, required=(*REQUIRED, "REDIS_URL"))
 
     assert [line.split(";")[0] for line in caught.value.errors] == [
         "KAFKA_URL is not set",
-        "REDIS_URL is not set",
         "SECRET_KEY is not set",
+        "REDIS_URL is not set",
     ]
     assert "kafka://127.0.0.1:9092" in caught.value.errors[0]
 

@@ -33,14 +33,20 @@ def test_building_starts_nothing(started, redis):
 def test_the_lifecycle_starts_the_parts_that_were_built(started, redis):
     build(SETTINGS, ECHO, None, redis=redis).lifecycle.ensure_started()
 
+    assert started == [Mailbox, Poller, RequestPublisher, PartitionReader, Readiness]
+
+
+def test_if_all_replies_come_through_redis_none_is_read_from_kafka(started, redis):
+    store = replace(SETTINGS, reply_delivery="store")
+    build(store, ECHO, None, redis=redis).lifecycle.ensure_started()
+
     assert started == [Mailbox, Poller, RequestPublisher, Readiness]
 
 
-def test_replies_are_read_from_kafka_only_if_they_are_delivered_directly(started, redis):
-    direct = replace(SETTINGS, reply_delivery="direct")
-    build(direct, ECHO, None, redis=redis).lifecycle.ensure_started()
+def test_without_redis_nothing_polls(started):
+    build(replace(SETTINGS, redis_url=""), ECHO, None).lifecycle.ensure_started()
 
-    assert started == [Mailbox, Poller, RequestPublisher, Readiness, PartitionReader]
+    assert started == [Mailbox, RequestPublisher, PartitionReader, Readiness]
 
 
 def test_a_part_that_is_passed_in_is_not_started(started, redis, store, publisher):
@@ -69,4 +75,7 @@ def test_a_built_gateway_exchanges_a_request_for_its_reply(redis, publisher):
 
 
 def test_without_routes_there_is_still_a_reply_path_to_check(redis):
-    assert build(SETTINGS, (), None, redis=redis).reply_path_health.topic == "replies"
+    health = build(SETTINGS, (), None, redis=redis).reply_path_health
+
+    assert health is not None
+    assert health.topic == "replies"

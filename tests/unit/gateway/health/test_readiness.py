@@ -1,6 +1,7 @@
 """Readiness: checks in the background, problems and warnings."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,9 @@ class Dependency:
         self.checked.append("reply path")
         return self.found
 
+    def warnings(self):
+        return [] if self.warning is None else [self.warning]
+
 
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch):
@@ -51,7 +55,7 @@ def draining():
 
 @pytest.fixture
 def readiness(kafka, redis, draining):
-    found = Readiness.of(kafka, ["orders"], redis, lambda: draining[0])
+    found = Readiness.of(kafka, ["orders", "replies"], lambda: draining[0], redis)
     found.start()
     yield found
     found.close()
@@ -65,7 +69,7 @@ def test_it_is_ready_when_kafka_and_redis_are(readiness, kafka, redis):
 
 
 def test_it_is_not_ready_before_the_first_checks(kafka, redis):
-    problems = Readiness.of(kafka, ["orders"], redis, lambda: False).problems()
+    problems = Readiness.of(kafka, ["orders"], lambda: False, redis).problems()
 
     assert problems == ["Kafka is not checked yet", "Redis is not checked yet"]
 
@@ -105,6 +109,29 @@ def test_a_warning_of_the_reply_path_is_reported(readiness, redis):
     assert readiness.warnings() == ["the clocks differ"]
 
 
+def test_without_redis_kafka_alone_is_checked(kafka):
+    problems = Readiness.of(kafka, ["orders"], lambda: False, None).problems()
+
+    assert problems == ["Kafka is not checked yet"]
+
+
+def test_a_problem_of_redis_is_a_warning_if_replies_come_straight_from_kafka(
+    kafka, redis, draining
+):
+    reader: Any = Dependency()
+    found = Readiness.of(kafka, ["orders"], lambda: False, redis, reader, needs_redis=False)
+    found.start()
+    try:
+        redis.found = "Redis is out of memory"
+        redis.warning = "the clocks differ"
+        warnings = ["Redis is out of memory", "the clocks differ"]
+        eventually(lambda: (found.problems(), found.warnings()) == ([], warnings))
+        reader.found = "the replies to this gateway are not read"
+        eventually(lambda: found.problems() == [reader.found])
+    finally:
+        found.close()
+
+
 def test_a_problem_is_logged_once(readiness, redis, caplog):
     caplog.set_level("INFO")
     redis.found = "out of memory"
@@ -136,7 +163,7 @@ def test_a_hanging_check_is_a_problem_although_its_last_result_was_good():
 
 
 def test_the_check_threads_end_after_close(kafka, redis):
-    readiness = Readiness.of(kafka, ["orders"], redis, lambda: False)
+    readiness = Readiness.of(kafka, ["orders"], lambda: False, redis)
     readiness.start()
     eventually(lambda: kafka.checked)
     readiness.close()
@@ -179,7 +206,7 @@ def test_a_draining_process_has_a_problem_of_its_own(readiness, draining):
 
 
 def test_a_process_that_has_checked_nothing_yet_has_a_problem_of_its_own(kafka, redis):
-    problems = Readiness.of(kafka, ["orders"], redis, lambda: False).local_problems()
+    problems = Readiness.of(kafka, ["orders"], lambda: False, redis).local_problems()
 
     assert problems == ["Kafka is not checked yet", "Redis is not checked yet"]
 

@@ -183,13 +183,8 @@ def readyz(ids, poller, publisher, redis, unready):
 
     def request(api_keys=KEYRING, path="/readyz", **headers):
         parts = {"readiness": unready}
-<<<<<<< HEAD
-        app = new_app(ROUTES, mailbox, publisher, redis, api_keys=api_keys, parts=parts)
-        return app.test_client().get(path, headers=headers)
-=======
         app = new_app(ROUTES, poller, publisher, redis, api_keys=api_keys, parts=parts)
-        return app.test_client().get("/readyz", headers=headers)
->>>>>>> f5a2b91 (Fit the tests to waiters that get their replies straight from Kafka or by polling Redis)
+        return app.test_client().get(path, headers=headers)
 
     return request
 
