@@ -132,7 +132,7 @@ class ReplyPublisher:
         return None
 
     def _record(self, reply: _Unacknowledged) -> dict[str, Any]:
-        """Return the arguments of send(): to the partition that the gateway reads, or by the key."""
+        """Return the arguments of send(): for the partition that the gateway reads, or by key."""
         request = reply.request
         wanted = request.reply_partition
         exists = wanted is not None and wanted in self._producer.partitions_for(request.reply_topic)
