@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from setting_parsers import masked_url
-from settings import Settings, SettingsError
+from settings import REQUIRED, Settings, SettingsError
 from tests.support.certificates import Authority, require_openssl
 
 ENOUGH = {
@@ -85,8 +85,8 @@ def test_all_missing_variables_are_reported_at_once():
 
     assert [line.split(";")[0] for line in caught.value.errors] == [
         "KAFKA_URL is not set",
-        "SECRET_KEY is not set",
         "REDIS_URL is not set",
+        "SECRET_KEY is not set",
     ]
     assert "kafka://127.0.0.1:9092" in caught.value.errors[0]
 

@@ -89,7 +89,7 @@ def describe(
         needs_key: whether routes and replies require an API key.
         keeps_replies: whether a reply can be fetched later.
     """
-    description = _Description(reply_timeout_status, needs_key)
+    description = _Description(reply_timeout_status, needs_key, keeps_replies)
     for route in routes:
         description.add_route(route)
     if keeps_replies:
@@ -101,9 +101,10 @@ def describe(
 class _Description:
     """Collects paths and components."""
 
-    def __init__(self, reply_timeout_status: int, needs_key: bool) -> None:
+    def __init__(self, reply_timeout_status: int, needs_key: bool, keeps_replies: bool) -> None:
         self._reply_timeout_status = reply_timeout_status
         self._needs_key = needs_key
+        self._keeps_replies = keeps_replies
         self._paths: dict[str, Json] = {}
         self._templates: dict[str, str] = {}
         self._schemas: Json = {}
@@ -147,7 +148,8 @@ class _Description:
     def _route_operation(self, route: Route, method: str, template: str) -> Json:
         http_statuses = (*_ANY_HTTP_STATUSES, 404) if "{" in template else _ANY_HTTP_STATUSES
         http_statuses = (400, *http_statuses)  # a path or query that is not UTF-8
-        kinds = (*_ANY, *_EXCHANGE, *problems_of_input(route), *self._if_keys(_KEY_ON_ROUTE))
+        of_input = problems_of_input(route, self._keeps_replies)
+        kinds = (*_ANY, *_EXCHANGE, *of_input, *self._if_keys(_KEY_ON_ROUTE))
         return {
             "operationId": self._unique_name(f"{method.lower()} {template}"),
             "tags": ["routes"],
@@ -157,11 +159,14 @@ class _Description:
             "requestBody": self._request_body(route),
             "responses": {
                 "default": {"$ref": "#/components/responses/reply"},
-                "202": {"$ref": "#/components/responses/pending"},
+                **self._pending(),
                 **self._problems(kinds, http_statuses, may_be_reply=True),
             },
             **self._security,
         }
+
+    def _pending(self) -> Json:
+        return {"202": {"$ref": "#/components/responses/pending"}} if self._keeps_replies else {}
 
     def _unique_name(self, text: str) -> str:
         """Return an unused name made of the words of *text*."""

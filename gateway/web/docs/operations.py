@@ -10,6 +10,7 @@ from gateway.problems import (
     IdempotencyKeyInvalid,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
+    IdempotencyUnavailable,
     InvalidBody,
     KeptRepliesFull,
     Problem,
@@ -55,12 +56,19 @@ def ok_text(description: str, *mimetypes: str) -> Json:
     return {"200": {"description": description, "content": content}}
 
 
-def problems_of_input(route: Route) -> tuple[type[Problem], ...]:
-    """Return the problems of requests that *route* does not accept."""
+def problems_of_input(route: Route, keeps_replies: bool) -> tuple[type[Problem], ...]:
+    """
+    Return the problems of requests that *route* does not accept.
+
+    Args:
+        keeps_replies: whether a reply can be fetched later.
+    """
     body = (InvalidBody,) if route.schema is not None else ()
     caller = (CallerUnknown,) if route.caller is not None else ()
     if route.idempotency == "off":
         return (*body, *caller)
+    if not keeps_replies:
+        return (*body, *caller, IdempotencyKeyInvalid, IdempotencyUnavailable)
     missing = (IdempotencyKeyMissing,) if route.idempotency == "required" else ()
     keys = (IdempotencyKeyInvalid, *missing, IdempotencyKeyReused, KeptRepliesFull)
     return (*body, *caller, *keys)

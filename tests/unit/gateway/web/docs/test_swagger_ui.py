@@ -70,26 +70,38 @@ def test_views_and_described_operations_are_the_same(app, described):
     assert views == operations_found
 
 
-@pytest.mark.parametrize("needs_key", [False, True])
-def test_the_description_is_valid(needs_key):
-    OpenAPIV31SpecValidator(describe(ROUTES, needs_key=needs_key)).validate()
+@pytest.mark.parametrize("options", [{}, {"needs_key": True}, {"keeps_replies": False}])
+def test_the_description_is_valid(options):
+    OpenAPIV31SpecValidator(describe(ROUTES, **options)).validate()
 
 
 def test_every_problem_type_is_described():
-    described = describe(ROUTES, needs_key=True)
+    with_redis = describe(ROUTES, needs_key=True)
+    without_redis = describe(ROUTES, keeps_replies=False)
     named = {
         name
+        for described in (with_redis, without_redis)
         for _, _, operation in operations(described)
         for response in operation["responses"].values()
         for name in re.findall("#/components/schemas/([a-z-]+)", json.dumps(response))
     }
+    schemas = without_redis["components"]["schemas"] | with_redis["components"]["schemas"]
 
     assert set(DOCUMENTED) <= named
     for kind in DOCUMENTED.values():
-        schema = described["components"]["schemas"][kind.kind]
+        schema = schemas[kind.kind]
         assert schema["properties"]["type"]["const"] == kind.type_path()
         assert kind.meaning in schema["description"]
         assert kind.retry in schema["description"]
+
+
+def test_without_redis_the_description_has_no_202_and_no_problem_of_kept_replies():
+    route = Route("/a", "a")
+    responses = describe((route,), keeps_replies=False)["paths"]["/a"]["post"]["responses"]
+
+    assert "202" not in responses
+    assert "idempotency-unavailable" in json.dumps(responses["501"])
+    assert "idempotency-key-reused" not in json.dumps(responses)
 
 
 def test_the_reference_lists_each_problem_type_and_no_other():
