@@ -7,7 +7,7 @@ an unfinished record would lose it.
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -57,13 +57,16 @@ class Offsets:
             return self._count < limit
 
     def to_commit(self) -> dict[Any, int]:
-        """Return the offsets that have changed since the last call, to be committed."""
+        """Return the offsets that are not committed yet."""
         with self._lock:
-            changed = {
+            return {
                 partition: offset
                 for partition, end in self._ends.items()
                 if (offset := min(self._unfinished[partition], default=end))
                 != self._committed.get(partition)
             }
-            self._committed |= changed
-        return changed
+
+    def note_committed(self, offsets: Mapping[Any, int]) -> None:
+        """Note that *offsets* were committed."""
+        with self._lock:
+            self._committed |= offsets

@@ -99,7 +99,7 @@ class ResponderWorker:
         now_s = time.monotonic()
         if now_s - self._committed_s > COMMIT_INTERVAL_S:
             self._committed_s = now_s
-            self._consumer.commit_async(self._offsets.to_commit())
+            self._consumer.commit_async(self._offsets.to_commit(), self._offsets.note_committed)
         if now_s - self._summary_s > SUMMARY_INTERVAL_S:
             self._summary_s = now_s
             self._counts.log()

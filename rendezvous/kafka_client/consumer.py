@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 from kafka import errors as kafka_errors
@@ -40,8 +41,11 @@ CLOSE_TIMEOUT_MS = 3_000
 #: Maximum time to leave the group of a consumer that read nothing.
 CLOSE_STALLED_TIMEOUT_MS = 500
 
+NOT_COMMITTED = "offsets not committed; their records will be delivered again (%s)"
+
 #: ConsumerRecords by TopicPartition.
 RecordsByPartition = Mapping[Any, Sequence[Any]]
+OnCommit = Callable[[Mapping[Any, int]], object]
 
 
 def consumer_options(
@@ -161,11 +165,13 @@ class ResilientConsumer:
         if paused:
             self._consumer.resume(*paused)
 
-    def commit_async(self, offsets: Mapping[Any, int]) -> None:
+    def commit_async(
+        self, offsets: Mapping[Any, int], on_commit: OnCommit = lambda _: None
+    ) -> None:
         """Commit *offsets*, each the next one to read, without waiting."""
         positions = self._committable(offsets)
         if positions:
-            self._consumer.commit_async(positions, callback=self._log_failed_commit)
+            self._consumer.commit_async(positions, callback=partial(self._end_commit, on_commit))
 
     def commit(self, offsets: Mapping[Any, int]) -> None:
         """Commit *offsets* and wait for it; after a failure their records are delivered again."""
@@ -175,7 +181,7 @@ class ResilientConsumer:
         try:
             self._consumer.commit(positions, timeout_ms=CLOSE_TIMEOUT_MS)
         except kafka_errors.KafkaError as error:
-            logger.info("offsets not committed; their records will be delivered again (%s)", error)
+            logger.info(NOT_COMMITTED, error)
 
     def close(self) -> None:
         """Leave the group at once, so that the other members take over."""
@@ -185,15 +191,13 @@ class ResilientConsumer:
         """Do what is due before each poll; may raise KafkaError."""
         if self._recreated.is_due():
             self._reread_recreated_topics()
-        if self._stalls.is_due() and not self._failed_recently():
-            self._check_stalls()
+        if not self._stalls.is_due() or self._failed_recently():
+            return
+        if self._stalls.check(self._consumer) and self._open_again is not None:
+            self._reopen(self._open_again)
 
     def _failed_recently(self) -> bool:
         return time.monotonic() - self._last_error_s < ERROR_MEMORY_S
-
-    def _check_stalls(self) -> None:
-        if self._stalls.check(self._consumer) and self._open_again is not None:
-            self._reopen(self._open_again)
 
     def reopen_with(
         self,
@@ -237,11 +241,8 @@ class ResilientConsumer:
         recreated = self._recreated.find({partition.topic for partition in assigned})
         for partition in assigned:
             if partition.topic in recreated:
-                logger.warning(
-                    "topic of %s/%d was recreated; reading from the beginning",
-                    partition.topic,
-                    partition.partition,
-                )
+                text = "topic of %s/%d was recreated; reading from the beginning"
+                logger.warning(text, partition.topic, partition.partition)
                 self._consumer.seek(partition, 0)
 
     def _committable(self, offsets: Mapping[Any, int]) -> dict[Any, OffsetAndMetadata]:
@@ -258,13 +259,13 @@ class ResilientConsumer:
             return None  # it has just moved to another member
         return end
 
-    def _log_failed_commit(self, offsets: object, result: object) -> None:
+    def _end_commit(self, on_commit: OnCommit, positions: Any, result: object) -> None:
         if isinstance(result, kafka_errors.AuthorizationError):
             self._warn.warning("offsets not committed (%s)%s", result, advice(result))
         elif isinstance(result, Exception):
-            self._warn.info(
-                "offsets not committed; their records will be delivered again (%s)", result
-            )
+            self._warn.info(NOT_COMMITTED, result)
+        else:
+            on_commit({partition: position.offset for partition, position in positions.items()})
 
     def _recover_from(self, error: Exception) -> bool:
         """Make the next poll() possible; return False when *error* is not Kafka's."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.consumer import OnCommit, ResilientConsumer
 
 
 class GrouplessConsumer(ResilientConsumer):
@@ -14,7 +14,9 @@ class GrouplessConsumer(ResilientConsumer):
         consumer: a PatchedConsumer without a group.
     """
 
-    def commit_async(self, offsets: Mapping[Any, int]) -> None:
+    def commit_async(
+        self, offsets: Mapping[Any, int], on_commit: OnCommit = lambda _: None
+    ) -> None:
         """Do nothing: without a group there are no offsets to commit."""
 
     def commit(self, offsets: Mapping[Any, int]) -> None:

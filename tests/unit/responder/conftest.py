@@ -43,9 +43,8 @@ class Running:
             journal,
             cancelled,
         )
-        worker = ResponderWorker(
-            ResilientConsumer(self.kafka), self.processor, self._counts, threads, self.watchdog
-        )
+        consumer = ResilientConsumer.open(["orders"], lambda: self.kafka)
+        worker = ResponderWorker(consumer, self.processor, self._counts, threads, self.watchdog)
         self.stop = threading.Event()
         self.thread = threading.Thread(target=worker.run, args=(self.stop,))
         self.thread.start()

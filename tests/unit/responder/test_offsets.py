@@ -20,6 +20,7 @@ class Partition:
         for offset in offsets:
             self._offsets.finish("p", offset)
         self._next |= self._offsets.to_commit()
+        self._offsets.note_committed(self._next)
         return self._next["p"]
 
 
@@ -50,7 +51,7 @@ def test_no_order_of_finishing_commits_past_an_unfinished_record():
             assert partition.finish(offset) == min(unfinished, default=30)
 
 
-def test_only_changed_offsets_are_to_be_committed():
+def test_offsets_are_to_be_committed_until_they_are():
     offsets = Offsets()
     offsets.begin("a", [0, 1])
     offsets.begin("b", [7])
@@ -59,6 +60,9 @@ def test_only_changed_offsets_are_to_be_committed():
     offsets.finish("a", 0)
 
     assert offsets.to_commit() == {"a": 1, "b": 7}
+    offsets.note_committed({"a": 1})
+    assert offsets.to_commit() == {"b": 7}
+    offsets.note_committed({"b": 7})
     assert offsets.to_commit() == {}
     offsets.finish("b", 7)
     assert offsets.to_commit() == {"b": 8}

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from kafka import errors as kafka_errors
 
 from rendezvous.contract import Reply
 from responder import worker
@@ -81,6 +82,44 @@ def test_each_partition_is_committed_independently(run):
     proceed.set()
     eventually(lambda: running.committed(P0) == 1)
 
+    assert before in (None, 0)
+
+
+def test_a_commit_that_failed_is_repeated_without_further_records(run):
+    running = run()
+    running.kafka.commit_error = kafka_errors.CommitFailedError()
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.replies())
+    polls = running.kafka.polls
+    eventually(lambda: running.kafka.polls > polls + 5)
+    running.kafka.commit_error = None
+
+    eventually(lambda: running.committed() == 1, within_s=1)
+
+
+def test_a_commit_that_a_rejoin_prevented_follows_when_the_record_is_delivered_again(
+    run, monkeypatch
+):
+    # Long enough for the second delivery to begin and end between two commits.
+    monkeypatch.setattr(worker, "COMMIT_INTERVAL_S", 0.2)
+    begun, proceed = threading.Event(), threading.Event()
+
+    def handler(request):
+        begun.set()
+        proceed.wait(10)
+        return Reply.to(request)
+
+    running = run(handler)
+    running.feed(record("the-id", 0))
+    begun.wait(10)
+    running.kafka.rejoin()
+    proceed.set()
+    eventually(lambda: running.replies())
+    time.sleep(0.5)
+    before = running.committed()
+    running.feed(record("the-id", 0))
+
+    eventually(lambda: running.committed() == 1, within_s=1)
     assert before in (None, 0)
 
 

@@ -198,6 +198,16 @@ def test_after_a_rejoin_nothing_is_committed_before_new_records_are_read(kafka):
     assert (before, kafka.commits) == ([], [{P0: 1_701}])
 
 
+def test_only_what_was_committed_is_reported(kafka, consumer):
+    committed: list[object] = []
+    kafka.assigned = {P1}
+    consumer.commit_async({P0: 5, P1: 6}, committed.append)
+    kafka.commit_error = kafka_errors.CommitFailedError()
+    consumer.commit_async({P1: 7}, committed.append)
+
+    assert committed == [{P1: 6}]
+
+
 def test_nothing_is_committed_without_assigned_partitions(kafka, consumer):
     kafka.assigned = set()
 
