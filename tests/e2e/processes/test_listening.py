@@ -1,4 +1,4 @@
-"""Where the gateway listens, and the address of a client in its log."""
+"""Where the gateway listens, the address of a client in its log, and what it does not tell."""
 
 import http.client
 import socket
@@ -47,3 +47,14 @@ def test_clients_of_both_versions_of_ip_are_served_and_logged_with_their_own_add
     assert statuses == [200, 200]
     assert [address for address in logged if not is_logged(address)] == []
     assert "::ffff:" not in gateway.logged()
+
+
+def test_no_response_names_the_server_and_its_version(deploy: Deploy):
+    with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
+        gateway = deployment.gateway
+        requests = [("POST", "/echo"), ("GET", "/livez"), ("GET", "/nothing"), ("G=T", "/")]
+        responses = [gateway.request(*one) for one in requests]
+
+    assert [response.status for response in responses] == [200, 200, 404, 400]
+    for response in responses:
+        assert {"Server", "X-Powered-By"}.isdisjoint(response.headers)
