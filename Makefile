@@ -99,13 +99,15 @@ manifests:  ## render deploy/kubernetes from the chart in deploy/helm (Helm 3.17
 		--set settings.KAFKA_URL=kafka://kafka:9092 --set settings.REDIS_URL=redis://redis:6379/0 \
 		| sed '/^# Source: /d'; } > $(MANIFESTS)
 
-# What runs, alone in an environment of its own, and the tools that read it.
+# This package and what it needs to run, in an environment of its own, and the tools that read it.
 RUNTIME := .supply/venv
 
-$(RUNTIME)/.installed: $(INSTALLED) requirements-supply.txt
+$(RUNTIME)/.installed: $(INSTALLED) requirements-supply.txt pyproject.toml rendezvous/__init__.py
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
 	@rm -rf $(RUNTIME) && $(BIN)/python -m venv --without-pip $(RUNTIME)
 	@$(BIN)/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check --no-deps .
+	@rm -rf build *.egg-info
 	@touch $@
 
 lock: $(INSTALLED)  ## pin what runs, with hashes: requirements.in to requirements.txt; NEWER=--upgrade
@@ -114,7 +116,7 @@ lock: $(INSTALLED)  ## pin what runs, with hashes: requirements.in to requiremen
 		--custom-compile-command "make lock" $(NEWER) requirements.in --output-file requirements.txt
 
 sbom: $(RUNTIME)/.installed  ## write a software bill of materials of what runs: .supply/sbom.cdx.json (CycloneDX)
-	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file .supply/sbom.cdx.json $(RUNTIME)/bin/python
+	@$(BIN)/cyclonedx-py environment --output-reproducible --output-file .supply/sbom.cdx.json $(RUNTIME)/bin/python
 	@echo .supply/sbom.cdx.json
 
 licences: $(RUNTIME)/.installed  ## write the licences of what runs into docs/reference/licences.md, and check them
