@@ -72,9 +72,10 @@ soak: $(INSTALLED)  ## load and faults, every response judged; MINUTES=10 SEED=1
 leaks: $(INSTALLED)  ## steady load; memory, threads, descriptors and Redis must not grow; options as for soak
 	@exec $(BIN)/python -m tools.soak leaks $(SOAK)
 
-upgrade: $(INSTALLED)  ## replace processes by those of the previous release and back, under load; MINUTES=5 PREVIOUS=REV SEED=1 (Java 17, Maven)
+upgrade: $(INSTALLED)  ## replace processes by those of the previous release and back, under load; MINUTES=5 PREVIOUS=REV DELIVERY=direct|store (Java 17, Maven)
 	@exec $(BIN)/python -m tools.soak upgrade --kafka apache --rate 40 --minutes $(or $(MINUTES),5) \
-		$(if $(PREVIOUS),--previous $(PREVIOUS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE))
+		$(if $(PREVIOUS),--previous $(PREVIOUS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
+		$(if $(DELIVERY),--env REPLY_DELIVERY=$(DELIVERY))
 
 attack: $(INSTALLED)  ## hostile clients, with honest ones beside them; SECONDS=60 STRENGTH=10 ATTACKS="silent storm" AGAINST=REV URL=http://127.0.0.1:8000 (Linux)
 	@exec $(BIN)/python -m tools.attack $(ATTACKS) --seconds $(SECONDS) --strength $(or $(STRENGTH),10) \

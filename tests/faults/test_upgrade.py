@@ -29,13 +29,15 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("needs_apache")
+@pytest.mark.parametrize("delivery", ["direct", "store"])
 def test_no_request_is_lost_while_processes_are_replaced_by_the_other_release_and_back(
-    previous: Path, tmp_path: Path, record_property: RecordProperty
+    previous: Path, tmp_path: Path, delivery: str, record_property: RecordProperty
 ):
-    with MixedDeployment("apache", "group", SEED, tmp_path, previous, {}) as deployment:
+    env = {"REPLY_DELIVERY": delivery}
+    with MixedDeployment("apache", "group", SEED, tmp_path, previous, env) as deployment:
         found = measure(deployment, MINUTES, REQUESTS_PER_S, tmp_path)
     for number, line in enumerate(table(found), start=1):
-        record_property(f"line {number}", line.strip())
+        record_property(f"{delivery}, line {number}", line.strip())
 
     assert list(found.failures()) == []
     assert len(found.steps) >= 6

@@ -111,9 +111,9 @@ def table(found: Upgrade) -> Iterator[str]:
         if count := found.findings.verdicts[verdict]:
             yield f"{count:8}  {verdict}"
     for (gateway, responder), count in sorted(found.handled.items()):
-        yield f"{count:8}  from a gateway of the {gateway} release to a responder of {responder}"
+        yield f"{count:8}  gateway: {gateway} release, responder: {responder} release"
     for release, count in sorted(found.stored.items()):
-        yield f"{count:8}  stored by replies processes of the {release} release"
+        yield f"{count:8}  stored by replies processes: {release} release"
 
 
 def as_json(found: Upgrade, options: dict[str, Any]) -> dict[str, Any]:
