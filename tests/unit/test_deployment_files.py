@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from deploy import healthcheck
+from gateway.bootstrap import EXTRA_REDIS_CONNECTIONS
 from gateway.routing.table import load_routes
 from settings import Settings
 
@@ -43,6 +44,15 @@ def test_app_json_values_are_accepted():
 
 def test_app_json_names_a_plan_of_each_add_on():
     assert [addon["plan"].count(":") for addon in APP["addons"]] == [1, 1]
+
+
+def test_the_guide_counts_the_connections_to_redis_that_app_json_needs():
+    env = {name: int(APP["env"][name]["value"]) for name in ("WEB_CONCURRENCY", "THREADS")}
+    counts = {name: one["quantity"] for name, one in APP["formation"].items()}
+    web = counts["web"] * env["WEB_CONCURRENCY"] * (env["THREADS"] + EXTRA_REDIS_CONNECTIONS)
+    responder = counts["responder"] * (Settings.responder_threads + 2)
+
+    assert f"= {web + counts['replies'] + responder} at most" in text_of("docs/guides/deploy.md")
 
 
 def test_app_json_starts_each_process_of_the_procfile():
