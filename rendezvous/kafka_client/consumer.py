@@ -234,7 +234,7 @@ class ResilientConsumer:
 
     def _take_over(self, consumer: Any, topics: Sequence[str]) -> None:
         """Let *consumer*, a new one, read what this one reads."""
-        consumer.subscribe(topics, listener=AssignmentListener(self._unread.update))
+        consumer.subscribe(topics, listener=AssignmentListener(consumer, self._unread.update))
 
     def _reread_recreated_topics(self) -> None:
         assigned = self._consumer.assignment()

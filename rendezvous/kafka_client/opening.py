@@ -8,17 +8,24 @@ from kafka import errors as kafka_errors
 
 
 class AssignmentListener(ConsumerRebalanceListener):  # type: ignore[misc]  # no types
-    """Calls *on_assigned* with new partitions before the library reads them."""
+    """
+    Calls *on_assigned* with new partitions before the library reads them.
 
-    def __init__(self, on_assigned: Callable[[Collection[Any]], None]) -> None:
+    Args:
+        consumer: a PatchedConsumer.
+    """
+
+    def __init__(self, consumer: Any, on_assigned: Callable[[Collection[Any]], None]) -> None:
+        self._consumer = consumer
         self._on_assigned = on_assigned
 
     def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
         """Do nothing: only a new assignment matters."""
 
     def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
-        """Report *assigned*, which are all partitions or the new ones."""
-        self._on_assigned(assigned)
+        """Report those of *assigned*, all partitions or the new ones, that were not kept."""
+        # In one that was kept the library goes on where it was; a start often joins twice.
+        self._on_assigned([p for p in assigned if self._consumer.known_position(p) is None])
 
 
 def build_consumer(topics: Sequence[str], new_consumer: Callable[[], Any]) -> Any:

@@ -198,6 +198,17 @@ def test_after_a_rejoin_nothing_is_committed_before_new_records_are_read(kafka):
     assert (before, kafka.commits) == ([], [{P0: 1_701}])
 
 
+def test_after_a_rejoin_partitions_that_were_kept_are_committed(kafka):
+    consumer = ResilientConsumer.open(["replies"], lambda: kafka)
+    kafka.feed(FakeRecord(b"x", [], 17))
+    consumer.poll()
+    kafka.positions[P0] = 18  # the library keeps the position with the partition
+    kafka.rejoin()
+    consumer.commit_async({P0: 18})
+
+    assert kafka.commits == [{P0: 18}]
+
+
 def test_only_what_was_committed_is_reported(kafka, consumer):
     committed: list[object] = []
     kafka.assigned = {P1}
