@@ -17,6 +17,7 @@ from gateway.server import arbiter, cpu_affinity
 from gateway.server.access_log import ACCESS_LOG_FORMAT
 from gateway.server.connection_counts import ConnectionCounts
 from gateway.server.http.refusals import Limits
+from gateway.server.request_queue import QueueLimits
 from gateway.server.shutdown import install_graceful_shutdown
 from rendezvous import __version__
 from rendezvous.process.startup import freeze_loaded_objects
@@ -91,6 +92,7 @@ def on_starting(server: Any) -> None:
 def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker our settings, what all workers share, and its core."""
     worker.limits = Limits(_settings.max_body_bytes, _settings.request_read_timeout_s)
+    worker.queue_limits = QueueLimits(_settings.queue_length, _settings.queue_share)
     worker.drain_delay_s = _settings.drain_delay_s
     worker.shutdown_state = server.shutdown_state
     worker.connection_counts = server.connection_counts
@@ -107,6 +109,7 @@ def post_worker_init(worker: Any) -> None:
     lifecycle = lifecycles.registered()
     lifecycle.stopping = worker.shutdown_state.draining.is_set
     lifecycle.finishing = lambda: not worker.alive
+    worker.slot_rules = lifecycle.slot_rules
     worker.admits_body = lifecycle.admits_body
     lifecycle.ensure_started()
     freeze_loaded_objects()

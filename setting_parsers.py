@@ -37,6 +37,10 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
     return _number(float, "a number of seconds", low, high)
 
 
+def share(high: float) -> Callable[[str], float]:
+    return _number(float, "a number", 0, high)
+
+
 def choice(*choices: T) -> Callable[[str], T]:
     by_text = {str(item): item for item in choices}
 

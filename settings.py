@@ -27,8 +27,6 @@ RESERVED_THREADS = 4
 REQUIRED = ("KAFKA_URL", "SECRET_KEY")
 #: Mechanisms by which a client proves its identity to a broker.
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-
-
 #: Without delays, and with a TCP keepalive: the first after 30 s, and then every 5 s up to three
 #: times without an answer, as redis-py does. Linux would wait for two hours.
 _KAFKA_SOCKET_OPTIONS = [
@@ -68,6 +66,8 @@ class Settings:
     port: int = _variable(8000, parse.integer(1, 65535))
     web_concurrency: int = _variable(2, parse.integer(1, 1024))
     threads: int = _variable(64, parse.integer(RESERVED_THREADS + 1, 10_000))
+    queue_length: int = _variable(256, parse.integer(0, 10_000))
+    queue_share: float = _variable(0.25, parse.share(0.9))
     cpu_affinity: bool = _variable(True, parse.yes_or_no)
     kafka_url: str = _variable("", parse.kafka_url, example="kafka://127.0.0.1:9092")
     kafka_prefix: str = _variable("", parse.topic_characters)

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway.clients.admission import SlotRules
+
 
 class Part(Protocol):
     """Something with threads or connections of its own."""
@@ -34,6 +36,8 @@ class Lifecycle:
         self.finishing: Callable[[], bool] = lambda: False
         #: Returns whether a client with this Authorization header may send a body.
         self.admits_body: Callable[[str | None], bool] = lambda authorization: True
+        #: Which requests take a slot; None if this is not the whole gateway.
+        self.slot_rules: SlotRules | None = None
 
     def add(self, *parts: Part) -> None:
         """Add *parts*: they start in this order and close in reverse."""

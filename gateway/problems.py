@@ -111,7 +111,10 @@ class Overloaded(Problem):
     title = "Too Many Requests In Flight"
     status = 503
     retry_after_s = 1
-    meaning = "This gateway process has reached its in-flight limit. Nothing was published."
+    meaning = (
+        "This gateway process has reached its in-flight limit, and none of the requests in flight "
+        "ended in time. Nothing was published."
+    )
     retry = "Retrying after Retry-After is safe."
 
 

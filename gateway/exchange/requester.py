@@ -59,6 +59,7 @@ class WaitOptions:
     owner: str = ""  # client that alone may fetch the reply later; empty for any client
     caller: str = ""  # the user behind that client; part of *owner*
     is_short: bool = False  # whether the client waits less than the route does by default
+    queued_s: float = 0.0  # the part of both times that has passed already, waiting for a slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ class PendingRequest:
         cls, request: Request, options: WaitOptions, *, has_key: bool = False
     ) -> "PendingRequest":
         """Return *request* with its time running from now."""
-        wait, deadline = Deadline.after(options.wait_s), Deadline.after(options.deadline_s)
+        wait = Deadline.after(options.wait_s - options.queued_s)
+        deadline = Deadline.after(options.deadline_s - options.queued_s)
         return cls(request, options, wait, deadline, has_key)
 
 
@@ -135,7 +137,7 @@ class Requester:
         needs_store = keep_s or options.respond_async or not self._addresses.is_ready
         if store_error is not None and needs_store:
             raise ReplyStoreUnavailable(store_error, sent=Sent.NO)
-        deadline_ms = epoch_ms() + round(options.deadline_s * 1000)
+        deadline_ms = epoch_ms() + round((options.deadline_s - options.queued_s) * 1000)
         correlation_id = self._ids.issue(self.node, deadline_ms, owner=options.owner, keep_s=keep_s)
         return correlation_id, deadline_ms
 

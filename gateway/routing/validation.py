@@ -107,10 +107,15 @@ def _unknown(key: str) -> str:
     return f"{key!r} is unknown; {meant}expected one of {', '.join(KEYS)}"
 
 
+def is_own_path(path: str) -> bool:
+    """Return whether the gateway serves *path* itself, so that it cannot be a route's."""
+    return any(path == own or path.startswith(own + "/") for own in _OWN_PATHS)
+
+
 def _path_errors(path: object) -> list[str]:
     if not isinstance(path, str) or not path.startswith("/"):
         return [f"path={path!r}: expected a path that starts with '/'"]
-    if any(path == own or path.startswith(own + "/") for own in _OWN_PATHS):
+    if is_own_path(path):
         return [f"path={path!r}: the gateway serves this path itself; choose another"]
     rest = _PARAMETER.sub("", path)
     if "<" in rest or ">" in rest:

@@ -9,12 +9,14 @@ from typing import Any
 from gunicorn.workers.base import Worker
 from waitress import wasyncore
 
+from gateway.clients.admission import SlotRules
 from gateway.server.arbiter import unblock_stop_signals
 from gateway.server.connection_counts import ConnectionCounts, FairShare
 from gateway.server.http.connections import Connections
 from gateway.server.http.forwarded import trust_named_proxies
 from gateway.server.http.listener import adjustments, listen
 from gateway.server.http.refusals import Limits
+from gateway.server.request_queue import QueueLimits
 from gateway.server.shutdown import ShutdownState
 from gateway.server.threads import RequestThreads
 
@@ -49,6 +51,9 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     connection_counts = ConnectionCounts(1)
     #: The processor core that it is pinned to (see gateway.server.cpu_affinity).
     core: int | None = None
+    #: Which requests take a slot, and how many wait for one.
+    slot_rules: SlotRules | None = None
+    queue_limits = QueueLimits()
     #: Whether a client with this Authorization header may send a body.
     admits_body: Callable[[str | None], bool] = staticmethod(lambda authorization: True)
 
@@ -108,7 +113,13 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
             count_request=self._count_request,
             reads_body=lambda headers: self.admits_body(headers.get("AUTHORIZATION")),
         )
-        self.threads = RequestThreads(self.cfg.threads, self.log)
+        self.threads = RequestThreads(
+            self.cfg.threads,
+            self.log,
+            self.slot_rules,
+            self.queue_limits,
+            self.connections.max_held_bytes,
+        )
         application = trust_named_proxies(self.wsgi, self.cfg)
         adj = adjustments(self.limits)
         self.servers = [
@@ -118,20 +129,25 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
 
     def _turn(self) -> None:
         """Handle what has come, and look after slow clients and the heartbeat."""
-        timeout_s = SWEEP_INTERVAL_S if self.connections.channels else HEARTBEAT_INTERVAL_S
-        for server in self.servers:
-            if (yields_s := server.yields_s()) > 0:
-                timeout_s = min(timeout_s, yields_s + POLL_RESOLUTION_S)
+        timeout_s = self._idle_s()
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._sockets, count=1)
         for server in self.servers:
             server.accept_due()
         now_s = time.monotonic()
+        self.threads.reject_overdue(now_s)
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + SWEEP_INTERVAL_S
             self.connections.sweep(now_s)
         if now_s >= self.next_heartbeat_s:
             self.next_heartbeat_s = now_s + HEARTBEAT_INTERVAL_S
             self.notify()
+
+    def _idle_s(self) -> float:
+        """Return how long the main loop may wait for events."""
+        timeout_s = SWEEP_INTERVAL_S if self.connections.channels else HEARTBEAT_INTERVAL_S
+        due_in_s = [self.threads.waiting.next_due_s - time.monotonic()]
+        due_in_s += [yields_s for server in self.servers if (yields_s := server.yields_s()) > 0]
+        return min(timeout_s, max(0.0, min(due_in_s)) + POLL_RESOLUTION_S)
 
     def _has_parent(self) -> bool:
         if self.ppid == os.getppid():

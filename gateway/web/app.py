@@ -24,7 +24,7 @@ from gateway.web.probes import probes
 from gateway.web.reply_resource import LongPolls, no_replies, reply_resource
 from gateway.web.request import max_content_length
 from gateway.web.responses import KEEPS_REPLIES, echo_request_id, problem_response
-from gateway.web.routes import RouteViews
+from gateway.web.routes import RouteSlots, RouteViews
 from rendezvous.correlation import CorrelationIds
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.replies import ReplyStore
@@ -80,13 +80,17 @@ def create_app(
     views = RouteViews(
         exchange, access, reply_topic, reply_timeout_s, max_body_bytes, store is not None
     )
-    for number, route in enumerate(routes, start=1):
+    by_endpoint = {f"route-{number}": route for number, route in enumerate(routes, start=1)}
+    for endpoint, route in by_endpoint.items():
         app.add_url_rule(
             route.path,
-            endpoint=f"route-{number}",
+            endpoint=endpoint,
             view_func=views.view(route),
             methods=list(route.methods),
         )
+    lifecycle.slot_rules = RouteSlots(
+        admission, app.url_map, by_endpoint, reply_timeout_s, access.client_with
+    )
     if store is None or cancellations is None:
         app.register_blueprint(no_replies())
     else:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from flask import Flask, Response, g, request
 
-from gateway.clients.admission import Admission, Slot
+from gateway.clients.admission import Admission, Queueing, Slot
 from gateway.clients.api_keys import ApiKeys
 from gateway.clients.client import ANONYMOUS, CLIENT_ENVIRON_KEY, Client
 from gateway.clients.rates import RateLimiter
@@ -83,9 +83,9 @@ class ClientAccess:
             app.before_request(self._identify)
             app.after_request(_add_rate_limit_headers)
 
-    def admit(self, client: Client) -> Slot:
+    def admit(self, client: Client, queueing: Queueing) -> Slot:
         """Return a context manager that holds one slot for *client*; see Admission.admit()."""
-        return self._admission.admit(client)
+        return self._admission.admit(client, queueing)
 
     def charge(self, sent: Sent | None) -> None:
         """
@@ -95,6 +95,10 @@ class ClientAccess:
             Problem: the rate limit is reached, or Redis does not respond.
         """
         g.quota = self._rates.charge(current_client(), sent)
+
+    def client_with(self, authorization: str | None) -> Client | None:
+        """Return the client with this Authorization header; None if its API key is not valid."""
+        return ANONYMOUS if self._api_keys is None else _client_of(self._api_keys, authorization)
 
     def may_see_details(self) -> bool:
         """Return whether the current request has a valid API key, or none is needed."""
@@ -120,8 +124,12 @@ class ClientAccess:
 
 def has_valid_key(api_keys: ApiKeys, authorization: str | None) -> bool:
     """Return whether *authorization*, the header's value, has the API key of a client."""
+    return _client_of(api_keys, authorization) is not None
+
+
+def _client_of(api_keys: ApiKeys, authorization: str | None) -> Client | None:
     key = _BEARER.fullmatch((authorization or "").strip(" \t"))
-    return key is not None and api_keys.client_of(key[1]) is not None
+    return None if key is None else api_keys.client_of(key[1])
 
 
 def _authenticate(api_keys: ApiKeys, sent: Sent | None) -> Client:

@@ -4,13 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from flask import Response, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map
 
+from gateway.clients.admission import Admission, Queueing, SlotWait
 from gateway.clients.client import Client, request_id_of
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import KEY_HEADER, REPLAYED_HEADER, key_of
 from gateway.exchange.requester import WaitOptions
 from gateway.problems import InvalidBody, ReplyTimeout, Sent
 from gateway.routing.table import Route
+from gateway.routing.validation import is_own_path
 from gateway.web.auth import ClientAccess, current_client, with_caller
 from gateway.web.prefer import Preferences
 from gateway.web.request import (
@@ -89,7 +93,8 @@ class RouteViews:
             utf8_text(environ["PATH_INFO"], "the path")  # *path* has U+FFFD instead
             if route.caller_header is not None:
                 client = with_caller(client, route.caller_header, environ)
-            with self._access.admit(client):
+            queueing = Queueing.of(environ)
+            with self._access.admit(client, queueing):
                 if client.rate is not None:
                     # After admission: waiting for Redis must not use up the threads of the probes.
                     self._access.charge(Sent.NO)
@@ -98,7 +103,7 @@ class RouteViews:
                 if not self._keeps_replies:  # the client could not fetch the reply later
                     preferences = replace(preferences, respond_async=False)
                 key = _idempotency_key(route, environ)
-                options = self._wait_options(route, preferences, client)
+                options = self._wait_options(route, preferences, client, queueing.queued_s)
                 correlation_id, deadline_ms = self._exchange.issue_id(options, key)
                 new_request = Request(
                     correlation_id=correlation_id,
@@ -133,7 +138,9 @@ class RouteViews:
             )
         return body
 
-    def _wait_options(self, route: Route, preferences: Preferences, client: Client) -> WaitOptions:
+    def _wait_options(
+        self, route: Route, preferences: Preferences, client: Client, queued_s: float
+    ) -> WaitOptions:
         default_s = route.reply_timeout_s(self._reply_timeout_s)
         longest_s = route.max_reply_timeout_s(self._reply_timeout_s)
         wait_s = preferences.wait_within_s(default_s, longest_s)
@@ -145,7 +152,53 @@ class RouteViews:
             owner=client.owner,
             caller=client.caller,
             is_short=wait_s < default_s,
+            queued_s=queued_s,
         )
+
+
+class RouteSlots:
+    """
+    Which requests take a slot, and how they may wait for one; see SlotRules.
+
+    Args:
+        routes: each with the path and methods of its endpoint in *paths*.
+        client_with: returns the client with an Authorization header; None if it is not valid.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        paths: Map,
+        routes: Mapping[str, Route],
+        reply_timeout_s: float,
+        client_with: Callable[[str | None], Client | None],
+    ) -> None:
+        self.admission = admission
+        self._paths = paths.bind("")
+        self._routes = routes
+        self._reply_timeout_s = reply_timeout_s
+        self._client_with = client_with
+
+    def takes_slot(self, method: str, path: str) -> bool:
+        """Return whether a request may take a slot."""
+        return method != "OPTIONS" and not is_own_path(path)
+
+    def slot_wait(self, method: str, path: str, headers: Mapping[str, str]) -> SlotWait | None:
+        """Return how a request waits; None if it gets its response, an error, without a slot."""
+        try:
+            endpoint, _ = self._paths.match(path, method)
+        except HTTPException:
+            return None
+        client = self._client_with(headers.get("AUTHORIZATION"))
+        if client is None or endpoint not in self._routes:
+            return None
+        route = self._routes[endpoint]
+        longest_s = route.max_reply_timeout_s(self._reply_timeout_s)
+        preferences = Preferences.parse([headers.get("PREFER", "")])
+        if preferences.respond_async:
+            return SlotWait(client.name, longest_s)
+        default_s = route.reply_timeout_s(self._reply_timeout_s)
+        return SlotWait(client.name, preferences.wait_within_s(default_s, longest_s))
 
 
 def _response(route: Route, result: RouteResult) -> Response:

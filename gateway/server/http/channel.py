@@ -136,6 +136,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         else:
             self.handle_close()
 
+    def client_has_left(self) -> bool:
+        """Return whether the client of a whole request has closed its side, or the connection."""
+        if not self.connected:
+            return True
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def handle_expt(self) -> None:
         """Close: HTTP is not sent as urgent data, which would wake the main loop without end."""
         self.abort()
@@ -162,7 +173,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def _hand_over(self, request: RequestParser) -> None:
         self.connections.release(self)
-        self.since_s = time.monotonic()
+        self.since_s = request.complete_s = time.monotonic()
         self.request = None
         self.sent_continue = False
         if request.empty:

@@ -6,6 +6,7 @@ nothing behind it is read. Work and memory per received byte are bounded.
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -58,6 +59,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     body_unread = False
     command = request_uri = path = query = fragment = ""
     version = "1.1"
+    #: When it was complete (monotonic clock).
+    complete_s = 0.0
+    #: Whether it had to wait for a slot, and whether it has one.
+    was_queued = has_slot = False
     body_rcv: Any = None
 
     def __init__(self, adj: Any, reads_body: ReadsBody = lambda headers: True) -> None:
@@ -80,6 +85,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             received_bytes += len(self.body_rcv.getbuf())
             received_bytes += len(self.body_rcv.control_line) if self.chunked else 0
         return received_bytes
+
+    def waited_s(self) -> float:
+        """Return how long it has waited for a slot, in seconds; 0 if it did not have to."""
+        return time.monotonic() - self.complete_s if self.was_queued else 0.0
 
     def refuse(self, error: Error) -> None:
         """End this request with *error*, and drop what was received of it."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from waitress.task import ErrorTask, WSGITask
 
+from gateway.clients.admission import QUEUED_ENVIRON_KEY, SLOT_ENVIRON_KEY
 from gateway.problems import BodyTooLarge
 from gateway.server.http import refusals
 
@@ -46,10 +47,14 @@ class UnreadBody(io.RawIOBase):
 class _Logged:
     """A task whose response is written to the access log."""
 
+    #: How long the request waited for a slot, in seconds.
+    queued_s = 0.0
+
     def service(self) -> None:
         """Answer the request and log it."""
         task: Any = self
-        begun_s = time.monotonic()
+        task.queued_s = task.request.waited_s()
+        begun_s = time.monotonic() - task.queued_s
         try:
             super().service()  # type: ignore[misc]
         finally:
@@ -113,6 +118,8 @@ class ApplicationTask(_Logged, WSGITask):  # type: ignore[misc]  # waitress ship
             environ["RAW_URI"] = self.request.request_uri
             environ["SERVER_SOFTWARE"] = "rendezvous"
             environ["wsgi.multiprocess"] = True
+            environ[SLOT_ENVIRON_KEY] = self.request.has_slot
+            environ[QUEUED_ENVIRON_KEY] = self.queued_s
             if self.request.body_unread:
                 environ["wsgi.input"] = UnreadBody()
                 environ.setdefault("CONTENT_LENGTH", "1")

@@ -27,6 +27,7 @@ def test_a_stopping_gateway_answers_pending_requests_and_rejects_new_ones(deploy
     env = {
         "WEB_CONCURRENCY": "1",
         "THREADS": str(slots + RESERVED_THREADS),
+        "QUEUE_LENGTH": "0",
         "REPLY_TIMEOUT_S": str(TIMEOUT_S),
     }
     with deploy(env=env) as deployment, ThreadPoolExecutor(slots) as clients:

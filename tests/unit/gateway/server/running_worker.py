@@ -13,6 +13,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from gateway.server.http.refusals import Limits
+from gateway.server.request_queue import QueueLimits
 from gateway.server.shutdown import ShutdownState
 from gateway.server.worker import GatewayWorker
 from tests.fakes import eventually
@@ -50,7 +51,16 @@ def application(environ, start_response):
 class Running:
     """A worker whose main loop runs in a thread, on the socket of *listener*."""
 
-    def __init__(self, listener, *, wsgi=None, max_body_bytes=MAX_BODY_BYTES, **settings):
+    def __init__(
+        self,
+        listener,
+        *,
+        wsgi=None,
+        max_body_bytes=MAX_BODY_BYTES,
+        slot_rules=None,
+        queue_limits=None,
+        **settings,
+    ):
         cfg = Config()
         defaults = {"threads": THREADS, "keepalive": 5, "worker_connections": MAX_CONNECTIONS}
         for name, value in (defaults | settings).items():
@@ -61,6 +71,8 @@ class Running:
         self.worker = GatewayWorker(1, os.getppid(), sockets, None, 30, cfg, Logger(cfg))
         self.worker.limits = Limits(max_body_bytes, 20.0)
         self.worker.shutdown_state = ShutdownState()
+        self.worker.slot_rules = slot_rules
+        self.worker.queue_limits = queue_limits or QueueLimits()
         self.worker.wsgi = wsgi or application
         self._thread = threading.Thread(target=self.worker.run)
         self._thread.start()

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gateway.clients.admission import QUEUED_ENVIRON_KEY
 from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.cancellation import cancellation
 from rendezvous.contract import Reply
@@ -40,6 +41,20 @@ def test_the_deadline_of_the_responder_follows_from_prefer_and_the_route(
 
     due_ms = gateway.published.deadline_ms - before_ms
     assert deadline_s * 1_000 <= due_ms < deadline_s * 1_000 + 900
+
+
+def test_the_time_in_the_queue_counts_towards_the_deadline(gateway):
+    gateway.publisher.responder = lambda request: None
+    before_ms, began_s = epoch_ms(), time.monotonic()
+    response = gateway.request(
+        headers={"Prefer": "wait=3"}, environ_overrides={QUEUED_ENVIRON_KEY: 2.5}
+    )
+
+    assert 500 <= gateway.published.deadline_ms - before_ms < 1_400
+    assert time.monotonic() - began_s < 2.0
+    # What the client asked for, and got.
+    assert "within 3 s" in assert_problem(response, 503, "reply-timeout", "yes")["detail"]
+    assert response.headers["Preference-Applied"] == "wait=3"
 
 
 def test_a_client_that_prefers_a_shorter_wait_times_out_sooner(gateway):
