@@ -2,14 +2,17 @@
 `make soak`, `make leaks`, `make upgrade`: the whole deployment under load for minutes, with faults,
 without, or while its processes are replaced by those of the previous release and back.
 
-    python -m tools.soak faults|leaks|upgrade [--minutes N] [--seed N] [--mode group|broadcast]
-                                [--kafka embedded|apache] [--output FOLDER] [--previous REV]
+    python -m tools.soak faults|leaks|upgrade|requests [--minutes N] [--seed N]
+            [--delivery direct|store|no-redis] [--mode group|broadcast] [--kafka embedded|apache]
+            [--output FOLDER] [--previous REV] [--requests N] [--clients N]
 
 Two gateways with two workers each, two replies, two responders, one Kafka, one Redis; 24 clients
 send --rate requests a second together. Every request has a number that determines the correct
-response. The logs of the clients, the executions of the responders and the replies in Redis are
-joined and checked. An upgrade admits no error at all: its clients leave a gateway whose /readyz
-does not answer 200, as a load balancer does. Exit code: 0 passed, 1 failed, 2 could not run.
+response; some responders reply twice, or in two partitions, or differently. The logs of the
+clients, the executions of the responders and the replies in Redis are joined and checked.
+`requests` sends --requests without faults, from --clients. An upgrade admits no error at all: its
+clients leave a gateway whose /readyz does not answer 200, as a load balancer does. Exit code: 0
+passed, 1 failed, 2 could not run.
 """
 
 import argparse
@@ -24,12 +27,12 @@ from tools.devstack.process.server import ServerNotStarted
 from tools.output import print_line, write_json
 from tools.revision import NoSuchRevision
 from tools.soak import leaks
-from tools.soak.deployment import Deployment, NotReady
-from tools.soak.faults.schedule import KINDS, schedule
+from tools.soak.deployment import DELIVERIES, Deployment, NotReady
+from tools.soak.faults.schedule import KINDS, kinds_of, schedule
 from tools.soak.judge.findings import find
 from tools.soak.report import tables
 from tools.soak.report.plots import plot_run
-from tools.soak.run import RunFailed, run
+from tools.soak.run import Evidence, RunFailed, run, run_requests
 from tools.soak.upgrade import result
 from tools.soak.upgrade.measure import measure
 from tools.soak.upgrade.releases import PREVIOUS, PREVIOUS_TAG, MixedDeployment, unpack_previous
@@ -45,7 +48,8 @@ def main() -> int:
         sys.stderr.write(f"{reason}\n")
         return COULD_NOT_RUN
     signal.signal(signal.SIGTERM, _interrupt)
-    folder = options.output or Path(".soak", f"{options.command}-{options.mode}-{options.kafka}")
+    name = f"{options.command}-{options.delivery}-{options.mode}-{options.kafka}"
+    folder = options.output or Path(".soak", name)
     _remove_old_files(folder)
     try:
         return COMMANDS[options.command](options, folder)
@@ -57,25 +61,41 @@ def main() -> int:
 
 
 def _faults(options: argparse.Namespace, folder: Path) -> int:
-    faults = schedule(options.seed, options.minutes)
+    kinds = kinds_of(options.kafka, options.delivery)
+    faults = schedule(options.seed, options.minutes, kinds)
     print_line(f"{len(faults)} faults in {options.minutes:g} minutes; logs and results: {folder}")
-    with Deployment(options.kafka, options.mode, options.seed, folder) as deployment:
+    with _deployment(options, folder) as deployment:
         print_line("the deployment is ready; starting the load")
         evidence = run(deployment, faults, options.minutes, options.rate, folder)
+    return _judge(evidence, options, folder)
+
+
+def _requests(options: argparse.Namespace, folder: Path) -> int:
+    with _deployment(options, folder) as deployment:
+        print_line("the deployment is ready; starting the load")
+        evidence = run_requests(deployment, options.requests, options.clients, options.rate, folder)
+    return _judge(evidence, options, folder)
+
+
+def _deployment(options: argparse.Namespace, folder: Path) -> Deployment:
+    return Deployment(options.kafka, options.mode, options.seed, folder, delivery=options.delivery)
+
+
+def _judge(evidence: Evidence, options: argparse.Namespace, folder: Path) -> int:
     findings = find(evidence, options.seed)
     failures = list(findings.failures())
     print_line("\n" + "\n".join(tables.table(findings)))
     write_json(tables.as_json(findings, _as_json(options)), folder / "result.json")
     title = (
-        f"Rendezvous under faults: REPLIES_MODE={options.mode}, {options.kafka} Kafka, "
-        f"seed {options.seed}, {len(evidence.exchanges)} requests"
+        f"Rendezvous under faults: delivery {options.delivery}, REPLIES_MODE={options.mode}, "
+        f"{options.kafka} Kafka, seed {options.seed}, {len(evidence.exchanges)} requests"
     )
     plot_run(findings, title, folder / "soak.png")
     return _conclude(failures, folder)
 
 
 def _leaks(options: argparse.Namespace, folder: Path) -> int:
-    with Deployment(options.kafka, options.mode, options.seed, folder) as deployment:
+    with _deployment(options, folder) as deployment:
         print_line("the deployment is ready; starting the load")
         found = leaks.measure(deployment, options.minutes, options.rate, folder)
     print_line("\n" + "\n".join(leaks.table(found)))
@@ -99,7 +119,7 @@ def _upgrade(options: argparse.Namespace, folder: Path) -> int:
     return _conclude(list(found.failures()), folder)
 
 
-COMMANDS = {"faults": _faults, "leaks": _leaks, "upgrade": _upgrade}
+COMMANDS = {"faults": _faults, "leaks": _leaks, "upgrade": _upgrade, "requests": _requests}
 
 
 def _interrupt(*_: object) -> None:
@@ -135,10 +155,22 @@ def _options() -> argparse.Namespace:
         epilog="faults: " + ", ".join(kind.name for kind in KINDS),
     )
     add = parser.add_argument
-    add("command", choices=COMMANDS, help="inject faults, measure leaks, or exchange releases")
+    add(
+        "command",
+        choices=COMMANDS,
+        help="inject faults, measure leaks, exchange releases, or send --requests",
+    )
+    add("--requests", type=int, default=20_000, help="of the command requests (%(default)s)")
+    add("--clients", type=int, default=48, help="of the command requests (%(default)s)")
     add("--minutes", type=float, default=10, help="length of the load (%(default)s)")
     add("--seed", type=int, default=1, help="of requests and faults (%(default)s)")
     add("--rate", type=float, default=120, help="requests per second of all clients (%(default)s)")
+    add(
+        "--delivery",
+        choices=DELIVERIES,
+        default=DELIVERIES[0],
+        help="REPLY_DELIVERY, or no-redis: neither Redis nor replies processes (%(default)s)",
+    )
     modes, kafkas = ("group", "broadcast"), ("embedded", "apache")
     add("--mode", choices=modes, default=modes[0], help="REPLIES_MODE (%(default)s)")
     add(
@@ -157,7 +189,10 @@ def _options() -> argparse.Namespace:
         help="of upgrade: a setting of this release alone; may be repeated",
     )
     add("--output", type=Path, help="folder for results, plot and logs (below .soak/)")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.command in ("leaks", "upgrade") and options.delivery == "no-redis":
+        parser.error(f"{options.command} needs Redis; choose another --delivery")
+    return options
 
 
 def _setting(text: str) -> tuple[str, str]:

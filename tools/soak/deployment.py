@@ -20,6 +20,7 @@ from tools.devstack.process.server import Server
 from tools.devstack.readiness import ECHO, GatewayProbe
 from tools.devstack.waiting import wait_until
 from tools.soak.faults.proxy_process import ProxyProcess
+from tools.soak.faults.reply_topic import ReplyTopic
 from tools.soak.ledger import Ledger
 from tools.soak.load.tasks import TOPIC
 
@@ -31,9 +32,13 @@ READY_LIMIT_S = 60.0
 #: Time for gateways to answer pending requests, and for others to finish, in seconds.
 STOP_GRACE_S = 12.0
 
+#: How replies reach the gateways: REPLY_DELIVERY, or direct without any Redis.
+DELIVERIES = ("direct", "store", "no-redis")
+
 RESPONDER = "python -m tools.soak.load.responder"
 ROUTES = Path(__file__).with_name("routes.toml")
-TOPICS = ("echo", "orders", "replies", TOPIC)
+REPLY_TOPIC = "replies"
+TOPICS = ("echo", "orders", REPLY_TOPIC, TOPIC)
 NO_SETTINGS: Mapping[str, str] = {}
 
 
@@ -52,6 +57,7 @@ class Deployment:
         folder: for logs and the ledger.
         env: further settings of all processes.
         timeout_s: REPLY_TIMEOUT_S.
+        delivery: one of DELIVERIES; "no-redis" starts neither Redis nor replies processes.
     """
 
     def __init__(
@@ -62,49 +68,56 @@ class Deployment:
         folder: Path,
         env: Mapping[str, str] = NO_SETTINGS,
         timeout_s: float = TIMEOUT_S,
+        delivery: str = DELIVERIES[0],
     ) -> None:
         self.seed = seed
+        self.delivery = delivery
         self.timeout_s = timeout_s
         self.folder = folder
         self._stack = ExitStack()
         kafka_port, redis_port = free_port(), free_port()
         self.kafka, port_behind = _kafka(kafka, kafka_port)
-        self.redis = EmbeddedRedis()
-        self.proxies = {
-            "kafka": ProxyProcess(port_behind, kafka_port),
-            "redis": ProxyProcess(self.redis.port, redis_port),
-        }
+        self.redis = None if delivery == "no-redis" else EmbeddedRedis()
+        self.proxies = {"kafka": ProxyProcess(port_behind, kafka_port)}
+        if self.redis is not None:
+            self.proxies["redis"] = ProxyProcess(self.redis.port, redis_port)
         self.ledger_files = [folder / "ledger.sqlite"]
         self.ports = [free_port() for _ in range(REPLICAS)]
         self.children: dict[str, Child] = {}
         self._connection = {"bootstrap_servers": [f"{LOOPBACK}:{kafka_port}"]}
+        self.reply_topic = ReplyTopic(self._connection, REPLY_TOPIC)
         self._env = {
             "KAFKA_URL": f"kafka://{LOOPBACK}:{kafka_port}",
-            "REDIS_URL": f"redis://{LOOPBACK}:{redis_port}/0",
             "SECRET_KEY": secrets.token_hex(32),
             "REPLIES_MODE": mode,
             "REPLY_TIMEOUT_S": f"{timeout_s:g}",
             "REPLY_RETENTION_S": f"{RETENTION_S:g}",
             "WEB_CONCURRENCY": str(WORKERS),
             "ROUTES_FILE": str(ROUTES),
+            "LOG_FORMAT": "json",  # its lines have the process id
             "SOAK_SEED": str(seed),
             "SOAK_TIMEOUT_S": f"{timeout_s:g}",
             "SOAK_LEDGER": str(self.ledger_files[0].absolute()),
             **env,
         }
+        if self.redis is not None:
+            self._env["REDIS_URL"] = f"redis://{LOOPBACK}:{redis_port}/0"
+        if delivery == "store":
+            self._env["REPLY_DELIVERY"] = delivery
         if kafka == "embedded":
             self._env["KAFKA_FETCH_MAX_WAIT_MS"] = str(FETCH_MAX_WAIT_MS)
 
     def __enter__(self) -> Self:
         try:
-            self._stack.enter_context(self.redis)
+            if self.redis is not None:
+                self._stack.enter_context(self.redis)
             self._stack.enter_context(self.kafka)
             for proxy in self.proxies.values():
                 self._stack.enter_context(proxy)
             self.create_topics()
             for file in self.ledger_files:
                 Ledger(file).close()
-            for name in ("replies", "responder", "gateway"):
+            for name in ("replies", "responder", "gateway")[self.redis is None :]:
                 for replica in range(REPLICAS):
                     self.start(name, replica)
             for replica in range(REPLICAS):
@@ -151,7 +164,8 @@ class Deployment:
         create_topics(self._connection, TOPICS)
 
     def redis_client(self) -> "Redis":
-        """Return a client that bypasses the proxy."""
+        """Return a client that bypasses the proxy; only with a Redis."""
+        assert self.redis is not None
         return Redis.from_url(self.redis.url)
 
     def restart_ended(self) -> list[str]:

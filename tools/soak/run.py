@@ -1,6 +1,7 @@
 """One run: start clients and faults, watch them, and collect the evidence."""
 
 import json
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,14 @@ from tools.soak.records import Exchange, InjectedFault, LateFetch, read
 from tools.soak.report.progress import Progress
 
 CLIENTS = 24
+#: The summary of a gateway process: its id, and its replies by their way.
+WAYS = re.compile(
+    r'"pid": (\d+), "event": "replies so far: (\d+) straight from Kafka, (\d+) through Redis"'
+)
 PROGRESS_S = 10.0
 CHECK_S = 0.5
+#: Maximum duration of a run with a number of requests, in seconds.
+REQUESTS_LIMIT_S = 900.0
 #: Time for the clients to receive their last responses, in seconds.
 CLIENTS_GRACE_S = 20.0
 
@@ -39,6 +46,8 @@ class Evidence:
     crashed: list[str]  # processes that ended without being stopped
     effects: list[Effect]
     stored: dict[str, tuple[int, str]]  # status and body digest in Redis, by correlation id
+    ways: dict[str, int]  # number of replies by their way to a gateway: "straight" and "redis"
+    delivery: str
 
 
 class RunFailed(Exception):
@@ -92,7 +101,30 @@ def collect(
         crashed,
         _effects(deployment),
         _stored(deployment),
+        _ways(folder),
+        deployment.delivery,
     )
+
+
+def run_requests(
+    deployment: Deployment, requests: int, clients: int, per_s: float, folder: Path
+) -> Evidence:
+    """
+    Send *requests* without faults, and return the evidence.
+
+    Raises:
+        RunFailed: when the clients took longer than REQUESTS_LIMIT_S.
+    """
+    with load(deployment, per_s, folder, clients, last=requests) as child:
+        start_s = time.monotonic()
+        progress = Progress(folder / "requests.jsonl", start_s)
+        while child.returncode is None:
+            if time.monotonic() > start_s + REQUESTS_LIMIT_S:
+                raise RunFailed(f"{requests} requests took more than {REQUESTS_LIMIT_S:g} s")
+            child.wait(PROGRESS_S)
+            print_line(progress.line(""))
+        end_s = time.monotonic()
+    return collect(deployment, start_s, end_s, folder, [], deployment.restart_ended())
 
 
 @contextmanager
@@ -103,16 +135,26 @@ def load(
     clients: int = CLIENTS,
     first: int = 1,
     checked: bool = False,
+    last: int = 0,
 ) -> Iterator[Child]:
     """
     Run the clients for the block; at its end, pending requests get their responses.
 
     Args:
-        clients, first, checked: see Load.
+        clients, first, checked, last: see Load.
     """
     ports, target = tuple(deployment.ports), str(folder.absolute())
     task = Load(
-        ports, clients, per_s, deployment.seed, deployment.timeout_s, target, first, checked
+        ports=ports,
+        clients=clients,
+        per_s=per_s,
+        seed=deployment.seed,
+        timeout_s=deployment.timeout_s,
+        folder=target,
+        first=first,
+        checked=checked,
+        last=last,
+        fetches_late=deployment.redis is not None,
     )
     child = Child.start(task.command(), output=folder / "clients.log")
     try:
@@ -166,9 +208,23 @@ def effects_in(file: Path) -> list[Effect]:
         return ledger.effects()
 
 
+def _ways(folder: Path) -> dict[str, int]:
+    """Return the sums of the last counts that each gateway process has logged."""
+    last: dict[tuple[str, str], tuple[int, int]] = {}
+    for log in folder.glob("gateway-*.log"):
+        for pid, straight, redis in WAYS.findall(log.read_text(errors="replace")):
+            last[log.name, pid] = (int(straight), int(redis))
+    return {
+        "straight": sum(straight for straight, _ in last.values()),
+        "redis": sum(redis for _, redis in last.values()),
+    }
+
+
 def _stored(deployment: Deployment) -> dict[str, tuple[int, str]]:
     """Return status and body digest of each reply in Redis, by correlation id."""
-    found = {}
+    found: dict[str, tuple[int, str]] = {}
+    if deployment.redis is None:
+        return found
     with deployment.redis_client() as redis:
         for key in redis.scan_iter("reply:*", count=1000):
             value = redis.get(key)

@@ -86,6 +86,12 @@ class FaultInjector:
             self._inject_worker(fault)
         elif target in ("redis", "kafka"):
             self._inject_server(fault)
+        elif target == "partitions":
+            self._deployment.reply_topic.add_partitions()
+        elif target == "topic":
+            self._deployment.reply_topic.delete()
+            self._hold(fault)
+            self._deployment.create_topics()
         else:
             self._inject_process(fault)
 
@@ -112,7 +118,8 @@ class FaultInjector:
 
     def _inject_server(self, fault: Fault) -> None:
         kafka = fault.kind.target == "kafka"
-        server: Server = self._deployment.kafka if kafka else self._deployment.redis
+        server: Server | None = self._deployment.kafka if kafka else self._deployment.redis
+        assert server is not None  # without Redis it has no faults
         if fault.kind.action == "pause":
             server.pause()
             self._hold(fault)

@@ -1,6 +1,6 @@
 """The schedule of faults: a pure function of seed and length of the run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -42,6 +42,8 @@ class Kind:
 
 PAUSE, RESTART, ROLLING, BLACKHOLE = (1.5, 5.0), (1.0, 2.0), (0.5, 1.0), (2.0, 4.0)
 REDIS_LIMIT_S = 3.0
+#: Consumers refresh their topics every 10 s, and then rejoin their group.
+TOPIC_LIMIT_S = 20.0
 
 KINDS = (
     Kind("kill replies", RESTART),
@@ -63,7 +65,13 @@ KINDS = (
     Kind("blackhole kafka", BLACKHOLE),
     Kind("reset redis", (0.0, 0.0), REDIS_LIMIT_S),
     Kind("reset kafka", (0.0, 0.0)),
+    Kind("add partitions", (0.0, 0.0)),
+    Kind("recreate topic", RESTART, TOPIC_LIMIT_S),
 )
+#: Targets of faults that only Apache Kafka can have.
+APACHE_TARGETS = ("partitions", "topic")
+#: Targets of faults that do not exist without Redis.
+STORE_TARGETS = ("redis", "replies")
 
 
 @dataclass(frozen=True)
@@ -83,20 +91,28 @@ class Fault:
     lasts_s: float
 
 
-def schedule(seed: int, minutes: float) -> list[Fault]:
+def kinds_of(kafka: str, delivery: str) -> list[Kind]:
+    """Return the kinds of faults of a deployment; see Deployment for its arguments."""
+    impossible = (() if kafka == "apache" else APACHE_TARGETS) + (
+        STORE_TARGETS if delivery == "no-redis" else ()
+    )
+    return [kind for kind in KINDS if kind.target not in impossible]
+
+
+def schedule(seed: int, minutes: float, kinds: Sequence[Kind] = KINDS) -> list[Fault]:
     """Return the faults of a run in order; no kind repeats before all have occurred."""
     random = Random(f"schedule/{seed}")
-    kinds = _all_kinds(random)
+    in_turn = _in_turn(random, kinds)
     faults: list[Fault] = []
     at_s = LEAD_S
     while at_s <= minutes * 60 - TAIL_S:
-        kind = next(kinds)
+        kind = next(in_turn)
         fault = Fault(at_s, kind, random.randrange(2), random.uniform(*kind.lasts_s))
         faults.append(fault)
         at_s += fault.lasts_s + kind.recovery_limit_s + random.uniform(*SPARE_S)
     return faults
 
 
-def _all_kinds(random: Random) -> Iterator[Kind]:
+def _in_turn(random: Random, kinds: Sequence[Kind]) -> Iterator[Kind]:
     while True:
-        yield from random.sample(KINDS, len(KINDS))
+        yield from random.sample(kinds, len(kinds))

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from tools.soak.records import InjectedFault
 
-#: Time after healing during which errors still count as caused by the fault, in seconds.
+#: Minimum time after healing during which errors still count as caused by the fault, in seconds.
 AFTER_HEALING_S = 10.0
 
 
 class Windows:
-    """Windows from the start of each fault to AFTER_HEALING_S after its healing."""
+    """Windows from the start of each fault until it should have recovered."""
 
     def __init__(self, faults: Iterable[InjectedFault]) -> None:
         self.faults: Sequence[InjectedFault] = sorted(faults, key=lambda fault: fault.at_s)
@@ -19,7 +19,8 @@ class Windows:
         return [
             fault
             for fault in self.faults
-            if fault.at_s <= to_s and from_s <= fault.healed_s + AFTER_HEALING_S
+            if fault.at_s <= to_s
+            and from_s <= fault.healed_s + max(AFTER_HEALING_S, fault.recovery_limit_s)
         ]
 
     def latest(self, from_s: float, to_s: float) -> InjectedFault | None:

@@ -20,11 +20,10 @@ from random import Random
 from typing import IO
 
 from tools.soak.load.gateways import CheckedGateways, Gateways
+from tools.soak.load.problem import problem_in
 from tools.soak.load.tasks import CONTENT_TYPE, PATH, Task, digest
 from tools.soak.records import Exchange, LateFetch, write
 
-PROBLEM_TYPE = "application/problem+json"
-PROBLEMS = "/problems/"
 #: Mean number of requests on a connection; a new one may reach another worker.
 REQUESTS_PER_CONNECTION = 50
 FLUSH_PAUSE_S = 0.2
@@ -46,6 +45,8 @@ class Load:
         first: number of the first request.
         checked: use gateways as a load balancer that checks /readyz, and repeat requests that have
             an idempotency key at another gateway.
+        last: number of the last request; 0 for no end.
+        fetches_late: whether to fetch replies after timeouts.
     """
 
     ports: tuple[int, ...]
@@ -56,6 +57,8 @@ class Load:
     folder: str
     first: int = 1
     checked: bool = False
+    last: int = 0
+    fetches_late: bool = True
 
     def command(self) -> list[str]:
         """Return the command that runs it."""
@@ -107,14 +110,18 @@ class Client:
         period_s = self._load.clients / self._load.per_s
         due_s = time.monotonic() + period_s * self._index / self._load.clients
         while not stop.wait(max(0.0, due_s - time.monotonic())):
-            task = Task(self._load.seed, next(self._numbers), self._load.timeout_s)
+            number = next(self._numbers)
+            if 0 < self._load.last < number:
+                break
+            task = Task(self._load.seed, number, self._load.timeout_s)
             key = task.idempotency_key if self._load.checked else ""
             self._journal.add(exchange := self.send(task, key))
             if key:
                 self._disconnect()
                 self._index += 1  # at another gateway
                 self._journal.add(self.send(task, key))
-            if exchange.problem and exchange.correlation_id and exchange.sent != "no":
+            is_pending = exchange.problem and exchange.correlation_id and exchange.sent != "no"
+            if is_pending and self._load.fetches_late:
                 self._late.schedule(exchange)
             # No burst after a fault: delayed requests are not sent in addition.
             due_s = max(due_s + period_s, time.monotonic())
@@ -236,21 +243,8 @@ class LateFetches:
         )
 
 
-def problem_in(content_type: str | None, content: bytes) -> tuple[str, str]:
-    """Return problem type and "sent" of a gateway's error; ("", "") for other content."""
-    if content_type != PROBLEM_TYPE:
-        return "", ""
-    try:
-        problem = json.loads(content)
-        address, sent = str(problem["type"]), str(problem.get("sent", ""))
-    except (ValueError, KeyError, TypeError):
-        return "", ""
-    kind = address.removeprefix(PROBLEMS)
-    return (kind, sent) if kind != address else ("", "")
-
-
 def main() -> None:
-    """Send until SIGTERM."""
+    """Send until SIGTERM or the last request."""
     given = json.loads(sys.argv[1])
     load = Load(**given | {"ports": tuple(given["ports"])})
     stop, stop_late = threading.Event(), threading.Event()
@@ -269,7 +263,7 @@ def main() -> None:
     threading.Thread(target=gateways.watch, daemon=True).start()
     for thread in (*threads, fetching):
         thread.start()
-    while not stop.wait(FLUSH_PAUSE_S):
+    while not stop.wait(FLUSH_PAUSE_S) and any(thread.is_alive() for thread in threads):
         journal.flush()
     for thread in threads:
         thread.join()

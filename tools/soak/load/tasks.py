@@ -6,6 +6,7 @@ Both follow from number and seed, so client, responder and oracle agree without 
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
 from random import Random
@@ -18,6 +19,7 @@ CONTENT_TYPE = "application/octet-stream"
 LARGE_PERCENT, MEDIUM_PERCENT = 0.7, 12.0
 BEYOND_TIMEOUT_PERCENT, SLOW_PERCENT = 0.1, 10.0
 REFUSED_PERCENT, FAILED_PERCENT = 2.0, 2.0
+EXTRA_PERCENT = 2.0  # each of Extra
 #: Share of the successful requests that are sent again with their idempotency key, if any are.
 REPEATED_PERCENT = 5.0
 #: Ranges of body sizes of requests and replies.
@@ -27,6 +29,15 @@ SLOW_S = (0.05, 0.5)
 BEYOND_S = (0.5, 1.5)
 ERROR_STATUSES = (404, 409, 418, 500)
 REFUSED_STATUS = 422
+
+
+class Extra(StrEnum):
+    """What a responder publishes before its reply."""
+
+    NOTHING = ""
+    TWICE = "twice"  # the same reply in the same partition
+    ASTRAY = "astray"  # the same reply in another partition
+    DIFFERENT = "different"  # another reply in another partition
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,27 @@ class Task:
             return ""
         is_repeated = self._random("key").uniform(0, 100) < REPEATED_PERCENT
         return f"{self.seed}-{self.number}" if is_repeated else ""
+
+    @cached_property
+    def extra(self) -> Extra:
+        """What the responder publishes before the reply."""
+        if self.is_refused:
+            return Extra.NOTHING
+        share = self._random("extra").uniform(0, 100) / EXTRA_PERCENT
+        extras = (Extra.TWICE, Extra.ASTRAY, Extra.DIFFERENT)
+        return extras[int(share)] if share < len(extras) else Extra.NOTHING
+
+    @property
+    def different_body(self) -> bytes:
+        """Body of the other reply, if there are two different ones; its status is 200."""
+        return self._filled(f"{self.number} different\n".encode(), "different")
+
+    def responses(self, correlation_id: str) -> set[tuple[int, str]]:
+        """Return status and digest of each correct response under *correlation_id*."""
+        found = {(self.status, digest(self.response_body(correlation_id)))}
+        if self.extra is Extra.DIFFERENT:
+            found.add((200, digest(self.different_body)))
+        return found
 
     def reply_body(self, body: bytes) -> bytes:
         """Return the reply body to a request received as *body*."""

@@ -25,6 +25,8 @@ COLOURS = {
     "worker": "tab:olive",
     "redis": "tab:red",
     "kafka": "tab:blue",
+    "partitions": "tab:cyan",
+    "topic": "tab:pink",
 }
 
 

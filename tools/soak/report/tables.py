@@ -21,6 +21,12 @@ def table(findings: Findings) -> Iterator[str]:
         f"undisturbed {findings.rate:.0f} /s; p50 {percentile(took_s, 0.5) * 1e3:.1f} ms, "
         f"p99 {percentile(took_s, 0.99) * 1e3:.0f} ms, worst {max(took_s, default=0) * 1e3:.0f} ms"
     )
+    ways = evidence.ways
+    share = ways["straight"] / (ways["straight"] + ways["redis"] or 1)
+    yield (
+        f"delivery {evidence.delivery}: {ways['straight']} replies straight from Kafka, "
+        f"{ways['redis']} through Redis ({share:.2%} straight)"
+    )
     yield ""
     for verdict in Verdict:
         mark = "  <-- failure" if verdict not in ACCEPTABLE and verdicts[verdict] else ""
@@ -53,6 +59,7 @@ def as_json(findings: Findings, options: dict[str, Any]) -> dict[str, Any]:
         "requests": len(findings.judgements),
         "verdicts": {verdict.name.lower(): findings.verdicts[verdict] for verdict in Verdict},
         "undisturbed_per_s": findings.rate,
+        "replies_by_way": evidence.ways,
         "late_replies": dict(findings.late),
         "executed_more_than_once": dict(findings.repeated),
         "faults": [

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tools.soak.faults.schedule import KINDS, LEAD_S, TAIL_S, schedule
+from tools.soak.faults.schedule import KINDS, LEAD_S, TAIL_S, kinds_of, schedule
 from tools.soak.judge.recovery import RATE_WINDOW_S
 from tools.soak.report.plots import COLOURS
 
@@ -64,7 +64,8 @@ def test_durations_are_in_range_and_both_replicas_are_hit(seed):
 
 def test_faults_of_redis_have_a_shorter_recovery_limit():
     assert {kind.recovery_limit_s for kind in KINDS if kind.target == "redis"} == {3.0}
-    assert {kind.recovery_limit_s for kind in KINDS if kind.target != "redis"} == {10.0}
+    others = {kind.recovery_limit_s for kind in KINDS if kind.target not in ("redis", "topic")}
+    assert others == {10.0}
 
 
 def test_only_faults_of_gateways_may_break_connections():
@@ -75,6 +76,22 @@ def test_only_faults_of_gateways_may_break_connections():
 
 def test_every_target_has_a_colour():
     assert {kind.target for kind in KINDS} == set(COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("kafka", "delivery", "left_out"),
+    [
+        ("apache", "direct", set()),
+        ("apache", "store", set()),
+        ("embedded", "direct", {"partitions", "topic"}),
+        ("apache", "no-redis", {"redis", "replies"}),
+    ],
+)
+def test_a_deployment_has_no_faults_of_what_it_has_not(kafka, delivery, left_out):
+    kinds = kinds_of(kafka, delivery)
+
+    assert {kind.target for kind in KINDS} - {kind.target for kind in kinds} == left_out
+    assert {fault.kind for fault in schedule(1, 10, kinds)} == set(kinds)
 
 
 def test_a_run_too_short_for_faults_has_none():

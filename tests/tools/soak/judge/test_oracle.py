@@ -9,7 +9,7 @@ from gateway.problems import DOCUMENTED
 from tools.soak.judge.oracle import ACCEPTABLE, EXPECTED_ERRORS, Oracle, Verdict
 from tools.soak.judge.windows import Windows
 from tools.soak.ledger import Effect
-from tools.soak.load.tasks import Task, digest
+from tools.soak.load.tasks import Extra, Task, digest
 from tools.soak.records import Exchange, InjectedFault, LateFetch
 
 SEED, TIMEOUT_S = 7, 3.0
@@ -32,6 +32,8 @@ def first(condition):
 PLAIN = first(lambda t: t.status == 200 and t.delay_s == 0 and len(t.reply_body(t.body)) > 200)
 FAILED = first(lambda t: t.status == 500)
 REFUSED = first(lambda t: t.is_refused)
+DIFFERENT = first(lambda t: t.extra is Extra.DIFFERENT)
+ASTRAY = first(lambda t: t.extra is Extra.ASTRAY)
 BEYOND = first(lambda t: t.is_beyond_timeout)
 
 
@@ -101,6 +103,21 @@ def test_the_right_body_under_another_id_is_mixed():
 def test_a_response_that_differs_from_the_stored_reply_is_mixed():
     assert judge(responded(), stored={"id": (200, "another digest")}) is Verdict.MIXED
     assert judge(responded(), stored={"id": (200, responded().digest)}) is Verdict.CORRECT
+
+
+def test_either_of_two_different_replies_is_correct_and_redis_may_have_the_other():
+    body = task(DIFFERENT).different_body
+    other = (200, digest(body))
+    main = (task(DIFFERENT).status, responded(DIFFERENT).digest)
+
+    assert judge(responded(DIFFERENT), stored={"id": other}) is Verdict.CORRECT
+    assert judge(responded(DIFFERENT, body, 200), stored={"id": main}) is Verdict.CORRECT
+    assert judge(responded(DIFFERENT), stored={"id": (200, "a third")}) is Verdict.MIXED
+
+
+def test_two_equal_replies_excuse_no_other_response():
+    body = task(ASTRAY).different_body
+    assert judge(responded(ASTRAY, body, 200)) is Verdict.MIXED
 
 
 @pytest.mark.parametrize("length", [0, 1, 150])
