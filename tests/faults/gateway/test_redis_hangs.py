@@ -21,7 +21,12 @@ DRAIN_S = 5.0
 
 @on_embedded_broker
 def test_a_hang_of_ten_seconds_is_reported_at_once_and_recovered_from(deploy: Deploy):
-    with deploy(env={"REPLY_TIMEOUT_S": str(TIMEOUT_S), "WEB_CONCURRENCY": "1"}) as deployment:
+    env = {
+        "REPLY_TIMEOUT_S": str(TIMEOUT_S),
+        "WEB_CONCURRENCY": "1",
+        "REPLY_DELIVERY": "store",
+    }
+    with deploy(env=env) as deployment:
         check_hang(deployment, HANG_S)
 
 

@@ -118,7 +118,7 @@ def test_no_request_fails_during_a_rolling_deploy(
 
 
 def test_clients_read_what_is_down_when_no_gateway_is_ready(deploy: Deploy, tmp_path: Path):
-    env = {"DRAIN_DELAY_S": "2", "WEB_CONCURRENCY": "1"}
+    env = {"DRAIN_DELAY_S": "2", "WEB_CONCURRENCY": "1", "REPLY_DELIVERY": "store"}
     with (
         deploy(gateways=2, env=env) as deployment,
         haproxy(deployment.all_gateways, tmp_path) as front,
