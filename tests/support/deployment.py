@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,10 @@ from tools.devstack.waiting import wait_until
 
 READY_LIMIT_S = 60.0
 PROCFILE = read_procfile(Path("Procfile"))
+#: Options of a Deployment without Redis, for env and replies.
+NO_REDIS_ENV, NO_REPLIES = {"REDIS_URL": ""}, 0
+#: The summary of a gateway process with LOG_FORMAT=json: its id, and its replies by their way.
+_WAYS = re.compile(r'"pid": (\d+), "event": "replies so far: (\d+) straight from Kafka, (\d+)')
 
 
 @dataclass
@@ -88,6 +93,11 @@ class Gateway(Process):
             return self.get(path).status == 200
         except OSError:
             return False
+
+    def replies_by_way(self) -> tuple[int, int]:
+        """Return how many replies came straight and through Redis; needs LOG_FORMAT=json."""
+        last = {pid: (int(a), int(b)) for pid, a, b in _WAYS.findall(self.logged())}
+        return sum(a for a, _ in last.values()), sum(b for _, b in last.values())
 
     def worker_pids(self) -> list[int]:
         """Return the process ids of the running gunicorn workers."""

@@ -17,6 +17,11 @@ def correlation_id(record: Any) -> bytes:
     return bytes(dict(record.headers)["correlation-id"])
 
 
+def reply_partition(record: Any) -> int:
+    """Return the partition that the waiting gateway reads, by a request record."""
+    return int(dict(record.headers)["reply-partition"])
+
+
 class NameNotUtf8(str):
     """A header name that is encoded as invalid UTF-8."""
 
@@ -73,9 +78,11 @@ class ScriptedResponder:
         self._consumer.close()
         self.producer.close()
 
-    def reply(self, value: bytes | None, headers: Headers) -> None:
+    def reply(self, value: bytes | None, headers: Headers, partition: int | None = None) -> None:
         """Publish one reply record and wait for the acknowledgement."""
-        future = self.producer.send(self._reply_topic, value, key=b"k", headers=headers)
+        future = self.producer.send(
+            self._reply_topic, value, key=b"k", headers=headers, partition=partition
+        )
         future.get(timeout=20)
 
     def seen(self, count: int) -> list[Any]:

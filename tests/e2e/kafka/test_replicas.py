@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.support.deployment import Deploy, Process
+from tests.support.deployment import NO_REDIS_ENV, NO_REPLIES, Deploy, Process
 from tests.support.load import OWN, Load
 from tests.support.records import records_of
 from tests.support.report import RecordProperty
@@ -19,11 +19,32 @@ MAX_SKIPPED = {"embedded": 10, "apache": 0}
 STORED = re.compile(r"replies so far: .*stored (\d+)")
 
 
+@pytest.mark.parametrize("redis", [True, False], ids=["redis", "no-redis"])
+def test_each_reply_goes_straight_to_the_process_that_waits(
+    deploy: Deploy, record_property: RecordProperty, redis: bool
+):
+    env = {"REPLY_TIMEOUT_S": "20", "LOG_FORMAT": "json"} | ({} if redis else NO_REDIS_ENV)
+    replies = 2 if redis else NO_REPLIES
+    with deploy(gateways=2, replies=replies, responders=2, env=env) as deployment:
+        with Load(deployment.all_gateways, CLIENTS) as load:
+            load.wait_for(REQUESTS, within_s=120)
+        for gateway in deployment.all_gateways:
+            gateway.child.stop(10)
+        ways = [gateway.replies_by_way() for gateway in deployment.all_gateways]
+
+    straight, through_redis = map(sum, zip(*ways, strict=True))
+    record_property("replies straight", straight)
+    record_property("replies through Redis", through_redis)
+    assert set(load.outcomes) == {OWN}
+    assert min(count for count, _ in ways) > REQUESTS / 10
+    assert straight >= 0.99 * len(load.attempts)
+
+
 def test_each_response_is_own_whichever_replica_stores_the_reply(
     request: pytest.FixtureRequest, deploy: Deploy, record_property: RecordProperty
 ):
     # Above the default, so that a slow machine does not time out.
-    env = {"REPLY_TIMEOUT_S": "20"}
+    env = {"REPLY_TIMEOUT_S": "20", "REPLY_DELIVERY": "store"}
     with deploy(gateways=2, replies=2, responders=2, env=env) as deployment:
         loads = [Load([gateway], CLIENTS // 2) for gateway in deployment.all_gateways]
         with loads[0], loads[1]:

@@ -1,6 +1,6 @@
 """/readyz reports problems in words, and at once even while a server hangs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -12,6 +12,8 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
+#: Returns whether /readyz tells of something.
+Told = Callable[[Deployment, str], bool]
 #: Time to report or clear a problem; a check counts as hanging after 5 s.
 LIMIT_S = 20.0
 
@@ -31,20 +33,39 @@ def reports(deployment: Deployment, text: str) -> bool:
     return response.status == 503 and any(text in problem for problem in response.json["problems"])
 
 
+def warns(deployment: Deployment, text: str) -> bool:
+    """Return whether the gateway is ready and has a warning with *text*."""
+    response = deployment.gateway.get("/readyz")
+    assert response.elapsed_s < 1
+    warned = any(text in warning for warning in response.json["warnings"])
+    return response.status == 200 and warned
+
+
+#: What /readyz says of Redis is a problem if all replies come from there, else a warning.
+is_told = pytest.mark.parametrize(
+    ("delivery", "told", "status"), [("store", reports, 503), ("direct", warns, 200)]
+)
+
+
 def is_ready(deployment: Deployment) -> bool:
     response = deployment.gateway.get("/readyz")
-    return response.status == 200 and response.json["problems"] == []
+    return response.status == 200 and response.json["problems"] + response.json["warnings"] == []
 
 
-def test_a_hanging_redis_is_reported_until_it_answers_again(deploy: Deploy):
-    with deploy() as deployment:
+@is_told
+def test_a_hanging_redis_is_reported_until_it_answers_again(
+    deploy: Deploy, delivery: str, told: Told, status: int
+):
+    with deploy(env={"REPLY_DELIVERY": delivery}) as deployment:
         with paused(deployment.redis):
-            assert wait_until(lambda: reports(deployment, "Redis does not answer"), LIMIT_S)
+            assert wait_until(lambda: told(deployment, "Redis does not answer"), LIMIT_S)
             assert deployment.gateway.get("/livez").status == 200
-            refused = deployment.gateway.post("/echo", b"x")
+            response = deployment.gateway.post("/echo", b"x")
+            refused = deployment.gateway.post("/echo", b"x", Idempotency_Key="k")
         assert wait_until(lambda: is_ready(deployment), LIMIT_S)
         assert wait_until(lambda: deployment.gateway.post("/echo", b"x").status == 200, LIMIT_S)
 
+    assert response.status == status
     assert (refused.status, refused.json["type"]) == (503, "/problems/reply-store-unavailable")
 
 
@@ -65,7 +86,7 @@ def test_a_hanging_broker_is_reported_until_it_answers_again(deploy: Deploy):
 
 def test_servers_that_hang_do_not_make_this_process_unready_by_itself(deploy: Deploy):
     """A balancer that asks /readyz?local keeps sending, and clients read what is wrong."""
-    with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
+    with deploy(env={"WEB_CONCURRENCY": "1", "REPLY_DELIVERY": "store"}) as deployment:
         gateway = deployment.gateway
         for server in (deployment.redis, deployment.kafka):
             with paused(server):
@@ -91,11 +112,15 @@ def test_a_draining_process_is_unready_by_itself(deploy: Deploy):
         assert wait_until(is_unready, 1)
 
 
-def test_a_reply_topic_without_a_reader_is_reported(deploy: Deploy):
-    with deploy() as deployment:
-        assert is_ready(deployment)
+@is_told
+def test_a_reply_topic_without_a_replies_process_is_reported(
+    deploy: Deploy, delivery: str, told: Told, status: int
+):
+    with deploy(env={"REPLY_DELIVERY": delivery}) as deployment:
+        assert wait_until(lambda: is_ready(deployment), LIMIT_S)
         deployment.named("replies")[0].child.stop(10)
-        assert wait_until(lambda: reports(deployment, "no replies process reads"), LIMIT_S)
+        assert wait_until(lambda: told(deployment, "no replies process reads"), LIMIT_S)
+        assert deployment.gateway.get("/readyz").status == status
         deployment.start("replies")
 
         assert wait_until(lambda: is_ready(deployment), LIMIT_S)
