@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.devstack.process.child import Child
+from tools.devstack.waiting import wait_until
 from tools.output import print_line
 from tools.soak.deployment import Deployment
 from tools.soak.faults.injector import FaultInjector
@@ -121,7 +122,7 @@ def run_requests(
         while child.returncode is None:
             if time.monotonic() > start_s + REQUESTS_LIMIT_S:
                 raise RunFailed(f"{requests} requests took more than {REQUESTS_LIMIT_S:g} s")
-            child.wait(PROGRESS_S)
+            wait_until(lambda: child.returncode is not None, PROGRESS_S)
             print_line(progress.line(""))
         end_s = time.monotonic()
     return collect(deployment, start_s, end_s, folder, [], deployment.restart_ended())
