@@ -68,6 +68,8 @@ Command = Callable[[Options], int]
 
 FINISHED, FAILED, COULD_NOT_RUN = 0, 1, 2
 LOGS = FOLDER / "logs"
+#: Subjects that fetch as the embedded broker needs it.
+ON_EMBEDDED = ("shipped", "shipped-without-key", "floor-shipped", "floor-shipped-librdkafka")
 #: Options of most experiments.
 TIMED = ("rounds", "seconds")
 
@@ -103,7 +105,11 @@ def main(arguments: Sequence[str]) -> int:
 def _run(options: Options) -> int:
     setups = {name: setup_of(name, dict(options.env)) for name in options.subjects}
     plan = Plan(options.subjects, options.cases, options.rounds, options.seconds, setups)
-    host, results = _on_servers(lambda servers: list(compare(servers, plan)))
+    if options.embedded and (others := set(options.subjects) - set(ON_EMBEDDED)):
+        raise CannotRun(f"--embedded: leave out {', '.join(sorted(others))}, whose fetches wait")
+    host, results = _on_servers(
+        lambda servers: list(compare(servers, plan)), embedded=options.embedded
+    )
     print_line("\n" + "\n".join(tables.table(results)) + "\n")
     write_json(tables.as_json(results, host, _as_json(options)), options.output)
     files = plot_all(results, host, options.plots)
@@ -209,16 +215,20 @@ def _plots(options: Options) -> int:
 
 
 def _on_servers(
-    measure: Callable[[Servers], T], kafka_options: Mapping[str, str] | None = None
+    measure: Callable[[Servers], T],
+    kafka_options: Mapping[str, str] | None = None,
+    *,
+    embedded: bool = False,
 ) -> tuple[dict[str, str], T]:
     """Run *measure* with Kafka and Redis; return the machine and the results."""
     if (reason := _missing()) is not None:
         raise CannotRun(reason)
     LOGS.mkdir(parents=True, exist_ok=True)
-    with Servers(LOGS, kafka_options) as servers:
-        host = machine(servers.redis)
+    with Servers(LOGS, kafka_options, embedded=embedded) as servers:
+        host = machine(servers.redis, servers.kafka.name if embedded else "")
         print_line(one_line(host))
-        warm_up(servers)
+        if not embedded:
+            warm_up(servers)
         return host, measure(servers)
 
 

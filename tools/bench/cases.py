@@ -26,6 +26,7 @@ BASE = "c64"
 #: Subjects with a responder of their own: the Procfile, a textbook gateway, the floor.
 AS_SHIPPED = (
     "shipped",
+    "shipped-without-key",
     "textbook",
     "textbook-flush",
     "floor-shipped",

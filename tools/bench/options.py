@@ -10,7 +10,7 @@ from typing import Any
 from tools.bench.cases import BASE, CASES, Case, cases_named, is_floor
 from tools.bench.experiments import open_loop, replies_process, responder_alone
 from tools.bench.peers import PEERS
-from tools.bench.setup import DEFAULT_SUBJECTS, SUBJECTS
+from tools.bench.setup import DEFAULT_SUBJECTS, SUBJECTS, VARIANTS
 
 FOLDER = Path(".bench")
 #: Default cases of against.
@@ -29,9 +29,10 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     _add_rounds(run, 4)
     _add_cases(run, [case.name for case in CASES], "all")
     add = run.add_argument
-    names = _list_of(SUBJECTS, "all but textbook-flush and floor-shipped-librdkafka")
+    names = _list_of(SUBJECTS, f"all but {', '.join(VARIANTS)}")
     add("--subjects", type=_subjects, default=list(DEFAULT_SUBJECTS), help=names)
     _add_settings(run)
+    add("--embedded", action="store_true", help="on the embedded broker, as make run; ours only")
     add("--plots", type=Path, default=FOLDER, help="folder of the plots (%(default)s)")
     _add_rounds(_command(commands, "waiters", "CPU cost of waiters"), 8)
     for name, module in (("replies", replies_process), ("responder", responder_alone)):

@@ -11,10 +11,12 @@ from redis import Redis
 from tools.bench.measure.broker_requests import BrokerRequests, jmx_options
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.kafka.embedded import FETCH_MAX_WAIT_MS, EmbeddedBroker
 from tools.devstack.kafka.topics import create_topics
 from tools.devstack.ports import free_port
 from tools.devstack.process.child import Child
 from tools.devstack.process.procfile import start_process
+from tools.devstack.process.server import Server
 
 STOP_GRACE_S = 12.0
 #: Deletes the records of an earlier start soon; the default is a minute.
@@ -29,16 +31,28 @@ class Servers:
     Args:
         logs: folder for the output of processes.
         kafka_options: lines of server.properties.
+        embedded: run the embedded broker, new for each start: it slows down within a minute.
     """
 
-    def __init__(self, logs: Path, kafka_options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        logs: Path,
+        kafka_options: Mapping[str, str] | None = None,
+        *,
+        embedded: bool = False,
+    ) -> None:
         self._logs = logs
         self._stack = ExitStack()
         self._starts = 0
+        self._embedded = embedded
         metrics_port = free_port()
-        self.kafka = ApacheKafka(
-            java_options=(*JAVA_OPTIONS, *jmx_options(metrics_port)),
-            options=KAFKA_OPTIONS | dict(kafka_options or {}),
+        self.kafka: Server = (
+            EmbeddedBroker()
+            if embedded
+            else ApacheKafka(
+                java_options=(*JAVA_OPTIONS, *jmx_options(metrics_port)),
+                options=KAFKA_OPTIONS | dict(kafka_options or {}),
+            )
         )
         self.requests = BrokerRequests(metrics_port, logs / "kafka-requests.log")
         self.server = EmbeddedRedis()
@@ -47,7 +61,8 @@ class Servers:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self.kafka)
-            stack.enter_context(self.requests)
+            if not self._embedded:
+                stack.enter_context(self.requests)
             stack.enter_context(self.server)
             stack.enter_context(self.redis)
             self._stack = stack.pop_all()
@@ -64,7 +79,15 @@ class Servers:
     @property
     def env(self) -> dict[str, str]:
         """Settings with the addresses of the servers."""
-        return {"KAFKA_URL": self.kafka.url, "REDIS_URL": self.server.url}
+        urls = {"KAFKA_URL": self.kafka.url, "REDIS_URL": self.server.url}
+        return urls | (
+            {"KAFKA_FETCH_MAX_WAIT_MS": str(FETCH_MAX_WAIT_MS)} if self._embedded else {}
+        )
+
+    @property
+    def floor_options(self) -> str:
+        """Options of a floor for this broker."""
+        return f" --fetch-max-wait-ms {FETCH_MAX_WAIT_MS}" if self._embedded else ""
 
     @property
     def pids(self) -> dict[str, list[int]]:
@@ -85,6 +108,8 @@ class Servers:
         prefix = f"t{self._starts}-"
         names = [(prefix if prefixed else "") + topic for topic in topics]
         self.redis.flushall()
+        if self._embedded:
+            self.kafka.restart()
         create_topics(self.connection, names)
         try:
             yield prefix
@@ -104,7 +129,7 @@ class Servers:
         return (self._logs / f"{name}.log").read_text(encoding="utf-8")
 
     def _delete(self, names: list[str]) -> None:
-        if not self.kafka.runs:
+        if self._embedded or not self.kafka.runs:
             return
         with closing(KafkaAdminClient(**self.connection)) as admin:
             admin.delete_topics(names)

@@ -12,7 +12,7 @@ from tools.bench.cases import AS_SHIPPED, BASE_WORKERS, is_floor
 LEAN = ("floor", "floor-librdkafka", "naive", "ours", "ours-broadcast")
 SUBJECTS = (*AS_SHIPPED, *LEAN)
 #: Variants, measured on demand only.
-VARIANTS = ("textbook-flush", "floor-shipped-librdkafka")
+VARIANTS = ("shipped-without-key", "textbook-flush", "floor-shipped-librdkafka")
 DEFAULT_SUBJECTS = tuple(name for name in SUBJECTS if name not in VARIANTS)
 #: The topics of routes.toml and the reply topic.
 TOPICS = ("echo", "orders", "replies")
@@ -82,6 +82,7 @@ class Setup:
 
 def setup_of(subject: str, env: dict[str, str]) -> Setup:
     """Return the setup of *subject*; *env* has further settings of ours."""
-    if subject == "shipped":
-        return Setup(subject, env=env, shipped=True, api_key=new_key())
+    if subject in ("shipped", "shipped-without-key"):
+        api_key = new_key() if subject == "shipped" else ""
+        return Setup(subject, env=env, shipped=True, api_key=api_key)
     return Setup(subject, env=env)

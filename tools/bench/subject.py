@@ -23,6 +23,8 @@ READY_LIMIT_S = 60.0
 WARM_UP_S = 2.0
 #: Few connections, so that the threads of many waiters do not exist before they are measured.
 WARM_UP = Case("warm-up", connections=8)
+#: Of gateways of other projects: a Java process compiles what it runs often.
+FOREIGN_WARM_UP, FOREIGN_WARM_UP_S = Case("warm-up"), 8.0
 BROKER_WARM_UP, BROKER_WARM_UP_S = Case("broker-warm-up"), 30.0
 #: Time after a load for pending requests to end, in seconds.
 SETTLE_S = 0.3
@@ -110,6 +112,7 @@ class Subject:
 
     def _measure_floor(self, case: Case, duration_s: float, number: int) -> Result:
         topics = f"{self._servers.kafka.address} {self._prefix}echo {self._prefix}replies"
+        topics += self._servers.floor_options
         load, use = run_floor(
             self.setup.subject, topics, case, duration_s, lambda pid: self.start_meter(pid).read
         )
@@ -137,7 +140,10 @@ class Subject:
         key = self.setup.api_key
         if not wait_until(lambda: responds(self._port, self.setup.path, key), READY_LIMIT_S):
             raise NotReady(f"{self.setup.name} does not respond; see the logs")
-        with wrk(self.url, WARM_UP, WARM_UP_S, api_key=key) as generator:
+        case, seconds = (
+            (FOREIGN_WARM_UP, FOREIGN_WARM_UP_S) if self.setup.foreign else (WARM_UP, WARM_UP_S)
+        )
+        with wrk(self.url, case, seconds, api_key=key) as generator:
             generator.result()
         time.sleep(SETTLE_S)
         self._idle_bytes = rss_bytes(self.pids()["web"])

@@ -55,6 +55,7 @@ def test_the_gateway_as_shipped_requires_a_new_key_and_has_no_other_setting_but_
 @pytest.mark.parametrize(
     ("subject", "program"),
     [
+        ("shipped-without-key", "python -m responder"),
         ("shipped", "python -m responder"),
         ("floor-shipped", "python -m responder"),
         ("floor-shipped-librdkafka", "python -m responder"),
@@ -84,3 +85,10 @@ def test_our_processes_have_further_settings_and_those_of_the_textbook_have_not(
     )
     assert processes(setup_of("ours", env))["web"].env.items() >= env.items()
     assert "REPLY_DELIVERY" not in processes(setup_of("textbook", env))["web"].env
+
+
+def test_without_a_key_everybody_may_send():
+    setup = setup_of("shipped-without-key", {})
+
+    assert not setup.api_key
+    assert not processes(setup)["web"].env["API_KEYS"]

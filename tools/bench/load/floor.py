@@ -3,6 +3,7 @@ The floor: request and reply over the same broker and responder, without HTTP an
 
     python -m tools.bench.load.floor BROKER TOPIC REPLY_TOPIC
         [--in-flight N] [--bytes N] [--delay-s S] [--seconds S] [--warm-up-s S]
+        [--fetch-max-wait-ms N]
 
 One producer and one consumer keep --in-flight requests pending. It prints BEGIN after the warm-up,
 END after --seconds, and then RESULT with the load as JSON.
@@ -124,11 +125,11 @@ class Floor:
 class KafkaPythonWire:
     """The clients of kafka-python with its defaults."""
 
-    def __init__(self, broker: str, topic: str, reply_topic: str) -> None:
+    def __init__(self, broker: str, topic: str, reply_topic: str, fetch_max_wait_ms: int) -> None:
         self._topic = topic
         self._producer = KafkaProducer(bootstrap_servers=broker)
         self._consumer = KafkaConsumer(
-            bootstrap_servers=broker, fetch_max_wait_ms=FETCH_MAX_WAIT_MS
+            bootstrap_servers=broker, fetch_max_wait_ms=fetch_max_wait_ms
         )
         numbers = self._consumer.partitions_for_topic(reply_topic) or ()
         self._consumer.assign([TopicPartition(reply_topic, number) for number in numbers])
@@ -148,10 +149,11 @@ class KafkaPythonWire:
         self._consumer.close()
 
 
-def main(new_wire: Callable[[str, str, str], Wire]) -> None:
-    """Run the floor; *new_wire* takes broker, topic and reply topic."""
+def main(new_wire: Callable[[str, str, str, int], Wire]) -> None:
+    """Run the floor; *new_wire* takes broker, topic, reply topic and the maximum fetch wait."""
     options = _options()
-    wire = new_wire(options.broker, options.topic, options.reply_topic)
+    topics = options.topic, options.reply_topic
+    wire = new_wire(options.broker, *topics, options.fetch_max_wait_ms)
     floor = Floor(wire, options.reply_topic)
     floor.run(min(options.in_flight, 16), bodies.body(200), options.warm_up_s)
     body = bodies.body(options.bytes, options.delay_s)
@@ -184,6 +186,8 @@ def _options() -> argparse.Namespace:
     add("--delay-s", type=float, default=0.0, help="delay of the responder (%(default)s)")
     add("--seconds", type=float, default=4.0, help="measured time (%(default)s)")
     add("--warm-up-s", type=float, default=1.0, help="time before the measurement (%(default)s)")
+    wait_ms = FETCH_MAX_WAIT_MS
+    add("--fetch-max-wait-ms", type=int, default=wait_ms, help="of the consumer (%(default)s)")
     return parser.parse_args()
 
 

@@ -9,7 +9,7 @@ from typing import cast
 
 from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 
-from tools.bench.load.floor import FETCH_MAX_WAIT_MS, POLL_MS, Header, main
+from tools.bench.load.floor import POLL_MS, Header, main
 
 METADATA_LIMIT_S = 10.0
 
@@ -17,7 +17,7 @@ METADATA_LIMIT_S = 10.0
 class LibrdkafkaWire:
     """The clients of librdkafka, configured for low latency."""
 
-    def __init__(self, broker: str, topic: str, reply_topic: str) -> None:
+    def __init__(self, broker: str, topic: str, reply_topic: str, fetch_max_wait_ms: int) -> None:
         self._topic = topic
         common = {"bootstrap.servers": broker, "socket.nagle.disable": True}
         # Its default linger is 5 ms; that of kafka-python is 0.
@@ -27,7 +27,7 @@ class LibrdkafkaWire:
             | {
                 "group.id": f"{reply_topic}-floor",  # required, never joined
                 "enable.auto.commit": False,
-                "fetch.wait.max.ms": FETCH_MAX_WAIT_MS,
+                "fetch.wait.max.ms": fetch_max_wait_ms,
             }
         )
         known = self._consumer.list_topics(reply_topic, timeout=METADATA_LIMIT_S)

@@ -77,7 +77,7 @@ def run_floor(
     Run the floor called *name* for *duration_s*; return its load and what the meter read.
 
     Args:
-        topics: broker, topic and reply topic, separated by spaces.
+        topics: broker, topic and reply topic, separated by spaces, and further options.
         start_meter: takes the process id, starts a meter and returns the function that reads it.
     """
     command = (

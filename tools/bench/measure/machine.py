@@ -11,8 +11,8 @@ from redis import Redis
 from tools.devstack.kafka.jars import POM
 
 
-def machine(redis: Redis) -> dict[str, str]:
-    """Return hardware and versions; *redis* reports its own."""
+def machine(redis: Redis, kafka: str = "") -> dict[str, str]:
+    """Return hardware and versions; *redis* reports its own, *kafka* names another broker."""
     server: dict[str, Any] = redis.info("server")
     valkey = server.get("valkey_version")
     return {
@@ -21,7 +21,7 @@ def machine(redis: Redis) -> dict[str, str]:
         "memory_gb": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f}",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "kafka": f"Apache Kafka {_kafka_version()}",
+        "kafka": kafka or f"Apache Kafka {_kafka_version()}",
         "redis": f"Valkey {valkey}" if valkey else f"Redis {server['redis_version']}",
     }
 

@@ -24,6 +24,7 @@ matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench"})
 
 COLOURS = {
     "shipped": "tab:blue",
+    "shipped-without-key": "tab:cyan",
     "textbook": "tab:orange",
     "textbook-flush": "tab:brown",
     "floor-shipped": "tab:grey",

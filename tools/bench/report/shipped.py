@@ -31,7 +31,7 @@ MEDIANS: Sequence[tuple[str, Figure, str]] = (
     ("Redis", redis_commands, ".2f"),
     ("produce", lambda r: r.per_request(r.kafka_requests.get("Produce", 0)), ".2f"),
 )
-NAME_WIDTH, RANGE_WIDTH, MEDIAN_WIDTH = 24, 23, 13
+NAME_WIDTH, RANGE_WIDTH, MEDIAN_WIDTH = 24, 25, 13
 
 
 def of_shipped(results: Sequence[Result]) -> list[Result]:

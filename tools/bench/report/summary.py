@@ -70,6 +70,7 @@ SHIPPED_RATIOS: Mapping[str, tuple[str, Figure]] = {
     "rate/textbook": ("textbook", per_s),
     "p99/textbook": ("textbook", p99_s),
     "p50/floor-shipped": ("floor-shipped", p50_s),
+    "rate/without key": ("shipped-without-key", per_s),
 }
 
 
