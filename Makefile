@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults framing fuzz conform bench soak leaks upgrade attack check format manifests lock sbom licences audit clean
+.PHONY: help .venv run test unit integration e2e faults interop framing fuzz conform bench soak leaks upgrade attack check format manifests lock sbom licences audit clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
@@ -41,6 +41,9 @@ e2e: $(INSTALLED)  ## run the tests of the whole over HTTP; KAFKA=embedded|apach
 
 faults: $(INSTALLED)  ## run the tests that kill brokers and cut networks (Java 17, Maven); half an hour
 	@exec $(BIN)/pytest tests/faults $(KAFKA_OPTION)
+
+interop: $(INSTALLED)  ## drive responders of other frameworks (Java 17, Maven, Node.js, Go as there); FRAMEWORKS="spring franz" REQUESTS=200
+	@exec $(BIN)/python -m tests.interop --requests $(or $(REQUESTS),200) $(FRAMEWORKS)
 
 framing: $(INSTALLED)  ## compare where requests end with h11, llhttp and haproxy; STREAMS=20000 SEED=1
 	@exec $(BIN)/python -m tests.framing $(or $(STREAMS),20000) 4000 $(or $(SEED),1)
@@ -129,5 +132,5 @@ audit: $(INSTALLED)  ## look what runs up in the advisory database of PyPI; fail
 	@$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --requirement requirements.txt
 
 clean:  ## remove the virtual environment, caches and results
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench .attack .supply
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench .attack .supply .interop
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

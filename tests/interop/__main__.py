@@ -30,18 +30,15 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
-def built(frameworks: list[Framework]) -> list[Framework]:
-    """Return those that could be built; say why of the others."""
-    ready = []
-    for framework in frameworks:
-        reason = framework.unavailable_reason()
-        if reason is None:
-            write(f"building {framework.name} ...")
-            framework.prepare()
-            ready.append(framework)
-        else:
-            write(f"{framework.name} skipped: {reason}")
-    return ready
+def is_built(framework: Framework) -> bool:
+    """Build *framework*, or print why it is skipped."""
+    reason = framework.unavailable_reason()
+    if reason is not None:
+        write(f"{framework.name} skipped: {reason}")
+        return False
+    write(f"building {framework.name} ...")
+    framework.prepare()
+    return True
 
 
 def drive_all(frameworks: list[Framework], requests: int, folder: Path) -> bool:
@@ -57,7 +54,8 @@ def drive_all(frameworks: list[Framework], requests: int, folder: Path) -> bool:
         deployment.prefix = ""  # the topics are written in the responders
         with deployment:
             write(heading())
-            return all([drive_one(framework, deployment, requests) for framework in frameworks])
+            done = [drive_one(framework, deployment, requests) for framework in frameworks]
+            return all(done)
 
 
 def drive_one(framework: Framework, deployment: Deployment, requests: int) -> bool:
@@ -93,7 +91,7 @@ def main() -> int:
         return 2
     chosen = [f for f in FRAMEWORKS if f.name in (options.frameworks or names)]
     try:
-        ready = built(chosen)
+        ready = [framework for framework in chosen if is_built(framework)]
     except NotBuilt as error:
         write(str(error))
         return 1

@@ -73,9 +73,7 @@ def _start(framework: Framework, deployment: Deployment) -> Child:
     return start_process(framework.run, env, log, framework.folder)
 
 
-def _wait_until_it_answers(
-    framework: Framework, deployment: Deployment, responder: Child
-) -> None:
+def _wait_until_it_answers(framework: Framework, deployment: Deployment, responder: Child) -> None:
     deadline_s = time.monotonic() + START_LIMIT_S
     while responder.returncode is None and time.monotonic() < deadline_s:
         if _post(framework, deployment, "text")[0] == 200:

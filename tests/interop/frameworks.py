@@ -82,7 +82,9 @@ class Framework:
         log = self.folder / "build.log"
         command = ["sh", "-c", f"cd '{self.folder}' && {self.build}"]
         if run_to_end(command, log, BUILD_LIMIT_S) != 0:
-            raise NotBuilt(log.read_text("utf-8", "replace")[-1500:])
+            raise NotBuilt(
+                f"{self.name} cannot be built:\n{log.read_text('utf-8', 'replace')[-1500:]}"
+            )
         stamp.write_text(version)
 
 
@@ -95,7 +97,9 @@ FRAMEWORKS = (
         "true",
         "python -m responder --handlers tests.interop.responders.rendezvous.handlers",
     ),
-    Framework("spring", ("java", "mvn"), _MAVEN, "java -Xmx128m -jar target/responder.jar", _SILENT),
+    Framework(
+        "spring", ("java", "mvn"), _MAVEN, "java -Xmx128m -jar target/responder.jar", _SILENT
+    ),
     Framework(
         "quarkus",
         ("java", "mvn"),

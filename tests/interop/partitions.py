@@ -27,7 +27,7 @@ def wanted_partitions(requests: Iterable[Any], partitions: int) -> dict[str, int
 
 
 def straight_and_all(wanted: dict[str, int], replies: Iterable[Any]) -> tuple[int, int]:
-    """Return how many replies to the requests of *wanted* are in their partition, and how many are."""
+    """Return the number of replies in their partition, and of all replies, to those of *wanted*."""
     found = [(wanted.get(correlation_id(record)), record.partition) for record in replies]
     answered = [(partition, actual) for partition, actual in found if partition is not None]
     return sum(partition == actual for partition, actual in answered), len(answered)

@@ -18,9 +18,7 @@ def row(framework: Framework, result: Result) -> str:
         for case in CASES
     ]
     share = f"{result.straight / result.replies:.1%}" if result.replies else "-"
-    return _LINE.format(
-        framework.name, *statuses, f"{result.answered}/{result.sent}", share
-    )
+    return _LINE.format(framework.name, *statuses, f"{result.answered}/{result.sent}", share)
 
 
 def is_as_expected(framework: Framework, result: Result, case: str) -> bool:

@@ -1,0 +1,72 @@
+"""Parts of `make interop` that need no framework."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tests.interop.__main__ import is_built, routes_of
+from tests.interop.drive import Result
+from tests.interop.frameworks import FRAMEWORKS, PLAIN, SOURCES, Framework
+from tests.interop.partitions import partition_of, straight_and_all, wanted_partitions
+from tests.interop.report import passed, row
+
+FRAMEWORK = Framework("some", (), "true", "true")
+
+
+@dataclass
+class Record:
+    headers: list[tuple[str, bytes]]
+    key: bytes = b"key"
+    partition: int = 0
+
+
+def test_a_key_belongs_to_the_partition_of_javas_default_partitioner():
+    # Hashes of org.apache.kafka.common.utils.Utils.murmur2, from Kafka's own tests.
+    assert partition_of(b"21", 12) == (-973932308 & 0x7FFFFFFF) % 12
+    assert partition_of(b"foobar", 12) == (-790332482 & 0x7FFFFFFF) % 12
+
+
+def test_a_reply_is_awaited_in_the_partition_that_its_request_names():
+    named = Record([("correlation-id", b"a"), ("reply-partition", b"7")])
+    by_key = Record([("correlation-id", b"b")])
+
+    assert wanted_partitions([named, by_key], 12) == {"a": 7, "b": partition_of(b"key", 12)}
+
+
+def test_only_replies_in_their_partition_are_straight():
+    replies = [
+        Record([("correlation-id", b"a")], partition=7),
+        Record([("kafka_correlationId", b"b")], partition=3),
+        Record([("correlation-id", b"of another framework")], partition=7),
+    ]
+
+    assert straight_and_all({"a": 7, "b": 4}, replies) == (1, 2)
+
+
+def test_a_row_marks_statuses_that_are_not_as_documented():
+    result = Result(PLAIN | {"error": 200}, sent=200, answered=200, straight=50, replies=200)
+
+    assert row(FRAMEWORK, result).split() == [
+        "some", "200", "201", "200!", "204", "200/200", "25.0%"
+    ]  # fmt: skip
+    assert not passed(FRAMEWORK, result)
+
+
+def test_a_lost_request_fails():
+    result = Result(PLAIN, sent=200, answered=200, straight=200, replies=200)
+
+    assert passed(FRAMEWORK, result)
+    assert not passed(FRAMEWORK, replace(result, answered=199))
+
+
+def test_a_framework_without_its_programs_is_skipped_with_the_reason(capsys):
+    missing = Framework("some", ("no-such-program",), "false", "false")
+
+    assert not is_built(missing)
+    assert capsys.readouterr().out == "some skipped: needs no-such-program on PATH\n"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda framework: framework.name)
+def test_each_framework_has_its_folder_and_a_route_for_each_case(framework):
+    assert (SOURCES / framework.name).is_dir()
+    assert routes_of(framework).count("[[route]]") == len(framework.expected) == len(PLAIN)
