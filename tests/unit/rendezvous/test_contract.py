@@ -1,6 +1,7 @@
 """The wire contract: how requests and replies are encoded, and how foreign records are decoded."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -58,10 +59,39 @@ def test_the_id_and_the_reply_topic_are_repeated_under_the_names_of_other_framew
         assert (name, b"replies") in headers
 
 
-def test_a_reply_partition_is_never_sent():
-    _, _, headers = REQUEST.encode()
+def test_the_reply_partition_has_one_name_alone_and_none_if_no_partition_is_read():
+    _, _, without = REQUEST.encode()
+    _, _, headers = replace(REQUEST, reply_partition=12).encode()
 
-    assert not [name for name, _ in headers if "artition" in name.lower()]
+    assert set(headers) - set(without) == {("reply-partition", b"12")}
+
+
+def test_a_key_that_leads_to_the_reply_partition_is_that_of_a_request_without_one():
+    asked = replace(REQUEST, reply_partition=12, reply_key=b"leads to 12")
+
+    assert asked.encode()[0] == b"leads to 12"
+    assert replace(asked, key=b"own").encode()[0] == b"own"
+
+
+@pytest.mark.parametrize(
+    ("text", "partition"),
+    [
+        ("0", 0),
+        ("12", 12),
+        ("", None),
+        ("-1", None),
+        ("x", None),
+        ("9" * 10, None),
+        ("\u0661", None),
+    ],
+)
+def test_a_reply_partition_that_is_no_number_is_as_good_as_none(text, partition):
+    key, value, headers = REQUEST.encode()
+    headers.append(("reply-partition", text.encode()))
+    request = Request.decode("orders", key, value, headers)
+
+    assert request.reply_partition == partition
+    assert request.header("reply-partition") is None
 
 
 def test_the_deadline_travels_as_unix_milliseconds_in_text():

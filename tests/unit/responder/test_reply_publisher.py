@@ -193,3 +193,16 @@ def test_a_reply_is_discarded_when_no_client_can_fetch_it_any_more(run):
     running.feed(record("the-id", 0, due_in_ms=-CLOCK_TOLERANCE_MS + 200))
 
     eventually(lambda: running.committed() == 1, within_s=1)
+
+
+@pytest.mark.parametrize(("wanted", "partition"), [(2, 2), (3, None), (None, None)])
+def test_a_reply_goes_to_the_partition_that_the_request_names_if_it_exists(run, wanted, partition):
+    producer = FakeProducer()
+    producer.partitions = [0, 1, 2]
+    running = run(producer=producer)
+    running.feed(record("the-id", 0, key=b"the key", reply_partition=wanted))
+    eventually(lambda: running.committed() == 1)
+
+    (sent,) = producer.sent
+    # Without a partition the key chooses one.
+    assert (sent.partition, sent.key) == (partition, b"the key")

@@ -3,16 +3,20 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from gateway import problems
 from gateway.exchange.requester import Deadline, PendingRequest, Requester, WaitOptions, usable
 from gateway.exchange.waiting.mailbox import Mailbox
-from gateway.exchange.waiting.poller import Poller
+from gateway.exchange.waiting.partition_reader import ReplyAddress
+from gateway.exchange.waiting.poller import NoStoredReplies, Poller
+from gateway.exchange.waiting.reply_keys import ReplyKeys
 from gateway.problems import Sent
 from rendezvous.contract import Outcome, Reply, Request
 from rendezvous.correlation import epoch_ms
+from rendezvous.kafka_client.partitioning import murmur2_partition
 from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
 from tests.fakes import WaitingClient, eventually, record_calls
 
@@ -425,3 +429,163 @@ def test_while_redis_takes_no_writes_no_id_is_issued(client, publisher, poller):
 
     assert caught.value.sent is Sent.NO
     assert publisher.published == []
+
+
+# Replies that come straight from Kafka
+
+
+class FakeAddresses:
+    """Addresses in partition 7, while it is read."""
+
+    def __init__(self):
+        self.keys = ReplyKeys(7, [12], "0a1b2c3d")
+        self.is_ready = True
+        self.is_read = True
+
+    def take(self):
+        return ReplyAddress(7, self.keys.take(), self.keys) if self.is_read else None
+
+
+@pytest.fixture
+def addresses():
+    return FakeAddresses()
+
+
+@pytest.fixture
+def direct(ids, mailbox, poller, publisher, addresses):
+    """A requester whose replies come straight from Kafka."""
+    return Requester(ids, mailbox, poller, publisher, addresses=addresses)
+
+
+@pytest.fixture
+def no_redis(poller):
+    poller.store_error = "Redis cannot be reached: start it or correct REDIS_URL"
+
+
+def straight_to(mailbox):
+    """Return a responder whose replies settle their waiters without Redis."""
+    return lambda request: mailbox.settle(request.correlation_id, Reply.to(request)) and None
+
+
+def test_a_request_has_the_partition_and_a_key_of_its_address(direct, publisher):
+    WaitingClient(direct, 10).send_and_receive(new_request)
+
+    (request,) = publisher.published
+    key, _, headers = request.encode()
+    assert request.reply_partition == 7
+    assert ("reply-partition", b"7") in headers
+    assert murmur2_partition(key, 12) == 7
+
+
+def test_a_request_with_a_key_of_its_own_keeps_it_and_gets_the_partition(direct, publisher):
+    def keyed_request(correlation_id, deadline_ms):
+        return replace(new_request(correlation_id, deadline_ms), key=b"customer 5")
+
+    WaitingClient(direct, 10).send_and_receive(keyed_request)
+
+    key, _, headers = publisher.published[0].encode()
+    assert key == b"customer 5"
+    assert ("reply-partition", b"7") in headers
+
+
+def test_while_no_partition_is_read_the_key_is_the_id(direct, publisher, addresses):
+    addresses.is_read = addresses.is_ready = False
+    WaitingClient(direct, 10).send_and_receive(new_request)
+
+    (request,) = publisher.published
+    key, _, headers = request.encode()
+    assert key == request.correlation_id.encode()
+    assert "reply-partition" not in dict(headers)
+
+
+def test_a_key_is_used_again_once_the_reply_has_come(direct, publisher):
+    client = WaitingClient(direct, 10)
+    client.send_and_receive(new_request)
+    client.send_and_receive(new_request)
+
+    first, second = publisher.published
+    assert first.reply_key == second.reply_key
+
+
+def test_the_key_of_a_request_without_a_reply_is_not_used_again(direct, publisher, no_reply):
+    for _ in range(2):
+        with pytest.raises(problems.ReplyTimeout):
+            WaitingClient(direct, 0.05).send_and_receive(new_request)
+    publisher.responder = Reply.to
+    WaitingClient(direct, 10).send_and_receive(new_request)
+
+    assert len({request.reply_key for request in publisher.published}) == 3
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+@pytest.mark.parametrize("is_read", [False, True])
+def test_redis_decides_which_reply_is_the_first_if_others_may_ask_for_it(
+    direct, publisher, mailbox, addresses, is_read, has_key
+):
+    shared: list[tuple[str, bool]] = []
+    addresses.is_read = addresses.is_ready = is_read
+    publisher.after_publish = lambda: shared.extend(
+        (waiter.topic, waiter.is_shared) for waiter in mailbox.waiters()
+    )
+    options = WaitOptions(0, 10, respond_async=True)
+    request = new_request(*direct.issue_id(options))
+    publisher.responder = lambda request: None
+    direct.exchange(PendingRequest.start(request, options, has_key=has_key))
+
+    assert shared == [("orders", has_key or not is_read)]
+
+
+@pytest.mark.usefixtures("no_redis")
+def test_requests_without_a_key_are_answered_although_redis_fails(direct, publisher, mailbox):
+    publisher.responder = straight_to(mailbox)
+
+    assert WaitingClient(direct, 10).send_and_receive(new_request).status == 200
+
+
+@pytest.mark.usefixtures("no_redis")
+@pytest.mark.parametrize(
+    ("options", "keep_s"), [(WaitOptions(1, 1, respond_async=True), 0), (WaitOptions(1, 1), 60)]
+)
+def test_asynchronous_requests_and_those_with_a_key_are_rejected_while_redis_fails(
+    direct, options, keep_s
+):
+    with pytest.raises(problems.ReplyStoreUnavailable, match="cannot be reached") as caught:
+        direct.issue_id(options, keep_s)
+
+    assert caught.value.sent is Sent.NO
+
+
+@pytest.mark.usefixtures("no_redis")
+def test_while_redis_fails_and_no_partition_is_read_requests_are_rejected(direct, addresses):
+    addresses.is_read = addresses.is_ready = False
+
+    with pytest.raises(problems.ReplyStoreUnavailable) as caught:
+        direct.issue_id(WaitOptions(1, 1))
+
+    assert caught.value.sent is Sent.NO
+
+
+def test_nothing_is_published_if_the_reader_stops_while_redis_takes_no_writes(
+    direct, addresses, poller, publisher
+):
+    poller.write_error = "Redis takes no writes: Redis is out of memory"
+    options = WaitOptions(1, 1)
+    request = new_request(*direct.issue_id(options))
+    addresses.is_read = False
+
+    with pytest.raises(problems.ReplyStoreUnavailable, match="takes no writes") as caught:
+        direct.exchange(PendingRequest.start(request, options))
+
+    assert caught.value.sent is Sent.NO
+    assert publisher.published == []
+
+
+def test_without_redis_a_reply_that_does_not_come_is_a_timeout(
+    ids, mailbox, publisher, addresses, no_reply
+):
+    requester = Requester(ids, mailbox, NoStoredReplies(), publisher, addresses=addresses)
+
+    with pytest.raises(problems.ReplyTimeout) as caught:
+        WaitingClient(requester, 0.05).send_and_receive(new_request)
+
+    assert caught.value.sent is Sent.YES

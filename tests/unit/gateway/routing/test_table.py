@@ -193,6 +193,7 @@ def test_a_parameter_may_have_a_converter_of_flask(load):
         (route(path='"/a"', topic='"t"', headers='["cookie"]'), "may not be listed"),
         (route(path='"/a"', topic='"t"', headers='["Correlation-Id"]'), "may not be listed"),
         (route(path='"/a"', topic='"t"', headers='["Reply-Topic"]'), "may not be listed"),
+        (route(path='"/a"', topic='"t"', headers='["Reply-Partition"]'), "may not be listed"),
         (route(path='"/a"', topic='"t"', headers='["deadline"]'), "may not be listed"),
         (route(path='"/a"', topic='"t"', headers='["Content-Type"]'), "may not be listed"),
         (route(path='"/a"', topic='"t"', key='"path:b"'), "expected 'header:<name>' or 'path:"),

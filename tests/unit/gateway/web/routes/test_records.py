@@ -53,9 +53,11 @@ def test_without_the_key_header_the_correlation_id_is_the_record_key(gateway):
 
 def test_only_headers_that_the_route_lists_are_forwarded(gateway):
     others = {"Accept": "text/plain", "Authorization": "Bearer secret", "Cookie": "a=b"}
+    others |= {"Reply-Partition": "3", "Reply-Topic": "elsewhere"}
     gateway.request("PUT", "/orders/7", headers={"X-Tenant": "blue"} | others)
 
     assert gateway.published.headers == (("x-tenant", "blue"),)
+    assert gateway.published.reply_partition is None
 
 
 def test_a_utf_8_header_value_is_forwarded_as_utf_8(gateway):
