@@ -41,8 +41,9 @@ workers = _settings.web_concurrency
 worker_class = "gateway.server.worker.GatewayWorker"
 # A pending request holds a thread, so this is the maximum number of pending requests.
 threads = _settings.threads
-# A connection holds no thread before its request is whole: 256 may be slow or idle.
-worker_connections = _settings.threads + 256
+# A connection holds no thread before its request has a slot: beside those that wait for one, 256
+# may be slow or idle.
+worker_connections = _settings.threads + _settings.queue_length + 256
 # Maximum age of the heartbeat of a worker's main loop; request deadlines are the requester's.
 timeout = 30
 # The heartbeat is a file: on a disk it would wait for the writes of other programs, and the

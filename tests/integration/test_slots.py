@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -117,3 +117,26 @@ def test_a_request_waits_for_a_slot_for_a_share_of_its_deadline(tmp_path: Path):
     assert statuses == {200: SLOTS, 503: SLOTS}
     assert all(took_s >= 0.2 for took_s, _ in rejections)
     assert all("none of them ended within 0.2" in problem["detail"] for _, problem in rejections)
+
+
+def test_as_many_clients_as_slots_and_queue_keep_their_connections(tmp_path: Path):
+    """Beside the connections that may be slow or idle."""
+    clients = 300
+    with (
+        standin(tmp_path, **environment(queue_length=clients, workers=1)) as server,
+        ExitStack() as stack,
+    ):
+        connections = [
+            stack.enter_context(closing(http.client.HTTPConnection(LOOPBACK, server.port)))
+            for _ in range(clients)
+        ]
+        for connection in connections:
+            connection.connect()
+        statuses: Counter[int] = Counter()
+        for connection in connections * 2:
+            connection.request("POST", "/echo", b"x")
+            response = connection.getresponse()
+            response.read()
+            statuses[response.status] += 1
+
+    assert statuses == {200: 2 * clients}
