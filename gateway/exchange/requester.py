@@ -126,6 +126,9 @@ class Requester:
         """
         Return a new correlation id and its deadline (Unix time in ms).
 
+        Without Redis it waits for the first reading of the replies, as for the first connection
+        to Kafka: a process that was just started is not ready for requests yet.
+
         Args:
             keep_s: minimum time to keep the reply after the deadline.
 
@@ -134,8 +137,11 @@ class Requester:
                 reached or takes no writes.
         """
         store_error = self._stored.store_error or self._stored.write_error
-        needs_store = keep_s or options.respond_async or not self._addresses.is_ready
-        if store_error is not None and needs_store:
+        if store_error is not None and (
+            keep_s
+            or options.respond_async
+            or not self._addresses.await_ready(options.wait_s * CONNECT_SHARE)
+        ):
             raise ReplyStoreUnavailable(store_error, sent=Sent.NO)
         deadline_ms = epoch_ms() + round((options.deadline_s - options.queued_s) * 1000)
         correlation_id = self._ids.issue(self.node, deadline_ms, owner=options.owner, keep_s=keep_s)

@@ -50,9 +50,8 @@ class ReplyAddress:
 class Addresses(Protocol):
     """What the requester needs to have replies come straight."""
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether replies come straight now."""
+    def await_ready(self, timeout_s: float) -> bool:
+        """Return whether replies come straight, within *timeout_s*."""
 
     def take(self) -> ReplyAddress | None:
         """Return the address for one request; None while no partition is read."""
@@ -61,7 +60,9 @@ class Addresses(Protocol):
 class NoAddresses:
     """All replies come through Redis (REPLY_DELIVERY=store)."""
 
-    is_ready = False
+    def await_ready(self, timeout_s: float) -> bool:
+        """Return False at once."""
+        return False
 
     def take(self) -> ReplyAddress | None:
         """Return None."""
@@ -105,10 +106,12 @@ class PartitionReader:
         self._partition = self._partitions = 0
         self._keys: ReplyKeys | None = None
         self._problem: str | None = "the replies to this gateway are not read yet"
+        self._is_read = threading.Event()
 
     def start(self) -> None:
         """Start reading; call it in the process that waits, after any fork."""
         self._closing = threading.Event()
+        self._is_read.clear()
         self._keys = None
         self._thread = threading.Thread(
             target=self._run, args=(self._closing,), name="reply-reader", daemon=True
@@ -123,10 +126,9 @@ class PartitionReader:
         if self._thread is not None:
             self._thread.join(timeout=2)
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the partition is read."""
-        return self._keys is not None and self._problem is None
+    def await_ready(self, timeout_s: float) -> bool:
+        """Return whether the partition is read, within *timeout_s*."""
+        return self._is_read.wait(timeout_s)
 
     def take(self) -> ReplyAddress | None:
         """Return the address for one request; None while no partition is read."""
@@ -209,3 +211,7 @@ class PartitionReader:
     def _note(self, problem: str | None) -> None:
         self._problem = problem
         self._replies.is_read = problem is None
+        if problem is None:
+            self._is_read.set()
+        else:
+            self._is_read.clear()

@@ -4,8 +4,10 @@ Who reads which partition of the reply topic: by assignment, or by a consumer gr
     python -m tools.bench.experiments.ownership
 
 Four members read the four partitions of a topic while they are replaced one by one, as in a rolling
-deploy. Each of the others should read on. Printed is the longest time in which one of them read
-nothing, although records came all the time. Needs Java 17 and Maven.
+deploy. Each of the others should read on, and in its own partition: the replies that it waits for
+go there. Printed is the longest time in which one of them read nothing, although records came all
+the time, and how often a partition went to another member that was running already. Needs Java 17
+and Maven.
 """
 
 import itertools
@@ -54,8 +56,9 @@ def read(kind: str, server: str, number: int) -> None:
     else:
         consumer = PartitionConsumer.open_one(TOPIC, new_consumer, lambda _: number)
     while not stop.is_set():
-        if consumer.poll():
-            print_line(str(time.monotonic()))
+        batch = consumer.poll()
+        if batch:
+            print_line(f"{time.monotonic()} {min(found.partition for found in batch)}")
     consumer.close()
 
 
@@ -108,10 +111,24 @@ class Members:
         files = [file for number, (_, file) in self._running.items() if number != replaced]
         return max(_longest_gap_s(_times(file), since_s) for file in files)
 
+    def partitions(self) -> dict[int, set[int]]:
+        """Return the partitions that each running member has read in the last second."""
+        since_s = time.monotonic() - 1
+        return {
+            number: {partition for at_s, partition in _reads(file) if at_s > since_s}
+            for number, (_, file) in self._running.items()
+        }
+
+
+def _reads(file: Path) -> list[tuple[float, int]]:
+    """Return the time and the partition of each batch."""
+    lines = file.read_text().splitlines(keepends=True)
+    fields = [line.split() for line in lines if line.endswith("\n") and line[0].isdigit()]
+    return [(float(at_s), int(partition)) for at_s, partition in fields]
+
 
 def _times(file: Path) -> list[float]:
-    lines = file.read_text().splitlines(keepends=True)
-    return [float(line) for line in lines if line.endswith("\n") and line[0].isdigit()]
+    return [at_s for at_s, _ in _reads(file)]
 
 
 def _longest_gap_s(times: list[float], since_s: float) -> float:
@@ -119,23 +136,30 @@ def _longest_gap_s(times: list[float], since_s: float) -> float:
     return max((after - before for before, after in pairwise(recent)), default=0.0)
 
 
-def measure(kind: str, server: str, folder: Path) -> list[float]:
-    """Return the longest stop of the other members in each replacement, in seconds."""
+def measure(kind: str, server: str, folder: Path) -> tuple[list[float], int]:
+    """Return the longest stop of the others in each replacement, in seconds, and the moves."""
     members = Members(kind, server, folder)
     found = []
+    moves = 0
     try:
         for number in range(MEMBERS):
             members.start(number)
         time.sleep(SETTLE_S)
         for number in range(MEMBERS):
-            since_s = time.monotonic()
+            before, since_s = members.partitions(), time.monotonic()
             members.stop(number)
+            time.sleep(SETTLE_S)
+            meanwhile = members.partitions()
             members.start(number)
             time.sleep(SETTLE_S)
+            after = members.partitions()
             found.append(members.longest_stop_s(number, since_s))
+            others = set(before) - {number}
+            moves += sum(len(meanwhile[n] - before[n]) for n in others)
+            moves += sum(len(after[n] - meanwhile[n]) + len(before[n] - after[n]) for n in others)
     finally:
         members.stop_all()
-    return found
+    return found, moves
 
 
 def main() -> None:
@@ -147,11 +171,11 @@ def main() -> None:
         create_topics({"bootstrap_servers": [broker.address]}, [TOPIC], MEMBERS)
         with records(broker.address):
             for kind in KINDS:
-                stops_s = measure(kind, broker.address, Path(folder))
+                stops_s, moves = measure(kind, broker.address, Path(folder))
                 listed = ", ".join(f"{stop_s:.2f}" for stop_s in stops_s)
                 print_line(
                     f"{kind:10} longest stop of the other members in each of {MEMBERS} "
-                    f"replacements: {listed} s; all together {sum(stops_s):.1f} s"
+                    f"replacements: {listed} s; {moves} partitions went to or from another of them"
                 )
 
 
