@@ -56,9 +56,8 @@ def read(kind: str, server: str, number: int) -> None:
     else:
         consumer = PartitionConsumer.open_one(TOPIC, new_consumer, lambda _: number)
     while not stop.is_set():
-        batch = consumer.poll()
-        if batch:
-            print_line(f"{time.monotonic()} {min(found.partition for found in batch)}")
+        for found in consumer.poll():
+            print_line(f"{time.monotonic()} {found.partition}")
     consumer.close()
 
 
