@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
+from rendezvous.kafka_client.partitioning import murmur2_partition
 from tests.support.deployment import Deploy, Deployment
 from tests.support.scripted_responder import NameNotUtf8, Script, ScriptedResponder, correlation_id
 from tools.devstack.waiting import wait_until
@@ -224,7 +225,9 @@ def test_a_request_record_has_the_headers_of_the_contract(
     headers = dict(record.headers)
 
     assert record.value == b"\x00raw"
-    assert record.key == response.correlation_id.encode()
+    # A key that leads the reply to the process that waits.
+    partition = int(headers["reply-partition"])
+    assert murmur2_partition(record.key, deployment.partitions) == partition
     for name in ("correlation-id", "kafka_correlationId", "REPLY_CORRELATION_ID", "correlation_id"):
         assert headers[name] == response.correlation_id.encode()
     for name in ("reply-topic", "kafka_replyTopic", "REPLY_TOPIC", "reply_to"):

@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 HOUR_S = 3_600
 SHIFTED = str(Path(__file__).with_name("shifted_clock"))
 LIMIT_S = 30.0
+#: All replies pass the clock of a replies process; with straight replies this would be a warning.
+STORE = {"REPLY_DELIVERY": "store"}
 
 
 def shifted(ahead_s: int) -> dict[str, str]:
@@ -58,7 +60,7 @@ def test_a_responder_an_hour_behind_replies_and_logs_it(deploy: Deploy):
 
 
 def test_a_replies_process_an_hour_ahead_makes_gateways_not_ready(deploy: Deploy):
-    with deploy(gateways=0, replies=0, responders=0) as deployment:
+    with deploy(gateways=0, replies=0, responders=0, env=STORE) as deployment:
         deployment.start("replies", **shifted(HOUR_S))
         gateway = deployment.start_gateway()
 
@@ -67,7 +69,7 @@ def test_a_replies_process_an_hour_ahead_makes_gateways_not_ready(deploy: Deploy
 
 @pytest.fixture(scope="module")
 def deployment(deploy_for_module: Deploy) -> Iterator[Deployment]:
-    with deploy_for_module() as deployment:
+    with deploy_for_module(env=STORE) as deployment:
         yield deployment
 
 

@@ -7,11 +7,12 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from rendezvous.contract import Request
 from rendezvous.correlation import epoch_ms
+from tests.support.brokers import on_apache_kafka
 from tests.support.deployment import Deploy, Deployment
 from tools.bench.programs.counters import counts_in
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, on_apache_kafka]
 
 REQUESTS = 3_000
 RESPONDER = "python -m tools.bench.programs.counting_responder"

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.e2e
 
 #: Time to report or clear a problem: heartbeats last 10 s.
 LIMIT_S = 25.0
+#: Straight replies need no replies process: its key would be a warning.
+STORE = {"REPLY_DELIVERY": "store"}
 WORDS = "use another SECRET_KEY than this gateway"
 ADVICE = "set the same SECRET_KEY for web and replies"
 
@@ -33,7 +35,7 @@ def stays_ready(gateway: Gateway, seconds: float) -> bool:
 
 def test_of_two_gateways_the_one_with_another_key_is_not_ready(deploy: Deploy):
     other = secrets.token_hex(32)
-    with deploy(env={"REPLY_TIMEOUT_S": "1", "WEB_CONCURRENCY": "1"}) as deployment:
+    with deploy(env={**STORE, "REPLY_TIMEOUT_S": "1", "WEB_CONCURRENCY": "1"}) as deployment:
         stray = deployment.start_gateway(SECRET_KEY=other)
         assert wait_until(lambda: WORDS in problems_of(stray), LIMIT_S), problems_of(stray)
         reported = problems_of(stray)
@@ -57,7 +59,7 @@ def test_of_two_gateways_the_one_with_another_key_is_not_ready(deploy: Deploy):
 def test_replies_processes_with_different_keys_are_named_by_their_partitions(deploy: Deploy):
     """Each reads half of the partitions, so that half of the replies are dropped."""
     other = secrets.token_hex(32)
-    with deploy(env={"REPLY_TIMEOUT_S": "1", "WEB_CONCURRENCY": "1"}) as deployment:
+    with deploy(env={**STORE, "REPLY_TIMEOUT_S": "1", "WEB_CONCURRENCY": "1"}) as deployment:
         stray = deployment.start_gateway(SECRET_KEY=other)
         wrong = deployment.start("replies", SECRET_KEY=other)
         gateways = [deployment.gateway, stray]
@@ -78,7 +80,12 @@ def test_replies_processes_with_different_keys_are_named_by_their_partitions(dep
 
 def test_in_broadcast_mode_one_replies_process_with_the_key_is_enough(deploy: Deploy):
     other = secrets.token_hex(32)
-    env = {"REPLY_TIMEOUT_S": "2", "WEB_CONCURRENCY": "1", "REPLIES_MODE": "broadcast"}
+    env = {
+        **STORE,
+        "REPLY_TIMEOUT_S": "2",
+        "WEB_CONCURRENCY": "1",
+        "REPLIES_MODE": "broadcast",
+    }
     with deploy(env=env) as deployment:
         stray = deployment.start_gateway(SECRET_KEY=other)
         assert wait_until(lambda: WORDS in problems_of(stray), LIMIT_S), problems_of(stray)

@@ -58,6 +58,7 @@ def deployment(deploy: Deploy, servers: Servers) -> Iterator[Deployment]:
     env = {
         "REDIS_URL": f"redis://{LOOPBACK}:{servers.address.port}/0",
         "RESPONDER_JOURNAL": "redis",
+        "REPLY_DELIVERY": "store",
         "REPLY_TIMEOUT_S": "1",
         "WEB_CONCURRENCY": "1",
     }

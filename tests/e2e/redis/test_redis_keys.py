@@ -64,7 +64,9 @@ def test_without_retention_a_reply_is_evicted_at_the_timeout(deploy: Deploy):
 
 
 def test_foreign_and_expired_replies_are_not_stored(deploy: Deploy):
-    with deploy(env={"REPLY_TIMEOUT_S": "10"}) as deployment, redis_of(deployment) as redis:
+    # Through Redis, so that each response comes after its reply is stored.
+    env = {"REPLY_TIMEOUT_S": "10", "REPLY_DELIVERY": "store"}
+    with deploy(env=env) as deployment, redis_of(deployment) as redis:
         foreign = CorrelationIds("another secret key, but as long")
         own = CorrelationIds(deployment.secret_key)
         an_hour_ago_ms = epoch_ms() - 3_600_000

@@ -37,7 +37,7 @@ def test_all_processes_connect_with_tls(deploy: Deploy, redis_url: str):
 
 
 def test_an_untrusted_certificate_is_reported_with_advice(deploy: Deploy, redis_url: str):
-    deployment = deploy(env={"REDIS_URL": redis_url})
+    deployment = deploy(env={"REDIS_URL": redis_url, "REPLY_DELIVERY": "store"})
     create_topics(
         deployment.settings.kafka_connection(),
         [deployment.prefix + "echo", deployment.prefix + "replies"],

@@ -24,8 +24,11 @@ class Waitress(HTTPRequestParser):  # type: ignore[misc]
     body_unread = False
     command = request_uri = path = query = ""
 
-    def __init__(self, adj: Any, reads_body: Any) -> None:
+    def __init__(self, adj: Any, reads_body: Any = None) -> None:
         super().__init__(adj)
+
+    def waited_s(self) -> float:
+        return 0.0
 
     def received(self, data: bytes) -> int:
         try:
