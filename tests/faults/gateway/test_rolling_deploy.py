@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.brokers import on_embedded_broker
-from tests.support.deployment import Deploy, Deployment, Gateway
+from tests.support.brokers import on_apache_kafka, on_embedded_broker
+from tests.support.deployment import NO_REDIS_ENV, NO_REPLIES, Deploy, Deployment, Gateway
 from tests.support.load import OWN, Load
 from tests.support.report import RecordProperty
 from tools.devstack.ports import LOOPBACK, free_port
@@ -23,7 +23,6 @@ from tools.devstack.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,
-    on_embedded_broker,
     pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
 ]
 
@@ -77,11 +76,15 @@ def replace(deployment: Deployment, gateway: Gateway, stop: Callable[[Gateway], 
     return successor
 
 
+@on_apache_kafka
+@pytest.mark.parametrize("redis", [True, False], ids=["redis", "no-redis"])
 def test_no_request_fails_during_a_rolling_deploy(
-    deploy: Deploy, tmp_path: Path, record_property: RecordProperty
+    deploy: Deploy, tmp_path: Path, record_property: RecordProperty, redis: bool
 ):
     env = {"DRAIN_DELAY_S": "2", "REPLY_TIMEOUT_S": "10", "WEB_CONCURRENCY": "1"}
-    with deploy(gateways=2, env=env) as deployment:
+    env |= {} if redis else NO_REDIS_ENV
+    replies = 1 if redis else NO_REPLIES
+    with deploy(gateways=2, replies=replies, env=env) as deployment:
         gateways = deployment.all_gateways
         with (
             haproxy(gateways, tmp_path) as front,
@@ -117,6 +120,7 @@ def test_no_request_fails_during_a_rolling_deploy(
         assert set(slow.result()) == {201}
 
 
+@on_embedded_broker
 def test_clients_read_what_is_down_when_no_gateway_is_ready(deploy: Deploy, tmp_path: Path):
     env = {"DRAIN_DELAY_S": "2", "WEB_CONCURRENCY": "1", "REPLY_DELIVERY": "store"}
     with (
@@ -139,6 +143,7 @@ def test_clients_read_what_is_down_when_no_gateway_is_ready(deploy: Deploy, tmp_
     assert refused.json["sent"] == "no"
 
 
+@on_embedded_broker
 def test_haproxy_answers_itself_when_no_gateway_lives(deploy: Deploy, tmp_path: Path):
     with (
         deploy(gateways=2, env={"WEB_CONCURRENCY": "1"}) as deployment,
