@@ -83,7 +83,7 @@ class Settings:
     kafka_oauth_client_secret: str = _variable("", parse.utf8, secret=True)
     kafka_oauth_scope: str = _variable("", parse.utf8)
     kafka_oauth_extensions: tuple[tuple[str, str], ...] = _variable((), parse.oauth_extensions)
-    kafka_fetch_max_wait_ms: int = _variable(100, parse.integer(1, 5_000))
+    kafka_fetch_max_wait_ms: int = _variable(500, parse.integer(1, 5_000))
     # Longer than any request to a broker takes.
     kafka_max_idle_s: float = _variable(180.0, parse.seconds(10, 3_600))
     redis_url: str = _variable(

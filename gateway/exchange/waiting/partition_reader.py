@@ -148,7 +148,10 @@ class PartitionReader:
             self._watchdog.reset()
             try:
                 consumer = self._open_consumer(self._spread.choose)
-            except (ConnectionError, LookupError) as error:
+            except Exception as error:
+                # Without this thread no reply would come straight any more.
+                if not isinstance(error, ConnectionError | LookupError):
+                    logger.exception("opening the consumer failed; trying again")
                 self._problem = f"the replies to this gateway are not read: {error}"
                 closing.wait(OPEN_PAUSE_S)
                 continue

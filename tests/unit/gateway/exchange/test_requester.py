@@ -442,6 +442,9 @@ class FakeAddresses:
         self.is_ready = True
         self.is_read = True
 
+    def await_ready(self, timeout_s):
+        return self.is_ready
+
     def take(self):
         return ReplyAddress(7, self.keys.take(), self.keys) if self.is_read else None
 

@@ -100,14 +100,14 @@ def reader(opened, replies):
 
 def started(reader):
     reader.start()
-    eventually(lambda: reader.is_ready)
+    eventually(lambda: reader.await_ready(0))
     return reader
 
 
 def test_before_its_start_there_is_no_address_and_a_problem(reader, replies):
     assert reader.take() is None
     assert reader.reads() is None
-    assert not reader.is_ready
+    assert not reader.await_ready(0)
     assert "not read yet" in reader.problem()
     assert not replies.is_read
 
@@ -148,7 +148,7 @@ def test_a_consumer_that_cannot_be_opened_is_a_problem_until_it_can(reader, open
     eventually(lambda: reader.problem() == f"the replies to this gateway are not read: {error}")
     opened[:] = [FakePartition()]
 
-    eventually(lambda: reader.is_ready)
+    eventually(lambda: reader.await_ready(0))
     assert replies.is_read
 
 
@@ -157,14 +157,14 @@ def test_while_the_partition_cannot_be_read_replies_are_not_expected_straight(
 ):
     started(reader)
     opened[0].is_read = False
-    eventually(lambda: not reader.is_ready)
+    eventually(lambda: not reader.await_ready(0))
     assert not replies.is_read
     assert reader.problem() == "partition 1 of the reply topic cannot be read; see the log"
     # Addresses are given nevertheless: the replies may come straight again in time.
     assert reader.take() is not None
     opened[0].is_read = True
 
-    eventually(lambda: reader.is_ready and replies.is_read)
+    eventually(lambda: reader.await_ready(0) and replies.is_read)
 
 
 def test_after_new_partitions_the_keys_fit_the_old_and_the_new_number(reader, opened):

@@ -22,6 +22,7 @@ class Waitress(HTTPRequestParser):  # type: ignore[misc]
     head_complete = False
     received_bytes = 0
     body_unread = False
+    has_slot = True
     command = request_uri = path = query = ""
 
     def __init__(self, adj: Any, reads_body: Any = None) -> None:
