@@ -27,8 +27,7 @@ RESERVED_THREADS = 4
 REQUIRED = ("KAFKA_URL", "SECRET_KEY")
 #: Mechanisms by which a client proves its identity to a broker.
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-#: Without delays, and with a TCP keepalive: the first after 30 s, and then every 5 s up to three
-#: times without an answer, as redis-py does. Linux would wait for two hours.
+#: Without delays, and with a TCP keepalive after 30 s, as redis-py does. Linux waits for hours.
 _KAFKA_SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),

@@ -16,8 +16,9 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
+from gateway.exchange.pending_request import PendingRequest, WaitOptions
 from gateway.exchange.publisher import Publication
-from gateway.exchange.requester import PendingRequest, Requester, WaitOptions
+from gateway.exchange.requester import Requester
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds
 from rendezvous.kafka_client.producer import PublishRefused

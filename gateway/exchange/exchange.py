@@ -3,7 +3,8 @@
 from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.cancellation import is_cancellation
 from gateway.exchange.idempotency import Idempotency
-from gateway.exchange.requester import ExchangeResult, PendingRequest, Requester, WaitOptions
+from gateway.exchange.pending_request import ExchangeResult, PendingRequest, WaitOptions
+from gateway.exchange.requester import Requester
 from gateway.problems import IdempotencyUnavailable, Problem, Sent
 from rendezvous.contract import Request
 

@@ -11,12 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from gateway.exchange.claims import Claim, Claims, claim_name
-from gateway.exchange.requester import (
-    EarlierRequestNotSent,
-    ExchangeResult,
-    PendingRequest,
-    Requester,
-)
+from gateway.exchange.pending_request import ExchangeResult, PendingRequest
+from gateway.exchange.requester import EarlierRequestNotSent, Requester
 from gateway.problems import (
     BadReply,
     IdempotencyKeyInvalid,

@@ -1,9 +1,9 @@
 """One request to its reply: register, publish, wait, poll once more."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from gateway.exchange.pending_request import Deadline, PendingRequest, WaitOptions
 from gateway.exchange.publisher import Publication, Publisher
 from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.exchange.waiting.partition_reader import Addresses, NoAddresses, ReplyAddress
@@ -18,7 +18,7 @@ from gateway.problems import (
     ResponderError,
     Sent,
 )
-from rendezvous.contract import Outcome, Reply, Request
+from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
@@ -31,64 +31,6 @@ CHECK_INTERVAL_S = 0.5
 
 class EarlierRequestNotSent(Exception):
     """Raised when an earlier request was not published and never will be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """A point in time on the monotonic clock."""
-
-    at_s: float
-
-    @classmethod
-    def after(cls, timeout_s: float) -> "Deadline":
-        """Return the deadline *timeout_s* from now."""
-        return cls(time.monotonic() + timeout_s)
-
-    def remaining_s(self) -> float:
-        """Return the seconds that are left; negative once past."""
-        return self.at_s - time.monotonic()
-
-
-@dataclass(frozen=True, slots=True)
-class WaitOptions:
-    """How to wait for the reply to one request."""
-
-    wait_s: float  # of the client
-    deadline_s: float  # after it the responder need not begin any more; at least wait_s
-    respond_async: bool = False  # whether the client accepts a 202 without a reply
-    owner: str = ""  # client that alone may fetch the reply later; empty for any client
-    caller: str = ""  # the user behind that client; part of *owner*
-    is_short: bool = False  # whether the client waits less than the route does by default
-    queued_s: float = 0.0  # the part of both times that has passed already, waiting for a slot
-
-
-@dataclass(frozen=True, slots=True)
-class PendingRequest:
-    """A request without a reply yet, and the deadlines for it."""
-
-    request: Request
-    options: WaitOptions
-    wait: Deadline  # of the client
-    deadline: Deadline  # of the responder
-    has_key: bool = False  # whether others may wait for its reply, by its idempotency key
-
-    @classmethod
-    def start(
-        cls, request: Request, options: WaitOptions, *, has_key: bool = False
-    ) -> "PendingRequest":
-        """Return *request* with its time running from now."""
-        wait = Deadline.after(options.wait_s - options.queued_s)
-        deadline = Deadline.after(options.deadline_s - options.queued_s)
-        return cls(request, options, wait, deadline, has_key)
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeResult:
-    """The result of a request."""
-
-    correlation_id: str  # of the request that was published: this one or an earlier one
-    reply: Reply | None  # None when there is none yet and the client accepts a 202
-    is_replayed: bool = False  # whether it is the reply to an earlier request with the same key
 
 
 class Requester:

@@ -11,7 +11,7 @@ from gateway.clients.admission import Admission, Queueing, SlotWait
 from gateway.clients.client import Client, request_id_of
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import KEY_HEADER, REPLAYED_HEADER, key_of
-from gateway.exchange.requester import WaitOptions
+from gateway.exchange.pending_request import WaitOptions
 from gateway.problems import InvalidBody, ReplyTimeout, Sent
 from gateway.routing.table import Route
 from gateway.routing.validation import is_own_path

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from gateway import problems
-from gateway.exchange.requester import Deadline, PendingRequest, Requester, WaitOptions, usable
+from gateway.exchange.pending_request import Deadline, PendingRequest, WaitOptions
+from gateway.exchange.requester import Requester, usable
 from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.exchange.waiting.partition_reader import ReplyAddress
 from gateway.exchange.waiting.poller import NoStoredReplies, Poller

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.exchange.requester import Requester, WaitOptions
+from gateway.exchange.pending_request import WaitOptions
+from gateway.exchange.requester import Requester
 from gateway.exchange.waiting.partition_reader import PartitionReader
 from gateway.exchange.waiting.poller import NoStoredReplies
 from gateway.exchange.waiting.straight_replies import StraightReplies
