@@ -1,8 +1,8 @@
 """
 THE WIRE CONTRACT: what a request record and a reply record carry.
 
-Standard library only: a responder in another repository needs this file, ``reply_headers.py`` and
-``errors.py``. All headers are UTF-8 text and none is null.
+Standard library only: a responder in another repository needs this file, ``reply_headers.py``,
+``framework_replies.py`` and ``errors.py``. All headers are UTF-8 text and none is null.
 
 Request record
     key      the route's record key; else one that default partitioners map to the partition
@@ -32,9 +32,16 @@ from enum import StrEnum
 from typing import Any
 
 from rendezvous.errors import MalformedRecord, UnusableReply
-from rendezvous.reply_headers import carried_headers, header_error, is_carried, is_withheld
-
-Headers = Sequence[tuple[str, bytes | None]]
+from rendezvous.framework_replies import failure_in, status_in, with_content_type
+from rendezvous.reply_headers import (
+    MAX_HEADERS,
+    Headers,
+    carried_headers,
+    header_error,
+    is_carried,
+    is_withheld,
+    text_headers,
+)
 
 CORRELATION_ID = "correlation-id"
 REPLY_TOPIC = "reply-topic"
@@ -54,13 +61,6 @@ _OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, STATUS, CONTENT_TYPE, REPLY_PARTI
 #: Headers of a request record that an HTTP client must not set, in lower case.
 RESERVED_HEADERS = frozenset(map(str.lower, (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *_OWN_HEADERS)))
 
-#: Names of the HTTP status in a reply: ours, Zilla's, RIG's.
-_STATUS_HEADERS = (STATUS, ":status", "rig-response-code")
-#: Headers by which responders of other frameworks report a failure without an HTTP status:
-#: NestJS, Quarkus (by convention), SlimMessageBus, Watermill.
-_FAILURE_HEADERS = ("kafka_nest-err", "REPLY_ERROR", "Error", "_watermill_requestreply_error")
-_FAILURE_FLAG = "_watermill_requestreply_has_error"
-
 #: What can be a correlation id. Anything else must not reach a log or a header.
 _ID = re.compile(r"[!-~]{1,200}", re.ASCII)
 #: What Kafka accepts as the name of a topic.
@@ -69,6 +69,8 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _DEADLINE = re.compile(r"[0-9]{1,15}", re.ASCII)
 #: The number of a partition, below 2^31.
 _PARTITION = re.compile(r"[0-9]{1,9}", re.ASCII)
+#: Maximum number of names of headers in an error.
+_LISTED_NAMES = 20
 
 
 class Outcome(StrEnum):
@@ -137,7 +139,7 @@ class Request:
         Raises:
             MalformedRecord: when it has no single correlation id, reply topic or deadline.
         """
-        text = _text_headers(headers)
+        text = text_headers(headers)
         known = {name: values[-1] for name, values in text.items()}
         deadline_ms = known.get(DEADLINE, "")
         if not _DEADLINE.fullmatch(deadline_ms):
@@ -213,9 +215,14 @@ class Reply:
     def fits_http(self) -> bool:
         """Return whether an HTTP response can have its status and headers."""
         # Withheld headers are in replies that an earlier version stored; the gateway drops them.
-        return 200 <= self.status <= 599 and all(
-            (is_carried(name) or is_withheld(name)) and header_error(name, value.encode()) is None
-            for name, value in self.headers
+        return (
+            200 <= self.status <= 599
+            and len(self.headers) <= MAX_HEADERS
+            and all(
+                (is_carried(name) or is_withheld(name))
+                and header_error(name, value.encode()) is None
+                for name, value in self.headers
+            )
         )
 
     def encode(self) -> tuple[bytes, list[tuple[str, bytes]]]:
@@ -232,59 +239,39 @@ class Reply:
             MalformedRecord: when it does not name exactly one request.
             UnusableReply: when it does, but cannot become an HTTP response.
         """
-        text = _text_headers(headers)
+        text = text_headers(headers)
         correlation_id = _single(text, ID_HEADERS, "correlation id")
-        failure = _failure(text)
+        failure = failure_in(text, REPLY_TOPIC_HEADERS)
+        if failure is not None and failure.status is not None:
+            json_type = ((CONTENT_TYPE, "application/json"),)
+            return cls(correlation_id, failure.body, failure.status, json_type)
         if failure is not None:
-            return cls(correlation_id, outcome=Outcome.FAILED, status=502, detail=failure)
+            return cls(correlation_id, outcome=Outcome.FAILED, status=502, detail=failure.detail)
         return cls(
             correlation_id,
             body=value or b"",
             # NestJS and Zilla send a null value for success without a body.
-            status=_status(correlation_id, text, default=200 if value is not None else 204),
-            headers=carried_headers(correlation_id, headers),
+            status=status_in(correlation_id, text, default=200 if value is not None else 204),
+            headers=carried_headers(correlation_id, with_content_type(headers, text)),
         )
-
-
-def _text_headers(headers: Headers) -> Mapping[str, list[str]]:
-    text: dict[str, list[str]] = {}
-    for name, value in headers:
-        if value is not None:
-            text.setdefault(name, []).append(value.decode("utf-8", "replace"))
-    return text
 
 
 def _single(text: Mapping[str, list[str]], names: Sequence[str], what: str) -> str:
     """Return the only value of the headers *names*, which may repeat it."""
     found = {value for name in names for value in text.get(name, ())}
-    if len(found) != 1:
-        raise MalformedRecord(f"{'several values for the' if found else 'no'} {what}")
+    if not found:
+        raise MalformedRecord(f"no {what}; its headers: {_names(text)}")
+    if len(found) > 1:
+        raise MalformedRecord(f"several values for the {what}")
     return found.pop()
+
+
+def _names(text: Mapping[str, list[str]]) -> str:
+    """Return the names of the headers for a log, where their values do not belong."""
+    listed = ", ".join(repr(name[:40]) for name in list(text)[:_LISTED_NAMES]) or "none"
+    return listed + (f" and {len(text) - _LISTED_NAMES} more" if len(text) > _LISTED_NAMES else "")
 
 
 def _partition(text: str) -> int | None:
     """Return the partition in *text*; None for anything else: without one a reply arrives too."""
     return int(text) if _PARTITION.fullmatch(text) else None
-
-
-def _failure(text: Mapping[str, list[str]]) -> str | None:
-    if any(name in text for name in _STATUS_HEADERS):
-        return None
-    for name in _FAILURE_HEADERS:
-        if name in text:
-            return f"{name}: {text[name][-1][:500]}"
-    if text.get(_FAILURE_FLAG, [""])[-1] == "1":
-        return _FAILURE_FLAG
-    return None
-
-
-def _status(correlation_id: str, text: Mapping[str, list[str]], default: int) -> int:
-    for name in _STATUS_HEADERS:
-        for value in text.get(name, ()):
-            if len(value) == 3 and value.isascii() and value.isdigit() and 200 <= int(value) <= 599:
-                return int(value)
-            raise UnusableReply(
-                correlation_id,
-                f"header {name!r} is {value[:40]!r}, not an HTTP status from 200 to 599",
-            )
-    return default

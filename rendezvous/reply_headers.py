@@ -5,10 +5,13 @@ Standard library only: part of the wire contract, see contract.py.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from rendezvous.errors import UnusableReply
+
+#: The headers of a Kafka record.
+Headers = Sequence[tuple[str, bytes | None]]
 
 #: Headers that a reply can set on every route, besides ``x-...``.
 REPLY_HTTP_HEADERS = frozenset(
@@ -69,6 +72,8 @@ _GATEWAYS_OWN = frozenset({"x-content-type-options"})
 #: Maximum size of one header value, and of all names and values of a reply, in bytes.
 MAX_HEADER_BYTES = 8_000
 MAX_HEADERS_BYTES = 32_000
+#: Maximum number of headers of a reply.
+MAX_HEADERS = 100
 #: A token and a field value of RFC 9110, sections 5.6.2 and 5.5, in ASCII.
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FIELD_VALUE = re.compile(rb"[\t -~]*")
@@ -100,9 +105,16 @@ def header_error(name: str, value: bytes) -> str | None:
     return None
 
 
-def carried_headers(
-    correlation_id: str, headers: Sequence[tuple[str, bytes | None]]
-) -> tuple[tuple[str, str], ...]:
+def text_headers(headers: Headers) -> Mapping[str, list[str]]:
+    """Return the headers of a record by name, as text, without those that are null."""
+    text: dict[str, list[str]] = {}
+    for name, value in headers:
+        if value is not None:
+            text.setdefault(name, []).append(value.decode("utf-8", "replace"))
+    return text
+
+
+def carried_headers(correlation_id: str, headers: Headers) -> tuple[tuple[str, str], ...]:
     """
     Return the headers of a reply record that its HTTP response has.
 
@@ -117,7 +129,13 @@ def carried_headers(
         error = header_error(name, value)
         if error is not None:
             raise UnusableReply(correlation_id, f"header {name[:40]!r} {error}")
-        carried.append((lower, value.decode("ascii").strip()))
+        text = value.decode("ascii").strip()
+        if text or lower != "content-type":
+            carried.append((lower, text))
+    if len(carried) > MAX_HEADERS:
+        raise UnusableReply(
+            correlation_id, f"it has {len(carried)} headers; the maximum is {MAX_HEADERS}"
+        )
     if sum(len(name) + len(value) for name, value in carried) > MAX_HEADERS_BYTES:
         raise UnusableReply(correlation_id, f"its headers exceed {MAX_HEADERS_BYTES} bytes")
     return tuple(carried)

@@ -17,6 +17,7 @@ from typing import Any
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds
 from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable
+from rendezvous.framework_replies import failure_report
 from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
 from rendezvous.kafka_client.reply_records import excess_of, reply_in
 from rendezvous.process.throttled_log import ThrottledLog
@@ -167,6 +168,9 @@ class ReplyListener:
         if reply.outcome is Outcome.UNUSABLE:
             self.counts["unusable"] += 1
             self._warn.warning("reply to %s is unusable: %s", correlation_id.text, reply.detail)
+        elif reply.outcome is Outcome.FAILED:
+            report = failure_report(record.headers)
+            self._warn.warning("reply to %s reports a failure: %s", correlation_id.text, report)
         return correlation_id, reply
 
     def _skip(self, kind: str, record: Any, error: object) -> None:

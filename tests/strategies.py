@@ -29,13 +29,17 @@ FAILURE_HEADERS = (
     "Error",
     "_watermill_requestreply_error",
     "_watermill_requestreply_has_error",
+    "serverSentAnError",
+    "kafka_dlt-exception-fqcn",
+    "kafka_dlt-original-topic",
 )
 header_names = st.one_of(
     st.sampled_from(
         [
             *ID_HEADERS, *REPLY_TOPIC_HEADERS, DEADLINE, CONTENT_TYPE, METHOD, PATH, QUERY, STATUS,
             ":status", "rig-response-code", *FAILURE_HEADERS, *sorted(REPLY_HTTP_HEADERS),
-            "Location", "x-", "X-A", "x-a b", "set-cookie", "content-length", "connection",
+            "Location", "contentType", "x-", "X-A", "x-a b", "set-cookie", "content-length",
+            "connection",
         ]
     ),
     texts,
@@ -44,6 +48,7 @@ header_names = st.one_of(
 header_values = st.one_of(
     st.none(),
     st.sampled_from([b"the-id", b"replies", b"1700000000000", b"200", b"404", b"1", b"0", b""]),
+    st.sampled_from([b'"201 CREATED"', b'"a/b"', b'{"statusCode":404}', b"205"]),
     st.sampled_from([b"http://[", b"//h:x", b"//h:99999", b"9" * 30, b"-1", b"a" * 9_000]),
     st.binary(max_size=40),
     pointed_texts.map(str.encode),

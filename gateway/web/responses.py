@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -58,6 +59,8 @@ def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
     Args:
         listed: the LISTED_REPLY_HEADERS, in lower case, that the route allows.
     """
+    if reply.status == HTTPStatus.RESET_CONTENT:
+        reply = replace(reply, body=b"")  # RFC 9110, section 15.3.6
     response = ReplyResponse([reply.body], status_line(reply.status))
     # Replaced, not extended: Flask would add the type text/html to a reply without a type.
     response.headers = Headers(reply_headers(reply, listed))
@@ -67,7 +70,7 @@ def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
 def reply_headers(reply: Reply, listed: Collection[str] = ()) -> list[tuple[str, str]]:
     """Return the headers of the HTTP response that *reply* describes; see reply_response()."""
     headers = [("Content-Length", str(len(reply.body)))]
-    content_type = None
+    content_type = ""
     for name, value in reply.headers:
         lower = name.lower()
         if lower == CONTENT_TYPE:
@@ -77,7 +80,7 @@ def reply_headers(reply: Reply, listed: Collection[str] = ()) -> list[tuple[str,
                 headers.append((name, value))
         elif lower != _CORRELATION_ID_LOWER and not is_withheld(lower):
             headers.append((name, value))
-    if content_type is not None:
+    if content_type:
         headers.insert(1, ("Content-Type", content_type))
     headers.append(NOSNIFF)
     headers.append((CORRELATION_ID, reply.correlation_id))

@@ -101,6 +101,9 @@ SEEDS: dict[str, list[bytes]] = {
     "reply": [
         record(b"body", ID, (b"status", b"201"), (b"content-type", b"text/plain"), (b"x-a", b"1")),
         record(NULL, (b"kafka_correlationId", b"i"), (b"kafka_nest-err", b"no stock")),
+        record(NULL, ID, (b"kafka_nest-err", b'{"statusCode": 404}'), (b"contentType", b'"a/b"')),
+        record(b"x", ID, (b"reply_to", b"r"), (b"kafka_dlt-exception-fqcn", b"java.lang.E")),
+        record(b"x", ID, (b"status", b'"201 CREATED"'), (b"contentType", b'"a/b"')),
         record(b"", ID, (b"REPLY_ERROR", b"no"), (b"rig-response-code", b"404")),
         record(b"", ID, (b"_watermill_requestreply_has_error", b"1"), (b":status", b"599")),
         record(b"", ID, (b"location", b"http://user:pw@[::1]:80/a?b#c"), (b"etag", b'"1"')),

@@ -54,6 +54,7 @@ STANDARD_LIBRARY_ONLY = (
     "rendezvous/contract.py",
     "rendezvous/encoding.py",
     "rendezvous/errors.py",
+    "rendezvous/framework_replies.py",
     "rendezvous/reply_headers.py",
     "responder/registry.py",
     "responder/dedup/sql_journal.py",

@@ -7,7 +7,13 @@ from rendezvous.correlation import CorrelationIds, epoch_ms
 from tests.fakes import FakeRecord, eventually
 from tests.unit.replies.conftest import P0, record
 
+DEAD_LETTER = [
+    ("correlation-id", b"a"),
+    ("reply-topic", b"replies"),
+    ("kafka_dlt-original-topic", b"orders"),
+]
 BROKEN_RECORDS = [
+    pytest.param(DEAD_LETTER, "malformed", id="dead letter"),
     pytest.param([], "malformed", id="no id"),
     pytest.param([("correlation-id", None)], "malformed", id="null id"),
     pytest.param([("correlation-id", b"a"), ("correlation-id", b"b")], "malformed", id="two ids"),
@@ -59,6 +65,31 @@ def test_an_unusable_reply_is_stored_as_a_502(running, kafka, store, new_id, sta
     assert (reply.outcome, reply.status, reply.body) == (Outcome.UNUSABLE, 502, b"")
     assert repr(status) in reply.detail
     assert running.counts["unusable"] == 1
+
+
+def test_a_failure_that_a_framework_reports_is_stored_without_its_report_which_is_logged(
+    running, kafka, store, new_id, caplog
+):
+    cid = new_id()
+    error = [
+        ("kafka_dlt-exception-cause-fqcn", b"java.lang.E"),
+        ("kafka_dlt-exception-message", b"m"),
+    ]
+    headers = [("correlation-id", cid.text.encode()), ("reply-topic", b"replies"), *error]
+    kafka.feed(FakeRecord(b"the body of the request", headers, 0))
+    eventually(lambda: kafka.committed_offset(P0) == 1)
+
+    reply = store.fetch_many([cid.text])[cid.text]
+    assert (reply.outcome, reply.status, reply.body) == (Outcome.FAILED, 502, b"")
+    assert "java" not in reply.detail
+    assert f"reply to {cid.text} reports a failure: 'java.lang.E: m'" in caplog.text
+
+
+def test_the_log_line_of_a_record_without_an_id_lists_its_headers(running, kafka, caplog):
+    kafka.feed(FakeRecord(b"", [("correlationId", b"a"), ("status", b"200")], 0))
+    eventually(lambda: kafka.committed_offset(P0) == 1)
+
+    assert "no correlation id; its headers: 'correlationId', 'status'" in caplog.text
 
 
 def test_an_undecodable_record_is_skipped_and_counted(running, kafka, new_id, caplog):

@@ -141,6 +141,19 @@ def test_a_reply_that_is_too_large_is_an_unusable_one(straight, mailbox, new_id,
     assert reason in reply.detail
 
 
+def test_a_request_that_spring_dead_lettered_to_the_reply_topic_is_a_failure(
+    straight, mailbox, new_id
+):
+    cid = new_id()
+    headers = [("reply-topic", b"replies"), ("kafka_dlt-exception-fqcn", b"java.lang.E")]
+    with own(mailbox, cid) as waiter:
+        straight.settle([FakeRecord(b"x", [("correlation-id", cid.text.encode()), *headers])])
+        reply = waiter.wait(0)
+
+    assert (reply.outcome, reply.body) == (Outcome.FAILED, b"")
+    assert "java" not in reply.detail
+
+
 def test_a_reply_that_cannot_be_a_response_is_an_unusable_one(straight, mailbox, new_id):
     cid = new_id()
     with own(mailbox, cid) as waiter:

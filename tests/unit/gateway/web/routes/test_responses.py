@@ -41,6 +41,27 @@ def test_a_response_with_204_or_304_has_no_body(gateway, status):
     assert (response.status_code, response.data) == (status, b"")
 
 
+def test_a_response_with_205_has_an_empty_body_of_length_0(gateway):
+    gateway.publisher.responder = lambda request: Reply.to(request, b"lost", status=205)
+
+    response = gateway.request(data=b"x")
+
+    assert (response.status_code, response.data) == (205, b"")
+    assert response.headers.getlist("Content-Length") == ["0"]
+
+
+@pytest.mark.parametrize("status", [200, 204])
+def test_an_empty_content_type_is_dropped_and_no_browser_guesses_one(gateway, status):
+    gateway.publisher.responder = lambda request: Reply.to(
+        request, b"<b>", status=status, content_type=""
+    )
+
+    response = gateway.request(data=b"x")
+
+    assert "Content-Type" not in response.headers
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
 def test_the_headers_of_a_reply_are_forwarded_except_the_correlation_id(gateway):
     headers = [("x-many", "1"), ("x-many", "2"), ("etag", '"7"'), ("x-correlation-id", "own")]
     gateway.publisher.responder = lambda request: Reply.to(request, headers=headers)
