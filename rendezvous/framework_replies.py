@@ -63,7 +63,7 @@ def failure_in(text: Mapping[str, list[str]], request_headers: Sequence[str]) ->
     """
     is_dead_letter = any(name.startswith(_DEAD_LETTER) for name in text)
     if is_dead_letter and any(name in text for name in request_headers):
-        # It can have any header of the request, so a status in it is none of its responder's.
+        # Its headers are those of the request; a status among them is not the responder's.
         return _failure_of_dead_letter(text)
     if any(name in text for name in STATUS_HEADERS):
         return None
@@ -90,7 +90,7 @@ def status_in(correlation_id: str, text: Mapping[str, list[str]], default: int) 
     Return the HTTP status of a reply with the headers *text*.
 
     Raises:
-        UnusableReply: when what it has is none.
+        UnusableReply: when its status is not valid.
     """
     for name in STATUS_HEADERS:
         for value in text.get(name, ()):

@@ -112,7 +112,7 @@ FRAMEWORKS = (
         ("node", "npm"),
         f"{_NPM} && npx tsc",
         "node dist/responder.js",
-        PLAIN | {"error": 502},
+        PLAIN,
     ),
     Framework("faststream", (), _PIP, _PYTHON_RUN, PLAIN | {"nothing": 200}),
     Framework(

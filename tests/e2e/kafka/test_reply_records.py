@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 TIMEOUT_S = 3.0
 KEY = "rdv_" + "k" * 43
 #: A value that would begin lines of a log, and shows a key.
-FORGED = f"an\nforged\rforged\x85forged\u2028forged\x1b[2Kforged {KEY}"
+FORGED = f"an\x1b[2Kforged {KEY}\nforged\rforged\x85forged\u2028forged"
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,10 @@ SCRIPTS: dict[str, Script] = {
     "forged": replies(("REPLY_ERROR", FORGED.encode()), value=None),
     "null": replies(value=None),
     "nest-error": replies(("kafka_nest-err", b'{"status":"error"}'), value=None),
+    "nest-status": replies(("kafka_nest-err", b'{"statusCode":422}'), value=None),
+    "dead-letter": replies(
+        ("reply-topic", b"replies"), ("kafka_dlt-exception-fqcn", b"java.lang.Exception")
+    ),
     "quarkus": replies_under(["REPLY_CORRELATION_ID"]),
     "every-name": replies_under(
         ["correlation-id", "kafka_correlationId", "REPLY_CORRELATION_ID", "correlation_id"]
@@ -116,6 +120,7 @@ SCRIPTS: dict[str, Script] = {
         ("cookie", 200, b"body"),
         ("commands", 200, b"body"),
         ("null", 204, b""),
+        ("nest-status", 422, b'{"statusCode":422}'),
         ("quarkus", 200, b"body"),
         ("every-name", 200, b"body"),
         ("twice", 200, b"first"),
@@ -146,6 +151,7 @@ def test_a_usable_reply_becomes_the_response(
         ("crlf-x", "bad-reply"),
         ("non-ascii", "bad-reply"),
         ("nest-error", "responder-error"),
+        ("dead-letter", "responder-error"),
         ("forged", "responder-error"),
     ],
 )

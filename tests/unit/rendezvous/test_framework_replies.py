@@ -165,7 +165,7 @@ def test_the_content_type_of_spring_is_read(value):
 
 
 @pytest.mark.parametrize("empty", [b"", b"  "])
-def test_an_empty_content_type_is_as_good_as_none(empty):
+def test_an_empty_content_type_counts_as_missing(empty):
     headers = [*ID, ("content-type", empty)]
 
     assert Reply.decode(b"x", headers).headers == ()
@@ -186,7 +186,7 @@ def test_the_content_type_wins_over_the_one_of_spring():
     [b"", b'""', b'"', b"null", b"text", b'{"type":"a/b"}', b"a/b\r\nX: y", "a/é".encode(),
      b"a/" + b"b" * 10_000],
 )  # fmt: skip
-def test_a_content_type_of_spring_that_is_none_is_ignored(value):
+def test_an_invalid_content_type_of_spring_is_ignored(value):
     assert Reply.decode(b"x", [*ID, ("contentType", value)]).headers == ()
 
 
