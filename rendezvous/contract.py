@@ -35,13 +35,13 @@ from rendezvous.errors import MalformedRecord, UnusableReply
 from rendezvous.framework_replies import failure_in, status_in, with_content_type
 from rendezvous.reply_headers import (
     MAX_HEADERS,
-    Headers,
     carried_headers,
     header_error,
     is_carried,
     is_withheld,
     text_headers,
 )
+from rendezvous.reply_headers import Headers as Headers  # handlers import it from here
 
 CORRELATION_ID = "correlation-id"
 REPLY_TOPIC = "reply-topic"
