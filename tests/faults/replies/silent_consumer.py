@@ -42,4 +42,5 @@ if __name__ == "__main__":
     import rendezvous.kafka_client.patches.consumer as patches
 
     patches.PatchedConsumer = SilentConsumer  # type: ignore[misc]
-    runpy.run_module(sys.argv[1], run_name="__main__")
+    # The process takes options of its own from the command line.
+    runpy.run_module(sys.argv.pop(1), run_name="__main__")

@@ -16,8 +16,8 @@ KILLS = 8
 REBALANCES = 3
 HANG_S = 15.0
 #: Above the session timeout (6 s) and the rebalance after it.
-LONG_TIMEOUT = {"REPLY_TIMEOUT_S": "20"}
-BROADCAST = {"REPLIES_MODE": "broadcast"}
+LONG_TIMEOUT = {"REPLY_TIMEOUT_S": "20", "REPLY_DELIVERY": "store"}
+BROADCAST = {"REPLIES_MODE": "broadcast", "REPLY_DELIVERY": "store"}
 
 
 def stores_replies(process: Process) -> bool:

@@ -22,7 +22,7 @@ def is_ready(deployment: Deployment) -> bool:
 def test_a_consumer_that_falls_silent_is_named_and_opened_again(
     deploy: Deploy, name: str, record_property: RecordProperty
 ):
-    with deploy() as deployment:
+    with deploy(env={"REPLY_DELIVERY": "store"}) as deployment:
         command = f"python -m tests.faults.replies.silent_consumer {name}"
         silent = deployment.start(name, command)
         with Load([deployment.gateway]) as load:

@@ -16,7 +16,8 @@ LIMIT_S = 20.0
 
 
 def test_a_poll_that_never_returns_ends_the_process_and_another_takes_over(deploy: Deploy):
-    with deploy(env={"REPLY_TIMEOUT_S": "20"}) as deployment:
+    env = {"REPLY_TIMEOUT_S": "20", "REPLY_DELIVERY": "store"}
+    with deploy(env=env) as deployment:
         hanging = deployment.start("replies", "python -m tests.faults.replies.hanging_poll")
         assert wait_until(lambda: "storing replies" in hanging.logged(), LIMIT_S)
         with Load([deployment.gateway]) as load:
