@@ -15,8 +15,6 @@ func main() {
 		kgo.SeedBrokers(os.Getenv("BOOTSTRAP")),
 		kgo.ConsumerGroup("franz"),
 		kgo.ConsumeTopics("franz.text", "franz.status", "franz.error", "franz.nothing"),
-		// Its default, snappy, needs an optional library in the gateway.
-		kgo.ProducerBatchCompression(kgo.NoCompression()),
 	)
 	if err != nil {
 		log.Fatal(err)

@@ -1,6 +1,6 @@
 """Compressed record batches: bounded memory, good records kept, offsets that go on."""
 
-import importlib
+import random
 import struct
 from types import SimpleNamespace
 from typing import Any
@@ -18,27 +18,18 @@ from rendezvous.kafka_client.patches.bounded_batches import (
     DroppedValue,
     bound_batches,
 )
+from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.decompression import decompressed
 from tests.fakes import raising
 
 P0 = TopicPartition("replies", 0)
 MAX_VALUE_BYTES = 1_000
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
-#: Codecs and the optional libraries of those that need one.
-COMPRESSED = {"gzip": "gzip", "snappy": "snappy", "lz4": "lz4.frame", "zstd": "zstandard"}
+COMPRESSED = [name for name, number in CODECS.items() if number]
 #: A value that is shorter when it is compressed: other batches are published as they are.
 VALUE = bytes(900)
 #: First offset of the batches in these tests.
 FIRST = 100
-
-
-def number_of(name: str) -> int:
-    if name in COMPRESSED:
-        try:
-            importlib.import_module(COMPRESSED[name])
-        except ImportError:
-            pytest.skip(f"the library of {name} is not installed")
-    return CODECS[name]
 
 
 def batch(codec_number: int, *records: tuple[Any, ...], magic: int = 2) -> bytes:
@@ -61,17 +52,33 @@ def taken(data: bytes) -> tuple[list[Any], int]:
 @pytest.mark.parametrize("name", CODECS)
 def test_good_records_are_returned_unchanged(name):
     good = [(b"%d" % n, b"v" * n, [("a", b"b")]) for n in range(50)]
-    records, end = taken(batch(number_of(name), *good))
+    records, end = taken(batch(CODECS[name], *good))
 
     assert [(r.key, r.value, r.headers) for r in records] == good
     assert [r.offset for r in records] == list(range(FIRST, FIRST + 50))
     assert end == FIRST + 50
 
 
+@pytest.mark.parametrize("name", CODECS)
+def test_a_patched_consumer_reads_large_values_of_each_codec(name):
+    # Half of it cannot be compressed: it spans several blocks of every codec.
+    value = random.Random(1).randbytes(450_000) + bytes(450_000)
+    # Port 1 refuses; with a version none is requested.
+    consumer = PatchedConsumer(bootstrap_servers="127.0.0.1:1", api_version=(4, 0))
+    try:
+        data = MemoryRecords(batch(CODECS[name], (b"a", value), (b"b", value)))
+        records = consumer._fetcher.PartitionRecords(FIRST, P0, data).take()
+    finally:
+        consumer.close(autocommit=False, timeout_ms=0)
+
+    assert [(r.offset, r.key) for r in records] == [(FIRST, b"a"), (FIRST + 1, b"b")]
+    assert [r.value == value for r in records] == [True, True]
+
+
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_the_records_before_a_bomb_are_returned_and_the_offset_goes_on(name):
     bomb = bytes(MAX_BATCH_BYTES + 1)
-    data = batch(number_of(name), (b"a", b"good"), (b"the id", bomb), (b"c", b"lost"))
+    data = batch(CODECS[name], (b"a", b"good"), (b"the id", bomb), (b"c", b"lost"))
     records, end = taken(data)
     last = records[-1]
 
@@ -89,7 +96,7 @@ def test_the_records_before_a_bomb_are_returned_and_the_offset_goes_on(name):
 def test_a_value_that_is_too_large_keeps_its_headers(name):
     headers = [("correlation-id", b"x")]
     large = (b"k", bytes(MAX_VALUE_BYTES + 1), headers)
-    records, end = taken(batch(number_of(name), large, (b"k", b"good")))
+    records, end = taken(batch(CODECS[name], large, (b"k", b"good")))
 
     assert (records[0].value, records[0].headers) == (b"", headers)
     assert records[0].value.reason == "it has 1001 bytes; the maximum is 1000"
@@ -151,9 +158,16 @@ def test_gzip_of_several_members_and_a_truncated_one():
 
 @pytest.mark.parametrize("xerial", [True, False])
 def test_snappy_is_refused_before_it_is_decompressed(xerial, monkeypatch):
-    number = number_of("snappy")
     data = codec.snappy_encode(bytes(2_000), xerial_compatible=xerial, xerial_blocksize=2_000)
     monkeypatch.setattr(codec.snappy, "decompress", raising(AssertionError("decompressed")))
 
     with pytest.raises(ValueError, match="2000 bytes; the maximum is 1999"):
-        decompressed(number, memoryview(data), 1_999)
+        decompressed(CODECS["snappy"], memoryview(data), 1_999)
+
+
+@pytest.mark.parametrize("xerial", [True, False])
+def test_snappy_is_read_with_the_framing_of_java_and_without(xerial):
+    value = random.Random(1).randbytes(100_000)
+    data = codec.snappy_encode(value, xerial_compatible=xerial)
+
+    assert decompressed(CODECS["snappy"], memoryview(data), len(value)) == value
