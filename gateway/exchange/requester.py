@@ -105,7 +105,10 @@ class Requester:
             raise ReplyStoreUnavailable(self._stored.write_error, sent=Sent.NO)
         # Registered first: the reply may arrive before publish() returns.
         with self._mailbox.waiting_for(
-            correlation_id, pending.request.topic, is_shared=address is None or pending.has_key
+            correlation_id,
+            pending.request.topic,
+            is_shared=address is None or pending.has_key,
+            reply_key=b"" if address is None else address.key,
         ) as waiter:
             try:
                 publication = self._publish(pending, address)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from gateway.exchange.waiting.waiter import Waiter
 from rendezvous.contract import Reply
 from rendezvous.correlation import new_node
+from rendezvous.kafka_client.reply_records import id_in_key
 
 #: Number of waiters below which records are sent at once: too few for a batch.
 MIN_LINGER_WAITERS = 8
@@ -39,7 +40,12 @@ class Mailbox:
         """Do nothing: requests that still wait time out."""
 
     def waiting_for(
-        self, correlation_id: str, topic: str = "", *, is_shared: bool = True
+        self,
+        correlation_id: str,
+        topic: str = "",
+        *,
+        is_shared: bool = True,
+        reply_key: bytes = b"",
     ) -> Waiter:
         """
         Register a client that waits for *correlation_id* while the ``with`` block runs.
@@ -49,13 +55,18 @@ class Mailbox:
         Args:
             topic: the topic of the request; empty when unknown.
             is_shared: see Waiter.
+            reply_key: the record key by which the reply comes straight.
         """
         with self._registration:
             waiter = self._waiters.get(correlation_id)
             is_new = waiter is None
             if waiter is None:
                 waiter = self._waiters[correlation_id] = Waiter(
-                    correlation_id, topic, self._unregister, is_shared=is_shared
+                    correlation_id,
+                    topic,
+                    self._unregister,
+                    is_shared=is_shared,
+                    reply_key=reply_key,
                 )
             waiter.clients += 1
         if is_new:
@@ -65,6 +76,11 @@ class Mailbox:
     def waiter(self, correlation_id: str) -> Waiter | None:
         """Return who waits for *correlation_id*, or None."""
         return self._waiters.get(correlation_id)
+
+    def id_of_key(self, key: bytes) -> str:
+        """Return the id of the request whose reply comes with the record key *key*."""
+        found = (w.correlation_id for w in self.waiters() if w.reply_key == key)
+        return next(found, id_in_key(key))
 
     def waiters(self) -> list[Waiter]:
         """Return all waiters, oldest first."""

@@ -92,7 +92,8 @@ class StraightReplies:
 
     def _decode(self, record: Any) -> Reply | None:
         try:
-            return reply_in(record, excess_of(record, self._max_reply_bytes))
+            excess = excess_of(record, self._max_reply_bytes)
+            return reply_in(record, excess, self._mailbox.id_of_key)
         except MalformedRecord:
             return None  # the replies process counts and logs it
 

@@ -19,6 +19,7 @@ class Waiter:
         topic: its topic; empty when unknown.
         is_shared: whether others than its client may ask for the reply, so that Redis decides which
             one is the first.
+        reply_key: the record key by which the reply comes straight; empty for none.
         clients: number of clients of this process that wait for the outcome.
         since_s: when the wait began, by the monotonic clock.
         outcome: None while the request is pending.
@@ -31,6 +32,7 @@ class Waiter:
         "correlation_id",
         "is_shared",
         "outcome",
+        "reply_key",
         "since_s",
         "topic",
     )
@@ -42,10 +44,12 @@ class Waiter:
         unregister: Callable[["Waiter"], None] = lambda waiter: None,
         *,
         is_shared: bool = True,
+        reply_key: bytes = b"",
     ) -> None:
         self.correlation_id = correlation_id
         self.topic = topic
         self.is_shared = is_shared
+        self.reply_key = reply_key
         self.clients = 0
         self.since_s = time.monotonic()
         self.outcome: Reply | Exception | None = None

@@ -63,6 +63,19 @@ def shared(mailbox, cid, topic="echo"):
     return mailbox.waiting_for(cid.text, topic, is_shared=True)
 
 
+def test_a_reply_whose_headers_are_lost_is_known_by_its_record_key(straight, mailbox, new_id):
+    cid, other = new_id(), new_id()
+    record = FakeRecord(DroppedValue("its batch is too large"), [], 0, b"node-1")
+    with (
+        mailbox.waiting_for(other.text, "echo", is_shared=False, reply_key=b"node-2") as stranger,
+        mailbox.waiting_for(cid.text, "echo", is_shared=False, reply_key=b"node-1") as waiter,
+    ):
+        straight.settle([record])
+
+        assert waiter.wait(0).outcome is Outcome.UNUSABLE
+        assert stranger.wait(0) is None
+
+
 # Requests of one client
 
 
