@@ -29,6 +29,8 @@ EXPECTED_ERRORS = {
     "reply-timeout": {"yes", "unknown"},
     "reply-store-unavailable": {"no", "yes", "unknown"},
 }
+#: How a request ends whose reply comes too late; the second while Redis does not answer.
+LATE = ("reply-timeout", "reply-store-unavailable")
 ERROR_STATUS = 503
 
 
@@ -152,7 +154,7 @@ class Oracle:
                 Verdict.CONTRADICTION,
                 f"{reason}, but it was executed as {effects[0].correlation_id}",
             )
-        if seen.problem == "reply-timeout" and self._task(seen.number).is_beyond_timeout:
+        if seen.problem in LATE and self._task(seen.number).is_beyond_timeout:
             return Verdict.BY_DESIGN, reason
         if self._windows.overlapping(seen.sent_s, seen.ended_s):
             return Verdict.ERROR, reason

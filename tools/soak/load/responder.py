@@ -35,7 +35,8 @@ class ExtraReplies:
         if extra is Extra.NOTHING:
             return
         value, headers = reply.encode()
-        with suppress(KafkaError):
+        # A producer raises ValueError for a partition that it does not know yet.
+        with suppress(KafkaError, ValueError):
             partition = request.reply_partition
             if extra is not Extra.TWICE:
                 partition = self._other_partition(request)

@@ -229,7 +229,8 @@ def test_an_error_without_a_fault_is_unprovoked(kind):
 
 
 def test_the_timeout_of_a_slow_handler_is_by_design():
-    assert judge(problem("reply-timeout", "yes", BEYOND)) is Verdict.BY_DESIGN
+    for kind in ("reply-timeout", "reply-store-unavailable"):
+        assert judge(problem(kind, "yes", BEYOND)) is Verdict.BY_DESIGN
     assert judge(problem("not-sent", "unknown", BEYOND), []) is Verdict.UNPROVOKED
 
 
