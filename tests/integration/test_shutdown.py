@@ -48,7 +48,8 @@ SIGNALLED: dict[str, Callable[[StandIn], None]] = {
 def test_a_connection_during_shutdown_gets_a_response_or_is_refused(
     tmp_path: Path, signalled: str, connections: int
 ):
-    env = {"WEB_CONCURRENCY": "2", "THREADS": str(SLOTS + RESERVED_THREADS)}
+    # Without a queue, in which a request would wait while the other worker has a free slot.
+    env = {"WEB_CONCURRENCY": "2", "THREADS": str(SLOTS + RESERVED_THREADS), "QUEUE_LENGTH": "0"}
     options = f"--worker-connections {connections}"
     late: Counter[str] = Counter()
     pending: Counter[str] = Counter()

@@ -116,7 +116,8 @@ def test_a_draining_process_is_unready_by_itself(deploy: Deploy):
 def test_a_reply_topic_without_a_replies_process_is_reported(
     deploy: Deploy, delivery: str, told: Told, status: int
 ):
-    with deploy(env={"REPLY_DELIVERY": delivery}) as deployment:
+    # One worker: another one would notice up to a second later.
+    with deploy(env={"REPLY_DELIVERY": delivery, "WEB_CONCURRENCY": "1"}) as deployment:
         assert wait_until(lambda: is_ready(deployment), LIMIT_S)
         deployment.named("replies")[0].child.stop(10)
         assert wait_until(lambda: told(deployment, "no replies process reads"), LIMIT_S)
