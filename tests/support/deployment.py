@@ -87,6 +87,10 @@ class Gateway(Process):
     def get(self, path: str) -> Response:
         return self.request("GET", path)
 
+    def fetch(self, correlation_id: str) -> Response:
+        """Fetch a reply, which may have come straight and be stored a little later."""
+        return self.request("GET", f"/replies/{correlation_id}", None, {"Prefer": "wait=5"})
+
     def responds(self, path: str = "/livez") -> bool:
         """Return whether GET *path* is answered with 200."""
         try:

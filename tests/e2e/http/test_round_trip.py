@@ -103,7 +103,7 @@ def test_a_late_reply_can_be_fetched_until_its_retention_is_over(gateway: Gatewa
 def test_a_reply_can_be_fetched_again(gateway: Gateway):
     response = gateway.post("/echo", b"twice", content_type="text/plain")
 
-    again = gateway.get(f"/replies/{response.correlation_id}")
+    again = gateway.fetch(response.correlation_id)
 
     assert (again.status, again.body) == (200, b"twice")
 

@@ -214,7 +214,7 @@ def test_cookies_are_returned_only_by_the_route_that_lists_them(
 ):
     listed = deployment.gateway.post("/session")
     unlisted = deployment.gateway.post("/no-session")
-    fetched = deployment.gateway.get(f"/replies/{listed.correlation_id}")
+    fetched = deployment.gateway.fetch(listed.correlation_id)
 
     assert listed.headers.get_all("Set-Cookie") == ["session=1; HttpOnly", "theme=dark"]
     for response in (listed, unlisted, fetched):

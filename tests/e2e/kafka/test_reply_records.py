@@ -137,7 +137,7 @@ def test_a_usable_reply_becomes_the_response(
     assert not {"X-Accel-Redirect", "X-Sendfile"} & set(response.headers)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     if case == "twice":
-        again = deployment.gateway.get(f"/replies/{response.correlation_id}")
+        again = deployment.gateway.fetch(response.correlation_id)
         assert again.body == b"first"
 
 

@@ -46,7 +46,7 @@ def test_a_duplicate_record_has_one_effect_and_two_equal_replies(
     for cid in ids:
         first = replies[cid][0]
         assert set(replies[cid]) == {first}
-        stored = deployment.gateway.get(f"/replies/{cid}")
+        stored = deployment.gateway.fetch(cid)
         assert (stored.status, stored.body) == (201, first)
 
 

@@ -80,5 +80,5 @@ def assert_one_effect(
     deliveries = deployment.effects.counts("deliveries")[cid]
     assert deliveries in ({1, handled} if moment == "while the offset is committed" else {handled})
     assert deployment.effects.counts()[cid] == 1
-    stored = deployment.gateway.get(f"/replies/{cid}")
+    stored = deployment.gateway.fetch(cid)
     assert (stored.status, stored.body) == (201, response.body)
