@@ -34,7 +34,7 @@ class PartitionSpread:
         return self._node_of_process()
 
     def choose(self, partitions: int) -> int:
-        """Return the partition, of so many, that this process should read."""
+        """Return the partition that this process should read; *partitions* is their number."""
         if self._registry is not None:
             try:
                 return self._registry.choose(self.node(), partitions)

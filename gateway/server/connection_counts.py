@@ -26,7 +26,7 @@ class ConnectionCounts:
 
     def __init__(self, workers: int) -> None:
         self.size = max(MIN_WORKERS, 4 * workers)
-        # One write of eight bytes each; nobody reads half a number.
+        # One write of eight bytes each: no reader sees half a number.
         self._values = memoryview(mmap.mmap(-1, 2 * 8 * self.size)).cast("d")
 
     def write(self, index: int, count: int) -> None:

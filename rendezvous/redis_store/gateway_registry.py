@@ -33,7 +33,7 @@ class GatewayRegistry:
 
     def choose(self, node: str, partitions: int) -> int:
         """
-        Return one of the partitions, so many, that the fewest other processes read.
+        Return the partition, below *partitions*, that the fewest other processes read.
 
         Raises:
             StoreUnavailable: when Redis refuses or does not answer.

@@ -1,1 +1,1 @@
-"""Waiting for replies: who waits in this process, and the two ways to their replies."""
+"""Waiting for replies: the waiters of this process, and the two ways to their replies."""

@@ -74,7 +74,7 @@ class Mailbox:
         return waiter
 
     def waiter(self, correlation_id: str) -> Waiter | None:
-        """Return who waits for *correlation_id*, or None."""
+        """Return the waiter for *correlation_id*, or None."""
         return self._waiters.get(correlation_id)
 
     def id_of_key(self, key: bytes) -> str:

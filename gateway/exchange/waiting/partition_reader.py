@@ -76,7 +76,7 @@ class Spread(Protocol):
         """Return the name of this process."""
 
     def choose(self, partitions: int) -> int:
-        """Return the partition, of so many, that this process should read."""
+        """Return the partition that this process should read; *partitions* is their number."""
 
 
 class PartitionReader:

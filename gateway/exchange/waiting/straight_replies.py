@@ -4,7 +4,7 @@ Settles waiters with replies that come straight from Kafka, under one rule: the 
 Two places can tell which reply was the first. For a request that others may ask about as well, by
 its idempotency key or its status URL, it is Redis: the reply is stored there before it is given to
 anyone, and if another one is there already, that one counts. For any other request it is this
-process: until its client has a response, nobody else knows the correlation id.
+process: until its client has a response, no other client knows the correlation id.
 """
 
 import logging
