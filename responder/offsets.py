@@ -18,7 +18,7 @@ class Offsets:
         self._lock = threading.Condition(threading.Lock())
         self._unfinished: dict[Any, set[int]] = defaultdict(set)
         self._count = 0  # of all unfinished records
-        self._awaited = 0  # below this count wait_for_room() returns; 0 while nobody waits
+        self._awaited = 0  # below this count wait_for_room() returns; 0 while no thread waits
         self._ends: dict[Any, int] = {}  # one past the offset that was begun last
         self._committed: dict[Any, int] = {}
 

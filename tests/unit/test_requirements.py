@@ -80,7 +80,7 @@ def test_the_table_has_the_licence_of_each_package_that_runs():
     assert {one.licence for one in documented()} <= ACCEPTED
 
 
-def test_a_licence_that_nobody_read_is_refused():
+def test_a_licence_that_is_not_listed_is_refused():
     packages = [Package("good", "1", "MIT"), Package("new", "2", "AGPL-3.0")]
 
     assert list(refused(packages)) == ["new 2: AGPL-3.0: read it, then add it to ACCEPTED"]

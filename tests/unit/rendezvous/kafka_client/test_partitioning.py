@@ -8,7 +8,7 @@ from rendezvous.kafka_client.partitioning import (
     murmur2_partition,
 )
 
-#: So many partitions that the number of the partition is the hash.
+#: With this number of partitions the partition equals the hash.
 MANY = 2**31
 
 

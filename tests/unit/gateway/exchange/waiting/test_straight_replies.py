@@ -54,7 +54,7 @@ def reply_record(cid, body=b"straight", **headers):
 
 
 def own(mailbox, cid, topic="echo"):
-    """Register a client whose request nobody else can ask about."""
+    """Register a client whose request no other client can ask about."""
     return mailbox.waiting_for(cid.text, topic, is_shared=False)
 
 
@@ -296,7 +296,7 @@ def test_while_redis_fails_shared_replies_wait_for_it_and_the_others_do_not(
     assert "1 replies wait for it" in caplog.text
 
 
-def test_an_expired_reply_settles_nobody(straight, mailbox, new_id):
+def test_an_expired_reply_settles_no_waiter(straight, mailbox, new_id):
     cid = new_id(-61_000)
     with shared(mailbox, cid) as waiter:
         straight.settle([reply_record(cid)])
