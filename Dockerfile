@@ -8,7 +8,7 @@ RUN python -m venv /opt/venv
 COPY requirements.txt /build/requirements.txt
 # Wheels only, as there is no compiler.
 RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary=:all: -r /build/requirements.txt
-COPY LICENSE kafka_security.py settings.py setting_parsers.py wsgi.py gunicorn.conf.py routes.toml /app/
+COPY LICENSE kafka_security.py settings.py setting_conflicts.py setting_parsers.py wsgi.py gunicorn.conf.py routes.toml /app/
 COPY rendezvous /app/rendezvous
 COPY gateway /app/gateway
 COPY replies /app/replies

@@ -8,7 +8,7 @@ are reported at once, one line each.
 import os
 import socket
 import ssl
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import setting_parsers as parse
 from kafka_security import has_expired, password_arguments, tls_context, token_arguments
+from setting_conflicts import SASL_MECHANISMS, conflicts, tls_errors
 
 T = TypeVar("T")
 
@@ -25,8 +26,6 @@ MAX_REPLY_TIMEOUT_S = 28.0
 RESERVED_THREADS = 4
 #: Variables without a default of a gateway, which can do without Redis.
 REQUIRED = ("KAFKA_URL", "SECRET_KEY")
-#: Mechanisms by which a client proves its identity to a broker.
-SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 #: Without delays, and with a TCP keepalive after 30 s, as redis-py does. Linux waits for hours.
 _KAFKA_SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -153,55 +152,11 @@ class Settings:
             elif name in required:
                 errors.append(f"{name} is not set; example: {rule['example']}")
         settings = cls(**values)
-        errors += settings._conflicts()
-        errors = errors or settings._tls_errors()
+        errors += conflicts(settings)
+        errors = errors or tls_errors(settings)
         if errors:
             raise SettingsError(errors)
         return settings
-
-    def _conflicts(self) -> Iterator[str]:
-        pair = {
-            "KAFKA_CLIENT_CERT": self.kafka_client_cert,
-            "KAFKA_CLIENT_CERT_KEY": self.kafka_client_cert_key,
-        }
-        if any(pair.values()) and not all(pair.values()):
-            missing = next(name for name, value in pair.items() if not value)
-            yield f"{_names(pair, given=True)} set without {missing}; set both or neither"
-        if self.kafka_tls_hostnames == "ignore" and not self.kafka_trusted_cert:
-            yield (
-                "KAFKA_TLS_HOSTNAMES=ignore: set KAFKA_TRUSTED_CERT too; the CAs of the system "
-                "give certificates to everybody"
-            )
-        yield from self._sasl_conflicts()
-        if self.api_keys_file and self.api_keys:
-            yield "API_KEYS_FILE and API_KEYS are both set; set one, or neither"
-
-    def _sasl_conflicts(self) -> Iterator[str]:
-        mechanism = self.kafka_sasl_mechanism
-        user = {"KAFKA_USERNAME": self.kafka_username, "KAFKA_PASSWORD": self.kafka_password}
-        oauth = {
-            "KAFKA_OAUTH_TOKEN_URL": self.kafka_oauth_token_url,
-            "KAFKA_OAUTH_CLIENT_ID": self.kafka_oauth_client_id,
-            "KAFKA_OAUTH_CLIENT_SECRET": self.kafka_oauth_client_secret,
-        }
-        optional = {
-            "KAFKA_OAUTH_SCOPE": self.kafka_oauth_scope,
-            "KAFKA_OAUTH_EXTENSIONS": self.kafka_oauth_extensions,
-        }
-        needed, foreign = (oauth, user) if mechanism == "OAUTHBEARER" else (user, oauth | optional)
-        if mechanism:
-            if not all(needed.values()):
-                yield f"KAFKA_SASL_MECHANISM={mechanism}: {_names(needed, given=False)} not set"
-            if any(foreign.values()):
-                yield (
-                    f"{_names(foreign, given=True)} set, but not for KAFKA_SASL_MECHANISM="
-                    f"{mechanism}; set {', '.join(needed)} instead"
-                )
-        elif given := {n: v for n, v in (user | oauth | optional).items() if v}:
-            yield (
-                f"{_names(given, given=True)} set without KAFKA_SASL_MECHANISM; set it to one of "
-                f"{', '.join(SASL_MECHANISMS)}"
-            )
 
     @property
     def max_in_flight(self) -> int:
@@ -267,34 +222,6 @@ class Settings:
         pair = (self.kafka_client_cert, self.kafka_client_cert_key)
         return bool(self.kafka_client_cert) and has_expired(*pair)
 
-    def _tls_errors(self) -> list[str]:
-        if not self.kafka_url or not self.kafka_uses_tls():
-            errors = []
-            if self.kafka_trusted_cert or self.kafka_client_cert:
-                errors = ["certificates are set, but KAFKA_URL is not kafka+ssl://"]
-            if self.kafka_tls_hostnames:
-                errors += ["KAFKA_TLS_HOSTNAMES is set, but KAFKA_URL is not kafka+ssl://"]
-            return errors
-        try:
-            self.kafka_tls()
-        except (ssl.SSLError, ValueError) as error:
-            return [
-                "KAFKA_TRUSTED_CERT, KAFKA_CLIENT_CERT or KAFKA_CLIENT_CERT_KEY cannot be read: "
-                f"expected whole PEM texts, with their line breaks ({error})"
-            ]
-        except OSError as error:
-            return [
-                f"KAFKA_CLIENT_CERT cannot be written to a file for OpenSSL ({error.strerror}); "
-                "set TMPDIR to a folder that can be written"
-            ]
-        return []
-
     def masked_redis_url(self) -> str:
         """Return REDIS_URL without its password."""
         return parse.masked_url(self.redis_url)
-
-
-def _names(values: Mapping[str, object], *, given: bool) -> str:
-    """Return the variables that have a value, or those that have none, and a verb for them."""
-    names = [name for name, value in values.items() if bool(value) is given]
-    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
