@@ -66,7 +66,8 @@ def test_the_slug_lacks_no_file_that_runs():
 
     assert [line for line in left_out if not line.startswith("/")] == []
     runs = {
-        "gateway", "rendezvous", "replies", "responder", "settings.py", "setting_conflicts.py", "setting_parsers.py",
+        "gateway", "rendezvous", "replies", "responder", "settings.py", "setting_conflicts.py",
+        "setting_parsers.py",
         "wsgi.py", "gunicorn.conf.py", "routes.toml", "requirements.txt", "Procfile",
         ".python-version",
     }  # fmt: skip
