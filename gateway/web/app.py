@@ -18,8 +18,8 @@ from gateway.routing.table import Route, caller_headers_of
 from gateway.web.auth import ClientAccess
 from gateway.web.cors import Cors
 from gateway.web.docs.openapi import describe
-from gateway.web.docs.problem_pages import problem_pages
 from gateway.web.docs.swagger_ui import api_docs
+from gateway.web.pages.problem_pages import problem_pages
 from gateway.web.probes import probes
 from gateway.web.reply_resource import LongPolls, no_replies, reply_resource
 from gateway.web.request import max_content_length

@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 
 from gateway.clients.client import request_id_of
 from gateway.problems import Problem, Sent
-from gateway.web.pages import page_response, prefers_html, render
+from gateway.web.pages.html import page_response, prefers_html, render
 from gateway.web.trace import REQUEST_ID
 from rendezvous.contract import CONTENT_TYPE, Reply
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS, is_withheld

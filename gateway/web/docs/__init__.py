@@ -1,1 +1,1 @@
-"""What the gateway publishes about itself: OpenAPI, Swagger UI, problem pages."""
+"""What the gateway publishes about its API: OpenAPI, Swagger UI."""

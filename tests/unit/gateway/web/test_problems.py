@@ -23,7 +23,7 @@ from gateway.problems import (
     Unauthorized,
 )
 from gateway.server.http.refusals import raw_response
-from gateway.web.pages import CONTENT_SECURITY_POLICY, render
+from gateway.web.pages.html import CONTENT_SECURITY_POLICY, render
 from tests.strategies import pointed_texts
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"

@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
 from gateway.problems import DOCUMENTED
-from gateway.web.pages import page_response, prefers_html, render
+from gateway.web.pages.html import page_response, prefers_html, render
 from gateway.web.responses import NOSNIFF
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, request
 from jinja2 import Environment, FileSystemLoader
 
-_FOLDER = Path(__file__).parent / "templates"
+_FOLDER = Path(__file__).parents[1] / "templates"
 _STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
 _TEMPLATES = Environment(
     loader=FileSystemLoader(_FOLDER),

@@ -1,0 +1,1 @@
+"""HTML pages: what clients that prefer HTML get, and the files that pages load."""
