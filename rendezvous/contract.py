@@ -10,6 +10,7 @@ Request record
     value    the body of the HTTP request, byte for byte
     headers  correlation-id, reply-topic, deadline (Unix time, ms), method, path, query,
              reply-partition (digits) if the waiting gateway reads one,
+             client (its name) if the gateway requires an API key or a token,
              content-type if the request has one, the HTTP headers that the route forwards,
              and x-request-id, traceparent and tracestate if they are valid
 
@@ -51,13 +52,14 @@ CONTENT_TYPE = "content-type"
 METHOD = "method"
 PATH = "path"
 QUERY = "query"
+CLIENT = "client"
 STATUS = "status"
 
 #: Names of the correlation id: ours, Spring's and NestJS's, Quarkus's, FastStream's.
 ID_HEADERS = (CORRELATION_ID, "kafka_correlationId", "REPLY_CORRELATION_ID", "correlation_id")
 #: Names of the reply topic, in the same order.
 REPLY_TOPIC_HEADERS = (REPLY_TOPIC, "kafka_replyTopic", "REPLY_TOPIC", "reply_to")
-_OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, STATUS, CONTENT_TYPE, REPLY_PARTITION)
+_OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, CLIENT, STATUS, CONTENT_TYPE, REPLY_PARTITION)
 #: Headers of a request record that an HTTP client must not set, in lower case.
 RESERVED_HEADERS = frozenset(map(str.lower, (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *_OWN_HEADERS)))
 
@@ -98,6 +100,7 @@ class Request:
     key: bytes | None = None
     reply_partition: int | None = None  # of the reply topic, which the waiting gateway reads
     reply_key: bytes | None = None  # of the record if *key* is None; maps to reply_partition
+    client: str | None = None  # the name of the HTTP client; None if it is unknown
 
     def json(self) -> Any:
         """Return the body parsed as JSON; raise ValueError when it is not JSON."""
@@ -125,6 +128,8 @@ class Request:
             (PATH, self.path.encode()),
             (QUERY, self.query.encode()),
         ]
+        if self.client is not None:
+            headers.append((CLIENT, self.client.encode()))
         headers += [(name, value.encode()) for name, value in self.headers]
         key = self.key if self.key is not None else self.reply_key
         return (key if key is not None else cid), self.body, headers
@@ -166,6 +171,7 @@ class Request:
             ),
             key=key,
             reply_partition=_partition(known.get(REPLY_PARTITION, "")),
+            client=known.get(CLIENT),
         )
 
 

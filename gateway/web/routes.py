@@ -117,6 +117,7 @@ class RouteViews:
                     query=query,
                     headers=(*_present(forwarded, environ), *_trace_headers(environ)),
                     key=_record_key(route, parameters, environ),
+                    client=client.name or None,
                 )
                 try:
                     result = self._exchange.run(new_request, options, key)

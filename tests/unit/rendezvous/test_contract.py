@@ -38,6 +38,7 @@ def test_a_request_is_decoded_as_it_was_encoded():
         query="a=1&b=%20",
         headers=(("x-tenant", "café"), ("x-many", "1"), ("x-many", "2")),
         key=b"\x01key",
+        client="shop",
     )
 
     assert Request.decode("orders", *request.encode()) == request
@@ -64,6 +65,16 @@ def test_the_reply_partition_has_one_name_alone_and_none_if_no_partition_is_read
     _, _, headers = replace(REQUEST, reply_partition=12).encode()
 
     assert set(headers) - set(without) == {("reply-partition", b"12")}
+
+
+def test_the_client_travels_in_one_header_and_has_none_if_it_is_unknown():
+    key, value, headers = replace(REQUEST, client="jwt:Zoë").encode()
+
+    assert set(headers) - set(REQUEST.encode()[2]) == {("client", "jwt:Zoë".encode())}
+    request = Request.decode("orders", key, value, headers)
+    assert request.client == "jwt:Zoë"
+    assert request.header("client") is None
+    assert Request.decode("orders", *REQUEST.encode()).client is None
 
 
 def test_a_key_that_leads_to_the_reply_partition_is_that_of_a_request_without_one():

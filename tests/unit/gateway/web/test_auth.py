@@ -264,6 +264,21 @@ def test_without_api_keys_requests_need_no_key(new_gateway):
     assert gateway.request(key="any", data=b"x").status_code == 200
 
 
+@pytest.mark.parametrize("forged", [{}, {"Client": "depot"}, {"CLIENT": "depot"}])
+def test_the_record_names_the_client_of_the_key_whatever_the_headers_say(gateway, forged):
+    gateway.request(key=SHOP, headers=forged, data=b"x")
+
+    headers = gateway.publisher.published[0].encode()[2]
+    assert [value for name, value in headers if name.lower() == "client"] == [b"shop"]
+
+
+def test_without_api_keys_the_record_names_no_client(new_gateway):
+    gateway = new_gateway(api_keys=None)
+    gateway.request(headers={"Client": "depot"}, data=b"x")
+
+    assert "client" not in dict(gateway.publisher.published[0].encode()[2])
+
+
 def test_the_key_is_not_published(gateway):
     gateway.request(key=SHOP, data=b"x")
 
