@@ -5,14 +5,15 @@ Standard library only: a responder in another repository needs this file, ``repl
 ``framework_replies.py`` and ``errors.py``. All headers are UTF-8 text and none is null.
 
 Request record
-    key      the route's record key; else one that default partitioners map to the partition
-             that the waiting gateway reads, if it reads one; else the correlation id
+    key      the route's record key, or none at all if the route has key = "none"; else one that
+             default partitioners map to the partition that the waiting gateway reads, if it reads
+             one; else the correlation id
     value    the body of the HTTP request, byte for byte
     headers  correlation-id, reply-topic, deadline (Unix time, ms), method, path, query,
              reply-partition (digits) if the waiting gateway reads one,
              client (its name) if the gateway requires an API key or a token,
-             content-type if the request has one, the HTTP headers that the route forwards,
-             and x-request-id, traceparent and tracestate if they are valid
+             content-type and content-encoding if the request has them, the HTTP headers that
+             the route forwards, and x-request-id, traceparent and tracestate if they are valid
 
 Reply record, sent to the topic that ``reply-topic`` names, in the partition that
 ``reply-partition`` names or with the key of the request; elsewhere it arrives a little later
@@ -101,6 +102,7 @@ class Request:
     reply_partition: int | None = None  # of the reply topic, which the waiting gateway reads
     reply_key: bytes | None = None  # of the record if *key* is None; maps to reply_partition
     client: str | None = None  # the name of the HTTP client; None if it is unknown
+    is_keyless: bool = False  # whether the record has no key
 
     def json(self) -> Any:
         """Return the body parsed as JSON; raise ValueError when it is not JSON."""
@@ -113,7 +115,7 @@ class Request:
         """Return the first header *name*, in any case, or None."""
         return next((v for n, v in self.headers if n.lower() == name.lower()), None)
 
-    def encode(self) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+    def encode(self) -> tuple[bytes | None, bytes, list[tuple[str, bytes]]]:
         """Return key, value and headers of the request record."""
         cid, reply_topic = self.correlation_id.encode(), self.reply_topic.encode()
         headers = [(name, cid) for name in ID_HEADERS]
@@ -131,8 +133,11 @@ class Request:
         if self.client is not None:
             headers.append((CLIENT, self.client.encode()))
         headers += [(name, value.encode()) for name, value in self.headers]
+        return (None if self.is_keyless else self._key(cid)), self.body, headers
+
+    def _key(self, default: bytes) -> bytes:
         key = self.key if self.key is not None else self.reply_key
-        return (key if key is not None else cid), self.body, headers
+        return default if key is None else key
 
     @classmethod
     def decode(

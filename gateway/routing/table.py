@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from gateway.routing.responder_options import with_profile
 from gateway.routing.schema import BodySchema, load_schema
 from gateway.routing.schema_document import SchemaError
 from gateway.routing.validation import NO_LIMITS, RouteLimits, route_errors
@@ -22,7 +23,9 @@ class Route:
     path: str
     topic: str  # with KAFKA_PREFIX
     methods: tuple[str, ...] = ("POST",)
-    key: str | None = None  # "path:<parameter>", "header:<name>", or None for the correlation id
+    #: "path:<parameter>", "header:<name>", "none" for no key, or None for one by which the reply
+    #: comes straight.
+    key: str | None = None
     headers: tuple[str, ...] = ()  # of requests; copied to the record
     timeout_s: float | None = None  # None for REPLY_TIMEOUT_S
     max_timeout_s: float | None = None  # maximum of Prefer: wait; None for timeout_s
@@ -30,6 +33,9 @@ class Route:
     caller: str | None = None  # "header:<name>", whose value names the user; None for the client
     max_body_bytes: int | None = None  # None for MAX_BODY_BYTES
     schema: BodySchema | None = None
+    body: str = "any"  # or "json": anything else is refused
+    content_type: str | None = None  # of records; None for that of the request
+    reply_content_type: str = ""  # of replies that have a body and no type
     response_headers: tuple[str, ...] = ()  # of replies, lower case, besides the standard ones
     summary: str = ""  # for the OpenAPI description
     description: str = ""
@@ -41,6 +47,11 @@ class Route:
         listed = {header.lower() for header in self.headers}
         is_another = kind == "header" and name.lower() not in listed
         return (*self.headers, name) if is_another else self.headers
+
+    @property
+    def validates(self) -> bool:
+        """Whether bodies are validated: as JSON, or against the schema."""
+        return self.body == "json" or self.schema is not None
 
     @property
     def caller_header(self) -> str | None:
@@ -130,7 +141,8 @@ def _are_tables(tables: object) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(tables, list) and bool(tables) and all(isinstance(t, dict) for t in tables)
 
 
-def _route(table: dict[str, Any], topic_prefix: str, schema: BodySchema | None) -> Route:
+def _route(given: dict[str, Any], topic_prefix: str, schema: BodySchema | None) -> Route:
+    table = with_profile(given)
     return Route(
         path=table["path"],
         topic=topic_prefix + table["topic"],
@@ -143,6 +155,9 @@ def _route(table: dict[str, Any], topic_prefix: str, schema: BodySchema | None) 
         caller=table.get("caller"),
         max_body_bytes=table.get("max_body_bytes"),
         schema=schema,
+        body=table.get("body", "any"),
+        content_type=table.get("content_type"),
+        reply_content_type=table.get("reply_content_type", ""),
         response_headers=tuple(name.lower() for name in table.get("response_headers", [])),
         summary=table.get("summary", ""),
         description=table.get("description", ""),

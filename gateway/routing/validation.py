@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from gateway.routing.responder_options import KEYS as RESPONDER_KEYS
+from gateway.routing.responder_options import responder_option_errors
 from rendezvous.contract import RESERVED_HEADERS
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS, needs_no_listing
 
@@ -24,6 +26,7 @@ KEYS = (
     "max_body_bytes",
     "idempotency",
     "schema",
+    *RESPONDER_KEYS,
     "summary",
     "description",
 )
@@ -82,6 +85,7 @@ def route_errors(table: dict[str, Any], limits: RouteLimits) -> list[str]:
     errors += _response_header_errors(table.get("response_headers", []))
     errors += _record_key_errors(table.get("key"), str(table.get("path")))
     errors += _caller_errors(table.get("caller"))
+    errors += responder_option_errors(table)
     errors += _timeout_errors(table, limits.max_timeout_s)
     errors += _body_limit_errors(table, limits.max_body_bytes)
     if table.get("idempotency", "optional") not in IDEMPOTENCY:
@@ -169,7 +173,7 @@ def _duplicates(names: list[str]) -> list[str]:
 
 
 def _record_key_errors(key: object, path: str) -> list[str]:
-    if key is None:
+    if key in (None, "none"):
         return []
     kind, _, name = str(key).partition(":")
     if kind == "header" and name.lower() in _SECRET_HEADERS:
@@ -178,7 +182,7 @@ def _record_key_errors(key: object, path: str) -> list[str]:
         return []
     if kind == "path" and name in _PARAMETER.findall(path):
         return []
-    return [f"key={key!r}: expected 'header:<name>' or 'path:<a parameter of the path>'"]
+    return [f"key={key!r}: expected 'header:<name>', 'path:<a parameter of the path>' or 'none'"]
 
 
 def _caller_errors(caller: object) -> list[str]:

@@ -21,6 +21,7 @@ EXPOSED_HEADERS = (
 #: Request headers that scripts may send, besides those that the routes forward.
 REQUEST_HEADERS = (
     "Authorization",
+    "Content-Encoding",
     "Content-Type",
     "Idempotency-Key",
     "Prefer",

@@ -52,22 +52,25 @@ def status_line(code: int) -> str:
     return f"{code} {_PHRASES.get(code, 'UNKNOWN')}"
 
 
-def reply_response(reply: Reply, listed: Collection[str] = ()) -> Response:
+def reply_response(reply: Reply, listed: Collection[str] = (), default_type: str = "") -> Response:
     """
     Return the HTTP response that *reply* describes.
 
     Args:
         listed: the LISTED_REPLY_HEADERS, in lower case, that the route allows.
+        default_type: the content type of a body without one.
     """
     if reply.status == HTTPStatus.RESET_CONTENT:
         reply = replace(reply, body=b"")  # RFC 9110, section 15.3.6
     response = ReplyResponse([reply.body], status_line(reply.status))
     # Replaced, not extended: Flask would add the type text/html to a reply without a type.
-    response.headers = Headers(reply_headers(reply, listed))
+    response.headers = Headers(reply_headers(reply, listed, default_type))
     return response
 
 
-def reply_headers(reply: Reply, listed: Collection[str] = ()) -> list[tuple[str, str]]:
+def reply_headers(
+    reply: Reply, listed: Collection[str] = (), default_type: str = ""
+) -> list[tuple[str, str]]:
     """Return the headers of the HTTP response that *reply* describes; see reply_response()."""
     headers = [("Content-Length", str(len(reply.body)))]
     content_type = ""
@@ -80,6 +83,8 @@ def reply_headers(reply: Reply, listed: Collection[str] = ()) -> list[tuple[str,
                 headers.append((name, value))
         elif lower != _CORRELATION_ID_LOWER and not is_withheld(lower):
             headers.append((name, value))
+    if not content_type and reply.body:
+        content_type = default_type
     if content_type:
         headers.insert(1, ("Content-Type", content_type))
     headers.append(NOSNIFF)

@@ -13,6 +13,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import KEY_HEADER, REPLAYED_HEADER, key_of
 from gateway.exchange.pending_request import WaitOptions
 from gateway.problems import InvalidBody, ReplyTimeout, Sent
+from gateway.routing import json_body
 from gateway.routing.table import Route
 from gateway.routing.validation import is_own_path
 from gateway.web.auth import ClientAccess, current_client, with_caller
@@ -31,6 +32,8 @@ from gateway.web.trace import REQUEST_ID, trace_headers
 from rendezvous.contract import Reply, Request
 
 _PREFER, _KEY = map(environ_key, ("Prefer", KEY_HEADER))
+_ENCODING = "content-encoding"
+_CONTENT_ENCODING = environ_key(_ENCODING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class RouteViews:
 
     def handler(self, route: Route) -> Handler:
         """Return what exchanges a request to *route*; it raises Problem."""
-        forwarded = [(name.lower(), environ_key(name)) for name in route.headers]
+        forwarded = _forwarded(route)
 
         def handle(
             environ: Environ, path: str, client: Client, parameters: Mapping[str, object]
@@ -111,13 +114,14 @@ class RouteViews:
                     reply_topic=self._reply_topic,
                     deadline_ms=deadline_ms,
                     body=body,
-                    content_type=header_text(environ, "CONTENT_TYPE"),
+                    content_type=route.content_type or header_text(environ, "CONTENT_TYPE"),
                     method=environ["REQUEST_METHOD"],
                     path=path,
                     query=query,
                     headers=(*_present(forwarded, environ), *_trace_headers(environ)),
                     key=_record_key(route, parameters, environ),
                     client=client.name or None,
+                    is_keyless=route.key == "none",
                 )
                 try:
                     result = self._exchange.run(new_request, options, key)
@@ -132,6 +136,12 @@ class RouteViews:
 
     def _read_body(self, route: Route, environ: Environ) -> bytes:
         body = read_body(environ, BodyLimit.of(route, self._max_body_bytes))
+        if route.validates:
+            json_body.check_encoding(environ.get(_CONTENT_ENCODING), route.path)
+        if route.body == "json":
+            json_body.check_type(header_text(environ, "CONTENT_TYPE"), route.path)
+            if route.schema is None:  # which parses it anyway
+                json_body.check_json(body, route.path)
         errors = [] if route.schema is None else route.schema.errors(body)
         if errors:
             raise InvalidBody(
@@ -206,7 +216,7 @@ def _response(route: Route, result: RouteResult) -> Response:
     if result.reply is None:
         response = pending_response(result.correlation_id)
     else:
-        response = reply_response(result.reply, route.response_headers)
+        response = reply_response(result.reply, route.response_headers, route.reply_content_type)
     response.headers.extend(result.headers)
     return response
 
@@ -228,6 +238,13 @@ def _idempotency_key(route: Route, environ: Environ) -> str | None:
     return key_of(_lines(environ, _KEY), required=route.idempotency == "required")
 
 
+def _forwarded(route: Route) -> list[tuple[str, str]]:
+    """Return the name in records and the key in the environment of each copied header."""
+    names = dict.fromkeys(name.lower() for name in route.headers)
+    # Without its encoding a body cannot be read.
+    return [(name, environ_key(name)) for name in names | {_ENCODING: None}]
+
+
 def _present(forwarded: list[tuple[str, str]], environ: Environ) -> list[tuple[str, str]]:
     return [(name, as_text(environ[key])) for name, key in forwarded if key in environ]
 
@@ -240,7 +257,7 @@ def _trace_headers(environ: Environ) -> list[tuple[str, str]]:
 
 
 def _record_key(route: Route, parameters: Mapping[str, object], environ: Environ) -> bytes | None:
-    if route.key is None:
+    if route.key is None or route.key == "none":
         return None
     kind, _, name = route.key.partition(":")
     if kind == "path":

@@ -143,7 +143,7 @@ class RequestProducer:
     def send(
         self,
         topic: str,
-        key: bytes,
+        key: bytes | None,
         value: bytes,
         headers: Sequence[tuple[str, bytes]],
         on_end: OnEnd,

@@ -44,6 +44,7 @@ from gateway.web.docs.operations import (
     path_parameters,
     problem_response,
     problems_of_input,
+    reply_of,
 )
 
 #: Problems of every operation; some are raised before the application receives the request.
@@ -148,6 +149,7 @@ class _Description:
     def _route_operation(self, route: Route, method: str, template: str) -> Json:
         http_statuses = (*_ANY_HTTP_STATUSES, 404) if "{" in template else _ANY_HTTP_STATUSES
         http_statuses = (400, *http_statuses)  # a path or query that is not UTF-8
+        http_statuses += (415,) if route.validates else ()
         of_input = problems_of_input(route, self._keeps_replies)
         kinds = (*_ANY, *_EXCHANGE, *of_input, *self._if_keys(_KEY_ON_ROUTE))
         return {
@@ -158,7 +160,7 @@ class _Description:
             "parameters": [*path_parameters(route, template), *header_parameters(route)],
             "requestBody": self._request_body(route),
             "responses": {
-                "default": {"$ref": "#/components/responses/reply"},
+                "default": reply_of(route),
                 **self._pending(),
                 **self._problems(kinds, http_statuses, may_be_reply=True),
             },
@@ -179,7 +181,10 @@ class _Description:
     def _request_body(self, route: Route) -> Json:
         if route.schema is None:
             # JSON first: Swagger UI preselects it.
-            content: Json = {"application/json": {"schema": {}}, "*/*": {"schema": {}}}
+            content: Json = {"application/json": {"schema": {}}}
+            if route.body == "json":
+                return {"required": True, "description": "Any JSON.", "content": content}
+            content["*/*"] = {"schema": {}}
             return {"description": "Forwarded byte for byte.", "content": content}
         name = self._unique_name(f"body of {route.path}")
         reference = f"#/components/schemas/{name}"

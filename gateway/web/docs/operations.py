@@ -16,6 +16,7 @@ from gateway.problems import (
     Problem,
 )
 from gateway.routing.table import Route
+from gateway.web.docs.components import COMPONENTS
 
 #: A part of the description.
 Json = dict[str, Any]
@@ -63,7 +64,7 @@ def problems_of_input(route: Route, keeps_replies: bool) -> tuple[type[Problem],
     Args:
         keeps_replies: whether a reply can be fetched later.
     """
-    body = (InvalidBody,) if route.schema is not None else ()
+    body = (InvalidBody,) if route.validates else ()
     caller = (CallerUnknown,) if route.caller is not None else ()
     if route.idempotency == "off":
         return (*body, *caller)
@@ -72,6 +73,14 @@ def problems_of_input(route: Route, keeps_replies: bool) -> tuple[type[Problem],
     missing = (IdempotencyKeyMissing,) if route.idempotency == "required" else ()
     keys = (IdempotencyKeyInvalid, *missing, IdempotencyKeyReused, KeptRepliesFull)
     return (*body, *caller, *keys)
+
+
+def reply_of(route: Route) -> Json:
+    """Return the response that is the responder's reply."""
+    if not route.reply_content_type:
+        return {"$ref": "#/components/responses/reply"}
+    reply: Json = COMPONENTS["responses"]["reply"]
+    return reply | {"content": {route.reply_content_type: {"schema": {}}, **reply["content"]}}
 
 
 def path_parameters(route: Route, template: str) -> list[Json]:

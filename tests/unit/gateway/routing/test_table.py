@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.routing.responder_options import PROFILES
 from gateway.routing.table import Route, RoutesError, load_routes, reply_timeouts_by_topic
 from gateway.routing.validation import RouteLimits
 
@@ -67,6 +68,34 @@ def test_a_route_with_limits_schema_and_description(load, tmp_path):
     assert found.schema.document == {"type": "object"}
     assert found.response_headers == ("set-cookie", "allow")
     assert (found.summary, found.description) == ("Order", "Order something")
+
+
+def test_a_profile_sets_options_and_the_route_has_the_last_word(load):
+    (spring,) = load(ROUTE + "profile = 'spring'")
+    (text,) = load(ROUTE + "profile = 'spring'\nbody = 'any'\nreply_content_type = 'text/plain'")
+    (other,) = load(ROUTE + "content_type = 'text/plain; charset=utf-8'\nkey = 'none'")
+
+    assert (spring.body, spring.reply_content_type) == ("json", "application/json")
+    assert (text.body, text.reply_content_type) == ("any", "text/plain")
+    assert (other.body, other.content_type, other.reply_content_type, other.key) == (
+        "any",
+        "text/plain; charset=utf-8",
+        "",
+        "none",
+    )
+
+
+@pytest.mark.parametrize(("profile", "options"), PROFILES.items())
+def test_the_reference_tells_what_each_profile_sets(load, pytestconfig, profile, options):
+    page = (pytestconfig.rootpath / "docs/reference/routes.md").read_text()
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    row = rows["spring" if "the same" in rows[profile] else profile]
+    (found,) = load(ROUTE + f"profile = {profile!r}")
+
+    assert row.count(" = ") == len(options)
+    for key, value in options.items():
+        assert f'`{key} = "{value}"`' in row
+        assert getattr(found, key) == value
 
 
 @pytest.mark.parametrize(
@@ -196,9 +225,9 @@ def test_a_parameter_may_have_a_converter_of_flask(load):
         (route(path='"/a"', topic='"t"', headers='["Reply-Partition"]'), "may not be listed"),
         (route(path='"/a"', topic='"t"', headers='["deadline"]'), "may not be listed"),
         (route(path='"/a"', topic='"t"', headers='["Content-Type"]'), "may not be listed"),
-        (route(path='"/a"', topic='"t"', key='"path:b"'), "expected 'header:<name>' or 'path:"),
-        (route(path='"/a"', topic='"t"', key='"body"'), "expected 'header:<name>' or 'path:"),
-        (route(path='"/a"', topic='"t"', key='"header:"'), "expected 'header:<name>' or 'path:"),
+        (route(path='"/a"', topic='"t"', key='"path:b"'), "expected 'header:<name>', 'path:"),
+        (route(path='"/a"', topic='"t"', key='"body"'), "expected 'header:<name>', 'path:"),
+        (route(path='"/a"', topic='"t"', key='"header:"'), "expected 'header:<name>', 'path:"),
         (route(path='"/a"', topic='"t"', key='"header:Authorization"'), "is never forwarded"),
         (route(path='"/a"', topic='"t"', key='"header:cookie"'), "is never forwarded"),
         (route(path='"/a"', topic='"t"', zzz='"x"'), "'zzz' is unknown; expected one of path, "),
@@ -247,6 +276,18 @@ def test_a_parameter_may_have_a_converter_of_flask(load):
             "this header cannot name the caller; choose one",
         ),
         (ROUTE + "caller = 'header:Idempotency-Key'", "this header cannot name the caller"),
+        (ROUTE + "body = 'xml'", "body='xml': expected one of 'any', 'json'"),
+        (ROUTE + "body = ['json']", "body=['json']: expected one of 'any', 'json'"),
+        (ROUTE + "content_type = 'json'", "content_type='json': expected a media type, such as"),
+        (ROUTE + "content_type = 1", "content_type=1: expected a media type"),
+        (ROUTE + 'reply_content_type = "a/b\\r\\nx: y"', "expected a media type"),
+        (ROUTE + "reply_content_type = ''", "reply_content_type='': expected a media type"),
+        (
+            ROUTE + "profile = 'micronaut'",
+            "profile='micronaut': expected one of 'spring', 'quarkus', 'nestjs', 'faststream'",
+        ),
+        (ROUTE + "profile = ['spring']", "profile=['spring']: expected one of 'spring'"),
+        (ROUTE + "key = 'None'", "key='None': expected 'header:<name>', 'path:<a parameter of"),
         (ROUTE + "summary = 1", "summary=1: expected a text"),
         (ROUTE + "description = []", "description=[]: expected a text"),
         (ROUTE + "schema = 1", "schema=1: expected the path of a JSON Schema file"),

@@ -252,3 +252,16 @@ def test_a_route_without_idempotency_has_no_key_and_no_problem_of_one():
     assert "422" not in operation["responses"]
     assert "kept-replies-full" not in str(operation["responses"])
     OpenAPIV31SpecValidator(described).validate()
+
+
+def test_a_route_describes_what_it_takes_and_returns():
+    options = {"body": "json", "reply_content_type": "application/x-own"}
+    described = describe((Route("/a", "topic", **options), Route("/b", "topic")))
+    json_only, anything = (described["paths"][path]["post"] for path in ("/a", "/b"))
+
+    assert list(json_only["requestBody"]["content"]) == ["application/json"]
+    assert list(json_only["responses"]["default"]["content"]) == ["application/x-own", "*/*"]
+    assert "invalid-body" in str(json_only["responses"]["400"])
+    assert "415" in json_only["responses"]
+    assert "415" not in anything["responses"]
+    OpenAPIV31SpecValidator(described).validate()
