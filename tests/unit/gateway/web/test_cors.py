@@ -128,7 +128,8 @@ def test_a_preflight_lists_each_allowed_header_once(client):
     response = preflight(client, **{"Access-Control-Request-Headers": "x-anything"})
 
     assert sorted(response.headers["Access-Control-Allow-Headers"].split(", ")) == sorted(
-        ["Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "Prefer", "X-Request-ID",
+        ["Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "Prefer",
+         "X-Request-ID",
          "traceparent", "tracestate", "X-Tenant", "X-Key"]
     )  # fmt: skip
 
