@@ -147,9 +147,11 @@ class _Description:
         return self._templates.setdefault(positions, PARAMETER.sub(r"{\2}", path))
 
     def _route_operation(self, route: Route, method: str, template: str) -> Json:
-        http_statuses = (*_ANY_HTTP_STATUSES, 404) if "{" in template else _ANY_HTTP_STATUSES
-        http_statuses = (400, *http_statuses)  # a path or query that is not UTF-8
-        http_statuses += (415,) if route.validates else ()
+        # 400: a path or query that is not UTF-8.
+        http_statuses = {400, *_ANY_HTTP_STATUSES}
+        http_statuses |= ({404} if "{" in template else set()) | (
+            {415} if route.validates else set()
+        )
         of_input = problems_of_input(route, self._keeps_replies)
         kinds = (*_ANY, *_EXCHANGE, *of_input, *self._if_keys(_KEY_ON_ROUTE))
         return {

@@ -255,8 +255,8 @@ def test_a_route_without_idempotency_has_no_key_and_no_problem_of_one():
 
 
 def test_a_route_describes_what_it_takes_and_returns():
-    options = {"body": "json", "reply_content_type": "application/x-own"}
-    described = describe((Route("/a", "topic", **options), Route("/b", "topic")))
+    picky = Route("/a", "topic", body="json", reply_content_type="application/x-own")
+    described = describe((picky, Route("/b", "topic")))
     json_only, anything = (described["paths"][path]["post"] for path in ("/a", "/b"))
 
     assert list(json_only["requestBody"]["content"]) == ["application/json"]
