@@ -88,6 +88,7 @@ class Settings:
         "", parse.redis_url, example="redis://127.0.0.1:6379/0, the same for all replicas"
     )
     redis_tls_verify: bool = _variable(True, parse.yes_or_no)
+    redis_max_connections: int = _variable(0, parse.integer(1, 10_000))
     redis_max_idle_s: float = _variable(180.0, parse.seconds(5, 3_600))
     secret_key: str = _variable(
         "",

@@ -175,7 +175,8 @@ def _open_redis(settings: Settings) -> Redis | None:
     return open_redis(
         settings.redis_url,
         tls_verify=settings.redis_tls_verify,
-        max_connections=settings.threads + EXTRA_REDIS_CONNECTIONS,
+        max_connections=settings.redis_max_connections
+        or settings.threads + EXTRA_REDIS_CONNECTIONS,
         max_idle_s=settings.redis_max_idle_s,
     )
 

@@ -21,6 +21,8 @@ from settings import MAX_REPLY_TIMEOUT_S, REQUIRED, Settings
 
 logger = logging.getLogger("replies")
 
+#: Redis connections of this process: its loop has one, and it starts no other thread.
+REDIS_CONNECTIONS = 1
 #: How long a poll is delayed after a batch of several replies, in seconds, by REPLY_DELIVERY: those
 #: that came straight from Kafka are in no hurry.
 GATHER_S = {"direct": 0.050, "store": 0.005}
@@ -40,6 +42,7 @@ def main() -> None:
     redis = open_redis(
         settings.redis_url,
         tls_verify=settings.redis_tls_verify,
+        max_connections=settings.redis_max_connections or REDIS_CONNECTIONS,
         max_idle_s=settings.redis_max_idle_s,
     )
     store = ReplyStore(redis, settings.reply_retention_s)

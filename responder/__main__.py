@@ -93,7 +93,7 @@ def _journal_and_cancelled(
         settings.redis_url,
         tls_verify=settings.redis_tls_verify,
         # One for each handler, one to renew their claims, and one to poll for cancelled requests.
-        max_connections=settings.responder_threads + 2,
+        max_connections=settings.redis_max_connections or settings.responder_threads + 2,
         max_idle_s=settings.redis_max_idle_s,
     )
     closing.callback(redis.close)

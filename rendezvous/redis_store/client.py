@@ -10,6 +10,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
     MasterDownError,
+    MaxConnectionsError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -20,6 +21,7 @@ from redis.retry import Retry
 
 from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.connection import reopening
+from rendezvous.redis_store.pool import WaitingPool
 
 #: Maximum time to connect, and to wait for an answer, in seconds. Every user of the client retries
 #: on its own schedule; retries of redis-py would multiply the time.
@@ -40,6 +42,11 @@ _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
     (MasterDownError, "Redis is a replica that lost its primary: point REDIS_URL at the primary"),
     (BusyLoadingError, "Redis is loading its data: wait"),
+    (
+        MaxConnectionsError,
+        "no connection to Redis became free: check whether it is slow, or raise "
+        "REDIS_MAX_CONNECTIONS",
+    ),
     (TimeoutError, "Redis does not answer: check whether it hangs or the network drops packets"),
     (
         ConnectionError,
@@ -55,7 +62,7 @@ _ADVICE_BY_MESSAGE = (
     ),
     (
         "max number of clients",
-        "Redis has no connection left: raise maxclients or run fewer threads",
+        "Redis has no connection left: raise maxclients or lower REDIS_MAX_CONNECTIONS",
     ),
     (
         "mismatch, certificate is not valid for",
@@ -87,11 +94,12 @@ def open_redis(
 
     Args:
         tls_verify: whether to verify the certificate of a ``rediss://`` server.
-        max_connections: maximum number of connections; a command that needs one more fails.
+        max_connections: maximum number of connections; a command that finds none free waits for
+            one, FREE_WAIT_S at most.
         max_idle_s: maximum time for which a connection is idle and used again, in seconds.
     """
     unverified = {} if tls_verify or not url.startswith("rediss:") else {"ssl_cert_reqs": "none"}
-    return Redis.from_url(
+    pool = WaitingPool.from_url(
         url,
         **unverified,
         max_connections=max_connections,
@@ -100,6 +108,7 @@ def open_redis(
         retry=Retry(NoBackoff(), 0),
         **reopening(url, max_idle_s),
     )
+    return Redis.from_pool(pool)
 
 
 def execute(pipeline: Pipeline) -> list[Any]:

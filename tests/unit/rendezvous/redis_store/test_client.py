@@ -35,6 +35,7 @@ from tests.fakes import raising
         (redis_errors.ResponseError("Command # 1: NOREPLICAS Not enough"), "bring them back"),
         (redis_errors.ResponseError("MISCONF Valkey is configured"), "cannot write to its disk"),
         (redis_errors.ConnectionError("max number of clients reached"), "raise maxclients"),
+        (redis_errors.MaxConnectionsError("none was free"), "raise REDIS_MAX_CONNECTIONS"),
         (redis_errors.ResponseError("ERR something new"), "Redis refused"),
     ],
 )
