@@ -19,6 +19,7 @@ HEADING = "| package | version | licence |"
 #: asks that users can replace the library, as `pip install` lets them.
 ACCEPTED = {
     "Apache-2.0",
+    "Apache-2.0 AND BSD-2-Clause",
     "Apache-2.0 AND CNRI-Python",
     "BSD License",
     "BSD-3-Clause",

@@ -75,6 +75,11 @@ class Admission:
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
+    @property
+    def in_flight(self) -> int:
+        """Number of slots that are taken."""
+        return self._in_flight
+
     def reserve(self) -> bool:
         """Take a slot for a request whose client is not known yet; return False if none is free."""
         with self._lock:

@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from gateway.clients.client import Client, Rate
+from gateway.metrics import RATE_LIMITED
 from gateway.problems import RateLimited, ReplyStoreUnavailable, Sent
 from rendezvous.redis_store.client import store_unavailable
 
@@ -90,6 +91,7 @@ class RateLimiter:
             if used <= rate.requests:
                 return Quota(rate, rate.requests - used, reset_s)
             self._exceeded[client.name] = window
+        RATE_LIMITED.labels(client.name).inc()
         raise _rate_limited(Quota(rate, 0, reset_s), sent)
 
     def _increment(self, name: str, rate: Rate, sent: Sent | None) -> int:

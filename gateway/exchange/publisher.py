@@ -2,11 +2,13 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from gateway.exchange.waiting.latch import Latch
+from gateway.metrics import publish_of
 from rendezvous.contract import Request
 from rendezvous.kafka_client.producer import PublishRefused, RequestProducer
 from rendezvous.kafka_client.topics import Topic, TopicLookup
@@ -130,9 +132,12 @@ class RequestPublisher:
             raise PublishRefused(NOT_CONNECTED)
         key, value, headers = request.encode()
         publication = Publication()
+        acknowledgement = publish_of(request.topic)
+        sent_s = time.monotonic()
 
         def end(error: Exception | None) -> None:
             if error is None:
+                acknowledgement.observe(time.monotonic() - sent_s)
                 publication.settle(acknowledged=True)
                 return
             self._replace_if_lost(producer)

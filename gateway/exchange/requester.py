@@ -1,8 +1,10 @@
 """One request to its reply: register, publish, wait, poll once more."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from gateway import metrics
 from gateway.exchange.pending_request import Deadline, PendingRequest, WaitOptions
 from gateway.exchange.publisher import Publication, Publisher
 from gateway.exchange.waiting.mailbox import Mailbox
@@ -127,7 +129,9 @@ class Requester:
             address.give_back()
         if reply is None and options.respond_async and acknowledged:
             return None
-        return usable(reply or self._last_poll(pending, publication, acknowledged))
+        reply = reply or self._last_poll(pending, publication, acknowledged)
+        metrics.reply_wait_of(waiter.topic).observe(time.monotonic() - waiter.since_s)
+        return usable(reply)
 
     def await_broker(self, pending: PendingRequest) -> None:
         """
@@ -212,6 +216,7 @@ class Requester:
         sent = Sent.YES if acknowledged else Sent.UNKNOWN
         reply = self._poll(correlation_id, sent)
         if reply is not None:
+            metrics.replies_of("redis").inc()
             return reply
         failure = publication.failure
         if failure is None and options.respond_async:

@@ -9,6 +9,7 @@ from typing import Any
 from gunicorn.workers.base import Worker
 from waitress import wasyncore
 
+from gateway import metrics
 from gateway.clients.admission import SlotRules
 from gateway.server.arbiter import unblock_stop_signals
 from gateway.server.connection_counts import ConnectionCounts, FairShare
@@ -141,6 +142,15 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         if now_s >= self.next_heartbeat_s:
             self.next_heartbeat_s = now_s + HEARTBEAT_INTERVAL_S
             self.notify()
+            self._show_load()
+
+    def _show_load(self) -> None:
+        metrics.CONNECTIONS.set(len(self.connections.channels))
+        metrics.QUEUED.set(len(self.threads.waiting))
+        metrics.QUEUE_LIMIT.set(self.queue_limits.max_requests)
+        if self.slot_rules is not None:
+            metrics.IN_FLIGHT.set(self.slot_rules.admission.in_flight)
+            metrics.IN_FLIGHT_LIMIT.set(self.slot_rules.admission.max_in_flight)
 
     def _idle_s(self) -> float:
         """Return how long the main loop may wait for events."""

@@ -13,6 +13,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.requester import Requester
 from gateway.health.readiness import Readiness
 from gateway.lifecycle import Lifecycle
+from gateway.metrics import ROUTE_ENVIRON_KEY
 from gateway.problems import HttpProblem, Problem, Sent
 from gateway.routing.table import Route, caller_headers_of
 from gateway.web.auth import ClientAccess
@@ -71,6 +72,7 @@ def create_app(
     """
     app = Flask("gateway", static_folder=None)
     app.before_request(lifecycle.ensure_started)
+    app.before_request(_note_route)
     app.config["MAX_CONTENT_LENGTH"] = max_content_length(max_body_bytes)
     app.config[KEEPS_REPLIES] = store is not None
     app.after_request(echo_request_id)  # registered first, called last
@@ -110,6 +112,13 @@ def create_app(
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(Exception, _internal_error)
     return app
+
+
+def _note_route() -> None:
+    """Tell the server which route it is, which counts its responses."""
+    rule = request.url_rule
+    if rule is not None:
+        request.environ[ROUTE_ENVIRON_KEY] = rule.rule
 
 
 def _http_problem(error: HTTPException) -> Response:

@@ -11,6 +11,7 @@ from flask import Response, current_app, request, url_for
 from werkzeug.datastructures import Headers
 
 from gateway.clients.client import request_id_of
+from gateway.metrics import NO_ROUTE, PROBLEM_ENVIRON_KEY, ROUTE_ENVIRON_KEY, outcomes_of
 from gateway.problems import Problem, Sent
 from gateway.web.pages.html import page_response, prefers_html, render
 from gateway.web.trace import REQUEST_ID
@@ -108,7 +109,9 @@ def pending_response(correlation_id: str) -> Response:
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return *problem* as problem details (RFC 9457) or as an HTML page."""
+    """Return *problem* as problem details (RFC 9457) or as an HTML page, and count it."""
+    request.environ[PROBLEM_ENVIRON_KEY] = problem.kind
+    outcomes_of(request.environ.get(ROUTE_ENVIRON_KEY, NO_ROUTE), problem.kind).inc()
     # By default caches may store a 404 or a 410.
     headers = {"Cache-Control": "no-store"} | problem.headers
     correlation_id = problem.correlation_id

@@ -7,12 +7,13 @@ from flask import Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
+from gateway import metrics
 from gateway.clients.admission import Admission, Queueing, SlotWait
 from gateway.clients.client import Client, request_id_of
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import KEY_HEADER, REPLAYED_HEADER, key_of
 from gateway.exchange.pending_request import WaitOptions
-from gateway.problems import InvalidBody, ReplyTimeout, Sent
+from gateway.problems import InvalidBody, Problem, ReplyTimeout, Sent
 from gateway.routing import json_body
 from gateway.routing.table import Route
 from gateway.routing.validation import is_own_path
@@ -80,7 +81,13 @@ class RouteViews:
         handle = self.handler(route)
 
         def view(**parameters: object) -> Response:
-            result = handle(request.environ, request.path, current_client(), parameters)
+            try:
+                result = handle(request.environ, request.path, current_client(), parameters)
+            except Problem as problem:  # its response counts it
+                metrics.sent_of(route.topic, problem.sent or Sent.UNKNOWN).inc()
+                raise
+            metrics.outcomes_of(route.path, "pending" if result.reply is None else "reply").inc()
+            metrics.sent_of(route.topic, Sent.YES).inc()
             return _response(route, result)
 
         return view
@@ -128,7 +135,10 @@ class RouteViews:
                 except ReplyTimeout as problem:
                     problem.headers |= _applied(preferences, options, is_pending=False)
                     raise
-            headers = {REPLAYED_HEADER: "true"} if result.is_replayed else {}
+            headers = {}
+            if result.is_replayed:
+                headers[REPLAYED_HEADER] = "true"
+                metrics.REPLAYS.labels(route.path).inc()
             headers |= _applied(preferences, options, is_pending=result.reply is None)
             return RouteResult(result.correlation_id, result.reply, tuple(headers.items()))
 

@@ -14,7 +14,7 @@ PACKAGES = ("gateway", "replies", "responder", "rendezvous")
 #: A folder means its modules and those of its subfolders that have no line of their own.
 RULES: dict[str, tuple[set[str], set[str]]] = {
     "rendezvous": (set(), {"itsdangerous"}),
-    "rendezvous/process": ({"rendezvous"}, set()),
+    "rendezvous/process": ({"rendezvous"}, {"prometheus_client"}),
     "rendezvous/kafka_client/patches": (set(), {"kafka"}),
     "rendezvous/kafka_client": ({"rendezvous", "rendezvous/process", "patches"}, {"kafka"}),
     "rendezvous/redis_store": ({"rendezvous", "rendezvous/process"}, {"redis"}),
@@ -24,16 +24,23 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "gateway/problem_details.py": (set(), set()),
     "gateway/client_problems.py": ({"problem_details"}, set()),
     "gateway/problems.py": ({"problem_details", "client_problems"}, set()),
-    "gateway/clients": ({"problems", "rendezvous/*"}, {"redis"}),
+    "gateway/metrics.py": (set(), {"prometheus_client"}),
+    "gateway/clients": ({"problems", "metrics", "rendezvous/*"}, {"redis"}),
     "gateway/routing": ({"problems", "rendezvous/*"}, {"jsonschema", "referencing", "regex"}),
-    "gateway/exchange": ({"problems", "rendezvous/*"}, {"redis"}),
-    "gateway/health": ({"problems", "clients", "routing", "exchange", "rendezvous/*"}, {"redis"}),
+    "gateway/exchange": ({"problems", "metrics", "rendezvous/*"}, {"redis"}),
+    "gateway/health": (
+        {"problems", "metrics", "clients", "routing", "exchange", "rendezvous/*"},
+        {"redis"},
+    ),
     "gateway/web": (
-        {"problems", "clients", "routing", "exchange", "health", "lifecycle", "rendezvous/*"},
+        {
+            *("problems", "metrics", "clients", "routing", "exchange", "health", "lifecycle"),
+            "rendezvous/*",
+        },
         {"flask", "jinja2", "werkzeug"},
     ),
     "gateway/server": (
-        {"problems", "clients", "rendezvous/process"},
+        {"problems", "metrics", "clients", "rendezvous/process"},
         {"gunicorn", "waitress", "werkzeug"},
     ),
     "gateway/bootstrap.py": ({"gateway/*", "rendezvous/*"}, {"flask", "redis"}),

@@ -71,6 +71,11 @@ class Circuits:
         self._by_name: dict[str, Circuit] = {}
         self._finished: deque[tuple[float, Circuit, bool]] = deque()  # when, of whom, with a reply
 
+    @property
+    def open_clients(self) -> int:
+        """Number of clients for which alone the circuit is open."""
+        return sum(client.is_open for client in self._by_name.values())
+
     def of(self, name: str, now_s: float) -> Circuit:
         """Return the circuit of the client *name*, which begin() remembers."""
         return self._by_name.get(name) or Circuit(name, now_s)

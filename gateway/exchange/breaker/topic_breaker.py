@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 
 from gateway.exchange.breaker.circuit import Circuit, Circuits
 from gateway.exchange.breaker.probes import PROBES, Probes
+from gateway.metrics import BREAKER_CLIENTS, BREAKERS_OPEN
 from gateway.problems import (
     BadReply,
     NotSent,
@@ -67,6 +68,7 @@ class TopicBreaker:
         self._lock = threading.Lock()
         self._circuits = Circuits(clock())
         self._probes = Probes()
+        self._show_state()
 
     def acquire(self, name: str) -> Passage:
         """
@@ -117,6 +119,7 @@ class TopicBreaker:
 
     def _open(self, circuit: Circuit, now_s: float) -> None:
         self._circuits.open(circuit)
+        self._show_state()
         logger.error(
             "circuit breaker of topic %s opened%s: %d of %d requests had no reply in time, "
             "last reply %.1f s ago; letting %d at a time through until the first reply",
@@ -132,11 +135,16 @@ class TopicBreaker:
         circuit = self._circuits.all if self._circuits.all.is_open else client
         if circuit.is_open:
             self._circuits.close(client)
+            self._show_state()
             logger.warning(
                 "circuit breaker of topic %s closed%s: a reply has come",
                 self._topic,
                 _for_client(circuit),
             )
+
+    def _show_state(self) -> None:
+        BREAKERS_OPEN.labels(self._topic).set(self._circuits.all.is_open)
+        BREAKER_CLIENTS.labels(self._topic).set(self._circuits.open_clients)
 
 
 def _for_client(circuit: Circuit) -> str:

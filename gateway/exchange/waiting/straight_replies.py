@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from gateway import metrics
 from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.exchange.waiting.waiter import Waiter
 from rendezvous.contract import Reply
@@ -77,6 +78,7 @@ class StraightReplies:
     def note_detour(self, waiter: Waiter) -> None:
         """Note that the poller found the reply of *waiter*."""
         self.counts["redis"] += 1
+        metrics.replies_of("redis").inc()
         if waiter.topic:
             self._detours[waiter.topic] = STRAIGHT_IN_A_ROW
 
@@ -100,6 +102,7 @@ class StraightReplies:
     def _settle(self, waiter: Waiter, reply: Reply) -> None:
         if self._mailbox.settle(waiter.correlation_id, reply):
             self.counts["straight"] += 1
+            metrics.replies_of("straight").inc()
             if waiter.topic in self._detours:
                 self._detours[waiter.topic] -= 1
                 if not self._detours[waiter.topic]:

@@ -11,6 +11,13 @@ from typing import Any
 from waitress.task import ErrorTask, WSGITask
 
 from gateway.clients.admission import QUEUED_ENVIRON_KEY, SLOT_ENVIRON_KEY
+from gateway.metrics import (
+    NO_ROUTE,
+    PROBLEM_ENVIRON_KEY,
+    ROUTE_ENVIRON_KEY,
+    observe_response,
+    outcomes_of,
+)
 from gateway.problems import BodyTooLarge
 from gateway.server.http import refusals
 
@@ -59,16 +66,28 @@ class _Logged:
             super().service()  # type: ignore[misc]
         finally:
             if task.complete:
-                self._log(timedelta(seconds=time.monotonic() - begun_s))
+                self._note(time.monotonic() - begun_s)
 
-    def _log(self, duration: timedelta) -> None:
+    def _note(self, duration_s: float) -> None:
+        """Count the response, and write it to the access log."""
         task: Any = self
+        environ = self.logged_environ()
+        observe_response(
+            environ.get(ROUTE_ENVIRON_KEY),
+            environ.get("REQUEST_METHOD"),
+            int(task.status[:3]),
+            environ.get(PROBLEM_ENVIRON_KEY),
+            duration_s,
+        )
         sent = task.content_bytes_written
         if not sent and task.request.command != "HEAD":
             sent = task.content_length or 0  # waitress does not count a file
         response = LoggedResponse(task.status, task.response_headers, sent)
         task.channel.connections.log.access(
-            response, LoggedRequest(task.request.headers), self.logged_environ(), duration
+            response,
+            LoggedRequest(task.request.headers),
+            environ,
+            timedelta(seconds=duration_s),
         )
 
     def write(self, data: bytes) -> None:
@@ -136,11 +155,15 @@ class RefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
     """Answers a request that never reaches the application, and closes the connection."""
 
     request: Any
+    #: The type of the problem.
+    kind = ""
 
     def execute(self) -> None:
         """Write the problem details."""
         channel = self.channel
         problem = refusals.problem_of(self.request.error)
+        self.kind = problem.kind
+        outcomes_of(NO_ROUTE, problem.kind).inc()
         # After an exception of the application, waitress has made an empty one.
         self.request = channel.requests[0]
         channel.connections.events.warning(
@@ -159,7 +182,7 @@ class RefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
     def logged_environ(self) -> dict[str, Any]:
         """Return what is known of a request that could not be parsed."""
         request = self.request
-        environ = {"REMOTE_ADDR": self.channel.addr[0]}
+        environ = {"REMOTE_ADDR": self.channel.addr[0], PROBLEM_ENVIRON_KEY: self.kind}
         if request.command:
             environ |= {
                 "REQUEST_METHOD": request.command,

@@ -1,0 +1,121 @@
+"""The metrics of the gateway, which count whether or not they are served."""
+
+from functools import cache
+
+from prometheus_client import Counter, Gauge, Histogram
+
+#: Keys in the WSGI environment of a request, by which the application tells the server what it
+#: counts: the path of the route as in routes.toml, and the type of the problem.
+ROUTE_ENVIRON_KEY = "rendezvous.route"
+PROBLEM_ENVIRON_KEY = "rendezvous.problem"
+#: The route of requests to paths that the gateway does not have.
+NO_ROUTE = "unmatched"
+#: Methods of HTTP; any other one counts as _OTHER, since clients may send what they like.
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"))
+#: Upper bounds of the buckets of durations, in seconds.
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+HTTP_DURATION = Histogram(
+    "http_server_request_duration_seconds",
+    "Time from the receipt of a request until its response is written",
+    ("http_route", "http_request_method", "http_response_status_code", "error_type"),
+    buckets=SECONDS,
+)
+OUTCOMES = Counter(
+    "rendezvous_outcomes_total",
+    "Requests by outcome: reply, pending (202) or the type of the problem",
+    ("route", "outcome"),
+)
+SENT = Counter(
+    "rendezvous_sent_total",
+    "Requests to routes, by whether they are in Kafka: yes, no or unknown",
+    ("topic", "sent"),
+)
+REPLAYS = Counter(
+    "rendezvous_idempotent_replays_total",
+    "Responses that are the reply to an earlier request with the same Idempotency-Key",
+    ("route",),
+)
+RATE_LIMITED = Counter(
+    "rendezvous_rate_limited_total",
+    "Requests rejected because their client has reached its rate limit",
+    ("client",),
+)
+REPLY_WAIT = Histogram(
+    "rendezvous_reply_wait_seconds",
+    "Time from before a request is published until its reply has arrived",
+    ("topic",),
+    buckets=SECONDS,
+)
+PUBLISH = Histogram(
+    "rendezvous_publish_seconds",
+    "Time from the sending of a request record until a broker has acknowledged it",
+    ("topic",),
+    buckets=SECONDS,
+)
+REPLIES = Counter(
+    "rendezvous_replies_total",
+    "Replies that ended a wait, by their way: straight from Kafka, or redis",
+    ("way",),
+)
+IN_FLIGHT = Gauge(
+    "rendezvous_in_flight_requests",
+    "Requests that hold a slot",
+    multiprocess_mode="livesum",
+)
+IN_FLIGHT_LIMIT = Gauge(
+    "rendezvous_in_flight_limit_requests",
+    "Slots for requests (THREADS - 4 in each worker)",
+    multiprocess_mode="livesum",
+)
+QUEUED = Gauge(
+    "rendezvous_queued_requests",
+    "Requests that wait for a slot",
+    multiprocess_mode="livesum",
+)
+QUEUE_LIMIT = Gauge(
+    "rendezvous_queue_limit_requests",
+    "Requests that may wait for a slot (QUEUE_LENGTH in each worker)",
+    multiprocess_mode="livesum",
+)
+CONNECTIONS = Gauge(
+    "rendezvous_connections",
+    "Open connections of clients",
+    multiprocess_mode="livesum",
+)
+BREAKERS_OPEN = Gauge(
+    "rendezvous_breakers_open",
+    "Workers whose circuit breaker of the topic is open for every client",
+    ("topic",),
+    multiprocess_mode="livesum",
+)
+BREAKER_CLIENTS = Gauge(
+    "rendezvous_breaker_open_clients",
+    "Clients for which alone the circuit breaker of the topic is open, added up over the workers",
+    ("topic",),
+    multiprocess_mode="livesum",
+)
+
+# Child metrics, which are looked up for each request.
+outcomes_of = cache(OUTCOMES.labels)  # route, outcome
+sent_of = cache(SENT.labels)  # topic, sent
+reply_wait_of = cache(REPLY_WAIT.labels)  # topic
+publish_of = cache(PUBLISH.labels)  # topic
+replies_of = cache(REPLIES.labels)  # way
+_http_duration_of = cache(HTTP_DURATION.labels)
+
+
+def observe_response(
+    route: str | None, method: str | None, status: int, problem: str | None, duration_s: float
+) -> None:
+    """
+    Count a response.
+
+    Args:
+        route: as ROUTE_ENVIRON_KEY; None for none.
+        method: None if the request could not be parsed.
+        problem: the type of the problem; None for a response without one.
+    """
+    error = problem or (str(status) if status >= 500 else "")
+    known = method if method in _METHODS else "_OTHER"
+    _http_duration_of(route or NO_ROUTE, known, status, error).observe(duration_s)
