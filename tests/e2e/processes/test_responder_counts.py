@@ -15,6 +15,8 @@ from tools.devstack.waiting import wait_until
 pytestmark = [pytest.mark.e2e, on_apache_kafka]
 
 REQUESTS = 3_000
+#: How many handlers run at once: RESPONDER_THREADS.
+HANDLERS = 16
 RESPONDER = "python -m tools.bench.programs.counting_responder"
 
 
@@ -48,4 +50,7 @@ def test_prepared_requests_are_read_without_idling_and_replies_share_produce_req
 
     assert counts["idle_polls"] == 0
     assert counts["polls_with_records"] < REQUESTS / 100
-    assert counts["ProduceRequest"] < REQUESTS / 10
+    # Handlers that wait for the acknowledgement have at most one each.
+    assert counts["most_unacknowledged"] > HANDLERS
+    # How many replies share one depends on the threads' turns; one for each would be REQUESTS.
+    assert counts["ProduceRequest"] < REQUESTS / 2

@@ -1,14 +1,16 @@
 """
 Counts what a kafka-python program sends, and how often its consumer idles.
 
-``idle_polls`` are those that waited and returned nothing although records came later.
+``idle_polls`` are those that waited and returned nothing although records came later;
+``most_unacknowledged`` is the largest number of records that were sent and not acknowledged yet.
 """
 
 import json
+import threading
 from collections import Counter
 from typing import Any
 
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, KafkaProducer
 from kafka.net.manager import KafkaConnectionManager
 
 from tools.output import print_line
@@ -22,6 +24,7 @@ class Counters:
         self._empty_polls = 0  # since the last one with records
         self._count_requests()
         self._count_polls()
+        self._count_unacknowledged()
 
     def print(self) -> None:
         """Print COUNTS and, as JSON, the counts."""
@@ -56,6 +59,24 @@ class Counters:
             pause(consumer, *partitions)
 
         KafkaConsumer.poll, KafkaConsumer.pause = counting_poll, counting_pause
+
+    def _count_unacknowledged(self) -> None:
+        send, counts, lock = KafkaProducer.send, self._counts, threading.Lock()
+        unacknowledged = 0
+
+        def change(by: int) -> None:
+            nonlocal unacknowledged
+            with lock:
+                unacknowledged += by
+                counts["most_unacknowledged"] = max(counts["most_unacknowledged"], unacknowledged)
+
+        def counting_send(producer: Any, *args: Any, **options: Any) -> Any:
+            change(1)
+            future = send(producer, *args, **options)
+            future.add_both(lambda _: change(-1))
+            return future
+
+        KafkaProducer.send = counting_send
 
 
 def counts_in(log: str) -> dict[str, int]:
