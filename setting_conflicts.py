@@ -28,6 +28,11 @@ def conflicts(settings: "Settings") -> Iterator[str]:
     yield from _sasl_conflicts(settings)
     if settings.api_keys_file and settings.api_keys:
         yield "API_KEYS_FILE and API_KEYS are both set; set one, or neither"
+    if settings.responder_dlq_topic == settings.reply_topic:
+        yield (
+            f"RESPONDER_DLQ_TOPIC={settings.reply_topic} is REPLY_TOPIC: dead letters would be "
+            "read as replies; choose another topic"
+        )
 
 
 def _sasl_conflicts(settings: "Settings") -> Iterator[str]:

@@ -111,6 +111,8 @@ class Settings:
     responder_group: str = _variable("responder", parse.topic)
     responder_handlers: tuple[str, ...] = _variable(("responder.handlers",), parse.module_names)
     responder_threads: int = _variable(16, parse.integer(1, 1_000))
+    responder_max_attempts: int = _variable(3, parse.integer(1, 100))
+    responder_dlq_topic: str = _variable("", parse.topic)
     responder_journal: str = _variable("off", parse.choice("off", "redis"))
     responder_journal_ttl_s: float = _variable(3_600.0, parse.seconds(60, 30 * 86_400))
     max_body_bytes: int = _variable(900_000, parse.integer(1, 1_000_000))

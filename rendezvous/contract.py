@@ -61,8 +61,13 @@ ID_HEADERS = (CORRELATION_ID, "kafka_correlationId", "REPLY_CORRELATION_ID", "co
 #: Names of the reply topic, in the same order.
 REPLY_TOPIC_HEADERS = (REPLY_TOPIC, "kafka_replyTopic", "REPLY_TOPIC", "reply_to")
 _OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, CLIENT, STATUS, CONTENT_TYPE, REPLY_PARTITION)
+_DEAD_LETTER = "reason detail exception attempts topic partition offset timestamp time"
+#: Headers that a responder adds to a request that it dead-letters: why, and what it was.
+DEAD_LETTER_HEADERS = tuple(f"dead-letter-{name}" for name in _DEAD_LETTER.split())
 #: Headers of a request record that an HTTP client must not set, in lower case.
-RESERVED_HEADERS = frozenset(map(str.lower, (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *_OWN_HEADERS)))
+RESERVED_HEADERS = frozenset(
+    map(str.lower, (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *_OWN_HEADERS, *DEAD_LETTER_HEADERS))
+)
 
 #: What can be a correlation id. Anything else must not reach a log or a header.
 _ID = re.compile(r"[!-~]{1,200}", re.ASCII)

@@ -29,6 +29,8 @@ _SPRING_ERROR = "serverSentAnError"
 #: Headers that Spring's DeadLetterPublishingRecoverer adds to those of a request that failed.
 _DEAD_LETTER = "kafka_dlt-"
 _DEAD_LETTER_EXCEPTIONS = ("kafka_dlt-exception-", "kafka_dlt-key-exception-")
+#: Header of a request that our responder dead-lettered.
+_OUR_DEAD_LETTER = "dead-letter-reason"
 _EXCEPTION_CLASSES = ("kafka_dlt-exception-cause-fqcn", "kafka_dlt-exception-fqcn")
 _EXCEPTION_MESSAGE = "kafka_dlt-exception-message"
 
@@ -61,6 +63,8 @@ def failure_in(text: Mapping[str, list[str]], request_headers: Sequence[str]) ->
     Raises:
         MalformedRecord: when it is a request that was dead-lettered, not a reply.
     """
+    if _OUR_DEAD_LETTER in text:
+        raise MalformedRecord("a request that was dead-lettered, not a reply")
     is_dead_letter = any(name.startswith(_DEAD_LETTER) for name in text)
     if is_dead_letter and any(name in text for name in request_headers):
         # Its headers are those of the request; a status among them is not the responder's.

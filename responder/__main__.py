@@ -27,13 +27,19 @@ from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import open_redis
 from responder.cancelled import CancelledRequests
 from responder.dedup.redis_journal import RedisJournal
+from responder.publishing.dead_letters import DeadLetters
+from responder.publishing.replies import ReplyPublisher
 from responder.registry import HandlersNotLoaded, load_handlers, registered
-from responder.reply_publisher import ReplyPublisher
 from responder.request_processor import RequestProcessor
 from responder.worker import ResponderWorker
 from settings import Settings
 
 logger = logging.getLogger("responder")
+
+_MISSING_DLQ_TOPIC = (
+    "create it, or correct RESPONDER_DLQ_TOPIC or KAFKA_PREFIX; if it exists, grant Describe and "
+    "Write on it"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except HandlersNotLoaded as error:
         sys.exit(f"RESPONDER_HANDLERS: {error}")
     handlers = registered(settings.kafka_prefix)
+    dlq_topic = settings.responder_dlq_topic
+    if dlq_topic and settings.prefixed(dlq_topic) in handlers:
+        sys.exit(
+            f"RESPONDER_DLQ_TOPIC={dlq_topic}: a handler reads that topic, and "
+            "would get its own failures; choose another topic"
+        )
     watchdog = Watchdog("the loop that takes requests", end=exit_now)
     watchdog.start()
     clients = connect_with_retries(
@@ -62,7 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         counts = OutcomeCounts()
         publisher = ReplyPublisher(producer, settings.reply_retention_s, counts)
         publisher.start()
-        processor = RequestProcessor(handlers, publisher, counts, journal, cancelled)
+        dead_letters = _dead_letters(settings, producer, counts)
+        processor = RequestProcessor(
+            handlers,
+            publisher,
+            counts,
+            journal,
+            cancelled,
+            dead_letters,
+            settings.responder_max_attempts,
+        )
         ResponderWorker(consumer, processor, counts, settings.responder_threads, watchdog).run(stop)
     logger.info("stopped")
 
@@ -81,6 +102,17 @@ def _read_options(arguments: Sequence[str] | None) -> None:
     named = parser.parse_args(arguments).handlers
     if named is not None:
         os.environ["RESPONDER_HANDLERS"] = named  # so that it is checked with the other settings
+
+
+def _dead_letters(settings: Settings, producer: Any, counts: OutcomeCounts) -> DeadLetters | None:
+    """Return the publisher of dead letters, started; None without RESPONDER_DLQ_TOPIC."""
+    if not settings.responder_dlq_topic:
+        return None
+    topic = settings.prefixed(settings.responder_dlq_topic)
+    dead_letters = DeadLetters(producer, topic, counts)
+    dead_letters.start()
+    logger.info("dead-lettering to topic %s", topic)
+    return dead_letters
 
 
 def _journal_and_cancelled(
@@ -137,6 +169,7 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
     except KafkaError as error:
         raise ConnectionError(str(error)) from error
     try:
+        _find_dead_letter_topic(settings, producer)
         consumer = ResilientConsumer.open(
             topics, partial(PatchedConsumer, **options), partial(kafka_problem, settings)
         )
@@ -144,6 +177,16 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
         producer.close(timeout=1)
         raise
     return consumer, producer
+
+
+def _find_dead_letter_topic(settings: Settings, producer: Any) -> None:
+    """Raise LookupError when RESPONDER_DLQ_TOPIC is set and that topic is missing."""
+    if settings.responder_dlq_topic:
+        topic = settings.prefixed(settings.responder_dlq_topic)
+        try:
+            producer.partitions_for(topic)
+        except KafkaError:
+            raise LookupError(topic, _MISSING_DLQ_TOPIC) from None
 
 
 if __name__ == "__main__":

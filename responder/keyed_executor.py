@@ -1,9 +1,13 @@
 """KeyedExecutor: runs tasks concurrently, and tasks with the same key in order."""
 
+import heapq
+import itertools
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 
@@ -12,9 +16,19 @@ Task = Callable[[], object]
 Key = Hashable | None
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Returned by a task that must be followed by *task* after *pause_s*, with the same key."""
+
+    pause_s: float
+    task: Task
+
+
 class KeyedExecutor:
     """
     A thread pool that keeps the order of tasks with the same key.
+
+    A task that returns Later waits without a thread; those behind it with the same key wait too.
 
     Args:
         threads: maximum number of tasks that run at once.
@@ -24,10 +38,16 @@ class KeyedExecutor:
         self._max_threads = threads
         self._threads: list[threading.Thread] = []
         self._idle = 0
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._ready: deque[tuple[Key, Task]] = deque()
         # By the key of a task that is ready or running: the tasks behind it, None for none.
         self._behind: dict[Key, deque[Task] | None] = {}
+        # By due time, and by a number because tasks cannot be compared.
+        self._later: list[tuple[float, int, Key, Task]] = []
+        self._numbers = itertools.count()
+        self._later_changed = threading.Condition(self._lock)
+        self._timer: threading.Thread | None = None
         self._closed = False
 
     def submit_all(self, tasks: Iterable[tuple[Key, Task]]) -> None:
@@ -42,7 +62,9 @@ class KeyedExecutor:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for thread in self._threads:
+            self._later_changed.notify_all()
+            timers = [] if self._timer is None else [self._timer]
+        for thread in (*self._threads, *timers):
             thread.join()
 
     def _add(self, key: Key, task: Task) -> None:
@@ -80,9 +102,13 @@ class KeyedExecutor:
                     return
                 key, task = self._ready.popleft()
             try:
-                task()
+                outcome = task()
             except Exception:
                 logger.exception("a task failed")
+                continue
+            if isinstance(outcome, Later):
+                self._postpone(key, outcome)
+                key = None  # its tasks go on waiting
 
     def _free(self, key: Key) -> None:
         """Let the next task with *key* follow, behind those of other keys."""
@@ -95,3 +121,23 @@ class KeyedExecutor:
         self._ready.append((key, behind.popleft()))
         if not behind:
             self._behind[key] = None
+
+    def _postpone(self, key: Key, later: Later) -> None:
+        due_s = time.monotonic() + later.pause_s
+        with self._changed:
+            heapq.heappush(self._later, (due_s, next(self._numbers), key, later.task))
+            self._later_changed.notify()
+            if self._timer is None and not self._closed:
+                self._timer = threading.Thread(target=self._run_timer, name="later", daemon=True)
+                self._timer.start()
+
+    def _run_timer(self) -> None:
+        """Make postponed tasks ready when they are due."""
+        with self._later_changed:
+            while not self._closed:
+                now_s = time.monotonic()
+                while self._later and self._later[0][0] <= now_s:
+                    _, _, key, task = heapq.heappop(self._later)
+                    self._ready.append((key, task))
+                self._wake_threads()
+                self._later_changed.wait(self._later[0][0] - now_s if self._later else None)

@@ -1,6 +1,7 @@
 """Registry of the handlers: which function handles the requests of which topic."""
 
 import importlib
+import math
 from collections.abc import Callable, Iterable
 
 from rendezvous.contract import Reply, Request
@@ -25,6 +26,23 @@ class HandlerError(Exception):
     def reply_to(self, request: Request) -> Reply:
         """Return the error reply to *request*, as problem details (RFC 9457)."""
         return Reply.problem(request, self.status, "Request refused", self.detail)
+
+
+class Retry(Exception):
+    """
+    Raised by a handler that has had no effect, to be called again for the same request.
+
+    Args:
+        detail: what the client gets to read if the last attempt fails too.
+        after_s: pause before the next attempt, in seconds; by default 0.1 s, and doubled each time.
+    """
+
+    def __init__(self, detail: str = "", *, after_s: float | None = None) -> None:
+        super().__init__(detail)
+        if after_s is not None and not 0 <= after_s < math.inf:
+            raise ValueError(f"after_s={after_s} is not a number of seconds from 0")
+        self.detail = detail
+        self.after_s = after_s
 
 
 class HandlersNotLoaded(Exception):

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rendezvous.contract import Reply, Request
@@ -10,11 +12,16 @@ from rendezvous.errors import MalformedRecord
 from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.throttled_log import ThrottledLog
+from responder.attempts import Attempts, Postponed
 from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockSkew
 from responder.dedup.coordinator import Deduplicator
 from responder.dedup.journal import Journal
-from responder.registry import Handler, HandlerError, checked
-from responder.reply_publisher import ReplyPublisher
+from responder.keyed_executor import Later
+from responder.publishing.dead_letters import DeadLetters
+from responder.publishing.failure import Failure, Reason
+from responder.publishing.outcomes import OutcomePublisher
+from responder.publishing.replies import ReplyPublisher
+from responder.registry import Handler, HandlerError, Retry, checked
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +39,9 @@ class RequestProcessor:
         counts: where the outcome of each request is counted.
         journal: prevents that a redelivered request is handled again; None to handle it again.
         cancelled: the ids of requests that are not handled unless they have begun.
+        dead_letters: where records go that are no request or whose handler failed; None to log
+            them only.
+        max_attempts: how often a handler is called that raises Retry, for each delivery.
     """
 
     def __init__(
@@ -41,60 +51,94 @@ class RequestProcessor:
         counts: OutcomeCounts,
         journal: Journal | None = None,
         cancelled: Container[str] = (),
+        dead_letters: DeadLetters | None = None,
+        max_attempts: int = 1,
     ) -> None:
         self._handlers = handlers
-        self._publisher = publisher
+        self._outcomes = OutcomePublisher(publisher, dead_letters)
         self._counts = counts
         self._deduplicator = (
             None if journal is None else Deduplicator(journal, self._may_begin, counts)
         )
         self._cancelled = cancelled
+        self._attempts = Attempts(max_attempts)
         self._clock_skew = ClockSkew()
         self._log = ThrottledLog(logger)
 
-    def process(self, record: Any, received_ms: int | None, on_end: Callable[[], None]) -> None:
+    def process(
+        self,
+        record: Any,
+        received_ms: int | None,
+        on_end: Callable[[], None],
+        earlier: Attempts | None = None,
+    ) -> Later | None:
         """
         Do all that *record* needs, without waiting for the acknowledgement of its reply.
+
+        Returns what to do later, if the handler asks for another attempt.
 
         Args:
             received_ms: when the record was polled (Unix time), if it had just been published;
                 None if it may have waited in its partition.
             on_end: called once the record needs nothing more, by any thread; never when stop()
                 prevented that.
+            earlier: the attempts before this one, if any.
         """
+        attempts = earlier or self._attempts
         try:
-            request = self._decode(record)
-            reply = None if request is None else self._answer(request, received_ms)
-            if request is not None and reply is not None:
-                self._publisher.publish(request, reply, on_end)
-                return
+            return self._process(record, received_ms, on_end, attempts)
         except _Stopped:
-            return
-        except Exception:
+            return None
+        except Exception as error:
             # An unfinished record would block all further commits of its partition.
             logger.exception("record %s failed and is skipped", _position(record))
             self._counts.add("skipped")
-        on_end()
+            failure = Failure.by(Reason.NOT_ANSWERED, error, attempts.begun)
+        self._outcomes.dead_letter(record, failure, on_end)
+        return None
+
+    def _process(
+        self, record: Any, received_ms: int | None, on_end: Callable[[], None], attempts: Attempts
+    ) -> Later | None:
+        try:
+            request = self._decode(record)
+        except MalformedRecord as error:
+            self._counts.add("malformed")
+            self._outcomes.dead_letter(record, Failure(Reason.MALFORMED, detail=str(error)), on_end)
+            return None
+        try:
+            reply = self._answer(request, received_ms, attempts)
+        except Postponed as postponed:
+            again = partial(self.process, record, None, on_end, postponed.attempts)
+            return Later(postponed.pause_s, again)
+        if reply is None:
+            on_end()
+            return None
+        self._outcomes.publish(record, request, reply, on_end)
+        return None
 
     def stop(self, within_s: float) -> None:
-        """Begin no more requests that wait for the journal; publish replies for *within_s*."""
-        self._publisher.stop(within_s)
+        """Begin no more requests that wait for the journal; publish outcomes for *within_s*."""
+        self._outcomes.stop(within_s)
 
     def close(self) -> None:
         """After stop(): return once all replies have ended, or its time is over."""
-        self._publisher.close()
+        self._outcomes.close()
 
-    def _answer(self, request: Request, received_ms: int | None) -> Reply | None:
+    def _answer(
+        self, request: Request, received_ms: int | None, attempts: Attempts
+    ) -> Reply | None:
         """
         Return the reply to publish; None for none.
 
         Raises:
             _Stopped: when *request* must be delivered again.
+            Postponed: when it must be handled again.
         """
         if received_ms is not None:
             self._clock_skew.note(received_ms - request.deadline_ms)
         late_ms = epoch_ms() - request.deadline_ms
-        if late_ms > CLOCK_TOLERANCE_MS:
+        if late_ms > CLOCK_TOLERANCE_MS and not attempts.begun:
             return self._drop_late(request, late_ms)
         if late_ms < -MAX_WAIT_MS:
             self._log.error(
@@ -106,34 +150,41 @@ class RequestProcessor:
         if request.correlation_id in self._cancelled:
             self._counts.add("cancelled")
             self._log.info("%s: dropped, its client has cancelled it", request.correlation_id)
+            self._end_claim(request, attempts)
             return None
-        reply = self._reply(request)
+        reply = self._reply(request, attempts)
         if reply is not None:
             return reply
-        if self._publisher.is_stopping:
+        if self._outcomes.is_stopping:
             raise _Stopped
+        if attempts.begun:
+            self._end_claim(request, attempts)
+            return self._exhausted(request, attempts)
         self._counts.add("expired")
         self._log.warning(
             "%s: dropped, its deadline passed before it could begin", request.correlation_id
         )
         return None
 
-    def _decode(self, record: Any) -> Request | None:
-        """Return the request in *record*; None, counted and logged, if there is none."""
+    def _decode(self, record: Any) -> Request:
+        """
+        Return the request in *record*.
+
+        Raises:
+            MalformedRecord: when there is none; logged.
+        """
         if isinstance(record.value, DroppedValue):
             # No gateway publishes such a request, so no client waits.
+            reason = record.value.reason
+            self._log.warning("dropped record %s skipped: %s", _position(record), reason)
+            raise MalformedRecord(f"its value was dropped: {reason}")
+        try:
+            return Request.decode(record.topic, record.key, record.value, record.headers)
+        except MalformedRecord as error:
             self._log.warning(
-                "dropped record %s skipped: %s", _position(record), record.value.reason
+                "record %s is not a request and is skipped: %s", _position(record), error
             )
-        else:
-            try:
-                return Request.decode(record.topic, record.key, record.value, record.headers)
-            except MalformedRecord as error:
-                self._log.warning(
-                    "record %s is not a request and is skipped: %s", _position(record), error
-                )
-        self._counts.add("malformed")
-        return None
+            raise
 
     def _drop_late(self, request: Request, late_ms: int) -> Reply | None:
         self._counts.add("expired")
@@ -150,32 +201,68 @@ class RequestProcessor:
         )
         return Reply.problem(request, 503, "Clocks Differ", detail)
 
-    def _reply(self, request: Request) -> Reply | None:
+    def _reply(self, request: Request, attempts: Attempts) -> Reply | None:
         """Return the reply to *request*; None if it may not begin any more."""
-        if self._deduplicator is None:
-            return self._handle(request)
-        return self._deduplicator.answer(request, self._handle)
+        handle = partial(self._handle, attempts.next())
+        if self._deduplicator is not None:
+            return self._deduplicator.answer(request, handle, is_claimed=attempts.begun > 0)
+        return handle(request) if not attempts.begun or self._may_begin(request) else None
+
+    def _end_claim(self, request: Request, attempts: Attempts) -> None:
+        """End the claim that earlier attempts have left."""
+        if self._deduplicator is not None and attempts.begun:
+            self._deduplicator.end_claim(request)
 
     def _may_begin(self, request: Request) -> bool:
         return (
-            not self._publisher.is_stopping
+            not self._outcomes.is_stopping
             and epoch_ms() <= request.deadline_ms + CLOCK_TOLERANCE_MS
         )
 
-    def _handle(self, request: Request) -> Reply:
+    def _handle(self, attempts: Attempts, request: Request) -> Reply:
         try:
             reply = checked(self._handlers[request.topic](request))
         except HandlerError as error:
             self._counts.add("failed")
             return error.reply_to(request)
-        except (Exception, SystemExit):
+        except Retry as error:
+            return self._retry(attempts, request, error)
+        except (Exception, SystemExit) as error:
             # The traceback is for the log of the responder, not for the client.
             logger.exception("%s: the handler of %s failed", request.correlation_id, request.topic)
             self._counts.add("failed")
             detail = f"the handler of {request.topic} failed; its log has the cause"
-            return Reply.problem(request, 500, "Responder failed", detail)
+            failure = Failure.by(Reason.HANDLER_FAILED, error, attempts.begun)
+            problem = Reply.problem(request, 500, "Responder failed", detail)
+            return replace(problem, detail=failure.to_text())
         self._counts.add("answered")
         return reply
+
+    def _retry(self, attempts: Attempts, request: Request, error: Retry) -> Reply:
+        """Return the error reply when no attempt is left; raises Postponed when one is."""
+        try:
+            last = attempts.postpone(request, error)
+        except Postponed as postponed:
+            self._counts.add("retried")
+            self._log.info(
+                "%s: the handler of %s asks for another attempt; repeating it after %g s",
+                request.correlation_id,
+                request.topic,
+                postponed.pause_s,
+            )
+            raise
+        return self._exhausted(request, last)
+
+    def _exhausted(self, request: Request, attempts: Attempts) -> Reply:
+        self._counts.add("failed")
+        self._log.warning(
+            "%s: the handler of %s did not finish in %d attempts (%s)",
+            request.correlation_id,
+            request.topic,
+            attempts.begun,
+            attempts.exception,
+        )
+        return attempts.exhausted(request)
 
 
 def _position(record: Any) -> str:

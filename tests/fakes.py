@@ -178,7 +178,7 @@ class FakeProducer:
         if isinstance(outcome, Exception):
             raise outcome
         # As strict as the real one, with the same errors.
-        if not isinstance(value, bytes):
+        if type(value) is not bytes and (value is not None or key is None):
             raise TypeError(f"Unsupported type for serialized value: {type(value)}")
         if not all(isinstance(item, bytes) for _, item in headers):
             raise TypeError("All headers items must be (str, bytes) tuples")

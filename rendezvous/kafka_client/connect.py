@@ -24,6 +24,11 @@ CONNECT_TIMEOUT_S = 3.0
 #: Pause between two attempts of connect_with_retries(), in seconds.
 RETRY_PAUSE_S = 2.0
 
+_MISSING_TOPIC = (
+    "create it, or correct REPLY_TOPIC, KAFKA_PREFIX or the topics of your handlers; if it exists, "
+    "grant Describe and Read on it"
+)
+
 
 def kafka_problem(settings: Settings) -> str | None:
     """
@@ -60,7 +65,7 @@ def connect_with_retries(
 
     Args:
         connect: builds the clients; raises ConnectionError when Kafka cannot be reached, and
-            LookupError naming the topics that are missing.
+            LookupError naming the topics that are missing, and if it likes what to do.
         before_attempt: called before each attempt.
     """
     logged = ""
@@ -73,11 +78,8 @@ def connect_with_retries(
             except ConnectionError as error:
                 problem = f"KAFKA_URL={settings.kafka_url}: {NOT_KAFKA} ({error})"
             except LookupError as error:
-                problem = (
-                    f"topic missing: {error.args[0]}; create it, or correct REPLY_TOPIC, "
-                    "KAFKA_PREFIX or the topics of your handlers; if it exists, grant "
-                    "Describe and Read on it"
-                )
+                topics, advice, *_ = (*error.args, _MISSING_TOPIC)
+                problem = f"topic missing: {topics}; {advice}"
         if problem != logged:
             logger.warning("%s; trying again", problem)
             logged = problem

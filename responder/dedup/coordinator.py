@@ -12,6 +12,7 @@ from rendezvous.contract import Reply, Request
 from rendezvous.errors import StoreUnavailable
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.throttled_log import ThrottledLog
+from responder.attempts import Postponed
 from responder.dedup.journal import InProgress, Journal
 
 logger = logging.getLogger(__name__)
@@ -37,16 +38,22 @@ class Deduplicator:
         self._counts = counts
         self._log = ThrottledLog(logger)
 
-    def answer(self, request: Request, handle: Callable[[Request], Reply]) -> Reply | None:
+    def answer(
+        self, request: Request, handle: Callable[[Request], Reply], *, is_claimed: bool = False
+    ) -> Reply | None:
         """
         Return the saved reply to *request*, or what *handle* returns, which is saved.
 
-        None when the request may not begin any more; *handle* has not run.
+        None when the request may not begin any more; *handle* has not run. When *handle* raises
+        Postponed, the claim on the request lasts until the next call, or end_claim().
+
+        Args:
+            is_claimed: by an earlier call, for which *handle* raised Postponed.
         """
         cid = request.correlation_id
         while self._may_begin(request):
             try:
-                saved = self._journal.begin(cid)
+                saved = None if is_claimed else self._journal.begin(cid)
             except InProgress:
                 self._log.info("%s: another delivery of it is being handled; waiting", cid)
             except StoreUnavailable as error:
@@ -59,11 +66,20 @@ class Deduplicator:
             time.sleep(JOURNAL_PAUSE_S)
         return None
 
+    def end_claim(self, request: Request) -> None:
+        """Note that *request*, whose handling was postponed, is not handled again."""
+        self._journal.end(request.correlation_id)
+
     def _handle(self, request: Request, handle: Callable[[Request], Reply]) -> Reply:
         try:
-            return self._save(request, handle(request))
-        finally:
+            reply = self._save(request, handle(request))
+        except Postponed:
+            raise
+        except BaseException:
             self._journal.end(request.correlation_id)
+            raise
+        self._journal.end(request.correlation_id)
+        return reply
 
     def _save(self, request: Request, reply: Reply) -> Reply:
         """Save *reply* before publication; give up at shutdown or past the deadline."""

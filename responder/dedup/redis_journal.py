@@ -59,6 +59,9 @@ class RedisJournal:
 
     def begin(self, correlation_id: str) -> Reply | None:
         """Return the saved reply, or None when this thread must handle it; see Journal."""
+        with self._lock:
+            if correlation_id in self._claims:  # it waits for another attempt
+                raise InProgress(correlation_id)
         owner = self._thread_owner()
         claim_key = self._key("handling", correlation_id)
         pipeline = self._redis.pipeline(transaction=False)

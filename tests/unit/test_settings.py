@@ -45,6 +45,7 @@ def test_the_defaults_are_the_documented_ones():
     assert (settings.reply_retention_s, settings.replies_mode) == (60.0, "group")
     assert (settings.responder_threads, settings.max_body_bytes) == (16, 900_000)
     assert (settings.responder_journal, settings.responder_journal_ttl_s) == ("off", 3_600.0)
+    assert (settings.responder_max_attempts, settings.responder_dlq_topic) == (3, "")
     assert settings.request_read_timeout_s == 30
     assert settings.idempotency_ttl_s == 86_400
     assert settings.drain_delay_s == 0
@@ -594,3 +595,13 @@ def test_an_origin_that_no_browser_sends_is_an_error(value):
 
     assert line.startswith("CORS_ORIGINS=")
     assert "* alone, or a comma list of origins" in line
+
+
+def test_dead_letters_cannot_go_to_the_reply_topic():
+    (line,) = errors(RESPONDER_DLQ_TOPIC="answers", REPLY_TOPIC="answers")
+
+    assert line == (
+        "RESPONDER_DLQ_TOPIC=answers is REPLY_TOPIC: dead letters would be read as replies; choose "
+        "another topic"
+    )
+    assert read(RESPONDER_DLQ_TOPIC="dead").responder_dlq_topic == "dead"

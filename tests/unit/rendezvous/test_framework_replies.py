@@ -214,3 +214,10 @@ def test_the_list_of_headers_is_one_bounded_line():
     assert "980 more" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1_200
+
+
+def test_a_dead_letter_of_our_responder_is_never_an_answer():
+    headers = [*ID, ("status", b"200"), ("dead-letter-reason", b"handler-failed")]
+
+    with pytest.raises(MalformedRecord, match="was dead-lettered"):
+        Reply.decode(b"{}", headers)

@@ -10,7 +10,8 @@ from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.consumer import ResilientConsumer
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.watchdog import Watchdog
-from responder.reply_publisher import ReplyPublisher
+from responder.publishing.dead_letters import DeadLetters
+from responder.publishing.replies import ReplyPublisher
 from responder.request_processor import RequestProcessor
 from responder.worker import ResponderWorker
 from tests.fakes import FakeConsumer, FakeProducer, FakeRecord
@@ -22,26 +23,31 @@ P0, P1 = TopicPartition("orders", 0), TopicPartition("orders", 1)
 def short_pauses(monkeypatch):
     monkeypatch.setattr("responder.worker.COMMIT_INTERVAL_S", 0.0)
     monkeypatch.setattr("responder.worker.FINISH_S", 0.5)
-    monkeypatch.setattr("responder.reply_publisher.RETRY_PAUSE_S", 0.005)
+    monkeypatch.setattr("responder.publishing.publisher.RETRY_PAUSE_S", 0.005)
     monkeypatch.setattr("responder.dedup.coordinator.JOURNAL_PAUSE_S", 0.005)
 
 
 class Running:
     """A running worker."""
 
-    def __init__(self, handler, producer, threads, journal, cancelled):
+    def __init__(self, handler, producer, threads, journal, cancelled, dlq_topic, max_attempts):
         self.kafka = FakeConsumer(P0, P1)
         self.producer = producer
         self.watchdog = Watchdog("the test")
         self._counts = OutcomeCounts()
         publisher = ReplyPublisher(producer, 0, self._counts)
         publisher.start()
+        dead_letters = DeadLetters(producer, dlq_topic, self._counts) if dlq_topic else None
+        if dead_letters is not None:
+            dead_letters.start()
         self.processor = RequestProcessor(
             {"orders": handler},
             publisher,
             self._counts,
             journal,
             cancelled,
+            dead_letters,
+            max_attempts,
         )
         consumer = ResilientConsumer.open(["orders"], lambda: self.kafka)
         worker = ResponderWorker(consumer, self.processor, self._counts, threads, self.watchdog)
@@ -57,7 +63,16 @@ class Running:
         self.kafka.feed(*records)
 
     def replies(self):
-        return {sent.header("correlation-id"): sent for sent in self.producer.sent}
+        """Return the replies by correlation id."""
+        return {sent.header("correlation-id"): sent for sent in self._sent(is_dead=False)}
+
+    def dead_letters(self):
+        """Return the dead letters in the order of their publication."""
+        return self._sent(is_dead=True)
+
+    def _sent(self, is_dead):
+        reason = "dead-letter-reason"
+        return [s for s in self.producer.sent if (reason in dict(s.headers)) == is_dead]
 
     def committed(self, partition=P0):
         return self.kafka.committed_offset(partition)
@@ -73,8 +88,26 @@ def run():
     """Start a worker whose only topic is "orders"."""
     started = []
 
-    def start(handler=Reply.to, producer=None, threads=4, journal=None, cancelled=()):
-        started.append(Running(handler, producer or FakeProducer(), threads, journal, cancelled))
+    def start(
+        handler=Reply.to,
+        producer=None,
+        threads=4,
+        journal=None,
+        cancelled=(),
+        dlq_topic="",
+        max_attempts=1,
+    ):
+        started.append(
+            Running(
+                handler,
+                producer or FakeProducer(),
+                threads,
+                journal,
+                cancelled,
+                dlq_topic,
+                max_attempts,
+            )
+        )
         return started[-1]
 
     yield start

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 import responder.__main__ as entry_point
 from settings import Settings
@@ -80,3 +80,37 @@ def test_handlers_that_cannot_be_loaded_end_the_start(tmp_path, arguments, env, 
     assert exited.returncode == 1
     assert error in exited.stderr
     assert len(exited.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError("no metadata"), None])
+def test_a_missing_dead_letter_topic_is_named_with_its_setting(monkeypatch, error):
+    producer = FakeProducer()
+    if error is not None:
+        monkeypatch.setattr(producer, "partitions_for", raising(error))
+    monkeypatch.setattr(entry_point, "KafkaProducer", lambda **options: producer)
+    monkeypatch.setattr(entry_point, "PatchedConsumer", raising(KafkaError("not needed here")))
+    env = {"KAFKA_URL": "b:1", "KAFKA_PREFIX": "p.", "RESPONDER_DLQ_TOPIC": "dead"}
+    settings = Settings.from_env(env, required=("KAFKA_URL",))
+
+    with pytest.raises(ConnectionError if error is None else LookupError) as caught:
+        entry_point._clients(settings, ["orders"])
+
+    assert producer.closed
+    if error is None:
+        assert producer.looked_up == ["p.dead"]
+    else:
+        assert caught.value.args[0] == "p.dead"
+        assert "correct RESPONDER_DLQ_TOPIC" in caught.value.args[1]
+
+
+def test_a_dead_letter_topic_that_a_handler_reads_ends_the_start(monkeypatch):
+    monkeypatch.setenv("KAFKA_URL", "b:1")
+    monkeypatch.setenv("RESPONDER_DLQ_TOPIC", "echo")
+    monkeypatch.setattr(entry_point, "start_process", start_process_without_signals)
+
+    with pytest.raises(SystemExit, match="RESPONDER_DLQ_TOPIC=echo: a handler reads that topic"):
+        entry_point.main([])
+
+
+def start_process_without_signals(required):
+    return Settings.from_env(required=required), threading.Event()

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from responder.keyed_executor import KeyedExecutor
+from responder.keyed_executor import KeyedExecutor, Later
 from tests.fakes import eventually
 
 
@@ -164,3 +164,51 @@ def test_a_task_that_raises_blocks_neither_its_key_nor_its_thread(caplog):
     executor.close()
 
     assert "a fault" in caplog.text
+
+
+def test_a_postponed_task_is_followed_after_its_pause_before_those_behind_it(executor):
+    done: list[str] = []
+
+    def first():
+        done.append("first")
+        return Later(0.1, partial(done.append, "again"))
+
+    executor.submit_all([("a", first), ("a", partial(done.append, "behind"))])
+    executor.submit_all(
+        [("b", partial(done.append, "other")), (None, partial(done.append, "none"))]
+    )
+    eventually(lambda: len(done) == 5)
+
+    assert done[-2:] == ["again", "behind"]
+
+
+def test_postponed_tasks_begin_when_they_are_due_although_the_only_thread_was_busy(executor):
+    begun_s: dict[str, float] = {}
+    started_s = time.monotonic()
+
+    def begin(name):
+        begun_s[name] = time.monotonic() - started_s
+
+    executor.submit_all([("a", lambda: Later(0.2, partial(begin, "late")))])
+    executor.submit_all([("b", lambda: Later(0.1, partial(begin, "early")))])
+    executor.submit_all([("c", partial(time.sleep, 1))])
+    eventually(lambda: len(begun_s) == 2)
+
+    assert 0.1 <= begun_s["early"] < 0.2 <= begun_s["late"] < 0.5
+
+
+def test_a_postponed_task_is_dropped_by_close():
+    executor, done = KeyedExecutor(2), list[int]()
+    begun = threading.Event()
+
+    def task():
+        begun.set()
+        return Later(30, partial(done.append, 1))
+
+    executor.submit_all([("a", task)])
+    assert begun.wait(10)
+    started_s = time.monotonic()
+    executor.close()
+
+    assert time.monotonic() - started_s < 1
+    assert done == []

@@ -65,7 +65,7 @@ def test_a_request_whose_reply_was_never_acknowledged_is_left_to_a_successor(run
 
 
 def test_a_reply_that_is_not_accepted_holds_up_no_handler(run, monkeypatch):
-    monkeypatch.setattr("responder.reply_publisher.RETRY_PAUSE_S", 60.0)
+    monkeypatch.setattr("responder.publishing.publisher.RETRY_PAUSE_S", 60.0)
     refused = kafka_errors.NotEnoughReplicasError()
     running = run(producer=FakeProducer(FakeFuture().fail(refused)), threads=1)
     running.feed(record("refused", 0, key=b"same"), record("behind", 1, key=b"same"))
@@ -74,8 +74,8 @@ def test_a_reply_that_is_not_accepted_holds_up_no_handler(run, monkeypatch):
 
 
 def test_a_reply_without_acknowledgement_or_failure_is_sent_again(run, monkeypatch, caplog):
-    monkeypatch.setattr("responder.reply_publisher.ACKNOWLEDGE_TIMEOUT_S", 0.05)
-    monkeypatch.setattr("responder.reply_publisher.CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr("responder.publishing.publisher.ACKNOWLEDGE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("responder.publishing.publisher.CHECK_INTERVAL_S", 0.01)
     lost, late = FakeFuture(), FakeFuture()
     running = run(producer=FakeProducer(lost, late))
     running.feed(record("the-id", 0))

@@ -192,7 +192,7 @@ def test_shutdown_waits_for_acknowledgements(run):
     running.feed(record("the-id", 0))
     eventually(lambda: running.producer.sent)
     running.stop.set()
-    eventually(lambda: running.processor._publisher.is_stopping)
+    eventually(lambda: running.processor._outcomes.is_stopping)
     future.succeed()
     running.end()
 
@@ -211,7 +211,7 @@ def test_shutdown_finishes_begun_requests_and_leaves_the_others(run):
     running.feed(record("begun", 0), record("queued", 1))
     begun.wait(10)
     running.stop.set()
-    eventually(lambda: running.processor._publisher.is_stopping)
+    eventually(lambda: running.processor._outcomes.is_stopping)
     proceed.set()
     running.end()
 

@@ -8,6 +8,7 @@ from kafka import errors as kafka_errors
 from rendezvous.contract import Reply
 from responder.clock_skew import CLOCK_TOLERANCE_MS
 from responder.dedup.redis_journal import RedisJournal
+from responder.registry import Retry
 from tests.fakes import FakeProducer, eventually
 from tests.unit.responder.conftest import record
 
@@ -154,3 +155,64 @@ def test_a_stopped_worker_publishes_a_reply_that_cannot_be_saved(
 
     assert list(running.replies()) == ["the-id"]
     assert running.committed() == 1
+
+
+def test_a_redelivery_after_a_failure_is_dead_lettered_again_without_being_handled(run, journal):
+    effects: list[str] = []
+
+    def broken(request):
+        effects.append(request.correlation_id)
+        raise RuntimeError("after the effect")
+
+    running = run(broken, journal=journal, dlq_topic="dead")
+    running.feed(record("the-id", 0), record("the-id", 1))
+    eventually(lambda: running.committed() == 2)
+
+    assert effects == ["the-id"]
+    # The process may have died after it saved the reply and before the dead letter was accepted.
+    first, second = running.dead_letters()
+    assert first.header("dead-letter-exception") == second.header("dead-letter-exception")
+
+
+@pytest.mark.parametrize("partition", [0, 1])
+def test_a_second_delivery_waits_while_the_first_waits_for_another_attempt(run, journal, partition):
+    calls: list[str] = []
+
+    def succeeds_at_second(request):
+        calls.append(request.correlation_id)
+        if len(calls) == 1:
+            raise Retry(after_s=0.3)
+        return Reply.to(request, b"%d" % len(calls))
+
+    running = run(succeeds_at_second, threads=2, journal=journal, max_attempts=2)
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.counts["retried"] == 1)
+    running.feed(record("the-id", 1 - partition, partition=partition))
+    eventually(lambda: running.counts["repeated"] == 1)
+
+    assert [sent.value for sent in running.producer.sent] == [b"2", b"2"]
+    assert running.counts == {"retried": 1, "answered": 1, "repeated": 1}
+
+
+@pytest.mark.parametrize("end", ["answered", "cancelled"])
+def test_no_claim_is_renewed_after_the_last_attempt(run, journal, redis, end):
+    cancelled: set[str] = set()
+    calls: list[str] = []
+
+    def handler(request):
+        calls.append(request.correlation_id)
+        if len(calls) == 1:
+            raise Retry(after_s=0.05)
+        return Reply.to(request)
+
+    running = run(handler, journal=journal, max_attempts=2, cancelled=cancelled)
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.counts["retried"] == 1)
+    if end == "cancelled":
+        cancelled.add("the-id")
+    eventually(lambda: running.counts[end] == 1)
+
+    eventually(lambda: running.committed() == 1)
+    redis.flushall()
+    # A claim that is held here would be InProgress.
+    journal.begin("the-id")

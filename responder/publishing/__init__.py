@@ -1,0 +1,1 @@
+"""Publishes replies and dead letters until a broker acknowledges them."""

@@ -1,0 +1,75 @@
+"""OutcomePublisher: publishes the reply to a request, its dead letter, or both."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rendezvous.contract import Reply, Request
+from responder.publishing.dead_letters import DeadLetters
+from responder.publishing.failure import Failure
+from responder.publishing.replies import ReplyPublisher
+
+
+class OutcomePublisher:
+    """
+    Publishes what becomes of requests. Safe to use from several threads.
+
+    Args:
+        dead_letters: None to dead-letter nothing.
+    """
+
+    def __init__(self, replies: ReplyPublisher, dead_letters: DeadLetters | None) -> None:
+        self._replies = replies
+        self._dead_letters = dead_letters
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether stop() has been called."""
+        return self._replies.is_stopping
+
+    def publish(
+        self, record: Any, request: Request, reply: Reply, on_end: Callable[[], None]
+    ) -> None:
+        """Publish *reply* to the *request* in *record*, and its dead letter if it failed."""
+        failure = Failure.from_text(reply.detail)
+        if failure is None or self._dead_letters is None:
+            self._replies.publish(request, reply, on_end)
+            return
+        end_one = _Countdown(2, on_end).end_one
+        self._replies.publish(request, reply, end_one)
+        self._dead_letters.publish(record, failure, end_one)
+
+    def dead_letter(self, record: Any, failure: Failure, on_end: Callable[[], None]) -> None:
+        """Publish the dead letter of *record*; without a topic for it, there is nothing to do."""
+        if self._dead_letters is None:
+            on_end()
+        else:
+            self._dead_letters.publish(record, failure, on_end)
+
+    def stop(self, within_s: float) -> None:
+        """Publish nothing any more after *within_s*."""
+        self._replies.stop(within_s)
+        if self._dead_letters is not None:
+            self._dead_letters.stop(within_s)
+
+    def close(self) -> None:
+        """After stop(): return once everything is acknowledged, or its time is over."""
+        self._replies.close()
+        if self._dead_letters is not None:
+            self._dead_letters.close()
+
+
+class _Countdown:
+    """Calls *on_end* at the last of *count* calls of end_one(), from any threads."""
+
+    def __init__(self, count: int, on_end: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._count = count
+        self._on_end = on_end
+
+    def end_one(self) -> None:
+        with self._lock:
+            self._count -= 1
+            is_last = self._count == 0
+        if is_last:
+            self._on_end()

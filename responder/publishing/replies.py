@@ -1,0 +1,68 @@
+"""ReplyPublisher: publishes each reply to the topic that its request names."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from rendezvous.contract import Reply, Request
+from rendezvous.process.counts import OutcomeCounts
+from responder.clock_skew import CLOCK_TOLERANCE_MS
+from responder.publishing.publisher import Headers, Outgoing, Publisher
+
+logger = logging.getLogger(__name__)
+
+
+class ReplyPublisher(Publisher):
+    """
+    A Publisher of replies.
+
+    Args:
+        producer: a KafkaProducer; not closed here.
+        retention_s: how long after the deadline a client can still fetch the reply, in seconds.
+        counts: where replies that could not be published are counted as "unsent".
+    """
+
+    def __init__(self, producer: Any, retention_s: float, counts: OutcomeCounts) -> None:
+        super().__init__(producer, counts, "replies")
+        self._retention_ms = CLOCK_TOLERANCE_MS + round(retention_s * 1000)
+
+    def publish(self, request: Request, reply: Reply, on_end: Callable[[], None]) -> None:
+        """
+        Publish *reply* until it is acknowledged or no client can fetch it any more.
+
+        Args:
+            on_end: see Outgoing.
+        """
+        value, headers = reply.encode()
+        self.send(
+            Outgoing(
+                name=request.correlation_id,
+                topic=request.reply_topic,
+                key=request.key,
+                value=value,
+                headers=headers,
+                give_up_ms=request.deadline_ms + self._retention_ms,
+                on_end=on_end,
+                smaller=partial(_too_large, request, len(value)),
+                partition=request.reply_partition,
+            )
+        )
+
+    def _report(self, record: Outgoing, error: Exception) -> None:
+        self._log.warning(
+            "%s: reply not accepted by topic %s (%s); trying again",
+            record.name,
+            record.topic,
+            error,
+        )
+
+
+def _too_large(request: Request, size: int, error: Exception) -> tuple[bytes, Headers]:
+    """Return value and headers of the reply that replaces one of *size* bytes."""
+    detail = (
+        f"the reply has {size} bytes, more than Kafka accepts ({error}); "
+        "request less data, or raise the size limits of the reply topic"
+    )
+    logger.warning("%s: %s", request.correlation_id, detail)
+    return Reply.problem(request, 502, "Reply too large", detail).encode()
