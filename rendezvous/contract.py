@@ -10,10 +10,11 @@ Request record
              one; else the correlation id
     value    the body of the HTTP request, byte for byte
     headers  correlation-id, reply-topic, deadline (Unix time, ms), method, path, query,
+             path.<name> for each parameter in the path,
              reply-partition (digits) if the waiting gateway reads one,
              client (its name) if the gateway requires an API key or a token,
-             content-type and content-encoding if the request has them, the HTTP headers that
-             the route forwards, and x-request-id, traceparent and tracestate if they are valid
+             content-type and content-encoding if the request has them, x-request-id, traceparent
+             and tracestate if they are valid, and the HTTP headers that the route forwards
 
 Reply record, sent to the topic that ``reply-topic`` names, in the partition that
 ``reply-partition`` names or with the key of the request; elsewhere it arrives a little later
@@ -32,6 +33,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from urllib.parse import parse_qs
 
 from rendezvous.errors import MalformedRecord, UnusableReply
 from rendezvous.framework_replies import failure_in, status_in, with_content_type
@@ -53,6 +55,8 @@ CONTENT_TYPE = "content-type"
 METHOD = "method"
 PATH = "path"
 QUERY = "query"
+#: Begins the header of each parameter in the path. No HTTP header that is copied has a dot.
+PATH_PARAMETER = "path."
 CLIENT = "client"
 STATUS = "status"
 
@@ -119,6 +123,17 @@ class Request:
     def header(self, name: str) -> str | None:
         """Return the first header *name*, in any case, or None."""
         return next((v for n, v in self.headers if n.lower() == name.lower()), None)
+
+    @property
+    def path_parameters(self) -> dict[str, str]:
+        """The parameters in the path, by their names in the route."""
+        size = len(PATH_PARAMETER)
+        return {n[size:]: value for n, value in self.headers if n.startswith(PATH_PARAMETER)}
+
+    @property
+    def query_parameters(self) -> dict[str, list[str]]:
+        """The values of each parameter in the query."""
+        return parse_qs(self.query, keep_blank_values=True)
 
     def encode(self) -> tuple[bytes | None, bytes, list[tuple[str, bytes]]]:
         """Return key, value and headers of the request record."""

@@ -10,7 +10,7 @@ from gateway.routing.responder_options import responder_option_errors
 from rendezvous.contract import RESERVED_HEADERS
 from rendezvous.reply_headers import LISTED_REPLY_HEADERS, needs_no_listing
 
-METHODS = ("POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 IDEMPOTENCY = ("optional", "required", "off")
 MIN_TIMEOUT_S = 0.1
 KEYS = (
@@ -78,9 +78,7 @@ def route_errors(table: dict[str, Any], limits: RouteLimits) -> list[str]:
     topic = table.get("topic")
     if not isinstance(topic, str) or not _TOPIC.fullmatch(topic) or topic in (".", ".."):
         errors.append(f"topic={topic!r}: expected letters, digits, '.', '_' and '-'")
-    methods = table.get("methods", ["POST"])
-    if not isinstance(methods, list) or not methods or not set(map(str, methods)) <= set(METHODS):
-        errors.append(f"methods={methods!r}: expected a list of any of {', '.join(METHODS)}")
+    errors += _method_errors(table)
     errors += _request_header_errors(table.get("headers", []))
     errors += _response_header_errors(table.get("response_headers", []))
     errors += _record_key_errors(table.get("key"), str(table.get("path")))
@@ -103,6 +101,23 @@ _TEXTS = {
     "summary": "a text",
     "description": "a text",
 }
+
+
+def _method_errors(table: dict[str, Any]) -> list[str]:
+    methods = table.get("methods", ["POST"])
+    expected = f"expected a list of any of {', '.join(METHODS)}"
+    if methods == "HEAD" or (isinstance(methods, list) and "HEAD" in methods):
+        return [f"methods={methods!r}: {expected}; a route with GET answers HEAD too"]
+    if not isinstance(methods, list) or not methods or not set(map(str, methods)) <= set(METHODS):
+        return [f"methods={methods!r}: {expected}"]
+    if set(methods) != {"GET"}:
+        return []
+    given = {"schema": "schema" in table, "idempotency": table.get("idempotency") == "required"}
+    return [
+        f"{key}={table[key]!r}: a route with GET alone cannot have it; remove it"
+        for key, is_given in given.items()
+        if is_given
+    ]
 
 
 def _unknown(key: str) -> str:

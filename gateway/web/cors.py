@@ -9,6 +9,7 @@ from gateway.routing.table import Route
 ANY_ORIGIN = "*"
 #: Response headers that scripts may read, besides those that the standard always allows.
 EXPOSED_HEADERS = (
+    "ETag",
     "X-Correlation-ID",
     "X-Request-ID",
     "Location",
@@ -24,6 +25,8 @@ REQUEST_HEADERS = (
     "Content-Encoding",
     "Content-Type",
     "Idempotency-Key",
+    "If-Modified-Since",
+    "If-None-Match",
     "Prefer",
     "X-Request-ID",
     "traceparent",

@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 
 from gateway.clients.client import request_id_of
 from gateway.metrics import NO_ROUTE, PROBLEM_ENVIRON_KEY, ROUTE_ENVIRON_KEY, outcomes_of
-from gateway.problems import Problem, Sent
+from gateway.problems import HttpProblem, Problem, Sent
 from gateway.web.pages.html import page_response, prefers_html, render
 from gateway.web.trace import REQUEST_ID
 from rendezvous.contract import CONTENT_TYPE, Reply
@@ -91,6 +91,34 @@ def reply_headers(
     headers.append(NOSNIFF)
     headers.append((CORRELATION_ID, reply.correlation_id))
     return headers
+
+
+def for_caches(response: Response, *, is_private: bool) -> None:
+    """
+    Make *response* to a GET or HEAD one that caches can keep, and evaluate its conditions.
+
+    Without Cache-Control or Expires caches may keep it, and ask each time whether it is current;
+    the default of HTTP would let them guess for how long it is.
+
+    Args:
+        is_private: whether it may be meant for one client alone.
+
+    Raises:
+        HttpProblem: 412, for an If-Match that does not match.
+    """
+    headers = response.headers
+    if "Cache-Control" not in headers and "Expires" not in headers:
+        headers["Cache-Control"] = "private, no-cache" if is_private else "no-cache"
+    # RFC 9110, section 13.2.1: conditions apply to successful responses only.
+    if not 200 <= response.status_code < 300:
+        return
+    environ = dict(request.environ)
+    if "HTTP_IF_NONE_MATCH" in environ:  # section 13.1.3: then the date does not count
+        environ.pop("HTTP_IF_MODIFIED_SINCE", None)
+    response.make_conditional(environ)
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED:
+        detail = "the reply has another ETag than If-Match; fetch it without If-Match"
+        raise HttpProblem(412, "Precondition Failed", detail, {}, Sent.YES)
 
 
 def pending_response(correlation_id: str) -> Response:

@@ -9,32 +9,21 @@ from werkzeug.routing import Map
 
 from gateway import metrics
 from gateway.clients.admission import Admission, Queueing, SlotWait
-from gateway.clients.client import Client, request_id_of
+from gateway.clients.client import Client
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import KEY_HEADER, REPLAYED_HEADER, key_of
 from gateway.exchange.pending_request import WaitOptions
-from gateway.problems import InvalidBody, Problem, ReplyTimeout, Sent
-from gateway.routing import json_body
+from gateway.problems import Problem, ReplyTimeout, Sent
 from gateway.routing.table import Route
 from gateway.routing.validation import is_own_path
 from gateway.web.auth import ClientAccess, current_client, with_caller
 from gateway.web.prefer import Preferences
-from gateway.web.request import (
-    BodyLimit,
-    Environ,
-    as_text,
-    environ_key,
-    header_text,
-    read_body,
-    utf8_text,
-)
-from gateway.web.responses import pending_response, reply_response
-from gateway.web.trace import REQUEST_ID, trace_headers
+from gateway.web.record import BODILESS, RouteRecords
+from gateway.web.request import Environ, environ_key, utf8_text
+from gateway.web.responses import for_caches, pending_response, reply_response
 from rendezvous.contract import Reply, Request
 
 _PREFER, _KEY = map(environ_key, ("Prefer", KEY_HEADER))
-_ENCODING = "content-encoding"
-_CONTENT_ENCODING = environ_key(_ENCODING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +33,7 @@ class RouteResult:
     correlation_id: str
     reply: Reply | None  # None when the response is a 202
     headers: tuple[tuple[str, str], ...] = ()  # added to those of the reply
+    owner: str = ""  # the client and caller, if known
 
 
 #: Exchanges a request: its WSGI environment, its path, its client, the parameters in the path.
@@ -94,7 +84,7 @@ class RouteViews:
 
     def handler(self, route: Route) -> Handler:
         """Return what exchanges a request to *route*; it raises Problem."""
-        forwarded = _forwarded(route)
+        records = RouteRecords(route, self._max_body_bytes)
 
         def handle(
             environ: Environ, path: str, client: Client, parameters: Mapping[str, object]
@@ -108,11 +98,13 @@ class RouteViews:
                 if client.rate is not None:
                     # After admission: waiting for Redis must not use up the threads of the probes.
                     self._access.charge(Sent.NO)
-                body = self._read_body(route, environ)
+                body, content_type = records.content(environ)
                 preferences = Preferences.parse(_lines(environ, _PREFER))
                 if not self._keeps_replies:  # the client could not fetch the reply later
                     preferences = replace(preferences, respond_async=False)
-                key = _idempotency_key(route, environ)
+                # A GET changes nothing, so it may run twice.
+                is_get = environ["REQUEST_METHOD"] in BODILESS
+                key = None if is_get else _idempotency_key(route, environ)
                 options = self._wait_options(route, preferences, client, queueing.queued_s)
                 correlation_id, deadline_ms = self._exchange.issue_id(options, key)
                 new_request = Request(
@@ -121,12 +113,12 @@ class RouteViews:
                     reply_topic=self._reply_topic,
                     deadline_ms=deadline_ms,
                     body=body,
-                    content_type=route.content_type or header_text(environ, "CONTENT_TYPE"),
-                    method=environ["REQUEST_METHOD"],
+                    content_type=content_type,
+                    method="GET" if is_get else environ["REQUEST_METHOD"],
                     path=path,
                     query=query,
-                    headers=(*_present(forwarded, environ), *_trace_headers(environ)),
-                    key=_record_key(route, parameters, environ),
+                    headers=tuple(records.headers(environ, parameters)),
+                    key=records.key(environ, parameters),
                     client=client.name or None,
                     is_keyless=route.key == "none",
                 )
@@ -140,24 +132,11 @@ class RouteViews:
                 headers[REPLAYED_HEADER] = "true"
                 metrics.REPLAYS.labels(route.path).inc()
             headers |= _applied(preferences, options, is_pending=result.reply is None)
-            return RouteResult(result.correlation_id, result.reply, tuple(headers.items()))
+            return RouteResult(
+                result.correlation_id, result.reply, tuple(headers.items()), client.owner
+            )
 
         return handle
-
-    def _read_body(self, route: Route, environ: Environ) -> bytes:
-        body = read_body(environ, BodyLimit.of(route, self._max_body_bytes))
-        if route.validates:
-            json_body.check_encoding(environ.get(_CONTENT_ENCODING), route.path)
-        if route.body == "json":
-            json_body.check_type(header_text(environ, "CONTENT_TYPE"), route.path)
-            if route.schema is None:  # which parses it anyway
-                json_body.check_json(body, route.path)
-        errors = [] if route.schema is None else route.schema.errors(body)
-        if errors:
-            raise InvalidBody(
-                f"the body does not match the schema of {route.path}; see faults", errors
-            )
-        return body
 
     def _wait_options(
         self, route: Route, preferences: Preferences, client: Client, queued_s: float
@@ -227,6 +206,8 @@ def _response(route: Route, result: RouteResult) -> Response:
         response = pending_response(result.correlation_id)
     else:
         response = reply_response(result.reply, route.response_headers, route.reply_content_type)
+        if request.method in BODILESS:
+            for_caches(response, is_private=bool(result.owner))
     response.headers.extend(result.headers)
     return response
 
@@ -246,33 +227,3 @@ def _idempotency_key(route: Route, environ: Environ) -> str | None:
     if route.idempotency == "off":
         return None
     return key_of(_lines(environ, _KEY), required=route.idempotency == "required")
-
-
-def _forwarded(route: Route) -> list[tuple[str, str]]:
-    """Return the name in records and the key in the environment of each copied header."""
-    names = dict.fromkeys(name.lower() for name in route.headers)
-    # Without its encoding a body cannot be read.
-    return [(name, environ_key(name)) for name in names | {_ENCODING: None}]
-
-
-def _present(forwarded: list[tuple[str, str]], environ: Environ) -> list[tuple[str, str]]:
-    return [(name, as_text(environ[key])) for name, key in forwarded if key in environ]
-
-
-def _trace_headers(environ: Environ) -> list[tuple[str, str]]:
-    get = environ.get
-    found = trace_headers(get("HTTP_TRACEPARENT", ""), get("HTTP_TRACESTATE", ""))
-    request_id = request_id_of(environ)
-    return found if request_id is None else [*found, (REQUEST_ID.lower(), request_id)]
-
-
-def _record_key(route: Route, parameters: Mapping[str, object], environ: Environ) -> bytes | None:
-    if route.key is None or route.key == "none":
-        return None
-    kind, _, name = route.key.partition(":")
-    if kind == "path":
-        return str(parameters[name]).encode()
-    value = environ.get(environ_key(name))
-    if value is None:
-        return None
-    return utf8_text(value, f"the header {name}, the record key,").encode()

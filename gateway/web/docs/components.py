@@ -75,6 +75,18 @@ _PARAMETERS = {
         "A label that the client chooses for its request: at most 200 characters of a token. It is "
         "forwarded to the responder and repeated in the response.",
     ),
+    "query": {
+        "name": "query",
+        "in": "query",
+        "description": "Any parameters; the responder gets the query as it is.",
+        "style": "form",
+        "explode": True,
+        "schema": {"type": "object", "additionalProperties": _STRING},
+    },
+    "if-none-match": _parameter("If-None-Match", "An earlier ETag: 304 if it is still current."),
+    "if-modified-since": _parameter(
+        "If-Modified-Since", "An earlier Last-Modified: 304 if it is still current."
+    ),
     "local": {
         "name": "local",
         "in": "query",
@@ -199,6 +211,10 @@ _RESPONSES = {
             "*/*": {"schema": {}},
         },
         "links": {"reply": _GET_REPLY},
+    },
+    "not-modified": {
+        "description": "Not modified (RFC 9110): the client has the current reply.",
+        "headers": {"X-Correlation-ID": _HEADERS["X-Correlation-ID"] | {"required": True}},
     },
     "not-ready": {
         "description": "Not ready; `problems` lists the reasons.",

@@ -37,14 +37,14 @@ from gateway.web.docs.operations import (
     Json,
     caller_parameter,
     embedded_schema,
-    header_parameters,
     ok_json,
     ok_text,
     own_operation,
-    path_parameters,
+    parameters_of,
     problem_response,
     problems_of_input,
-    reply_of,
+    replies_of,
+    statuses_of_input,
 )
 
 #: Problems of every operation; some are raised before the application receives the request.
@@ -147,22 +147,18 @@ class _Description:
         return self._templates.setdefault(positions, PARAMETER.sub(r"{\2}", path))
 
     def _route_operation(self, route: Route, method: str, template: str) -> Json:
-        # 400: a path or query that is not UTF-8.
-        http_statuses = {400, *_ANY_HTTP_STATUSES}
-        http_statuses |= ({404} if "{" in template else set()) | (
-            {415} if route.validates else set()
-        )
-        of_input = problems_of_input(route, self._keeps_replies)
+        http_statuses = {*_ANY_HTTP_STATUSES, *statuses_of_input(route, method)}
+        of_input = problems_of_input(route, method, self._keeps_replies)
         kinds = (*_ANY, *_EXCHANGE, *of_input, *self._if_keys(_KEY_ON_ROUTE))
         return {
             "operationId": self._unique_name(f"{method.lower()} {template}"),
             "tags": ["routes"],
             "summary": route.summary or f"{method} {template}",
             **({"description": route.description} if route.description else {}),
-            "parameters": [*path_parameters(route, template), *header_parameters(route)],
-            "requestBody": self._request_body(route),
+            "parameters": parameters_of(route, method, template),
+            **({"requestBody": self._request_body(route)} if method != "GET" else {}),
             "responses": {
-                "default": reply_of(route),
+                **replies_of(route, method),
                 **self._pending(),
                 **self._problems(kinds, http_statuses, may_be_reply=True),
             },

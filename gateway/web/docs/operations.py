@@ -57,7 +57,16 @@ def ok_text(description: str, *mimetypes: str) -> Json:
     return {"200": {"description": description, "content": content}}
 
 
-def problems_of_input(route: Route, keeps_replies: bool) -> tuple[type[Problem], ...]:
+def statuses_of_input(route: Route, method: str) -> set[int]:
+    """Return the statuses, as HTTP defines them, of requests that *route* does not accept."""
+    # 400: a path or query that is not UTF-8. 404: a parameter that its converter refuses.
+    found = {400, 404} if "<" in route.path else {400}
+    if method == "GET":
+        return found | {412}
+    return found | {415} if route.validates else found
+
+
+def problems_of_input(route: Route, method: str, keeps_replies: bool) -> tuple[type[Problem], ...]:
     """
     Return the problems of requests that *route* does not accept.
 
@@ -66,6 +75,8 @@ def problems_of_input(route: Route, keeps_replies: bool) -> tuple[type[Problem],
     """
     body = (InvalidBody,) if route.validates else ()
     caller = (CallerUnknown,) if route.caller is not None else ()
+    if method == "GET":
+        return caller
     if route.idempotency == "off":
         return (*body, *caller)
     if not keeps_replies:
@@ -75,15 +86,28 @@ def problems_of_input(route: Route, keeps_replies: bool) -> tuple[type[Problem],
     return (*body, *caller, *keys)
 
 
-def reply_of(route: Route) -> Json:
-    """Return the response that is the responder's reply."""
-    if not route.reply_content_type:
-        return {"$ref": "#/components/responses/reply"}
-    reply: Json = COMPONENTS["responses"]["reply"]
-    return reply | {"content": {route.reply_content_type: {"schema": {}}, **reply["content"]}}
+def replies_of(route: Route, method: str) -> Json:
+    """Return the responses that are the responder's reply."""
+    not_modified = {"304": {"$ref": "#/components/responses/not-modified"}}
+    reply: Json = {"$ref": "#/components/responses/reply"}
+    if route.reply_content_type:
+        reply = COMPONENTS["responses"]["reply"]
+        reply = reply | {"content": {route.reply_content_type: {"schema": {}}, **reply["content"]}}
+    return {"default": reply} | (not_modified if method == "GET" else {})
 
 
-def path_parameters(route: Route, template: str) -> list[Json]:
+def parameters_of(route: Route, method: str, template: str) -> list[Json]:
+    """Return all parameters of *route*; those in the path are named as in *template*."""
+    found = [*_path_parameters(route, template), *_header_parameters(route, method)]
+    if method == "GET":
+        found += [
+            {"$ref": f"#/components/parameters/{name}"}
+            for name in ("query", "if-none-match", "if-modified-since")
+        ]
+    return found
+
+
+def _path_parameters(route: Route, template: str) -> list[Json]:
     """Return the parameters in the path of *route*, named as in *template*."""
     names = re.findall(r"{(.*?)}", template)
     converters = [converter or "string" for converter, _ in PARAMETER.findall(route.path)]
@@ -93,14 +117,14 @@ def path_parameters(route: Route, template: str) -> list[Json]:
     ]
 
 
-def header_parameters(route: Route) -> list[Json]:
+def _header_parameters(route: Route, method: str) -> list[Json]:
     """Return the request headers of *route*."""
     shared = {
         "prefer": "prefer",
         "idempotency-key": f"idempotency-key-{route.idempotency}",
         "x-request-id": "request-id",
     }
-    if route.idempotency == "off":
+    if route.idempotency == "off" or method == "GET":
         del shared["idempotency-key"]
     parameters: list[Json] = [
         {"$ref": f"#/components/parameters/{name}"} for name in shared.values()
@@ -108,6 +132,7 @@ def header_parameters(route: Route) -> list[Json]:
     if route.caller_header is not None:
         parameters.append(caller_parameter(route.caller_header) | {"required": True})
     skipped = {*_NOT_PARAMETERS, *shared, (route.caller_header or "").lower()}
+    skipped |= {"if-none-match", "if-modified-since"} if method == "GET" else set()
     for header in dict.fromkeys(name.lower() for name in route.request_headers):
         if header not in skipped:
             parameters.append({"name": header, "in": "header", "schema": {"type": "string"}})

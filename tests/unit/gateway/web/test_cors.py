@@ -59,7 +59,7 @@ def test_a_listed_origin_may_read_all_responses(client, method, path, status):
     assert response.status_code == status
     assert response.headers.getlist("Access-Control-Allow-Origin") == [LISTED]
     assert items(response.headers["Access-Control-Expose-Headers"]) == {
-        "X-Correlation-ID", "X-Request-ID", "Location", "Retry-After", "Preference-Applied",
+        "ETag", "X-Correlation-ID", "X-Request-ID", "Location", "Retry-After", "Preference-Applied",
         "Idempotent-Replayed", "RateLimit", "RateLimit-Policy",
     }  # fmt: skip
 
@@ -128,8 +128,8 @@ def test_a_preflight_lists_each_allowed_header_once(client):
     response = preflight(client, **{"Access-Control-Request-Headers": "x-anything"})
 
     assert sorted(response.headers["Access-Control-Allow-Headers"].split(", ")) == sorted(
-        ["Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "Prefer",
-         "X-Request-ID",
+        ["Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key",
+         "If-Modified-Since", "If-None-Match", "Prefer", "X-Request-ID",
          "traceparent", "tracestate", "X-Tenant", "X-Key"]
     )  # fmt: skip
 

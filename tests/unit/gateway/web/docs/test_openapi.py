@@ -67,7 +67,7 @@ def test_the_description_is_json_and_schemas_are_not_modified(described):
 
 
 def test_every_method_of_every_route_is_described(described):
-    assert set(described["paths"]["/echo"]) == {"post", "put", "patch", "delete"}
+    assert set(described["paths"]["/echo"]) == {"get", "post", "put", "patch", "delete"}
     assert set(described["paths"]["/shops/{shop}/orders/{order_id}"]) == {"put", "delete"}
 
 
@@ -265,3 +265,16 @@ def test_a_route_describes_what_it_takes_and_returns():
     assert "415" in json_only["responses"]
     assert "415" not in anything["responses"]
     OpenAPIV31SpecValidator(described).validate()
+
+
+def test_a_get_has_a_query_conditions_and_neither_body_nor_idempotency_key(described):
+    operation = described["paths"]["/echo"]["get"]
+    found = {p["name"]: p["in"] for p in parameters_of(described, operation)}
+
+    assert found["query"] == "query"
+    assert found["If-None-Match"] == found["If-Modified-Since"] == "header"
+    assert "Idempotency-Key" not in found
+    assert "requestBody" not in operation
+    assert {"202", "304", "412"} <= set(operation["responses"])
+    assert not {"415", "422"} & set(operation["responses"])
+    assert "304" not in described["paths"]["/echo"]["post"]["responses"]

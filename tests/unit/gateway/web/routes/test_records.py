@@ -2,7 +2,7 @@
 
 import pytest
 
-from rendezvous.contract import RESERVED_HEADERS, Reply
+from rendezvous.contract import RESERVED_HEADERS, Reply, Request
 from tests.unit.gateway.web.routes.gateway import MAX_BODY_BYTES, assert_problem
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -38,6 +38,29 @@ def test_a_path_is_forwarded_decoded(gateway):
     assert gateway.published.key == "ä b".encode()
 
 
+@pytest.mark.parametrize(
+    ("path", "order_id"),
+    [("/orders/7", "7"), ("/orders/%C3%A4%20b%0A", "ä b\n"), ("/orders/path.x", "path.x")],
+)
+def test_the_parameters_in_the_path_are_headers_of_the_record(gateway, path, order_id):
+    gateway.request("PUT", path)
+
+    sent = gateway.published
+    _, _, headers = sent.encode()
+    assert [value for name, value in headers if name == "path.order_id"] == [order_id.encode()]
+    received = Request.decode(sent.topic, sent.key, sent.body, headers)
+    assert received.path_parameters == sent.path_parameters == {"order_id": order_id}
+
+
+def test_a_handler_reads_the_parameters_in_the_query(gateway):
+    gateway.request(path="/echo?tag=a&tag=%C3%A4+b&empty=&bare")
+
+    expected = {"tag": ["a", "ä b"], "empty": [""], "bare": [""]}
+    assert gateway.published.query_parameters == expected
+    gateway.request(path="/echo")
+    assert gateway.publisher.published[-1].query_parameters == {}
+
+
 def test_a_header_can_be_the_record_key(gateway):
     gateway.request(path="/keyed", headers={"X-Key": "k-1"})
 
@@ -56,7 +79,7 @@ def test_only_headers_that_the_route_lists_are_forwarded(gateway):
     others |= {"Reply-Partition": "3", "Reply-Topic": "elsewhere"}
     gateway.request("PUT", "/orders/7", headers={"X-Tenant": "blue"} | others)
 
-    assert gateway.published.headers == (("x-tenant", "blue"),)
+    assert gateway.published.headers == (("x-tenant", "blue"), ("path.order_id", "7"))
     assert gateway.published.reply_partition is None
 
 
@@ -64,13 +87,13 @@ def test_a_utf_8_header_value_is_forwarded_as_utf_8(gateway):
     value = "café".encode().decode("latin-1")  # as PEP 3333 has it
     gateway.request("PUT", "/orders/7", environ_overrides={"HTTP_X_TENANT": value})
 
-    assert gateway.published.headers == (("x-tenant", "café"),)
+    assert gateway.published.headers == (("x-tenant", "café"), ("path.order_id", "7"))
 
 
 def test_any_other_header_value_is_decoded_as_latin_1(gateway):
     gateway.request("PUT", "/orders/7", environ_overrides={"HTTP_X_TENANT": "caf\xe9"})
 
-    assert gateway.published.headers == (("x-tenant", "café"),)
+    assert gateway.published.headers == (("x-tenant", "café"), ("path.order_id", "7"))
 
 
 @pytest.mark.parametrize("end", ["\xe9", "\xe8", "\xc3", "\xed\xa0\x80", "\xc0\xaf", "\xff\xfe"])
