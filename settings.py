@@ -24,6 +24,8 @@ T = TypeVar("T")
 MAX_REPLY_TIMEOUT_S = 28.0
 #: Threads of each web worker that never wait for a reply, so that probes are always answered.
 RESERVED_THREADS = 4
+#: How producers may compress their records.
+COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 #: Variables without a default of a gateway, which can do without Redis.
 REQUIRED = ("KAFKA_URL", "SECRET_KEY")
 #: Without delays, and with a TCP keepalive after 30 s, as redis-py does. Linux waits for hours.
@@ -81,6 +83,7 @@ class Settings:
     kafka_oauth_client_secret: str = _variable("", parse.utf8, secret=True)
     kafka_oauth_scope: str = _variable("", parse.utf8)
     kafka_oauth_extensions: tuple[tuple[str, str], ...] = _variable((), parse.oauth_extensions)
+    kafka_compression: str = _variable("none", parse.choice(*COMPRESSIONS))
     kafka_fetch_max_wait_ms: int = _variable(500, parse.integer(1, 5_000))
     # Longer than any request to a broker takes.
     kafka_max_idle_s: float = _variable(180.0, parse.seconds(10, 3_600))
@@ -197,6 +200,10 @@ class Settings:
             protocol = "SASL_SSL" if self.kafka_uses_tls() else "SASL_PLAINTEXT"
             connection |= {"security_protocol": protocol} | self._sasl_arguments()
         return connection
+
+    def kafka_compression_type(self) -> str | None:
+        """Return how producers compress their records; None for not at all."""
+        return None if self.kafka_compression == "none" else self.kafka_compression
 
     def _sasl_arguments(self) -> dict[str, Any]:
         if self.kafka_sasl_mechanism == "OAUTHBEARER":

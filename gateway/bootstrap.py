@@ -34,6 +34,7 @@ from rendezvous.kafka_client.connect import kafka_problem
 from rendezvous.kafka_client.consumer import consumer_options
 from rendezvous.kafka_client.partition_consumer import PartitionConsumer
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
+from rendezvous.kafka_client.producer import RequestProducer
 from rendezvous.process.startup import exit_now
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
@@ -106,6 +107,9 @@ def build(
             request_topics,
             find_problem=lambda: kafka_problem(settings),
             linger_ms=mailbox.linger_ms,
+            open_producer=partial(
+                RequestProducer.open, compression=settings.kafka_compression_type()
+            ),
         )
     )
     reply_topic = settings.prefixed(settings.reply_topic)

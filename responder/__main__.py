@@ -153,6 +153,7 @@ def _clients(settings: Settings, topics: list[str]) -> tuple[ResilientConsumer, 
     try:
         producer = KafkaProducer(
             **connection,
+            compression_type=settings.kafka_compression_type(),
             client_id="rendezvous-responder",
             # An idempotent producer is unusable after a broker lost its state or refused a record.
             # A duplicate reply is harmless: the first one wins.

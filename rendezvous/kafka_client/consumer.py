@@ -58,6 +58,8 @@ def consumer_options(
         # "latest" would silently skip what came before the first assignment.
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
+        # Records of a transaction that is aborted later must never be read (KIP-98).
+        "isolation_level": "read_committed",
         "session_timeout_ms": SESSION_TIMEOUT_MS,
         "heartbeat_interval_ms": HEARTBEAT_MS,
         "max_poll_interval_ms": MAX_POLL_INTERVAL_MS,
@@ -130,7 +132,9 @@ class ResilientConsumer:
             return {}
         # Outside of "try": an error below is not about a record, and must not skip one.
         self._unread.difference_update(batch)
-        self._lag.note(batch, self._consumer.assignment(), self._end_offset)
+        self._lag.note(
+            batch, self._consumer.assignment(), self._end_offset, self._consumer.known_position
+        )
         return batch
 
     def read_on_arrival(self, partition: Any) -> bool:

@@ -15,7 +15,8 @@ class Lag:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._last_read_ms: dict[Any, int] = {}
+        #: The last record read of each partition that has more.
+        self._last_read: dict[Any, Any] = {}
         self._at_end: set[Any] = set()
         #: Partitions of the last batch whose records were appended since the batch before.
         self.read_on_arrival: frozenset[Any] = frozenset()
@@ -25,6 +26,7 @@ class Lag:
         batch: Mapping[Any, Sequence[Any]],
         assigned: Collection[Any],
         end_offset: Callable[[Any], int | None],
+        position: Callable[[Any], int | None],
     ) -> None:
         """
         Note that *batch* was read.
@@ -32,18 +34,21 @@ class Lag:
         Args:
             assigned: the partitions of this consumer.
             end_offset: returns the offset after the last record of a partition, if known.
+            position: returns the offset that is read next, if known. It is behind the last record
+                when records that no consumer gets follow it: the end of a transaction, and what was
+                aborted.
         """
         self._at_end &= set(assigned)
         self.read_on_arrival = frozenset(self._at_end & set(batch))
         for partition, records in batch.items():
-            last, end = records[-1], end_offset(partition)
-            self._last_read_ms.pop(partition, None)
+            self._last_read[partition] = records[-1]
             self._at_end.discard(partition)
+        for partition, last in [*self._last_read.items()]:
+            end = end_offset(partition)
             if end is None:
-                continue
-            if last.offset + 1 < end:
-                self._last_read_ms[partition] = last.timestamp
-            else:
+                del self._last_read[partition]
+            elif max(last.offset + 1, position(partition) or 0) >= end:
+                del self._last_read[partition]
                 self._at_end.add(partition)
 
     def note_pause(self) -> None:
@@ -52,5 +57,5 @@ class Lag:
 
     def lag_s(self, partition: Any) -> float:
         """Return the age of the last record read; 0 at the partition's end."""
-        last_read_ms = self._last_read_ms.get(partition)
-        return 0.0 if last_read_ms is None else max(0.0, self._clock() - last_read_ms / 1000)
+        last = self._last_read.get(partition)
+        return 0.0 if last is None else max(0.0, self._clock() - last.timestamp / 1000)

@@ -99,6 +99,7 @@ class RequestProducer:
         max_body_bytes: int,
         linger_ms: Callable[[], float],
         new_kafka: Callable[..., Any] = PatchedProducer,
+        compression: str | None = None,
     ) -> "RequestProducer":
         """
         Return a connected producer.
@@ -107,6 +108,7 @@ class RequestProducer:
             connection: arguments that every kafka-python client takes.
             reply_timeout_s: how long a client waits; no record is sent after that.
             linger_ms: returns the current linger in milliseconds.
+            compression: gzip, snappy, lz4 or zstd; None for none.
 
         Raises:
             ConnectionError: when no broker answers.
@@ -127,6 +129,7 @@ class RequestProducer:
                 reconnect_backoff_max_ms=1_000,
                 max_request_size=max_body_bytes + RECORD_OVERHEAD_BYTES,
                 batch_size=BATCH_BYTES,
+                compression_type=compression,
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
                 kafka_client=prompt_client,

@@ -22,7 +22,7 @@ def read(lag, offset, end, age_s=0.0, partition=0):
         FakeRecord(b"", [], offset - 1, partition=partition, timestamp=0),
         FakeRecord(b"", [], offset, partition=partition, timestamp=timestamp_ms),
     ]
-    lag.note(batch_of(*records), {P0, P1}, lambda _: end)
+    lag.note(batch_of(*records), {P0, P1}, lambda _: end, lambda _: offset + 1)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,13 @@ def test_the_lag_is_the_age_of_the_last_record_before_the_end(lag, offset, end, 
 def test_reading_up_to_the_end_ends_the_lag(lag):
     read(lag, offset=8, end=10, age_s=7.5)
     read(lag, offset=9, end=10)
+
+    assert lag.lag_s(P0) == 0.0
+
+
+def test_the_end_of_a_transaction_that_is_read_later_ends_the_lag(lag):
+    read(lag, offset=8, end=10, age_s=7.5)
+    lag.note({}, {P0, P1}, lambda _: 10, lambda _: 10)
 
     assert lag.lag_s(P0) == 0.0
 
@@ -82,7 +89,7 @@ def test_after_a_pause_all_records_may_have_waited(lag):
 )
 def test_a_partition_that_was_lost_meanwhile_may_have_waited(lag, assigned, read_on_arrival):
     read(lag, offset=9, end=10)
-    lag.note({}, assigned, lambda _: None)
+    lag.note({}, assigned, lambda _: None, lambda _: None)
     read(lag, offset=11, end=12)
 
     assert lag.read_on_arrival == read_on_arrival
