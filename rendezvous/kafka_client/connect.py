@@ -98,10 +98,6 @@ def _connection_problem(broker: str, arguments: Mapping[str, Any], timeout_s: fl
                 return handshake_problem(connection, arguments)
     except (socket.gaierror, UnicodeError):
         return "no such host; correct the name"
-    except TimeoutError:
-        return "no answer; check the network and the address; is this a plaintext port (kafka://)?"
-    except ConnectionRefusedError:
-        return "connection refused; start the broker or correct the port"
     except ssl.SSLCertVerificationError as error:
         return _certificate_problem(error)
     except ssl.SSLError as error:
@@ -109,7 +105,18 @@ def _connection_problem(broker: str, arguments: Mapping[str, Any], timeout_s: fl
             f"TLS failed ({error.reason}); is this a plaintext port, or KAFKA_CLIENT_CERT missing?"
         )
     except OSError as error:
-        return f"{error.strerror or error}; check the network or correct the address"
+        return _network_problem(error, is_tls=tls is not None)
+
+
+def _network_problem(error: OSError, *, is_tls: bool) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer; check the network and the address; is this a plaintext port (kafka://)?"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused; start the broker or correct the port"
+    if is_tls and isinstance(error, ConnectionResetError):
+        # The broker closed the connection while bytes of the handshake were still unread.
+        return "it ends the TLS handshake; is this a plaintext port (kafka://)?"
+    return f"{error.strerror or error}; check the network or correct the address"
 
 
 #: OpenSSL's error codes for a certificate of another host name or address.

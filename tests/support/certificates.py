@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 DAYS = "2"
+#: In place of a number of days: the certificate has expired.
+EXPIRED = "-1"
 
 
 def require_openssl() -> None:
@@ -52,7 +54,7 @@ class Authority:
         Args:
             name: common name of the certificate.
             alternatives: its alternative names in openssl's form: IP:127.0.0.1, DNS:localhost.
-            days: from now until it expires; "-1" for yesterday.
+            days: from now until it expires; EXPIRED for the past.
         """
         key, request, issued = (self.folder / f"{name}.{kind}" for kind in ("key", "csr", "crt"))
         subject = ["-subj", f"/CN={name}"]
@@ -63,7 +65,7 @@ class Authority:
             f"subjectAltName={','.join(alternatives)}\nauthorityKeyIdentifier=keyid\n",
             encoding="ascii",
         )
-        _openssl("x509", "-req", "-in", str(request), "-out", str(issued), "-days", days,
+        _openssl("x509", "-req", "-in", str(request), "-out", str(issued), *_validity(days),
                  "-CA", str(self.file), "-CAkey", str(self._key), "-CAcreateserial",
                  "-extfile", str(extensions))  # fmt: skip
         keystore = self.folder / f"{name}.pem"
@@ -74,6 +76,16 @@ class Authority:
     @property
     def _key(self) -> Path:
         return self.folder / f"{self.name}.key"
+
+
+def _validity(days: str) -> list[str]:
+    if days != EXPIRED:
+        return ["-days", days]
+    version = subprocess.run(["openssl", "version"], check=True, capture_output=True, text=True)
+    # OpenSSL 3.6 refuses negative days; the others came with 3.4.
+    if tuple(map(int, version.stdout.split()[1].split(".")[:2])) < (3, 4):
+        return ["-days", "-1"]
+    return ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
 
 
 def _openssl(*arguments: str) -> None:

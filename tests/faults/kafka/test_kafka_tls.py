@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.certificates import Authority, require_openssl
+from tests.support.certificates import EXPIRED, Authority, require_openssl
 from tests.support.deployment import Deployment
 from tests.support.misconfiguration import assert_reported
 from tests.support.report import RecordProperty
@@ -56,7 +56,7 @@ def secured(needs_apache: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("certificates")
     authority = Authority.make(folder, "authority")
     keystore = authority.issue("broker", f"IP:{LOOPBACK}")
-    expired = authority.issue("expired", f"IP:{LOOPBACK}", days="-1")
+    expired = authority.issue("expired", f"IP:{LOOPBACK}", days=EXPIRED)
     options = {
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(keystore),
@@ -130,7 +130,7 @@ def test_a_tls_misconfiguration_is_reported_in_one_line_that_names_the_setting(
         },
         "CA of another host": {"KAFKA_URL": secured.url_of("TLS", "localhost"), **trusted},
         "expired certificate": {"KAFKA_URL": secured.url_of("EXPIRED"), **trusted},
-        "expired client certificate": secured.client(days="-1"),
+        "expired client certificate": secured.client(days=EXPIRED),
         "no client certificate": {"KAFKA_URL": secured.url_of("MUTUAL"), **trusted},
         "plaintext port": {"KAFKA_URL": f"kafka+ssl://{secured.broker.address}", **trusted},
         "TLS port": {"KAFKA_URL": secured.url.replace("+ssl", "")},

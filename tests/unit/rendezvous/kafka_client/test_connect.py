@@ -13,7 +13,7 @@ from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
 from rendezvous.kafka_client.handshake import NOT_KAFKA
 from settings import Settings
 from tests.fakes import raising
-from tests.support.certificates import Authority, require_openssl
+from tests.support.certificates import EXPIRED, Authority, require_openssl
 
 
 def settings_for(url, **env):
@@ -104,6 +104,10 @@ def closes_after_a_request(connection):
     connection.recv(1_000)
 
 
+def resets(connection):
+    connection.recv(1)  # closed with bytes unread
+
+
 def answers_in_plaintext(connection):
     connection.recv(1_000)
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -131,7 +135,7 @@ def test_an_unknown_host_is_named():
     assert "no such host; correct the name" in str(problem)
 
 
-@pytest.mark.parametrize("answer", [answers_in_plaintext, closes_after_a_request])
+@pytest.mark.parametrize("answer", [answers_in_plaintext, closes_after_a_request, resets])
 def test_a_plaintext_port_instead_of_tls_is_named(answer):
     with listening(answer) as port:
         url = f"kafka+ssl://127.0.0.1:{port}"
@@ -246,7 +250,7 @@ def test_a_rejected_certificate_is_named_with_its_remedy(monkeypatch, code, mess
     assert message in str(problem)
 
 
-@pytest.mark.parametrize("days", ["2", "-1"])
+@pytest.mark.parametrize("days", ["2", EXPIRED])
 def test_an_expired_certificate_of_ours_is_named(tmp_path, refused_port, days):
     require_openssl()
     authority = Authority.make(tmp_path, "authority")
@@ -258,7 +262,7 @@ def test_an_expired_certificate_of_ours_is_named(tmp_path, refused_port, days):
     )
     problem = str(kafka_problem(settings))
 
-    assert problem.startswith("KAFKA_CLIENT_CERT has expired; renew it (") is (days == "-1")
+    assert problem.startswith("KAFKA_CLIENT_CERT has expired; renew it (") is (days == EXPIRED)
     assert "connection refused" in problem
 
 
