@@ -128,6 +128,13 @@ def topic(value: str) -> str:
     return topic_characters(value)
 
 
+def topic_patterns(value: str) -> tuple[str, ...]:
+    names = _list(value)
+    if not names or not all(re.fullmatch(r"[A-Za-z0-9._*-]{1,249}", n, re.ASCII) for n in names):
+        raise ValueError("a comma list of topics; * stands for any characters, as in *.reply")
+    return tuple(names)
+
+
 def module_names(value: str) -> tuple[str, ...]:
     names = _list(value)
     parts = [part for name in names for part in name.split(".")]

@@ -116,6 +116,8 @@ class Settings:
     responder_threads: int = _variable(16, parse.integer(1, 1_000))
     responder_max_attempts: int = _variable(3, parse.integer(1, 100))
     responder_dlq_topic: str = _variable("", parse.topic)
+    responder_deadline_s: float = _variable(30.0, parse.seconds(0.1, 86_400))
+    responder_reply_topics: tuple[str, ...] = _variable((), parse.topic_patterns)
     responder_journal: str = _variable("off", parse.choice("off", "redis"))
     responder_journal_ttl_s: float = _variable(3_600.0, parse.seconds(60, 30 * 86_400))
     max_body_bytes: int = _variable(900_000, parse.integer(1, 1_000_000))

@@ -1,8 +1,8 @@
 """
 THE WIRE CONTRACT: what a request record and a reply record carry.
 
-Standard library only: a responder in another repository needs this file, ``reply_headers.py``,
-``framework_replies.py`` and ``errors.py``. All headers are UTF-8 text and none is null.
+Standard library only: a responder in another repository needs this file, ``errors.py``,
+``reply_headers.py`` and ``framework_*.py``. All headers are UTF-8 text and none is null.
 
 Request record
     key      the route's record key, or none at all if the route has key = "none"; else one that
@@ -29,7 +29,7 @@ under one name.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -37,20 +37,30 @@ from urllib.parse import parse_qs
 
 from rendezvous.errors import MalformedRecord, UnusableReply
 from rendezvous.framework_replies import failure_in, status_in, with_content_type
+from rendezvous.framework_requests import (
+    CORRELATION_ID,
+    DEADLINE,
+    FRAMEWORK_HEADERS,
+    ID_HEADERS,
+    REPLY_PARTITION,
+    REPLY_TOPIC_HEADERS,
+    ForeignRequester,
+    deadline_in,
+    id_in,
+    partition_in,
+    requester_in,
+)
 from rendezvous.reply_headers import (
     MAX_HEADERS,
     carried_headers,
     header_error,
     is_carried,
     is_withheld,
+    single_value,
     text_headers,
 )
 from rendezvous.reply_headers import Headers as Headers  # handlers import it from here
 
-CORRELATION_ID = "correlation-id"
-REPLY_TOPIC = "reply-topic"
-REPLY_PARTITION = "reply-partition"
-DEADLINE = "deadline"
 CONTENT_TYPE = "content-type"
 METHOD = "method"
 PATH = "path"
@@ -60,29 +70,17 @@ PATH_PARAMETER = "path."
 CLIENT = "client"
 STATUS = "status"
 
-#: Names of the correlation id: ours, Spring's and NestJS's, Quarkus's, FastStream's.
-ID_HEADERS = (CORRELATION_ID, "kafka_correlationId", "REPLY_CORRELATION_ID", "correlation_id")
-#: Names of the reply topic, in the same order.
-REPLY_TOPIC_HEADERS = (REPLY_TOPIC, "kafka_replyTopic", "REPLY_TOPIC", "reply_to")
-_OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, CLIENT, STATUS, CONTENT_TYPE, REPLY_PARTITION)
+_OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, CLIENT, STATUS, CONTENT_TYPE)
 _DEAD_LETTER = "reason detail exception attempts topic partition offset timestamp time"
 #: Headers that a responder adds to a request that it dead-letters: why, and what it was.
 DEAD_LETTER_HEADERS = tuple(f"dead-letter-{name}" for name in _DEAD_LETTER.split())
 #: Headers of a request record that an HTTP client must not set, in lower case.
 RESERVED_HEADERS = frozenset(
-    map(str.lower, (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *_OWN_HEADERS, *DEAD_LETTER_HEADERS))
+    map(str.lower, (*FRAMEWORK_HEADERS, *_OWN_HEADERS, *DEAD_LETTER_HEADERS))
 )
 
-#: What can be a correlation id. Anything else must not reach a log or a header.
-_ID = re.compile(r"[!-~]{1,200}", re.ASCII)
 #: What Kafka accepts as the name of a topic.
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
-#: Unix time in ms. Python's int() accepts more, also numbers that no clock can be compared with.
-_DEADLINE = re.compile(r"[0-9]{1,15}", re.ASCII)
-#: The number of a partition, below 2^31.
-_PARTITION = re.compile(r"[0-9]{1,9}", re.ASCII)
-#: Maximum number of names of headers in an error.
-_LISTED_NAMES = 20
 
 
 class Outcome(StrEnum):
@@ -112,6 +110,7 @@ class Request:
     reply_key: bytes | None = None  # of the record if *key* is None; maps to reply_partition
     client: str | None = None  # the name of the HTTP client; None if it is unknown
     is_keyless: bool = False  # whether the record has no key
+    requester: ForeignRequester | None = None  # None: a gateway
 
     def json(self) -> Any:
         """Return the body parsed as JSON; raise ValueError when it is not JSON."""
@@ -138,7 +137,10 @@ class Request:
     def encode(self) -> tuple[bytes | None, bytes, list[tuple[str, bytes]]]:
         """Return key, value and headers of the request record."""
         cid, reply_topic = self.correlation_id.encode(), self.reply_topic.encode()
-        headers = [(name, cid) for name in ID_HEADERS]
+        if self.requester is None:
+            headers = [(name, cid) for name in ID_HEADERS]
+        else:
+            headers = list(self.requester.id_headers)
         headers += [(name, reply_topic) for name in REPLY_TOPIC_HEADERS]
         headers.append((DEADLINE, b"%d" % self.deadline_ms))
         if self.reply_partition is not None:
@@ -159,30 +161,48 @@ class Request:
         key = self.key if self.key is not None else self.reply_key
         return default if key is None else key
 
+    @property
+    def journal_id(self) -> str:
+        """Text that each delivery of this request has, and no other request."""
+        if self.requester is None:
+            return self.correlation_id
+        place = (self.topic, self.reply_topic, self.reply_partition)
+        return self.requester.journal_id(*place, self.key, self.body)
+
     @classmethod
     def decode(
-        cls, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+        cls,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        *,
+        sent_ms: int | None = None,
+        default_deadline_ms: int | None = None,
     ) -> "Request":
         """
         Return the request in a record of *topic*.
+
+        Args:
+            sent_ms: timestamp of the record (Unix time in ms), if it has one.
+            default_deadline_ms: the deadline of a request that names none; None to refuse it.
 
         Raises:
             MalformedRecord: when it has no single correlation id, reply topic or deadline.
         """
         text = text_headers(headers)
         known = {name: values[-1] for name, values in text.items()}
-        deadline_ms = known.get(DEADLINE, "")
-        if not _DEADLINE.fullmatch(deadline_ms):
-            raise MalformedRecord(f"header {DEADLINE!r} is not a Unix time in ms")
-        correlation_id = _single(text, ID_HEADERS, "correlation id")
-        reply_topic = _single(text, REPLY_TOPIC_HEADERS, "reply topic")
-        if not _ID.fullmatch(correlation_id) or not _TOPIC.fullmatch(reply_topic):
-            raise MalformedRecord("the correlation id or the reply topic is not valid")
+        deadline_ms = deadline_in(headers, default_deadline_ms)
+        correlation_id, id_headers = id_in(headers)
+        reply_topic = single_value(text, REPLY_TOPIC_HEADERS, "reply topic")
+        if not _TOPIC.fullmatch(reply_topic):
+            raise MalformedRecord("the reply topic is not valid")
+        requester = requester_in(headers, correlation_id, id_headers, sent_ms)
         return cls(
             correlation_id=correlation_id,
             topic=topic,
             reply_topic=reply_topic,
-            deadline_ms=int(deadline_ms),
+            deadline_ms=deadline_ms,
             body=value or b"",
             content_type=known.get(CONTENT_TYPE),
             method=known.get(METHOD, "POST"),
@@ -195,8 +215,10 @@ class Request:
                 if name.lower() not in RESERVED_HEADERS
             ),
             key=key,
-            reply_partition=_partition(known.get(REPLY_PARTITION, "")),
-            client=known.get(CLIENT),
+            reply_partition=partition_in(headers),
+            # Only a gateway knows who the client is.
+            client=known.get(CLIENT) if requester is None else None,
+            requester=requester,
         )
 
 
@@ -256,9 +278,15 @@ class Reply:
             )
         )
 
-    def encode(self) -> tuple[bytes, list[tuple[str, bytes]]]:
-        """Return value and headers of the reply record."""
-        headers = [(CORRELATION_ID, self.correlation_id.encode()), (STATUS, b"%d" % self.status)]
+    def encode(
+        self, requester: ForeignRequester | None = None
+    ) -> tuple[bytes, list[tuple[str, bytes]]]:
+        """Return value and headers of the reply record for *requester*; None: a gateway."""
+        if requester is None:
+            headers = [(CORRELATION_ID, self.correlation_id.encode())]
+        else:
+            headers = requester.reply_headers(self.status, self.body)
+        headers.append((STATUS, b"%d" % self.status))
         return self.body, headers + [(name, value.encode()) for name, value in self.headers]
 
     @classmethod
@@ -271,7 +299,7 @@ class Reply:
             UnusableReply: when it does, but cannot become an HTTP response.
         """
         text = text_headers(headers)
-        correlation_id = _single(text, ID_HEADERS, "correlation id")
+        correlation_id = single_value(text, ID_HEADERS, "correlation id")
         failure = failure_in(text, REPLY_TOPIC_HEADERS)
         if failure is not None and failure.status is not None:
             json_type = ((CONTENT_TYPE, "application/json"),)
@@ -285,24 +313,3 @@ class Reply:
             status=status_in(correlation_id, text, default=200 if value is not None else 204),
             headers=carried_headers(correlation_id, with_content_type(headers, text)),
         )
-
-
-def _single(text: Mapping[str, list[str]], names: Sequence[str], what: str) -> str:
-    """Return the only value of the headers *names*, which may repeat it."""
-    found = {value for name in names for value in text.get(name, ())}
-    if not found:
-        raise MalformedRecord(f"no {what}; its headers: {_names(text)}")
-    if len(found) > 1:
-        raise MalformedRecord(f"several values for the {what}")
-    return found.pop()
-
-
-def _names(text: Mapping[str, list[str]]) -> str:
-    """Return the names of the headers for a log, where their values do not belong."""
-    listed = ", ".join(repr(name[:40]) for name in list(text)[:_LISTED_NAMES]) or "none"
-    return listed + (f" and {len(text) - _LISTED_NAMES} more" if len(text) > _LISTED_NAMES else "")
-
-
-def _partition(text: str) -> int | None:
-    """Return the partition in *text*; None for anything else: without one a reply arrives too."""
-    return int(text) if _PARTITION.fullmatch(text) else None

@@ -82,10 +82,10 @@ def failure_report(headers: Headers) -> str:
     for name in _EXCEPTION_CLASSES:
         if name in text:
             message = text.get(_EXCEPTION_MESSAGE, [""])[-1]
-            return repr(_first_line(f"{_first_line(text[name][-1])}: {message}").rstrip(": "))
+            return repr(first_line(f"{first_line(text[name][-1])}: {message}").rstrip(": "))
     for name in (_SPRING_ERROR, _NEST_ERROR, *_ERROR_TEXTS):
         if name in text:
-            return repr(_first_line(f"{name}: {text[name][-1]}"))
+            return repr(first_line(f"{name}: {text[name][-1]}"))
     return repr("")
 
 
@@ -115,7 +115,7 @@ def with_content_type(headers: Headers, text: Mapping[str, list[str]]) -> Header
     ):
         return headers
     raw = text[_SPRING_CONTENT_TYPE][-1].strip()
-    value = _json_of(raw) if raw.startswith('"') else raw
+    value = json_of(raw) if raw.startswith('"') else raw
     if not isinstance(value, str) or not _MEDIA_TYPE.fullmatch(value):
         return headers
     return [*headers, ("content-type", value.encode())]
@@ -128,7 +128,7 @@ def _failure_of_other_headers(text: Mapping[str, list[str]]) -> Failure | None:
         return _failure_of_nest(text[_NEST_ERROR][-1])
     for name in _ERROR_TEXTS:
         if name in text:
-            return Failure(f"{name}: {_first_line(text[name][-1])}")
+            return Failure(f"{name}: {first_line(text[name][-1])}")
     if text.get(_WATERMILL_FLAG, [""])[-1] == "1":
         return Failure(_WATERMILL_FLAG)
     return None
@@ -145,7 +145,7 @@ def _failure_of_dead_letter(text: Mapping[str, list[str]]) -> Failure:
 
 
 def _failure_of_nest(error: str) -> Failure:
-    value = _json_of(error)
+    value = json_of(error)
     if isinstance(value, dict):
         for name in ("statusCode", "status"):
             status = value.get(name)
@@ -154,10 +154,10 @@ def _failure_of_nest(error: str) -> Failure:
         value = value.get("message")
     elif value is None and not error.lstrip().startswith(("{", "[")):
         value = error
-    return Failure((_first_line(value) if isinstance(value, str) else "") or _NO_TEXT)
+    return Failure((first_line(value) if isinstance(value, str) else "") or _NO_TEXT)
 
 
-def _json_of(text: str) -> object:
+def json_of(text: str) -> object:
     """Return the value of *text* in JSON, or None."""
     if len(text) > MAX_HEADERS_BYTES:
         return None
@@ -171,7 +171,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
     """Return the first line of *text*, without the stack trace that can follow."""
     # JSON can have halves of a surrogate pair, which no log and no page can have.
     lines = text.strip()[:_MAX_TEXT].encode("utf-8", "replace").decode().splitlines()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from rendezvous.errors import UnusableReply
+from rendezvous.errors import MalformedRecord, UnusableReply
 
 #: The headers of a Kafka record.
 Headers = Sequence[tuple[str, bytes | None]]
@@ -74,6 +74,8 @@ MAX_HEADER_BYTES = 8_000
 MAX_HEADERS_BYTES = 32_000
 #: Maximum number of headers of a reply.
 MAX_HEADERS = 100
+#: Maximum number of names of headers in an error.
+_LISTED_NAMES = 20
 #: A token and a field value of RFC 9110, sections 5.6.2 and 5.5, in ASCII.
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FIELD_VALUE = re.compile(rb"[\t -~]*")
@@ -112,6 +114,27 @@ def text_headers(headers: Headers) -> Mapping[str, list[str]]:
         if value is not None:
             text.setdefault(name, []).append(value.decode("utf-8", "replace"))
     return text
+
+
+def single_value(text: Mapping[str, list[str]], names: Sequence[str], what: str) -> str:
+    """
+    Return the only value of the headers *names*, which may repeat it.
+
+    Raises:
+        MalformedRecord: when they have none, or several.
+    """
+    found = {value for name in names for value in text.get(name, ())}
+    if not found:
+        raise MalformedRecord(f"no {what}; its headers: {listed_names(text)}")
+    if len(found) > 1:
+        raise MalformedRecord(f"several values for the {what}")
+    return found.pop()
+
+
+def listed_names(text: Mapping[str, list[str]]) -> str:
+    """Return the names of the headers for a log, where their values do not belong."""
+    listed = ", ".join(repr(name[:40]) for name in list(text)[:_LISTED_NAMES]) or "none"
+    return listed + (f" and {len(text) - _LISTED_NAMES} more" if len(text) > _LISTED_NAMES else "")
 
 
 def carried_headers(correlation_id: str, headers: Headers) -> tuple[tuple[str, str], ...]:

@@ -29,6 +29,8 @@ from responder.cancelled import CancelledRequests
 from responder.dedup.redis_journal import RedisJournal
 from responder.publishing.dead_letters import DeadLetters
 from responder.publishing.replies import ReplyPublisher
+from responder.reading.reply_topics import ReplyTopics
+from responder.reading.request_reader import RequestReader
 from responder.registry import HandlersNotLoaded, load_handlers, registered
 from responder.request_processor import RequestProcessor
 from responder.worker import ResponderWorker
@@ -83,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cancelled,
             dead_letters,
             settings.responder_max_attempts,
+            RequestReader(_reply_topics(settings), settings.responder_deadline_s),
         )
         ResponderWorker(consumer, processor, counts, settings.responder_threads, watchdog).run(stop)
     logger.info("stopped")
@@ -113,6 +116,12 @@ def _dead_letters(settings: Settings, producer: Any, counts: OutcomeCounts) -> D
     dead_letters.start()
     logger.info("dead-lettering to topic %s", topic)
     return dead_letters
+
+
+def _reply_topics(settings: Settings) -> ReplyTopics:
+    # Those of other requesters are named as a whole: KAFKA_PREFIX is ours.
+    own = settings.prefixed(settings.reply_topic)
+    return ReplyTopics([own, *settings.responder_reply_topics])
 
 
 def _journal_and_cancelled(

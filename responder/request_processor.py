@@ -21,6 +21,7 @@ from responder.publishing.dead_letters import DeadLetters
 from responder.publishing.failure import Failure, Reason
 from responder.publishing.outcomes import OutcomePublisher
 from responder.publishing.replies import ReplyPublisher
+from responder.reading.request_reader import ReplyTopicRefused, RequestReader
 from responder.registry import Handler, HandlerError, Retry, checked
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class RequestProcessor:
         dead_letters: where records go that are no request or whose handler failed; None to log
             them only.
         max_attempts: how often a handler is called that raises Retry, for each delivery.
+        reader: reads the requests; by default one that allows any reply topic.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class RequestProcessor:
         cancelled: Container[str] = (),
         dead_letters: DeadLetters | None = None,
         max_attempts: int = 1,
+        reader: RequestReader | None = None,
     ) -> None:
         self._handlers = handlers
         self._outcomes = OutcomePublisher(publisher, dead_letters)
@@ -62,6 +65,7 @@ class RequestProcessor:
         )
         self._cancelled = cancelled
         self._attempts = Attempts(max_attempts)
+        self._reader = reader or RequestReader()
         self._clock_skew = ClockSkew()
         self._log = ThrottledLog(logger)
 
@@ -101,15 +105,19 @@ class RequestProcessor:
         self, record: Any, received_ms: int | None, on_end: Callable[[], None], attempts: Attempts
     ) -> Later | None:
         try:
-            request = self._decode(record)
+            request = self._decode(record, received_ms)
         except MalformedRecord as error:
             self._counts.add("malformed")
             self._outcomes.dead_letter(record, Failure(Reason.MALFORMED, detail=str(error)), on_end)
             return None
+        except ReplyTopicRefused as error:
+            self._counts.add("refused")
+            self._outcomes.dead_letter(record, Failure(Reason.REFUSED, detail=str(error)), on_end)
+            return None
         try:
             reply = self._answer(request, received_ms, attempts)
         except Postponed as postponed:
-            again = partial(self.process, record, None, on_end, postponed.attempts)
+            again = partial(self.process, record, received_ms, on_end, postponed.attempts)
             return Later(postponed.pause_s, again)
         if reply is None:
             on_end()
@@ -135,12 +143,14 @@ class RequestProcessor:
             _Stopped: when *request* must be delivered again.
             Postponed: when it must be handled again.
         """
-        if received_ms is not None:
+        # The clocks of other requesters are not the gateways'.
+        is_gateways = request.requester is None
+        if received_ms is not None and is_gateways and not attempts.begun:
             self._clock_skew.note(received_ms - request.deadline_ms)
         late_ms = epoch_ms() - request.deadline_ms
         if late_ms > CLOCK_TOLERANCE_MS and not attempts.begun:
             return self._drop_late(request, late_ms)
-        if late_ms < -MAX_WAIT_MS:
+        if late_ms < -MAX_WAIT_MS and is_gateways:
             self._log.error(
                 "%s: its deadline is %.0f s away, longer than any gateway waits: this clock is "
                 "behind the gateways'; set it (NTP)",
@@ -166,12 +176,13 @@ class RequestProcessor:
         )
         return None
 
-    def _decode(self, record: Any) -> Request:
+    def _decode(self, record: Any, received_ms: int | None) -> Request:
         """
         Return the request in *record*.
 
         Raises:
             MalformedRecord: when there is none; logged.
+            ReplyTopicRefused: when its reply topic is not allowed; logged.
         """
         if isinstance(record.value, DroppedValue):
             # No gateway publishes such a request, so no client waits.
@@ -179,11 +190,14 @@ class RequestProcessor:
             self._log.warning("dropped record %s skipped: %s", _position(record), reason)
             raise MalformedRecord(f"its value was dropped: {reason}")
         try:
-            return Request.decode(record.topic, record.key, record.value, record.headers)
+            return self._reader.read(record, received_ms)
         except MalformedRecord as error:
             self._log.warning(
                 "record %s is not a request and is skipped: %s", _position(record), error
             )
+            raise
+        except ReplyTopicRefused as error:
+            self._log.warning("request %s is not handled: %s", _position(record), error)
             raise
 
     def _drop_late(self, request: Request, late_ms: int) -> Reply | None:
@@ -191,7 +205,7 @@ class RequestProcessor:
         self._log.warning(
             "%s: dropped, its deadline passed %.1f s ago", request.correlation_id, late_ms / 1000
         )
-        ahead_s = self._clock_skew.ahead_s()
+        ahead_s = self._clock_skew.ahead_s() if request.requester is None else None
         if ahead_s is None:
             return None
         # The client may still wait; without a reply every request would time out.

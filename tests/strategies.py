@@ -4,15 +4,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rendezvous.contract import (
-    CONTENT_TYPE,
+from rendezvous.contract import CONTENT_TYPE, METHOD, PATH, QUERY, STATUS
+from rendezvous.framework_requests import (
     DEADLINE,
     ID_HEADERS,
-    METHOD,
-    PATH,
-    QUERY,
+    PARTITION_HEADERS,
     REPLY_TOPIC_HEADERS,
-    STATUS,
 )
 from rendezvous.reply_headers import REPLY_HTTP_HEADERS
 
@@ -36,7 +33,8 @@ FAILURE_HEADERS = (
 header_names = st.one_of(
     st.sampled_from(
         [
-            *ID_HEADERS, *REPLY_TOPIC_HEADERS, DEADLINE, CONTENT_TYPE, METHOD, PATH, QUERY, STATUS,
+            *ID_HEADERS, *REPLY_TOPIC_HEADERS, *PARTITION_HEADERS, DEADLINE, CONTENT_TYPE, METHOD,
+            PATH, QUERY, STATUS,
             ":status", "rig-response-code", *FAILURE_HEADERS, *sorted(REPLY_HTTP_HEADERS),
             "Location", "contentType", "x-", "X-A", "x-a b", "set-cookie", "content-length",
             "connection",

@@ -11,8 +11,8 @@ class OutcomeCounts:
     """
     Counts outcomes. Safe to use from several threads.
 
-    The outcomes are: answered, failed, repeated, expired, cancelled, malformed, unsent, skipped; in
-    addition retried, for each further attempt, and dead-lettered.
+    The outcomes are: answered, failed, repeated, expired, cancelled, malformed, refused, unsent,
+    skipped; in addition retried, for each further attempt, and dead-lettered.
     """
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ It fails closed: while the journal does not answer, no request is handled.
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from rendezvous.contract import Reply, Request
 from rendezvous.errors import StoreUnavailable
@@ -53,7 +54,7 @@ class Deduplicator:
         cid = request.correlation_id
         while self._may_begin(request):
             try:
-                saved = None if is_claimed else self._journal.begin(cid)
+                saved = None if is_claimed else self._journal.begin(request.journal_id)
             except InProgress:
                 self._log.info("%s: another delivery of it is being handled; waiting", cid)
             except StoreUnavailable as error:
@@ -62,13 +63,13 @@ class Deduplicator:
                 if saved is None:
                     return self._handle(request, handle)
                 self._counts.add("repeated")
-                return saved
+                return replace(saved, correlation_id=cid)
             time.sleep(JOURNAL_PAUSE_S)
         return None
 
     def end_claim(self, request: Request) -> None:
         """Note that *request*, whose handling was postponed, is not handled again."""
-        self._journal.end(request.correlation_id)
+        self._journal.end(request.journal_id)
 
     def _handle(self, request: Request, handle: Callable[[Request], Reply]) -> Reply:
         try:
@@ -76,16 +77,18 @@ class Deduplicator:
         except Postponed:
             raise
         except BaseException:
-            self._journal.end(request.correlation_id)
+            self._journal.end(request.journal_id)
             raise
-        self._journal.end(request.correlation_id)
+        self._journal.end(request.journal_id)
         return reply
 
     def _save(self, request: Request, reply: Reply) -> Reply:
         """Save *reply* before publication; give up at shutdown or past the deadline."""
         while True:
             try:
-                return self._journal.save(request.correlation_id, reply)
+                journal_id = request.journal_id
+                saved = self._journal.save(journal_id, replace(reply, correlation_id=journal_id))
+                return replace(saved, correlation_id=request.correlation_id)
             except StoreUnavailable as error:
                 self._log.warning(
                     "%s: handled, but its reply is not saved (%s)", request.correlation_id, error

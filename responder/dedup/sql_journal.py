@@ -6,6 +6,7 @@ Standard library only. Works with PEP 249 connections: sqlite3, psycopg and othe
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from rendezvous import encoding
@@ -77,7 +78,7 @@ class SqlJournal:
             self._execute(
                 "INSERT INTO answered_requests (correlation_id, deadline_ms, reply) "
                 "VALUES ({}, {}, {})",
-                request.correlation_id,
+                request.journal_id,
                 request.deadline_ms,
                 _NO_REPLY,
             )
@@ -90,7 +91,7 @@ class SqlJournal:
 
     def _find(self, request: Request) -> Reply | None:
         row = self._execute(
-            "SELECT reply FROM answered_requests WHERE correlation_id = {}", request.correlation_id
+            "SELECT reply FROM answered_requests WHERE correlation_id = {}", request.journal_id
         ).fetchone()
         # Some drivers open a transaction to read.
         self._connection.rollback()
@@ -101,7 +102,8 @@ class SqlJournal:
                 f"{request.correlation_id} was begun and its reply never saved: the effect "
                 "committed the transaction, which it must not"
             )
-        return encoding.from_bytes(request.correlation_id, bytes(row[0]))
+        saved = encoding.from_bytes(request.journal_id, bytes(row[0]))
+        return replace(saved, correlation_id=request.correlation_id)
 
     def _run(self, request: Request, effect: Callable[[], Reply]) -> Reply:
         self._execute("SAVEPOINT before_effect")
@@ -115,8 +117,8 @@ class SqlJournal:
     def _save(self, request: Request, reply: Reply) -> None:
         self._execute(
             "UPDATE answered_requests SET reply = {} WHERE correlation_id = {}",
-            encoding.to_bytes(reply),
-            request.correlation_id,
+            encoding.to_bytes(replace(reply, correlation_id=request.journal_id)),
+            request.journal_id,
         )
 
     def _execute(self, statement: str, *parameters: object) -> Any:

@@ -10,6 +10,7 @@ class Reason(StrEnum):
     """Why a record is in the dead-letter topic."""
 
     MALFORMED = "malformed"  # it is not a request
+    REFUSED = "reply-topic-refused"  # its reply topic is not allowed
     HANDLER_FAILED = "handler-failed"  # the handler raised, or returned no valid reply
     RETRIES_EXHAUSTED = "retries-exhausted"  # the handler asked for another attempt each time
     NOT_ANSWERED = "not-answered"  # its reply could not be published

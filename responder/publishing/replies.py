@@ -34,7 +34,7 @@ class ReplyPublisher(Publisher):
         Args:
             on_end: see Outgoing.
         """
-        value, headers = reply.encode()
+        value, headers = reply.encode(request.requester)
         self.send(
             Outgoing(
                 name=request.correlation_id,
@@ -65,4 +65,4 @@ def _too_large(request: Request, size: int, error: Exception) -> tuple[bytes, He
         "request less data, or raise the size limits of the reply topic"
     )
     logger.warning("%s: %s", request.correlation_id, detail)
-    return Reply.problem(request, 502, "Reply too large", detail).encode()
+    return Reply.problem(request, 502, "Reply too large", detail).encode(request.requester)

@@ -5,7 +5,7 @@ from typing import Any
 
 from kafka.partitioner.default import murmur2
 
-from rendezvous.contract import ID_HEADERS
+from rendezvous.framework_requests import ID_HEADERS
 
 REPLY_PARTITION = "reply-partition"
 

@@ -62,6 +62,7 @@ STANDARD_LIBRARY_ONLY = (
     "rendezvous/encoding.py",
     "rendezvous/errors.py",
     "rendezvous/framework_replies.py",
+    "rendezvous/framework_requests.py",
     "rendezvous/reply_headers.py",
     "responder/registry.py",
     "responder/dedup/sql_journal.py",

@@ -122,6 +122,7 @@ class PeerSetup:
             "KAFKA_PREFIX": "",
             "RESPONDER_GROUP": group,
             "RESPONDER_HANDLERS": HANDLERS,
+            "RESPONDER_REPLY_TOPICS": "*",
             "TOPIC": self.peer.topics[0],
         }
         return Process("responder", read_procfile(Path("Procfile"))["responder"], env)

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from rendezvous.contract import Reply, Request
-from responder import registry
 from tools.bench.peers import PEERS, setups_in, unpack_libraries
 
 NAMES = [peer.name for peer in PEERS]
@@ -62,6 +60,7 @@ def test_our_responder_is_that_of_the_procfile_with_a_handler_for_the_topic(tmp_
 
     assert responder.command.endswith("python -m responder")
     assert responder.env["RESPONDER_HANDLERS"] == "tools.bench.programs.peers.shipped_handlers"
+    assert responder.env["RESPONDER_REPLY_TOPICS"] == "*"
     assert responder.folder is None
 
 
@@ -77,24 +76,3 @@ def test_the_libraries_inside_of_a_jar_are_unpacked_once(tmp_path: Path):
 
     folder = tmp_path / "spring/target/libraries"
     assert [file.name for file in folder.iterdir()] == ["a.jar"]
-
-
-def test_our_responder_gives_a_peers_request_a_deadline_and_its_reply_the_id_that_it_looks_for(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    decode = Request.__dict__["decode"]
-    monkeypatch.setenv("TOPIC", "peer.of.this.test")
-    monkeypatch.setattr(registry, "handles", registry.Handlers().handles)
-    from tools.bench.programs.peers import shipped_handlers
-
-    try:
-        headers = [("kafka_correlationId", b"an-id"), ("kafka_replyTopic", b"replies")]
-        request = Request.decode("peer.of.this.test", None, b"body", headers)
-        reply = shipped_handlers.echo(request)
-    finally:
-        monkeypatch.setattr(Request, "decode", decode)
-
-    assert isinstance(reply, Reply)
-    value, of_reply = reply.encode()
-    assert value == b"body"
-    assert ("kafka_correlationId", b"an-id") in of_reply

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from rendezvous.contract import ID_HEADERS, REPLY_TOPIC_HEADERS, Outcome, Reply, Request
+from rendezvous.contract import Outcome, Reply, Request
 from rendezvous.errors import MalformedRecord, UnusableReply
+from rendezvous.framework_requests import ID_HEADERS, REPLY_TOPIC_HEADERS
 from rendezvous.reply_headers import (
     LISTED_REPLY_HEADERS,
     MAX_HEADER_BYTES,

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from rendezvous.contract import REPLY_TOPIC_HEADERS, Outcome, Reply
+from rendezvous.contract import Outcome, Reply
 from rendezvous.errors import MalformedRecord, UnusableReply
 from rendezvous.framework_replies import failure_report
+from rendezvous.framework_requests import REPLY_TOPIC_HEADERS
 from rendezvous.reply_headers import MAX_HEADERS, MAX_HEADERS_BYTES
 
 ID = [("kafka_correlationId", b"the-id")]

@@ -30,7 +30,9 @@ def short_pauses(monkeypatch):
 class Running:
     """A running worker."""
 
-    def __init__(self, handler, producer, threads, journal, cancelled, dlq_topic, max_attempts):
+    def __init__(
+        self, handler, producer, threads, journal, cancelled, dlq_topic, max_attempts, reader
+    ):
         self.kafka = FakeConsumer(P0, P1)
         self.producer = producer
         self.watchdog = Watchdog("the test")
@@ -48,6 +50,7 @@ class Running:
             cancelled,
             dead_letters,
             max_attempts,
+            reader,
         )
         consumer = ResilientConsumer.open(["orders"], lambda: self.kafka)
         worker = ResponderWorker(consumer, self.processor, self._counts, threads, self.watchdog)
@@ -96,6 +99,7 @@ def run():
         cancelled=(),
         dlq_topic="",
         max_attempts=1,
+        reader=None,
     ):
         started.append(
             Running(
@@ -106,6 +110,7 @@ def run():
                 cancelled,
                 dlq_topic,
                 max_attempts,
+                reader,
             )
         )
         return started[-1]

@@ -45,7 +45,7 @@ def test_a_malformed_record_is_dead_lettered_as_it_was(run):
     assert epoch_ms() - int(added.pop("dead-letter-time")) < 10_000
     assert added == {
         "dead-letter-reason": "malformed",
-        "dead-letter-detail": "header 'deadline' is not a Unix time in ms",
+        "dead-letter-detail": "no reply topic; its headers: 'correlation-id', 'x'",
         "dead-letter-attempts": "0",
         "dead-letter-topic": "orders",
         "dead-letter-partition": "1",

@@ -164,3 +164,18 @@ def test_different_requests_are_handled_concurrently():
 
     with ThreadPoolExecutor(3) as threads:
         assert list(threads.map(deliver, range(3))) == [b"id-0", b"id-1", b"id-2"]
+
+
+def foreign(sent_ms, body=b"tea"):
+    headers = [("correlation_id", b"1"), ("reply_to", b"replies")]
+    return Request.decode("orders", None, body, headers, sent_ms=sent_ms, default_deadline_ms=1_000)
+
+
+def test_an_id_that_another_requester_uses_again_does_not_get_the_saved_reply():
+    deduplicator, handler, counts = set_up(FakeJournal())
+
+    requests = [foreign(1), foreign(1), foreign(2), foreign(1, b"milk")]
+    replies = [deduplicator.answer(request, handler) for request in requests]
+
+    assert replies == [Reply("1", b"1"), Reply("1", b"1"), Reply("1", b"2"), Reply("1", b"3")]
+    assert counts.snapshot() == {"repeated": 1}

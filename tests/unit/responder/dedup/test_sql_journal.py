@@ -258,3 +258,25 @@ def test_drivers_with_other_placeholders_and_errors_work(database, connection):
 def test_the_two_tables_differ_only_in_the_type_of_bytes():
     assert CREATE_TABLE_POSTGRES.replace("BYTEA", "BLOB") == CREATE_TABLE_SQLITE
     assert "BYTEA" in CREATE_TABLE_POSTGRES
+
+
+def counted_effect(connection, request):
+    def run():
+        connection.execute("INSERT INTO effects VALUES (?)", (request.correlation_id,))
+        return Reply.to(request, b"done")
+
+    return run
+
+
+def test_an_id_that_another_requester_uses_again_has_an_effect_of_its_own(database, connection):
+    journal = SqlJournal(connection)
+    headers = [("correlation_id", b"1"), ("reply_to", b"replies")]
+    requests = [
+        Request.decode("orders", None, b"", headers, sent_ms=sent_ms, default_deadline_ms=1_000)
+        for sent_ms in (1, 1, 2)
+    ]
+    for request in requests:
+        reply = journal.once(request, counted_effect(connection, request))
+        assert (reply.correlation_id, reply.body) == ("1", b"done")
+
+    assert effects(database) == 2

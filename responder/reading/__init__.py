@@ -1,0 +1,1 @@
+"""Reading of request records, also those of requesters other than a gateway."""
