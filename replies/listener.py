@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections import Counter
+from http import HTTPStatus
 from typing import Any
 
 from rendezvous.contract import Outcome, Reply
@@ -167,10 +168,9 @@ class ReplyListener:
         correlation_id = self._ids.read(reply.correlation_id)
         if reply.outcome is Outcome.UNUSABLE:
             self.counts["unusable"] += 1
-            self._warn.warning("reply to %s is unusable: %s", correlation_id.text, reply.detail)
-        elif reply.outcome is Outcome.FAILED:
-            report = failure_report(record.headers)
-            self._warn.warning("reply to %s reports a failure: %s", correlation_id.text, report)
+        late_ms = record.timestamp - correlation_id.deadline_ms
+        if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or late_ms > 0:
+            _log_failure(record, reply, late_ms)
         return correlation_id, reply
 
     def _skip(self, kind: str, record: Any, error: object) -> None:
@@ -185,6 +185,21 @@ class ReplyListener:
             self._summarised = self.counts.total()
             counts = ", ".join(f"{name} {n}" for name, n in self.counts.most_common() if n)
             logger.info("replies so far: %s", counts)
+
+
+def _log_failure(record: Any, reply: Reply, late_ms: int) -> None:
+    """Log why the client of *reply* has an error: one line for each, as in the access log."""
+    fields = {"correlation_id": reply.correlation_id, "topic": record.topic}
+    if reply.outcome is Outcome.UNUSABLE:
+        logger.warning("the reply is unusable: %s", reply.detail, extra=fields)
+    elif reply.outcome is Outcome.FAILED:
+        report = failure_report(record.headers)
+        logger.warning("the reply reports a failure: %s", report, extra=fields)
+    elif late_ms > 0:
+        late_s = late_ms / 1000
+        logger.warning("the reply came %.1f s after the deadline", late_s, extra=fields)
+    else:
+        logger.warning("the reply has status %d", reply.status, extra=fields)
 
 
 def _next_offsets(batch: RecordsByPartition) -> dict[Any, int]:

@@ -1,9 +1,11 @@
 """RequestProcessor: handles a request record and publishes the reply, or drops it."""
 
 import logging
+import time
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from rendezvous.contract import Reply, Request
@@ -11,6 +13,7 @@ from rendezvous.correlation import epoch_ms
 from rendezvous.errors import MalformedRecord
 from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from rendezvous.process.counts import OutcomeCounts
+from rendezvous.process.log_fields import request_fields, timed_fields
 from rendezvous.process.throttled_log import ThrottledLog
 from responder.attempts import Attempts, Postponed
 from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockSkew
@@ -152,14 +155,14 @@ class RequestProcessor:
             return self._drop_late(request, late_ms)
         if late_ms < -MAX_WAIT_MS and is_gateways:
             self._log.error(
-                "%s: its deadline is %.0f s away, longer than any gateway waits: this clock is "
+                "its deadline is %.0f s away, longer than any gateway waits: this clock is "
                 "behind the gateways'; set it (NTP)",
-                request.correlation_id,
                 -late_ms / 1000,
+                extra=request_fields(request),
             )
         if request.correlation_id in self._cancelled:
             self._counts.add("cancelled")
-            self._log.info("%s: dropped, its client has cancelled it", request.correlation_id)
+            logger.info("dropped, its client has cancelled it", extra=request_fields(request))
             self._end_claim(request, attempts)
             return None
         reply = self._reply(request, attempts)
@@ -171,8 +174,8 @@ class RequestProcessor:
             self._end_claim(request, attempts)
             return self._exhausted(request, attempts)
         self._counts.add("expired")
-        self._log.warning(
-            "%s: dropped, its deadline passed before it could begin", request.correlation_id
+        logger.warning(
+            "dropped, its deadline passed before it could begin", extra=request_fields(request)
         )
         return None
 
@@ -202,8 +205,8 @@ class RequestProcessor:
 
     def _drop_late(self, request: Request, late_ms: int) -> Reply | None:
         self._counts.add("expired")
-        self._log.warning(
-            "%s: dropped, its deadline passed %.1f s ago", request.correlation_id, late_ms / 1000
+        logger.warning(
+            "dropped, its deadline passed %.1f s ago", late_ms / 1000, extra=request_fields(request)
         )
         ahead_s = self._clock_skew.ahead_s() if request.requester is None else None
         if ahead_s is None:
@@ -234,23 +237,24 @@ class RequestProcessor:
         )
 
     def _handle(self, attempts: Attempts, request: Request) -> Reply:
+        began_s = time.monotonic()
         try:
             reply = checked(self._handlers[request.topic](request))
         except HandlerError as error:
             self._counts.add("failed")
-            return error.reply_to(request)
+            return _logged(error.reply_to(request), request, began_s)
         except Retry as error:
             return self._retry(attempts, request, error)
         except (Exception, SystemExit) as error:
             # The traceback is for the log of the responder, not for the client.
-            logger.exception("%s: the handler of %s failed", request.correlation_id, request.topic)
+            logger.exception("the handler failed", extra=timed_fields(request, began_s))
             self._counts.add("failed")
             detail = f"the handler of {request.topic} failed; its log has the cause"
             failure = Failure.by(Reason.HANDLER_FAILED, error, attempts.begun)
             problem = Reply.problem(request, 500, "Responder failed", detail)
             return replace(problem, detail=failure.to_text())
         self._counts.add("answered")
-        return reply
+        return _logged(reply, request, began_s)
 
     def _retry(self, attempts: Attempts, request: Request, error: Retry) -> Reply:
         """Return the error reply when no attempt is left; raises Postponed when one is."""
@@ -259,24 +263,30 @@ class RequestProcessor:
         except Postponed as postponed:
             self._counts.add("retried")
             self._log.info(
-                "%s: the handler of %s asks for another attempt; repeating it after %g s",
-                request.correlation_id,
-                request.topic,
+                "the handler asks for another attempt; repeating it after %g s",
                 postponed.pause_s,
+                extra=request_fields(request),
             )
             raise
         return self._exhausted(request, last)
 
     def _exhausted(self, request: Request, attempts: Attempts) -> Reply:
         self._counts.add("failed")
-        self._log.warning(
-            "%s: the handler of %s did not finish in %d attempts (%s)",
-            request.correlation_id,
-            request.topic,
+        logger.warning(
+            "the handler did not finish in %d attempts (%s)",
             attempts.begun,
             attempts.exception,
+            extra=request_fields(request),
         )
         return attempts.exhausted(request)
+
+
+def _logged(reply: Reply, request: Request, began_s: float) -> Reply:
+    """Return *reply*; log it if it reports a failure."""
+    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        fields = timed_fields(request, began_s)
+        logger.warning("the handler replied with status %d", reply.status, extra=fields)
+    return reply
 
 
 def _position(record: Any) -> str:

@@ -22,6 +22,7 @@ ACCEPTED = {
     "Apache-2.0 AND BSD-2-Clause",
     "Apache-2.0 AND CNRI-Python",
     "BSD License",
+    "BSD-2-Clause",
     "BSD-3-Clause",
     "GNU Lesser General Public License v2 or later (LGPLv2+)",
     "MIT",

@@ -182,10 +182,10 @@ class Idempotency:
             self._claims.release(name, own)
         except StoreUnavailable as error:
             logger.error(
-                "%s was not published, and its idempotency key stays claimed for up to %d s: %s",
-                own.correlation_id,
+                "not published, and its idempotency key stays claimed for up to %d s: %s",
                 self.ttl_s,
                 error,
+                extra={"correlation_id": own.correlation_id},
             )
 
 

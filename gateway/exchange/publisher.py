@@ -12,6 +12,7 @@ from gateway.metrics import publish_of
 from rendezvous.contract import Request
 from rendezvous.kafka_client.producer import PublishRefused, RequestProducer
 from rendezvous.kafka_client.topics import Topic, TopicLookup
+from rendezvous.process.log_fields import request_fields
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class RequestPublisher:
                 publication.settle()
             else:
                 publication.settle(failure=str(error))
-                logger.warning("%s: %s", request.correlation_id, error)
+                logger.warning("%s", error, extra=request_fields(request))
 
         is_ordered = request.key is not None
         try:

@@ -10,17 +10,23 @@ from typing import Any, NamedTuple
 
 from gunicorn.glogging import Logger, SafeAtoms
 
-from gateway.clients.client import CLIENT_ENVIRON_KEY, request_id_of
+from gateway.clients.client import CLIENT_ENVIRON_KEY
+from gateway.clients.request_facts import request_fields
+from rendezvous.process.log_fields import Fields, fields_text
 from rendezvous.process.log_text import field, quoted, without_keys
 from rendezvous.process.logs import JsonFormatter, TextFormatter, json_line
 
 #: The access log of gunicorn.conf.py, in gunicorn's notation.
 ACCESS_LOG_FORMAT = (
-    '%(h)s "%(r)s" %(s)s %(b)s %(M)sms id=%({x-correlation-id}o)s request_id=%({x-request-id}i)s'
-    f" client=%({{{CLIENT_ENVIRON_KEY}}}e)s"
+    '%(h)s "%(r)s" %(s)s %(b)s duration_ms=%(M)s correlation_id=%({x-correlation-id}o)s'
+    f" request_id=%({{x-request-id}}i)s client=%({{{CLIENT_ENVIRON_KEY}}}e)s%(fields)s"
 )
-#: The time, which has a space, and the request line, whose parts are escaped.
-_SAFE_ATOMS = ("t", "r")
+#: The fields that a line of text has if they have a value, as ``%(fields)s``; see log_fields.py.
+_OPTIONAL_FIELDS = (
+    "trace_id", "span_id", "route", "topic", "problem_type", "sent", "forwarded_for",
+)  # fmt: skip
+#: The time, which has a space, and the request line and fields, whose parts are escaped.
+_SAFE_ATOMS = ("t", "r", "fields")
 #: Headers that are secrets, in a format that names them.
 _SECRET_ATOMS = ("{authorization}i", "{http_authorization}e", "{cookie}i", "{http_cookie}e")
 #: The accepted id replaces these values, which may be anything.
@@ -82,15 +88,16 @@ class GatewayLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         """Return the values for the format of the access log."""
         facts = _Facts.of(resp, environ)
         atoms: dict[str, Any] = super().atoms(
-            SimpleNamespace(status=facts.status, headers=_headers(resp), sent=facts.sent),
+            SimpleNamespace(status=facts.status, headers=_headers(resp), sent=facts.body_bytes),
             SimpleNamespace(headers=_headers(req)),
             # What gunicorn indexes.
             {"REQUEST_METHOD": None, "RAW_URI": None, "SERVER_PROTOCOL": None} | dict(environ),
             request_time,
         )
         atoms["r"] = facts.request_line()
+        atoms["fields"] = facts.optional_fields()
         for name in _REQUEST_ID_ATOMS:
-            atoms[name] = facts.request_id
+            atoms[name] = facts.fields["request_id"]
         in_quotes = _QUOTED_ATOM.findall(self.cfg.access_log_format)
         return {name: _atom(name, value, in_quotes) for name, value in atoms.items()}
 
@@ -143,15 +150,13 @@ class JsonAccessLogger(GatewayLogger):
         event = {
             "time": self.now(),
             "event": "access",
-            "client": facts.address,
-            "client_name": facts.client_name,
+            "address": facts.address,
             "method": facts.method,
             "target": facts.target,
             "status": int(facts.status) if facts.status else None,
-            "bytes": facts.sent,
+            "bytes": facts.body_bytes,
             "duration_ms": round(request_time.total_seconds() * 1000),
-            "correlation_id": facts.correlation_id,
-            "request_id": facts.request_id,
+            **facts.fields,
         }
         self.access_log.info(json_line(event))
 
@@ -160,46 +165,47 @@ class _Facts(NamedTuple):
     """What is logged of a request; None where the request or its response has nothing."""
 
     address: str | None
-    client_name: str | None
     method: str | None
     target: str | None
     protocol: str | None
-    request_id: str | None
-    correlation_id: str | None
     status: str | None
-    sent: int | None
+    body_bytes: int | None
+    fields: Fields  # by the names of log_fields.py
 
     @classmethod
     def of(cls, resp: Any, environ: Mapping[str, Any]) -> "_Facts":
         """Return the facts of a request, whose *environ* may lack any key."""
-        correlation_id = None
+        fields = request_fields(environ)
         for name, value in _headers(resp):
             if name.lower() == "x-correlation-id":
-                correlation_id = value
+                fields["correlation_id"] = value
         return cls(
             address=_text(environ, "REMOTE_ADDR"),
-            client_name=_text(environ, CLIENT_ENVIRON_KEY),
             method=_text(environ, "REQUEST_METHOD"),
             target=_target(environ),
             protocol=_text(environ, "SERVER_PROTOCOL"),
-            # As accepted: the header itself may be anything.
-            request_id=request_id_of(environ),
-            correlation_id=correlation_id,
             status=_status(resp),
-            sent=getattr(resp, "sent", None),
+            body_bytes=getattr(resp, "sent", None),
+            fields=fields,
         )
 
     def request_line(self) -> str:
         """Return method, target and protocol as three fields, for a place between quotes."""
         return f"{field(self.method)} {field(self.target)} {field(self.protocol)}"
 
+    def optional_fields(self) -> str:
+        """Return the fields of _OPTIONAL_FIELDS that have a value, each after a space."""
+        return fields_text((name, self.fields[name]) for name in _OPTIONAL_FIELDS)
+
     def text(self, request_time: timedelta) -> str:
         """Return the line in ACCESS_LOG_FORMAT."""
+        fields = self.fields
         return without_keys(
             f'{field(self.address)} "{self.request_line()}" {field(self.status)} '
-            f"{field(self.sent)} {request_time // timedelta(milliseconds=1)}ms "
-            f"id={field(self.correlation_id)} request_id={field(self.request_id)} "
-            f"client={field(self.client_name)}"
+            f"{field(self.body_bytes)} duration_ms={request_time // timedelta(milliseconds=1)} "
+            f"correlation_id={field(fields['correlation_id'])} "
+            f"request_id={field(fields['request_id'])} client={field(fields['client'])}"
+            f"{self.optional_fields()}"
         )
 
 

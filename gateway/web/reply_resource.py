@@ -8,6 +8,7 @@ from werkzeug.http import parse_dict_header
 
 from gateway.clients.admission import Admission
 from gateway.clients.client import ANONYMOUS, Client
+from gateway.clients.request_facts import request_fields
 from gateway.exchange.cancellation import cancellation, is_cancellation
 from gateway.exchange.requester import Requester, usable
 from gateway.problems import (
@@ -197,7 +198,8 @@ class _ReplyResource:
         try:
             self._cancellations.mark_cancelled(cid.text)
         except StoreUnavailable as error:
-            logger.warning("%s: cancelled; responders are not notified: %s", cid.text, error)
+            fields = request_fields(request.environ, cid.text)
+            logger.warning("cancelled; responders are not notified: %s", error, extra=fields)
 
 
 def _expired(cid: CorrelationId) -> ReplyExpired:

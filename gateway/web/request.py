@@ -4,7 +4,7 @@ Reads the headers (PEP 3333) and the body of a request.
 Werkzeug reads headers through a proxy and copies the name each time; an exchange reads ten.
 """
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from gateway.problems import BodyTooLarge, BodyUnreadable, HttpProblem, Sent
 from gateway.routing.schema import MAX_VALIDATED_BYTES
 from gateway.routing.table import Route
 
-Environ = Mapping[str, Any]
+Environ = MutableMapping[str, Any]
 
 #: Bytes of a body that is too large which are read and discarded, as a multiple of MAX_BODY_BYTES.
 DISCARD_FACTOR = 4

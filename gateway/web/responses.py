@@ -11,6 +11,7 @@ from flask import Response, current_app, request, url_for
 from werkzeug.datastructures import Headers
 
 from gateway.clients.client import request_id_of
+from gateway.clients.request_facts import SENT_ENVIRON_KEY, request_fields
 from gateway.metrics import NO_ROUTE, PROBLEM_ENVIRON_KEY, ROUTE_ENVIRON_KEY, outcomes_of
 from gateway.problems import HttpProblem, Problem, Sent
 from gateway.web.pages.html import page_response, prefers_html, render
@@ -139,6 +140,7 @@ def pending_response(correlation_id: str) -> Response:
 def problem_response(problem: Problem) -> Response:
     """Return *problem* as problem details (RFC 9457) or as an HTML page, and count it."""
     request.environ[PROBLEM_ENVIRON_KEY] = problem.kind
+    request.environ[SENT_ENVIRON_KEY] = problem.sent
     outcomes_of(request.environ.get(ROUTE_ENVIRON_KEY, NO_ROUTE), problem.kind).inc()
     # By default caches may store a 404 or a 410.
     headers = {"Cache-Control": "no-store"} | problem.headers
@@ -148,7 +150,12 @@ def problem_response(problem: Problem) -> Response:
         is_kept = current_app.config.get(KEEPS_REPLIES, True)
         if is_kept and problem.sent in (Sent.YES, Sent.UNKNOWN) and problem.status != 502:
             problem.headers["Location"] = headers["Location"] = status_url_of(correlation_id)
-        logger.warning("%s: %s: %s", correlation_id, problem.kind, problem.detail)
+        logger.warning(
+            "%s: %s",
+            problem.kind,
+            problem.detail,
+            extra=request_fields(request.environ, correlation_id),
+        )
     response = _page_or_json(problem)
     response.status_code = problem.status
     response.headers.extend(headers)

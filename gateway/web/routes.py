@@ -10,6 +10,7 @@ from werkzeug.routing import Map
 from gateway import metrics
 from gateway.clients.admission import Admission, Queueing, SlotWait
 from gateway.clients.client import Client
+from gateway.clients.request_facts import TOPIC_ENVIRON_KEY
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import KEY_HEADER, REPLAYED_HEADER, key_of
 from gateway.exchange.pending_request import WaitOptions
@@ -89,6 +90,7 @@ class RouteViews:
         def handle(
             environ: Environ, path: str, client: Client, parameters: Mapping[str, object]
         ) -> RouteResult:
+            environ[TOPIC_ENVIRON_KEY] = route.topic
             query = utf8_text(environ.get("QUERY_STRING", ""), "the query")
             utf8_text(environ["PATH_INFO"], "the path")  # *path* has U+FFFD instead
             if route.caller_header is not None:

@@ -2,7 +2,7 @@
 Log format of all processes: one event per line, text or JSON.
 
 Values of log lines come from clients, Kafka and Redis. The formatters make them safe, so that no
-call of a logger can forget it; see log_text.py.
+call of a logger can forget it; see log_text.py. The fields of an event are those of log_fields.py.
 """
 
 import json
@@ -12,7 +12,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
+from typing import Any
 
+from pythonjsonlogger.json import JsonFormatter as PlainJsonFormatter
+
+from rendezvous.process.log_fields import FIELDS, fields_of, fields_text
 from rendezvous.process.log_text import line, without_keys
 
 #: Start of a line that continues an event, such as a traceback's: no event begins with it.
@@ -20,42 +24,64 @@ CONTINUATION = "  | "
 
 
 class TextFormatter(logging.Formatter):
-    """Formats an event as one line, and the lines of its traceback after CONTINUATION."""
+    """Formats an event as one line with its fields, and its traceback after CONTINUATION."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of *record*."""
         record.message = record.getMessage()
         if self.usesTime():
             record.asctime = self.formatTime(record, self.datefmt)
-        lines = [line(self.formatMessage(record))]
+        lines = [line(self.formatMessage(record)) + fields_text(fields_of(record).items())]
         for text in _tracebacks(self, record):
             lines += [CONTINUATION + line(part) for part in text.split("\n")]
         return without_keys("\n".join(lines))
 
 
-class JsonFormatter(logging.Formatter):
-    """Formats an event as one JSON object in ASCII."""
+class JsonFormatter(PlainJsonFormatter):
+    """Formats an event and whatever its call has in ``extra`` as one JSON object in ASCII."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text of *record*."""
-        event = {
+    def __init__(self) -> None:
+        super().__init__(
+            (),
+            rename_fields={"exc_info": "exception", "stack_info": "stack"},
+            # Its own encoder writes bytes as Base64, in which no key would be masked.
+            json_encoder=json.JSONEncoder,
+            json_default=str,
+        )
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """Put what each event has before its fields."""
+        log_data |= {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "pid": record.process,
-            "event": record.getMessage(),
+            "event": record.message,
         }
-        tracebacks = [*_tracebacks(self, record)]
-        if tracebacks:
-            event["exception"] = "\n".join(tracebacks)
-        return json_line(event)
+        log_data |= fields_of(record)
+        super().add_fields(log_data, record, message_dict)
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """Leave out the fields without a value."""
+        absent = [name for name in FIELDS if name in log_data and log_data[name] is None]
+        return {name: value for name, value in log_data.items() if name not in absent}
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """Return the event as a line."""
+        return _safe(super().jsonify_log_record(log_data))
 
 
 def json_line(event: Mapping[str, object]) -> str:
     """Return *event* as a line of JSON without API keys."""
+    return _safe(json.dumps(event))
+
+
+def _safe(event: str) -> str:
     # DEL is the one control character in ASCII that JSON does not escape.
-    return without_keys(json.dumps(event).replace("\x7f", "\\u007f"))
+    return without_keys(event.replace("\x7f", "\\u007f"))
 
 
 def configure_logs(log_format: str) -> None:

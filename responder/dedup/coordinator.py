@@ -12,6 +12,7 @@ from dataclasses import replace
 from rendezvous.contract import Reply, Request
 from rendezvous.errors import StoreUnavailable
 from rendezvous.process.counts import OutcomeCounts
+from rendezvous.process.log_fields import request_fields
 from rendezvous.process.throttled_log import ThrottledLog
 from responder.attempts import Postponed
 from responder.dedup.journal import InProgress, Journal
@@ -56,9 +57,16 @@ class Deduplicator:
             try:
                 saved = None if is_claimed else self._journal.begin(request.journal_id)
             except InProgress:
-                self._log.info("%s: another delivery of it is being handled; waiting", cid)
+                self._log.info(
+                    "another delivery of it is being handled; waiting",
+                    extra=request_fields(request),
+                )
             except StoreUnavailable as error:
-                self._log.warning("%s: not handled, the journal does not answer (%s)", cid, error)
+                self._log.warning(
+                    "not handled, the journal does not answer (%s)",
+                    error,
+                    extra=request_fields(request),
+                )
             else:
                 if saved is None:
                     return self._handle(request, handle)
@@ -91,7 +99,9 @@ class Deduplicator:
                 return replace(saved, correlation_id=request.correlation_id)
             except StoreUnavailable as error:
                 self._log.warning(
-                    "%s: handled, but its reply is not saved (%s)", request.correlation_id, error
+                    "handled, but its reply is not saved (%s)",
+                    error,
+                    extra=request_fields(request),
                 )
             if not self._may_begin(request):
                 return reply

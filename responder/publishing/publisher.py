@@ -65,6 +65,7 @@ class Outgoing:
     partition: int | None = None
     sent_s: float = 0.0  # monotonic clock; of the last time
     is_replaced: bool = False  # by a smaller record
+    is_reported: bool = False  # that no broker accepted it
 
 
 class Publisher:

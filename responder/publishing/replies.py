@@ -7,6 +7,7 @@ from typing import Any
 
 from rendezvous.contract import Reply, Request
 from rendezvous.process.counts import OutcomeCounts
+from rendezvous.process.log_fields import request_fields
 from responder.clock_skew import CLOCK_TOLERANCE_MS
 from responder.publishing.publisher import Headers, Outgoing, Publisher
 
@@ -50,11 +51,13 @@ class ReplyPublisher(Publisher):
         )
 
     def _report(self, record: Outgoing, error: Exception) -> None:
-        self._log.warning(
-            "%s: reply not accepted by topic %s (%s); trying again",
-            record.name,
+        log = self._log if record.is_reported else logger
+        record.is_reported = True
+        log.warning(
+            "reply not accepted by topic %s (%s); trying again",
             record.topic,
             error,
+            extra={"correlation_id": record.name, "topic": record.topic},
         )
 
 
@@ -64,5 +67,5 @@ def _too_large(request: Request, size: int, error: Exception) -> tuple[bytes, He
         f"the reply has {size} bytes, more than Kafka accepts ({error}); "
         "request less data, or raise the size limits of the reply topic"
     )
-    logger.warning("%s: %s", request.correlation_id, detail)
+    logger.warning("%s", detail, extra=request_fields(request))
     return Reply.problem(request, 502, "Reply too large", detail).encode(request.requester)

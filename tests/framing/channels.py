@@ -88,7 +88,7 @@ class FakeSocket:
         return 1_000_000
 
 
-def _ignore(*args: Any) -> None:
+def _ignore(*args: Any, **options: Any) -> None:
     """Take what is logged or counted."""
 
 

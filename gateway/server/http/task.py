@@ -11,6 +11,7 @@ from typing import Any
 from waitress.task import ErrorTask, WSGITask
 
 from gateway.clients.admission import QUEUED_ENVIRON_KEY, SLOT_ENVIRON_KEY
+from gateway.clients.request_facts import SENT_ENVIRON_KEY
 from gateway.metrics import (
     NO_ROUTE,
     PROBLEM_ENVIRON_KEY,
@@ -18,8 +19,11 @@ from gateway.metrics import (
     observe_response,
     outcomes_of,
 )
-from gateway.problems import BodyTooLarge
+from gateway.problems import BodyTooLarge, Sent
 from gateway.server.http import refusals
+
+#: Headers that the access log reads, by waitress's names.
+_LOGGED_HEADERS = {"X_REQUEST_ID", "X_FORWARDED_FOR", "TRACEPARENT"}
 
 
 @dataclass(frozen=True)
@@ -157,12 +161,13 @@ class RefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
     request: Any
     #: The type of the problem.
     kind = ""
+    sent: Sent | None = None
 
     def execute(self) -> None:
         """Write the problem details."""
         channel = self.channel
         problem = refusals.problem_of(self.request.error)
-        self.kind = problem.kind
+        self.kind, self.sent = problem.kind, problem.sent
         outcomes_of(NO_ROUTE, problem.kind).inc()
         # After an exception of the application, waitress has made an empty one.
         self.request = channel.requests[0]
@@ -182,13 +187,17 @@ class RefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
     def logged_environ(self) -> dict[str, Any]:
         """Return what is known of a request that could not be parsed."""
         request = self.request
-        environ = {"REMOTE_ADDR": self.channel.addr[0], PROBLEM_ENVIRON_KEY: self.kind}
+        environ = {
+            "REMOTE_ADDR": self.channel.addr[0],
+            PROBLEM_ENVIRON_KEY: self.kind,
+            SENT_ENVIRON_KEY: self.sent,
+        }
         if request.command:
             environ |= {
                 "REQUEST_METHOD": request.command,
                 "RAW_URI": request.request_uri,
                 "SERVER_PROTOCOL": f"HTTP/{request.version}",
             }
-        if "X_REQUEST_ID" in request.headers:
-            environ["HTTP_X_REQUEST_ID"] = request.headers["X_REQUEST_ID"]
+        for name in _LOGGED_HEADERS & request.headers.keys():
+            environ[f"HTTP_{name}"] = request.headers[name]
         return environ

@@ -62,7 +62,7 @@ def test_a_request_that_a_hanging_broker_appends_after_its_deadline_is_not_handl
             time.sleep(max(started_s + over_s - time.monotonic(), 0))
         finally:
             deployment.kafka.resume()
-        dropped = f"{late.correlation_id}: dropped, its deadline passed"
+        dropped = "dropped, its deadline passed"
         assert wait_until(lambda: dropped in responder.logged(), LIMIT_S), deployment.logs()
         assert wait_until(lambda: all_gateways_answer(deployment), LIMIT_S)
         assert responder.child.stop(10) == 0

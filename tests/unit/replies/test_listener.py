@@ -234,3 +234,18 @@ def test_replies_of_a_partition_that_has_just_moved_away_are_stored(
     kafka.feed(record(cid, 0))
 
     eventually(lambda: store.fetch(cid.text) is not None)
+
+
+def test_a_reply_that_fails_its_client_is_a_line_each_and_no_other_reply_is(
+    running, kafka, new_id, caplog
+):
+    good, failed, late = new_id(), new_id(), new_id()
+    kafka.feed(record(good, 0, status="404", timestamp_ms=good.deadline_ms))
+    kafka.feed(record(failed, 1, status="503"))
+    kafka.feed(record(late, 2, timestamp_ms=late.deadline_ms + 1_500))
+    kafka.feed(record(late, 3, timestamp_ms=late.deadline_ms + 1_500))
+    eventually(lambda: kafka.committed_offset(P0) == 4)
+
+    lines = [(r.getMessage(), r.__dict__["correlation_id"]) for r in caplog.records]
+    came_late = ("the reply came 1.5 s after the deadline", late.text)
+    assert lines == [("the reply has status 503", failed.text), came_late, came_late]

@@ -82,7 +82,9 @@ def test_a_failure_that_a_framework_reports_is_stored_without_its_report_which_i
     reply = store.fetch_many([cid.text])[cid.text]
     assert (reply.outcome, reply.status, reply.body) == (Outcome.FAILED, 502, b"")
     assert "java" not in reply.detail
-    assert f"reply to {cid.text} reports a failure: 'java.lang.E: m'" in caplog.text
+    (line,) = [line for line in caplog.records if line.name == "replies.listener"]
+    assert line.getMessage() == "the reply reports a failure: 'java.lang.E: m'"
+    assert line.__dict__["correlation_id"] == cid.text
 
 
 def test_the_log_line_of_a_record_without_an_id_lists_its_headers(running, kafka, caplog):

@@ -150,7 +150,8 @@ def test_a_request_cancelled_before_it_began_is_dropped(run, caplog):
     assert handled == ["begun", "last"]  # a handler that has begun is not interrupted
     assert list(running.replies()) == ["begun", "last"]
     assert running.counts == {"answered": 2, "cancelled": 1}
-    assert "next: dropped, its client has cancelled it" in caplog.text
+    (line,) = [line for line in caplog.records if "cancelled it" in line.getMessage()]
+    assert line.__dict__["correlation_id"] == "next"
 
 
 def test_a_cancelled_request_past_its_deadline_counts_as_expired(run):
@@ -211,3 +212,29 @@ def test_an_invalid_return_value_is_answered_with_500_and_blocks_nothing(run, wr
     eventually(lambda: running.committed() == 2, within_s=0.5)
 
     assert {sent.header("status") for sent in running.producer.sent} == {"500"}
+
+
+@pytest.mark.parametrize(
+    ("handler", "message"),
+    [
+        (lambda request: Reply.to(request, status=503), "the handler replied with status 503"),
+        (raising(HandlerError(500, "down")), "the handler replied with status 500"),
+        (raising(ValueError("x")), "the handler failed"),
+        (lambda request: Reply.to(request, status=404), None),
+        (raising(HandlerError(422, "wrong")), None),
+    ],
+)
+def test_each_failure_of_a_handler_is_a_line_with_fields(run, caplog, handler, message):
+    running = run(handler)
+    running.feed(record("first", 0), record("second", 1))
+    eventually(lambda: running.committed() == 2)
+
+    lines = [r for r in caplog.records if r.name == "responder.request_processor"]
+    assert [r.getMessage() for r in lines] == ([message] * 2 if message else [])
+    for line in lines:
+        fields = line.__dict__
+        assert (fields["correlation_id"] in ("first", "second"), fields["topic"]) == (
+            True,
+            "orders",
+        )
+        assert fields["duration_ms"] >= 0

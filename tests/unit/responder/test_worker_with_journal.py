@@ -107,7 +107,8 @@ def test_a_request_is_dropped_at_its_deadline_if_the_journal_stays_unreachable(
     assert effects == []
     assert running.producer.sent == []
     assert running.counts == {"expired": 1}
-    assert "the-id: dropped, its deadline passed before it could begin" in caplog.text
+    (line,) = [line for line in caplog.records if "before it could begin" in line.getMessage()]
+    assert line.__dict__["correlation_id"] == "the-id"
 
 
 def test_a_stopped_worker_leaves_requests_that_wait_for_the_journal_to_a_successor(

@@ -26,7 +26,7 @@ def warnings(monkeypatch):
     for name in ("warning", "error", "exception"):
         monkeypatch.setattr(Logger, name, lambda _, text, *args: found.append(text % args))
     throttled = logging.getLogger("gunicorn.error")
-    monkeypatch.setattr(throttled, "log", lambda _, text, *args: found.append(text % args))
+    monkeypatch.setattr(throttled, "log", lambda _, text, *args, extra: found.append(text % args))
     return found
 
 

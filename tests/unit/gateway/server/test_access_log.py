@@ -11,7 +11,11 @@ from gunicorn.http.wsgi import Response
 
 from gateway.clients.api_keys import new_key
 from gateway.clients.client import CLIENT_ENVIRON_KEY
+from gateway.clients.request_facts import SENT_ENVIRON_KEY, TOPIC_ENVIRON_KEY
+from gateway.metrics import PROBLEM_ENVIRON_KEY, ROUTE_ENVIRON_KEY
+from gateway.problems import Sent
 from gateway.server.access_log import ACCESS_LOG_FORMAT, JsonAccessLogger, TextAccessLogger
+from rendezvous.process.log_fields import FIELDS
 
 KEY = new_key()
 OUR_WORKER = "gateway.server.worker.GatewayWorker"
@@ -64,10 +68,8 @@ def test_the_client_is_named_in_text(log):
 
 
 def test_the_client_is_named_in_json(log):
-    assert (
-        json.loads(log(JsonAccessLogger, **{CLIENT_ENVIRON_KEY: "shop"}))["client_name"] == "shop"
-    )
-    assert json.loads(log(JsonAccessLogger))["client_name"] is None
+    assert json.loads(log(JsonAccessLogger, **{CLIENT_ENVIRON_KEY: "shop"}))["client"] == "shop"
+    assert json.loads(log(JsonAccessLogger))["client"] is None
 
 
 @pytest.mark.parametrize("kind", [TextAccessLogger, JsonAccessLogger])
@@ -87,6 +89,8 @@ def test_a_key_is_not_logged_even_where_it_does_not_belong(log, kind):
         {"HTTP_X_REQUEST_ID": 'a "quoted" one', CLIENT_ENVIRON_KEY: "sh op"},
         {"target": "/a\\", "REMOTE_ADDR": "un\nknown", "REQUEST_METHOD": 'GE"T'},
         {"target": f'/echo?a="&key={KEY}'},
+        {"HTTP_X_FORWARDED_FOR": '10.0.0.1, "\t'},
+        {ROUTE_ENVIRON_KEY: "/a/<b>", TOPIC_ENVIRON_KEY: "a"},
     ],
 )
 def test_our_format_is_written_as_gunicorn_does(log, more):
@@ -118,13 +122,15 @@ PLACES = (
     "REMOTE_ADDR",
     "HTTP_X_REQUEST_ID",
     CLIENT_ENVIRON_KEY,
+    "HTTP_X_FORWARDED_FOR",
 )
 
 
 @pytest.mark.parametrize("place", [*PLACES, "X-Correlation-ID"])
 @pytest.mark.parametrize("value", FORGED.values(), ids=FORGED)
 def test_a_value_forges_neither_line_nor_field(log, place, value):
-    plain = log(TextAccessLogger, log_format=ACCESS_LOG_FORMAT)
+    kept = {"HTTP_X_FORWARDED_FOR": "10.0.0.1"} if place == "HTTP_X_FORWARDED_FOR" else {}
+    plain = log(TextAccessLogger, log_format=ACCESS_LOG_FORMAT, **kept)
     more = {"headers": [(place, value)]} if place.startswith("X-") else {place: value}
 
     line = log(TextAccessLogger, log_format=ACCESS_LOG_FORMAT, **more)
@@ -208,9 +214,10 @@ ENVIRON = {
     "SERVER_PROTOCOL": "HTTP/1.1",
 }
 NOTHING_LOGGED = {
-    "client": None, "client_name": None, "method": None, "target": None, "status": 400,
-    "bytes": 0, "duration_ms": 0, "correlation_id": None, "request_id": None,
+    "address": None, "client": None, "method": None, "target": None, "status": 400,
+    "bytes": 0, "duration_ms": 0, **dict.fromkeys(set(FIELDS) - {"duration_ms"}),
 }  # fmt: skip
+NOTHING_IN_TEXT = "400 0 duration_ms=0 correlation_id=- request_id=- client=-"
 
 
 @BOTH
@@ -231,11 +238,11 @@ def test_a_request_may_lack_anything(logger, caplog, missing, log_format, reques
     (line,) = caplog.messages
     text = not line.startswith("{")
     if missing.startswith("all"):
-        expected = '- "- - -" 400 0 0ms id=- request_id=- client=-'
+        expected = f'- "- - -" {NOTHING_IN_TEXT}'
         assert line.removeprefix("> ") == expected if text else True
         assert text or json.loads(line).items() >= NOTHING_LOGGED.items()
     elif text:
-        assert line.removeprefix("> ").endswith(" 400 0 0ms id=- request_id=- client=-")
+        assert line.removeprefix("> ").endswith(f'" {NOTHING_IN_TEXT}')
         assert len(line.removeprefix("> ").split(" ")) == 10
 
 
@@ -332,3 +339,59 @@ def test_another_worker_class_is_refused_in_one_line(cfg, name):
 
     assert str(exited.value).startswith(f"worker_class={name} (gunicorn -k) is not supported: ")
     assert "\n" not in str(exited.value)
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def failed_request():
+    """Return the environment of a request that failed, as the application leaves it."""
+    return {
+        "HTTP_X_REQUEST_ID": "order-7",
+        "HTTP_X_FORWARDED_FOR": "203.0.113.7, 10.0.0.1",
+        "HTTP_TRACEPARENT": TRACEPARENT,
+        CLIENT_ENVIRON_KEY: "shop",
+        ROUTE_ENVIRON_KEY: "/orders/<id>",
+        TOPIC_ENVIRON_KEY: "orders",
+        PROBLEM_ENVIRON_KEY: "reply-timeout",
+        SENT_ENVIRON_KEY: Sent.YES,
+    }
+
+
+EXPECTED = {
+    "correlation_id": "an.id",
+    "request_id": "order-7",
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    "span_id": None,
+    "client": "shop",
+    "route": "/orders/<id>",
+    "topic": "orders",
+    "problem_type": "reply-timeout",
+    "sent": "yes",
+    "forwarded_for": "203.0.113.7, 10.0.0.1",
+}
+
+
+def test_json_has_each_field_of_a_failed_request(log):
+    response = [("X-Correlation-ID", "an.id")]
+    event = json.loads(log(JsonAccessLogger, headers=response, **failed_request()))
+
+    assert {name: event[name] for name in EXPECTED} == EXPECTED
+    assert set(FIELDS) == EXPECTED.keys() | {"duration_ms"}
+    assert event["duration_ms"] == 1000
+
+
+def test_text_has_each_field_of_a_failed_request_that_has_a_value(log):
+    response = [("X-Correlation-ID", "an.id")]
+    line = log(TextAccessLogger, log_format=ACCESS_LOG_FORMAT, headers=response, **failed_request())
+    found = dict(part.split("=", 1) for part in line.rpartition('"')[2].split(" ") if "=" in part)
+
+    expected = {name: value for name, value in EXPECTED.items() if value is not None}
+    expected |= {"duration_ms": "1000", "forwarded_for": r"203.0.113.7,\x2010.0.0.1"}
+    assert found == expected
+
+
+def test_an_invalid_traceparent_is_no_trace_id(log):
+    event = json.loads(log(JsonAccessLogger, HTTP_TRACEPARENT="00-" + "0" * 32 + "-1-01"))
+
+    assert event["trace_id"] is None

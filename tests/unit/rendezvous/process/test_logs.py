@@ -122,6 +122,59 @@ def raise_error(text):
 
 
 @FORMATS
+@pytest.mark.parametrize("char", [*UNPRINTABLE, " topic=forged", '"', "\\"])
+def test_a_field_forges_neither_line_nor_field(capsys, log_format, char):
+    configure_logs(log_format)
+    value = f"a{char}b"
+    extra = {"correlation_id": value, "topic": "orders", "client": None, "duration_ms": 7}
+    logging.getLogger("replies").warning("late", extra=extra)
+
+    line = capsys.readouterr().out.removesuffix("\n")
+    assert line.isprintable()
+    if log_format == "json":
+        event = json.loads(line)
+        assert line.isascii()
+        assert event["correlation_id"] == value
+        assert (event["topic"], event["duration_ms"]) == ("orders", 7)
+        assert "client" not in event
+    else:
+        message, *fields = line[line.index("replies: ") :].split(" ")[1:]
+        assert message == "late"
+        assert [name.partition("=")[0] for name in fields] == [
+            "correlation_id",
+            "topic",
+            "duration_ms",
+        ]
+
+
+@FORMATS
+def test_a_key_in_a_field_is_masked(capsys, log_format):
+    configure_logs(log_format)
+    logging.getLogger("replies").warning("late", extra={"request_id": KEY, "client": KEY.encode()})
+
+    output = capsys.readouterr().out
+    assert KEY not in output
+    assert output.count("rdv_***") == 2
+
+
+def test_json_has_whatever_else_a_call_adds(lines):
+    configure_logs("json")
+    logging.getLogger("shop").warning("late", extra={"order": {"id": 7}, "at": object()})
+
+    (line,) = lines()
+    assert json.loads(line)["order"] == {"id": 7}
+
+
+def test_json_keeps_a_message_that_is_a_dict_on_one_line(lines):
+    configure_logs("json")
+    logging.getLogger("shop").warning({"order": "a\n\x7f\u2028b"})
+
+    (line,) = lines()
+    assert line.isprintable()
+    assert json.loads(line)["order"] == "a\n\x7f\u2028b"
+
+
+@FORMATS
 @pytest.mark.parametrize("char", UNPRINTABLE)
 def test_the_text_of_an_exception_begins_no_event(capsys, log_format, char):
     configure_logs(log_format)

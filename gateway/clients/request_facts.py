@@ -1,0 +1,37 @@
+"""The fields of log lines about a request, from its WSGI environment."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.clients.client import CLIENT_ENVIRON_KEY, request_id_of
+from gateway.metrics import PROBLEM_ENVIRON_KEY, ROUTE_ENVIRON_KEY
+from rendezvous.process.log_fields import Fields, trace_id_in
+
+#: Keys in the WSGI environment, by which the application tells the server what is logged: the topic
+#: of the route, whether the request is in Kafka, and trace id and span id of its span.
+TOPIC_ENVIRON_KEY = "rendezvous.topic"
+SENT_ENVIRON_KEY = "rendezvous.sent"
+SPAN_ENVIRON_KEY = "rendezvous.span"
+
+
+def request_fields(environ: Mapping[str, Any], correlation_id: str | None = None) -> Fields:
+    """Return the fields of log_fields.py that *environ* has; it may lack any key."""
+    get = environ.get
+    trace_id, span_id = get(SPAN_ENVIRON_KEY) or (_trace_id(get("HTTP_TRACEPARENT")), None)
+    return {
+        "correlation_id": correlation_id,
+        # As accepted: the header itself may be anything.
+        "request_id": request_id_of(environ),
+        "trace_id": trace_id,
+        "span_id": span_id,
+        "client": get(CLIENT_ENVIRON_KEY),
+        "route": get(ROUTE_ENVIRON_KEY),
+        "topic": get(TOPIC_ENVIRON_KEY),
+        "problem_type": get(PROBLEM_ENVIRON_KEY),
+        "sent": get(SENT_ENVIRON_KEY),
+        "forwarded_for": get("HTTP_X_FORWARDED_FOR"),
+    }
+
+
+def _trace_id(traceparent: object) -> str | None:
+    return None if traceparent is None else trace_id_in(str(traceparent))
