@@ -23,7 +23,8 @@ HTTP_DURATION = Histogram(
 )
 OUTCOMES = Counter(
     "rendezvous_outcomes_total",
-    "Requests by outcome: reply, pending (202) or the type of the problem",
+    "Requests by outcome: reply, pending (202), accepted (202 of a route without replies) or the "
+    "type of the problem",
     ("route", "outcome"),
 )
 SENT = Counter(

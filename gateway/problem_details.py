@@ -52,6 +52,8 @@ class Problem(Exception):
         self.detail = detail
         self.correlation_id = correlation_id
         self.sent = sent
+        #: Whether a reply may still come, which the client can fetch.
+        self.may_be_answered = True
         self.headers: dict[str, str] = {}
         if self.retry_after_s is not None:
             retry_after_s = self.retry_after_s + random.randint(0, RETRY_JITTER_S)

@@ -67,6 +67,8 @@ PATH = "path"
 QUERY = "query"
 #: Begins the header of each parameter in the path. No HTTP header that is copied has a dot.
 PATH_PARAMETER = "path."
+#: The deadline of a request that no client waits for; it has no reply topic.
+NO_DEADLINE_MS = 9_999_999_999_999
 CLIENT = "client"
 STATUS = "status"
 
@@ -97,7 +99,7 @@ class Request:
 
     correlation_id: str
     topic: str
-    reply_topic: str
+    reply_topic: str  # empty: no reply is sent
     deadline_ms: int  # Unix time in ms; after it the client has stopped waiting
     body: bytes = b""
     content_type: str | None = None
@@ -141,7 +143,7 @@ class Request:
             headers = [(name, cid) for name in ID_HEADERS]
         else:
             headers = list(self.requester.id_headers)
-        headers += [(name, reply_topic) for name in REPLY_TOPIC_HEADERS]
+        headers += [(name, reply_topic) for name in REPLY_TOPIC_HEADERS if reply_topic]
         headers.append((DEADLINE, b"%d" % self.deadline_ms))
         if self.reply_partition is not None:
             headers.append((REPLY_PARTITION, b"%d" % self.reply_partition))
@@ -194,9 +196,11 @@ class Request:
         known = {name: values[-1] for name, values in text.items()}
         deadline_ms = deadline_in(headers, default_deadline_ms)
         correlation_id, id_headers = id_in(headers)
-        reply_topic = single_value(text, REPLY_TOPIC_HEADERS, "reply topic")
-        if not _TOPIC.fullmatch(reply_topic):
-            raise MalformedRecord("the reply topic is not valid")
+        reply_topic = ""
+        if deadline_ms != NO_DEADLINE_MS or not text.keys().isdisjoint(REPLY_TOPIC_HEADERS):
+            reply_topic = single_value(text, REPLY_TOPIC_HEADERS, "reply topic")
+            if not _TOPIC.fullmatch(reply_topic):
+                raise MalformedRecord("the reply topic is not valid")
         requester = requester_in(headers, correlation_id, id_headers, sent_ms)
         return cls(
             correlation_id=correlation_id,

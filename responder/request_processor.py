@@ -147,7 +147,7 @@ class RequestProcessor:
             Postponed: when it must be handled again.
         """
         # The clocks of other requesters are not the gateways'.
-        is_gateways = request.requester is None
+        is_gateways = request.requester is None and request.reply_topic != ""
         if received_ms is not None and is_gateways and not attempts.begun:
             self._clock_skew.note(received_ms - request.deadline_ms)
         late_ms = epoch_ms() - request.deadline_ms

@@ -49,6 +49,9 @@ class Exchange:
             Problem: any other outcome; its ``sent`` is whether the request is in Kafka.
         """
         pending = PendingRequest.start(request, options, has_key=key is not None)
+        if not options.has_reply:  # so that the breaker, which counts replies, has no say
+            self._requester.send(pending)
+            return ExchangeResult(request.correlation_id, None)
         if key is None or self._idempotency is None:
             return self._publish_and_wait(pending)
         earlier_result = self._idempotency.claim(key, pending)

@@ -32,6 +32,7 @@ class WaitOptions:
     owner: str = ""  # client that alone may fetch the reply later; empty for any client
     caller: str = ""  # the user behind that client; part of *owner*
     is_short: bool = False  # whether the client waits less than the route does by default
+    has_reply: bool = True  # whether the responder replies
     queued_s: float = 0.0  # the part of both times that has passed already, waiting for a slot
 
 

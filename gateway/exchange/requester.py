@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gateway import metrics
 from gateway.exchange.pending_request import Deadline, PendingRequest, WaitOptions
+from gateway.exchange.publish_problems import not_sent, refused, unacknowledged
 from gateway.exchange.publisher import Publication, Publisher
 from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.exchange.waiting.partition_reader import Addresses, NoAddresses, ReplyAddress
@@ -13,22 +14,23 @@ from gateway.exchange.waiting.poller import StoredReplies
 from gateway.exchange.waiting.waiter import Waiter
 from gateway.problems import (
     BadReply,
-    BodyTooLarge,
     NotSent,
     ReplyStoreUnavailable,
     ReplyTimeout,
     ResponderError,
     Sent,
 )
-from rendezvous.contract import Outcome, Reply
+from rendezvous.contract import NO_DEADLINE_MS, Outcome, Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
-from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
+from rendezvous.kafka_client.producer import PublishRefused
 
 #: Largest share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5
 #: Interval of checking whether to go on waiting for an earlier request's reply, in seconds.
 CHECK_INTERVAL_S = 0.5
+#: Owner of the ids of requests without replies: no client, so that none can fetch a reply.
+NOBODY = "/"
 
 
 class EarlierRequestNotSent(Exception):
@@ -80,6 +82,9 @@ class Requester:
             ReplyStoreUnavailable: when the reply can arrive only in Redis, and Redis cannot be
                 reached or takes no writes.
         """
+        if not options.has_reply:
+            expiry_ms = epoch_ms() + round(options.deadline_s * 1000)
+            return self._ids.issue(self.node, expiry_ms, owner=NOBODY), NO_DEADLINE_MS
         store_error = self._stored.store_error or self._stored.write_error
         if store_error is not None and (
             keep_s
@@ -119,12 +124,8 @@ class Requester:
                     publication.wait(pending.deadline.remaining_s())
                     reply = waiter.wait(0)
                 acknowledged = publication.acknowledged  # read once: it may still change
-            except PublishTooLarge as error:
-                raise BodyTooLarge(
-                    str(error), correlation_id=correlation_id, sent=Sent.NO
-                ) from error
             except PublishRefused as error:
-                raise _not_sent(error, correlation_id) from error
+                raise refused(error, correlation_id) from error
         if reply is not None and address is not None:
             address.give_back()
         if reply is None and options.respond_async and acknowledged:
@@ -132,6 +133,29 @@ class Requester:
         reply = reply or self._last_poll(pending, publication, acknowledged)
         metrics.reply_wait_of(waiter.topic).observe(time.monotonic() - waiter.since_s)
         return usable(reply)
+
+    def send(self, pending: PendingRequest) -> None:
+        """
+        Publish a request that gets no reply; return once the broker has it.
+
+        Raises:
+            Problem: otherwise; its ``sent`` is whether the request is in Kafka.
+        """
+        refusals: list[PublishRefused] = []
+        timeout_s = pending.deadline.remaining_s() * CONNECT_SHARE
+        correlation_id = pending.request.correlation_id
+        try:
+            publication = self._publisher.publish(pending.request, timeout_s, refusals.append)
+            publication.wait(pending.deadline.remaining_s())
+            if refusals:
+                raise refusals[0]
+        except PublishRefused as error:
+            raise refused(error, correlation_id) from error
+        if not publication.acknowledged:
+            failure = publication.failure or unacknowledged(pending.options)
+            problem = NotSent(failure, correlation_id=correlation_id, sent=Sent.UNKNOWN)
+            problem.may_be_answered = False
+            raise problem
 
     def await_broker(self, pending: PendingRequest) -> None:
         """
@@ -143,7 +167,7 @@ class Requester:
         try:
             self._publisher.await_broker(pending.deadline.remaining_s() * CONNECT_SHARE)
         except PublishRefused as error:
-            raise _not_sent(error, pending.request.correlation_id) from error
+            raise not_sent(error, pending.request.correlation_id) from error
 
     def wait_again(
         self, correlation_id: str, timeout_s: float, gives_up: Callable[[], bool]
@@ -161,7 +185,7 @@ class Requester:
             try:
                 return _wait_while(waiter, Deadline.after(timeout_s), lambda: not gives_up())
             except PublishRefused as error:
-                raise _not_sent(error, correlation_id) from error
+                raise not_sent(error, correlation_id) from error
 
     def wait_for_earlier(
         self, correlation_id: str, pending: PendingRequest, is_claimed: Callable[[], bool]
@@ -220,7 +244,7 @@ class Requester:
             return reply
         failure = publication.failure
         if failure is None and options.respond_async:
-            failure = f"the broker did not acknowledge it within {options.deadline_s:g} s"
+            failure = unacknowledged(options)
         if failure is not None:
             raise NotSent(failure, correlation_id=correlation_id, sent=sent)
         raise self._timeout(correlation_id, options.wait_s, sent)
@@ -266,7 +290,3 @@ def _wait_while(
         if reply is not None:
             return reply
     return None
-
-
-def _not_sent(error: PublishRefused, correlation_id: str) -> NotSent:
-    return NotSent(str(error), correlation_id=correlation_id, sent=Sent.NO)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 #: The values of each option that has a list of them; the first is the default.
-CHOICES: Mapping[str, tuple[str, ...]] = {"body": ("any", "json")}
+CHOICES: Mapping[str, tuple[str, ...]] = {"body": ("any", "json"), "reply": ("wait", "none")}
 _TYPES = ("content_type", "reply_content_type")
 #: The options that a profile sets where the route does not set them itself.
 PROFILES: Mapping[str, Mapping[str, str]] = {
@@ -37,4 +37,12 @@ def responder_option_errors(table: Mapping[str, Any]) -> list[str]:
         if key in table and table[key] not in choices:
             expected = ", ".join(map(repr, choices))
             errors.append(f"{key}={table[key]!r}: expected one of {expected}")
+    if not errors and table.get("reply") == "none":
+        if table.get("idempotency", "off") != "off":
+            errors.append(
+                f"idempotency={table['idempotency']!r}: a route with reply='none' has no reply to "
+                "repeat; expected 'off'"
+            )
+        if "GET" in table.get("methods", ()):
+            errors.append("reply='none': a GET needs a reply; remove one of the two")
     return errors

@@ -35,6 +35,7 @@ class Route:
     schema: BodySchema | None = None
     body: str = "any"  # or "json": anything else is refused
     content_type: str | None = None  # of records; None for that of the request
+    reply: str = "wait"  # or "none": the responder sends none
     reply_content_type: str = ""  # of replies that have a body and no type
     response_headers: tuple[str, ...] = ()  # of replies, lower case, besides the standard ones
     summary: str = ""  # for the OpenAPI description
@@ -151,11 +152,13 @@ def _route(given: dict[str, Any], topic_prefix: str, schema: BodySchema | None) 
         headers=tuple(table.get("headers", [])),
         timeout_s=table.get("timeout_s"),
         max_timeout_s=table.get("max_timeout_s"),
-        idempotency=table.get("idempotency", "optional"),
+        # Without a reply there is nothing to repeat to a retry.
+        idempotency=table.get("idempotency", "off" if table.get("reply") == "none" else "optional"),
         caller=table.get("caller"),
         max_body_bytes=table.get("max_body_bytes"),
         schema=schema,
         body=table.get("body", "any"),
+        reply=table.get("reply", "wait"),
         content_type=table.get("content_type"),
         reply_content_type=table.get("reply_content_type", ""),
         response_headers=tuple(name.lower() for name in table.get("response_headers", [])),

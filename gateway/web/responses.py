@@ -137,6 +137,15 @@ def pending_response(correlation_id: str) -> Response:
     )
 
 
+def accepted_response(correlation_id: str) -> Response:
+    """Return the 202 for a request that gets no reply, and that Kafka has."""
+    return json_response(
+        {"correlation_id": correlation_id, "status": "accepted"},
+        202,
+        {CORRELATION_ID: correlation_id, "Cache-Control": "no-store"},
+    )
+
+
 def problem_response(problem: Problem) -> Response:
     """Return *problem* as problem details (RFC 9457) or as an HTML page, and count it."""
     request.environ[PROBLEM_ENVIRON_KEY] = problem.kind
@@ -147,7 +156,7 @@ def problem_response(problem: Problem) -> Response:
     correlation_id = problem.correlation_id
     if correlation_id is not None:
         headers[CORRELATION_ID] = correlation_id
-        is_kept = current_app.config.get(KEEPS_REPLIES, True)
+        is_kept = problem.may_be_answered and current_app.config.get(KEEPS_REPLIES, True)
         if is_kept and problem.sent in (Sent.YES, Sent.UNKNOWN) and problem.status != 502:
             problem.headers["Location"] = headers["Location"] = status_url_of(correlation_id)
         logger.warning(

@@ -21,7 +21,7 @@ from gateway.web.auth import ClientAccess, current_client, with_caller
 from gateway.web.prefer import Preferences
 from gateway.web.record import BODILESS, RouteRecords
 from gateway.web.request import Environ, environ_key, utf8_text
-from gateway.web.responses import for_caches, pending_response, reply_response
+from gateway.web.responses import accepted_response, for_caches, pending_response, reply_response
 from rendezvous.contract import Reply, Request
 
 _PREFER, _KEY = map(environ_key, ("Prefer", KEY_HEADER))
@@ -77,7 +77,7 @@ class RouteViews:
             except Problem as problem:  # its response counts it
                 metrics.sent_of(route.topic, problem.sent or Sent.UNKNOWN).inc()
                 raise
-            metrics.outcomes_of(route.path, "pending" if result.reply is None else "reply").inc()
+            metrics.outcomes_of(route.path, _outcome(route, result)).inc()
             metrics.sent_of(route.topic, Sent.YES).inc()
             return _response(route, result)
 
@@ -102,6 +102,8 @@ class RouteViews:
                     self._access.charge(Sent.NO)
                 body, content_type = records.content(environ)
                 preferences = Preferences.parse(_lines(environ, _PREFER))
+                if route.reply == "none":
+                    preferences = Preferences()
                 if not self._keeps_replies:  # the client could not fetch the reply later
                     preferences = replace(preferences, respond_async=False)
                 # A GET changes nothing, so it may run twice.
@@ -112,7 +114,7 @@ class RouteViews:
                 new_request = Request(
                     correlation_id=correlation_id,
                     topic=route.topic,
-                    reply_topic=self._reply_topic,
+                    reply_topic=self._reply_topic if options.has_reply else "",
                     deadline_ms=deadline_ms,
                     body=body,
                     content_type=content_type,
@@ -154,6 +156,7 @@ class RouteViews:
             owner=client.owner,
             caller=client.caller,
             is_short=wait_s < default_s,
+            has_reply=route.reply != "none",
             queued_s=queued_s,
         )
 
@@ -203,8 +206,16 @@ class RouteSlots:
         return SlotWait(client.name, preferences.wait_within_s(default_s, longest_s))
 
 
+def _outcome(route: Route, result: RouteResult) -> str:
+    if route.reply == "none":
+        return "accepted"
+    return "pending" if result.reply is None else "reply"
+
+
 def _response(route: Route, result: RouteResult) -> Response:
-    if result.reply is None:
+    if route.reply == "none":
+        response = accepted_response(result.correlation_id)
+    elif result.reply is None:
         response = pending_response(result.correlation_id)
     else:
         response = reply_response(result.reply, route.response_headers, route.reply_content_type)

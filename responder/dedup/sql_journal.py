@@ -5,6 +5,7 @@ Standard library only. Works with PEP 249 connections: sqlite3, psycopg and othe
 """
 
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,8 @@ CREATE TABLE IF NOT EXISTS answered_requests (
 CREATE_TABLE_POSTGRES = CREATE_TABLE_SQLITE.replace("BLOB", "BYTEA")
 
 _NO_REPLY = b""
+#: How long the row of a request without a deadline is kept, in seconds.
+NO_DEADLINE_S = 86_400
 
 
 class SqlJournal:
@@ -79,7 +82,8 @@ class SqlJournal:
                 "INSERT INTO answered_requests (correlation_id, deadline_ms, reply) "
                 "VALUES ({}, {}, {})",
                 request.journal_id,
-                request.deadline_ms,
+                # Without a deadline the row would be kept for ever.
+                min(request.deadline_ms, round((time.time() + NO_DEADLINE_S) * 1000)),
                 _NO_REPLY,
             )
         except Exception as error:

@@ -30,8 +30,18 @@ class OutcomePublisher:
     def publish(
         self, record: Any, request: Request, reply: Reply, on_end: Callable[[], None]
     ) -> None:
-        """Publish *reply* to the *request* in *record*, and its dead letter if it failed."""
+        """
+        Publish *reply* to the *request* in *record*, and its dead letter if it failed.
+
+        A request without a reply topic gets no reply.
+        """
         failure = Failure.from_text(reply.detail)
+        if not request.reply_topic:
+            if failure is None:
+                on_end()
+            else:
+                self.dead_letter(record, failure, on_end)
+            return
         if failure is None or self._dead_letters is None:
             self._replies.publish(request, reply, on_end)
             return

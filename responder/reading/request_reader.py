@@ -58,7 +58,7 @@ class RequestReader:
             sent_ms=sent_ms,
             default_deadline_ms=self._begin_ms(sent_ms, received_ms) + self._deadline_ms,
         )
-        if request.reply_topic not in self._reply_topics:
+        if request.reply_topic and request.reply_topic not in self._reply_topics:
             raise ReplyTopicRefused(request.reply_topic)
         return request
 

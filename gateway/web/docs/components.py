@@ -158,6 +158,11 @@ _SCHEMAS = {
             "status_url": _STATUS_URL,
         },
     },
+    "accepted": {
+        "type": "object",
+        "required": ["correlation_id", "status"],
+        "properties": {"correlation_id": _STRING, "status": {"const": "accepted"}},
+    },
     "alive": {
         "type": "object",
         "required": ["status"],
@@ -211,6 +216,13 @@ _RESPONSES = {
             "*/*": {"schema": {}},
         },
         "links": {"reply": _GET_REPLY},
+    },
+    "accepted": {
+        "description": "Kafka has the request. The responder sends no reply.",
+        "headers": {"X-Correlation-ID": _HEADERS["X-Correlation-ID"] | {"required": True}},
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/accepted"}},
+        },
     },
     "not-modified": {
         "description": "Not modified (RFC 9110): the client has the current reply.",

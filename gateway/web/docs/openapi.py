@@ -149,7 +149,8 @@ class _Description:
     def _route_operation(self, route: Route, method: str, template: str) -> Json:
         http_statuses = {*_ANY_HTTP_STATUSES, *statuses_of_input(route, method)}
         of_input = problems_of_input(route, method, self._keeps_replies)
-        kinds = (*_ANY, *_EXCHANGE, *of_input, *self._if_keys(_KEY_ON_ROUTE))
+        of_exchange = _EXCHANGE if route.reply == "wait" else (NotSent,)
+        kinds = (*_ANY, *of_exchange, *of_input, *self._if_keys(_KEY_ON_ROUTE))
         return {
             "operationId": self._unique_name(f"{method.lower()} {template}"),
             "tags": ["routes"],
@@ -158,15 +159,11 @@ class _Description:
             "parameters": parameters_of(route, method, template),
             **({"requestBody": self._request_body(route)} if method != "GET" else {}),
             "responses": {
-                **replies_of(route, method),
-                **self._pending(),
-                **self._problems(kinds, http_statuses, may_be_reply=True),
+                **replies_of(route, method, self._keeps_replies),
+                **self._problems(kinds, http_statuses, may_be_reply=route.reply == "wait"),
             },
             **self._security,
         }
-
-    def _pending(self) -> Json:
-        return {"202": {"$ref": "#/components/responses/pending"}} if self._keeps_replies else {}
 
     def _unique_name(self, text: str) -> str:
         """Return an unused name made of the words of *text*."""

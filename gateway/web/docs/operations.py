@@ -86,14 +86,25 @@ def problems_of_input(route: Route, method: str, keeps_replies: bool) -> tuple[t
     return (*body, *caller, *keys)
 
 
-def replies_of(route: Route, method: str) -> Json:
-    """Return the responses that are the responder's reply."""
-    not_modified = {"304": {"$ref": "#/components/responses/not-modified"}}
+def replies_of(route: Route, method: str, keeps_replies: bool) -> Json:
+    """
+    Return the responses that are the responder's reply, or stand for it.
+
+    Args:
+        keeps_replies: whether a reply can be fetched later.
+    """
+    if route.reply == "none":
+        return {"202": {"$ref": "#/components/responses/accepted"}}
     reply: Json = {"$ref": "#/components/responses/reply"}
     if route.reply_content_type:
         reply = COMPONENTS["responses"]["reply"]
         reply = reply | {"content": {route.reply_content_type: {"schema": {}}, **reply["content"]}}
-    return {"default": reply} | (not_modified if method == "GET" else {})
+    found = {"default": reply}
+    if keeps_replies:
+        found["202"] = {"$ref": "#/components/responses/pending"}
+    if method == "GET":
+        found["304"] = {"$ref": "#/components/responses/not-modified"}
+    return found
 
 
 def parameters_of(route: Route, method: str, template: str) -> list[Json]:
@@ -126,6 +137,8 @@ def _header_parameters(route: Route, method: str) -> list[Json]:
     }
     if route.idempotency == "off" or method == "GET":
         del shared["idempotency-key"]
+    if route.reply == "none":
+        del shared["prefer"]
     parameters: list[Json] = [
         {"$ref": f"#/components/parameters/{name}"} for name in shared.values()
     ]

@@ -1,4 +1,4 @@
-"""Routes with GET over HTTP: parameters, conditions, caches, and a browser."""
+"""Routes with GET over HTTP: conditions, caches and a browser; and routes without replies."""
 
 import re
 import shutil
@@ -26,6 +26,11 @@ path = "/items/<item_id>"
 topic = "items"
 methods = ["GET", "POST"]
 headers = ["If-None-Match"]
+
+[[route]]
+path = "/events/<item_id>"
+topic = "items"
+reply = "none"
 """
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 BROWSER_LIMIT_S = 60
@@ -85,6 +90,22 @@ def test_a_browser_runs_nothing_without_a_content_type_and_caches_replies(
     assert tagged == validated
     conditions = [dict(record.headers).get("if-none-match") for record in asked]
     assert conditions == [None, None, b'"1"']
+
+
+def test_a_request_without_a_reply_is_handled_and_not_answered(deployment: Deployment):
+    replies = len(records_of(deployment, "replies"))
+    accepted = [deployment.gateway.post("/events/noted") for _ in range(3)]
+    asked = deployment.gateway.get("/items/noted")
+    fetched = deployment.gateway.fetch(accepted[0].correlation_id)
+
+    assert [response.status for response in accepted] == [202] * 3
+    assert accepted[0].json == {
+        "correlation_id": accepted[0].correlation_id,
+        "status": "accepted",
+    }
+    assert asked.body == b"noted-4"
+    assert (fetched.status, fetched.json["type"]) == (404, "/problems/unknown-reply")
+    assert len(records_of(deployment, "replies")) == replies + 1
 
 
 def dom_of(url: str, profile: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rendezvous.contract import Reply, Request
+from rendezvous.contract import NO_DEADLINE_MS, Reply, Request
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from responder.registry import HandlerError
@@ -238,3 +238,35 @@ def test_each_failure_of_a_handler_is_a_line_with_fields(run, caplog, handler, m
             "orders",
         )
         assert fields["duration_ms"] >= 0
+
+
+def test_a_request_without_a_reply_topic_is_handled_at_any_time_and_not_answered(run, caplog):
+    handled = []
+
+    def handle(request):
+        handled.append((request.correlation_id, request.reply_topic, request.client))
+        return Reply.to(request)
+
+    def waiting(offset):
+        request = Request(f"id-{offset}", "orders", "", NO_DEADLINE_MS, client="shop")
+        key, value, headers = request.encode()
+        assert not {"reply-topic", "reply_to", "kafka_replyTopic"} & {name for name, _ in headers}
+        return FakeRecord(value, headers, offset, key, "orders", timestamp=1)
+
+    running = run(handle)
+    running.feed(waiting(0), waiting(1), record("behind", 2))
+    eventually(lambda: running.committed() == 3)
+
+    assert handled[:2] == [("id-0", "", "shop"), ("id-1", "", "shop")]
+    assert list(running.replies()) == ["behind"]
+    assert running.counts == {"answered": 3}
+    assert "set it (NTP)" not in caplog.text
+
+
+def test_a_request_without_a_reply_topic_is_dead_lettered_if_its_handler_fails(run):
+    running = run(raising(RuntimeError("no")), dlq_topic="dead")
+    key, value, headers = Request("the-id", "orders", "", NO_DEADLINE_MS).encode()
+    running.feed(FakeRecord(value, headers, 0, key, "orders"))
+    eventually(lambda: running.committed() == 1)
+
+    assert [sent.topic for sent in running.producer.sent] == ["dead"]

@@ -85,6 +85,11 @@ def test_a_profile_sets_options_and_the_route_has_the_last_word(load):
     )
 
 
+def test_a_route_without_replies_claims_no_idempotency_keys(load):
+    (found,) = load(ROUTE + "reply = 'none'")
+    assert (found.reply, found.idempotency) == ("none", "off")
+
+
 @pytest.mark.parametrize(("profile", "options"), PROFILES.items())
 def test_the_reference_tells_what_each_profile_sets(load, pytestconfig, profile, options):
     page = (pytestconfig.rootpath / "docs/reference/routes.md").read_text()
@@ -288,6 +293,14 @@ def test_a_parameter_may_have_a_converter_of_flask(load):
         (ROUTE + "caller = 'header:Idempotency-Key'", "this header cannot name the caller"),
         (ROUTE + "body = 'xml'", "body='xml': expected one of 'any', 'json'"),
         (ROUTE + "body = ['json']", "body=['json']: expected one of 'any', 'json'"),
+        (ROUTE + "reply = 'no'", "reply='no': expected one of 'wait', 'none'"),
+        (
+            ROUTE + "reply = 'none'\nidempotency = 'required'",
+            "idempotency='required': a route with reply='none' has no reply to repeat; expected "
+            "'off'",
+        ),
+        (ROUTE + "reply = 'none'\nidempotency = 'optional'", "idempotency='optional': a route"),
+        (ROUTE + "reply = 'none'\nmethods = ['PUT', 'GET']", "reply='none': a GET needs a reply"),
         (ROUTE + "content_type = 'json'", "content_type='json': expected a media type, such as"),
         (ROUTE + "content_type = 1", "content_type=1: expected a media type"),
         (ROUTE + 'reply_content_type = "a/b\\r\\nx: y"', "expected a media type"),

@@ -7,7 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from rendezvous.contract import Reply, Request
+from rendezvous.contract import NO_DEADLINE_MS, Reply, Request
+from rendezvous.correlation import epoch_ms
 from responder.dedup.sql_journal import CREATE_TABLE_POSTGRES, CREATE_TABLE_SQLITE, SqlJournal
 from responder.registry import HandlerError
 from tests.fakes import raising
@@ -64,6 +65,16 @@ def test_the_first_delivery_has_an_effect_and_the_second_gets_the_same_reply(dat
     assert first == second == Reply("the-id", b"first", 201, (("content-type", "text/plain"),))
     assert effects(database) == 1
     assert not connection.in_transaction
+
+
+def test_a_request_without_a_deadline_is_forgotten_after_a_day(database, connection):
+    journal = SqlJournal(connection)
+    event = Request("the-id", "orders", "", NO_DEADLINE_MS)
+    journal.once(event, effect(connection))
+    journal.forget(epoch_ms() + 86_000_000)
+    assert rows(database) == 1
+    journal.forget(epoch_ms() + 87_000_000)
+    assert rows(database) == 0
 
 
 def test_another_correlation_id_is_another_request(database, connection):

@@ -278,3 +278,18 @@ def test_a_get_has_a_query_conditions_and_neither_body_nor_idempotency_key(descr
     assert {"202", "304", "412"} <= set(operation["responses"])
     assert not {"415", "422"} & set(operation["responses"])
     assert "304" not in described["paths"]["/echo"]["post"]["responses"]
+
+
+def test_a_route_without_replies_describes_its_202_and_no_reply():
+    described = describe((Route("/a", "topic", reply="none", idempotency="off"),), needs_key=True)
+    operation = described["paths"]["/a"]["post"]
+    responses = operation["responses"]
+
+    assert "default" not in responses
+    accepted = resolve(described, responses["202"])["content"]["application/json"]["schema"]
+    assert resolve(described, accepted)["properties"]["status"] == {"const": "accepted"}
+    assert [p["name"] for p in parameters_of(described, operation)] == ["X-Request-ID"]
+    assert "not-sent" in str(responses["503"])
+    for absent in ("reply-timeout", "responder-silent", "the responder's own reply"):
+        assert absent not in str(responses)
+    OpenAPIV31SpecValidator(described).validate()
