@@ -103,16 +103,35 @@ def oauth_extensions(value: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, text) for name, _, text in pairs)
 
 
+#: A Redis Cluster, or Sentinels: user, hosts, path, query.
+_REDIS_GROUP = re.compile(r"rediss?\+(cluster|sentinel)://(?:[^/?]*@)?([^/?@]*)(/[^?]*)?(?:\?.*)?")
+
+
 def redis_url(value: str) -> str:
+    group = _REDIS_GROUP.fullmatch(value)
     try:
-        parts = urlsplit(value)
-        _ = parts.port
-        usable = parts.scheme == "unix" or (parts.scheme in ("redis", "rediss") and parts.hostname)
+        if group is None:
+            usable = _is_redis(value)
+        else:
+            kind, hosts, path = group.groups(default="")
+            rules = {"cluster": r"/?0?", "sentinel": r"/[^/]+(/[0-9]*)?"}
+            usable = bool(re.fullmatch(rules[kind], path)) and all(
+                _is_redis(f"redis://{host}") for host in hosts.split(",")
+            )
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError("redis://host:port/db, rediss://host:port/db or unix:///path")
+        raise ValueError(
+            "redis://host:port/db, rediss://host:port/db, unix:///path, "
+            "redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/service/db"
+        )
     return value
+
+
+def _is_redis(url: str) -> bool:
+    parts = urlsplit(url)
+    _ = parts.port
+    return parts.scheme == "unix" or bool(parts.scheme in ("redis", "rediss") and parts.hostname)
 
 
 def topic_characters(value: str) -> str:
@@ -258,7 +277,9 @@ def _is_origin(value: str) -> bool:
 
 
 #: Scheme and user before a password. In any other text the password may start anywhere.
-_USER = re.compile(r"((?:rediss?|kafka(?:\+ssl)?|https?)://[^:/?#@]*):.*", re.DOTALL)
+_USER = re.compile(
+    r"((?:rediss?(?:\+cluster|\+sentinel)?|kafka(?:\+ssl)?|https?)://[^:/?#@]*):.*", re.DOTALL
+)
 
 
 def masked_url(url: str) -> str:

@@ -12,8 +12,9 @@ from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
-from rendezvous.redis_store.client import eviction_policy, open_redis, ping
+from rendezvous.redis_store.client import eviction_policy, ping
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from rendezvous.redis_store.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from replies.broadcast import BroadcastConsumer
 from replies.listener import ReplyListener

@@ -24,7 +24,7 @@ from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
-from rendezvous.redis_store.client import open_redis
+from rendezvous.redis_store.opening import open_redis
 from responder.cancelled import CancelledRequests
 from responder.dedup.redis_journal import RedisJournal
 from responder.publishing.dead_letters import DeadLetters

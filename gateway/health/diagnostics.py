@@ -13,7 +13,12 @@ from gateway.health.reply_path import ReplyPathHealth
 from gateway.routing.table import Route
 from rendezvous.errors import StoreUnavailable
 from rendezvous.kafka_client.topics import Topic
-from rendezvous.redis_store.client import eviction_policy, ping
+from rendezvous.redis_store.client import (
+    CLUSTER_ADVICE,
+    eviction_policy,
+    ping,
+    shards_behind,
+)
 
 MARKS = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}
 ASCII_MARKS = {True: "[ok]  ", False: "[FAIL]"}
@@ -156,6 +161,9 @@ def redis_findings(
         yield Finding(False, f"Redis is unreachable at {shown_url}: {error}")
         if reply_path_health is not None:
             yield Finding(False, "the state of the reply path is unknown; fix Redis first")
+        return
+    if shards_behind(redis) > 1:
+        yield Finding(False, CLUSTER_ADVICE)
         return
     yield Finding(True, f"Redis answers at {shown_url}")
     policy = eviction_policy(redis)

@@ -1,46 +1,52 @@
-"""The Redis client: its options, and advice for its errors."""
+"""Commands to Redis, and advice for its errors."""
 
+import re
 from typing import Any
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.client import Pipeline
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
     ConnectionError,
     MasterDownError,
     MaxConnectionsError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     TimeoutError,
 )
-from redis.retry import Retry
 
 from rendezvous.errors import StoreUnavailable
-from rendezvous.redis_store.connection import reopening
-from rendezvous.redis_store.pool import WaitingPool
+from rendezvous.redis_store.cluster import ClusterRedis
 
-#: Maximum time to connect, and to wait for an answer, in seconds. Every user of the client retries
-#: on its own schedule; retries of redis-py would multiply the time.
-SOCKET_TIMEOUT_S = 0.25
-#: Default of REDIS_MAX_IDLE_S. Load balancers forget idle connections after 240 s or more.
-MAX_IDLE_S = 180.0
-
+#: Number of shards in an answer to CLUSTER INFO.
+_SHARDS = re.compile(r"cluster_size:(\d+)")
+#: What to do about a URL of one Redis that leads to a cluster.
+CLUSTER_ADVICE = (
+    "Redis is a cluster of several shards: write redis+cluster:// in REDIS_URL, or "
+    "rediss+cluster:// with TLS"
+)
 _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (
     (AuthenticationError, "Redis refuses the password: correct REDIS_URL"),
     (
         NoPermissionError,
         "Redis denies this user a command or key: "
         "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, INCRBY, EXPIRE, WATCH, UNWATCH, MULTI, "
-        "EXEC, XADD, XRANGE, ZADD, ZREM, ZRANGEBYSCORE, ZREMRANGEBYSCORE and PING "
+        "EXEC, XADD, XRANGE, ZADD, ZREM, ZRANGEBYSCORE, ZREMRANGEBYSCORE, PING and CLUSTER "
         "on reply:*, once:*, served:*, answered:*, handling:*, rate:*, kept:* and unwanted",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),
     (MasterDownError, "Redis is a replica that lost its primary: point REDIS_URL at the primary"),
+    (MovedError, CLUSTER_ADVICE),
+    (
+        ClusterDownError,
+        "Redis Cluster has a shard without a primary: wait for its failover, or bring a node back",
+    ),
     (BusyLoadingError, "Redis is loading its data: wait"),
     (
         MaxConnectionsError,
@@ -55,6 +61,25 @@ _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (
 )
 #: For errors without a class in redis-py, by a part of their message; these take precedence.
 _ADVICE_BY_MESSAGE = (
+    (
+        "cluster support disabled",
+        "Redis is not a cluster: write redis:// or rediss:// in REDIS_URL",
+    ),
+    ("the Sentinels see no primary", "the Sentinels see no primary: wait for their failover"),
+    (
+        "the Sentinels know no service",
+        "the Sentinels do not know the service that REDIS_URL names: correct the part after the /",
+    ),
+    (
+        "no Sentinel answers",
+        "no Sentinel answers: check that they run, and their addresses in REDIS_URL; append "
+        "?sentinel_password=PASSWORD if they ask for one",
+    ),
+    (
+        "unknown command",
+        "the server at REDIS_URL does not know a command of Redis: if it is a Sentinel, write "
+        "redis+sentinel://host:26379/SERVICE",
+    ),
     ("NOREPLICAS", "Redis has fewer replicas than min-replicas-to-write: bring them back"),
     (
         "MISCONF",
@@ -84,33 +109,6 @@ _ADVICE_BY_MESSAGE = (
 )
 
 
-def open_redis(
-    url: str, *, tls_verify: bool = True, max_connections: int = 32, max_idle_s: float = MAX_IDLE_S
-) -> Redis:
-    """
-    Return a client of the Redis at *url*, which connects at the first command.
-
-    It reopens connections that lead to a server which is not the primary, and idle ones.
-
-    Args:
-        tls_verify: whether to verify the certificate of a ``rediss://`` server.
-        max_connections: maximum number of connections; a command that finds none free waits for
-            one, FREE_WAIT_S at most.
-        max_idle_s: maximum time for which a connection is idle and used again, in seconds.
-    """
-    unverified = {} if tls_verify or not url.startswith("rediss:") else {"ssl_cert_reqs": "none"}
-    pool = WaitingPool.from_url(
-        url,
-        **unverified,
-        max_connections=max_connections,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        **reopening(url, max_idle_s),
-    )
-    return Redis.from_pool(pool)
-
-
 def execute(pipeline: Pipeline) -> list[Any]:
     """
     Execute *pipeline* in one round trip and return its answers.
@@ -134,7 +132,8 @@ def execute(pipeline: Pipeline) -> list[Any]:
 def ping(redis: Redis) -> None:
     """Return when Redis answers; raise StoreUnavailable if it refuses or does not answer."""
     try:
-        redis.ping()
+        for node in _nodes(redis):
+            node.ping()
     except RedisError as error:
         raise store_unavailable(error) from error
 
@@ -146,10 +145,28 @@ def eviction_policy(redis: Redis) -> str | None:
     Also None when Redis does not disclose it: hosted servers often deny CONFIG GET.
     """
     try:
-        policy = redis.config_get("maxmemory-policy").get("maxmemory-policy")
+        found = [node.config_get("maxmemory-policy") for node in _nodes(redis)]
     except RedisError:
         return None
-    return None if policy in (None, "noeviction") else str(policy)
+    policies = [str(one.get("maxmemory-policy", "noeviction")) for one in found]
+    return next((policy for policy in policies if policy != "noeviction"), None)
+
+
+def _nodes(redis: Redis) -> list[Redis]:
+    """Return a client of each server that has keys."""
+    return redis.nodes() if isinstance(redis, ClusterRedis) else [redis]
+
+
+def shards_behind(redis: Redis) -> int:
+    """Return how many shards the server has that *redis* takes for one; 1 if it has none."""
+    if isinstance(redis, ClusterRedis):
+        return 1
+    try:
+        answer: Any = redis.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
+        found = _SHARDS.search(str(answer))
+    except RedisError:  # no cluster, or not disclosed
+        return 1
+    return int(found[1]) if found else 1
 
 
 def store_unavailable(error: RedisError) -> StoreUnavailable:

@@ -9,7 +9,6 @@ import logging
 import math
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis.connection import (
     AbstractConnection,
@@ -63,11 +62,12 @@ class ReopeningConnection(AbstractConnection):
     Never in the middle of a use: a transaction would lose what it watches.
 
     Args:
-        failovers: shared by the connections of a pool.
+        failovers: shared by the connections of a pool; None for a node of a cluster, which answers
+            MOVED when it is not the primary any more.
         max_idle_s: maximum time without an answer before it is reopened, in seconds.
     """
 
-    def __init__(self, *, failovers: Failovers, max_idle_s: float, **options: Any) -> None:
+    def __init__(self, *, failovers: Failovers | None, max_idle_s: float, **options: Any) -> None:
         super().__init__(**options)
         self._failovers = failovers
         self.max_idle_s = max_idle_s
@@ -76,7 +76,7 @@ class ReopeningConnection(AbstractConnection):
     @property
     def is_outdated(self) -> bool:
         """Whether it was opened before the last failover."""
-        return self._opened_s <= self._failovers.last_s
+        return self._failovers is not None and self._opened_s <= self._failovers.last_s
 
     def connect(self) -> None:
         """Open it, or reopen it if it is of no use; the pool calls this before each use."""
@@ -104,7 +104,7 @@ class ReopeningConnection(AbstractConnection):
         return answer
 
     def _leave_wrong_server(self, error: Any) -> None:
-        if _is_of_wrong_server(error):
+        if self._failovers is not None and _is_of_wrong_server(error):
             self._failovers.note(type(error).__name__)
             self.mark_for_reconnect()  # type: ignore[no-untyped-call]
 
@@ -112,15 +112,15 @@ class ReopeningConnection(AbstractConnection):
         now_s = time.monotonic()
         if self.is_outdated or now_s - self._used_s > self.max_idle_s:
             return False
-        if now_s - self._asked_s < ROLE_PAUSE_S:
+        if self._failovers is None or now_s - self._asked_s < ROLE_PAUSE_S:
             return True
         self._asked_s = now_s
         try:
-            return not self.can_read() and not self._leads_to_replica()
+            return not self.can_read() and not self._leads_to_replica(self._failovers)
         except RedisError:
             return False
 
-    def _leads_to_replica(self) -> bool:
+    def _leads_to_replica(self, failovers: Failovers) -> bool:
         """Return whether its server is a replica; raise RedisError if it does not answer."""
         # HELLO, which no ACL can deny, because a replica answers PING as well.
         self.send_command("HELLO", self.protocol, check_health=False)  # type: ignore[no-untyped-call]
@@ -131,35 +131,20 @@ class ReopeningConnection(AbstractConnection):
         fields = answer if isinstance(answer, dict) else _paired(answer)
         if fields.get(b"role", fields.get("role")) not in (b"replica", "replica"):
             return False
-        self._failovers.note("its role is replica")
+        failovers.note("its role is replica")
         return True
 
 
-class _TcpConnection(ReopeningConnection, Connection):
-    pass
+class TcpConnection(ReopeningConnection, Connection):
+    """Over TCP."""
 
 
-class _TlsConnection(ReopeningConnection, SSLConnection):
-    pass
+class TlsConnection(ReopeningConnection, SSLConnection):
+    """Over TLS."""
 
 
-class _UnixConnection(ReopeningConnection, UnixDomainSocketConnection):
-    pass
-
-
-_CLASS_BY_SCHEME: dict[str, type[Any]] = {
-    "rediss": _TlsConnection,
-    "unix": _UnixConnection,
-}
-
-
-def reopening(url: str, max_idle_s: float) -> dict[str, Any]:
-    """Return the arguments by which Redis.from_url(*url*) gets reopening connections."""
-    return {
-        "connection_class": _CLASS_BY_SCHEME.get(urlsplit(url).scheme, _TcpConnection),
-        "failovers": Failovers(),
-        "max_idle_s": max_idle_s,
-    }
+class UnixConnection(ReopeningConnection, UnixDomainSocketConnection):
+    """Over a Unix socket."""
 
 
 def _paired(answer: list[Any]) -> dict[Any, Any]:

@@ -12,7 +12,7 @@ from redis import Redis
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.kafka_client.producer import RequestProducer
 from rendezvous.redis_store import connection as connection_module
-from rendezvous.redis_store.client import open_redis
+from rendezvous.redis_store.opening import open_redis
 from settings import Settings
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.kafka.embedded import EmbeddedBroker

@@ -1,73 +1,241 @@
-"""A Redis that is a cluster of one: it refuses commands whose keys are in several slots."""
+"""A Redis Cluster of three primaries with a replica each."""
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import ClusterDownError, ResponseError
+from redis.crc import key_slot
 
+from gateway.clients.client import Client, Rate
+from gateway.clients.rates import RateLimiter
+from gateway.exchange.claims import Claim, Claims
+from gateway.health.diagnostics import redis_findings
 from rendezvous.contract import Reply
-from rendezvous.correlation import CorrelationIds, epoch_ms
+from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
+from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.cancellations import Cancellations
-from rendezvous.redis_store.replies import ReplyStore, reply_key
+from rendezvous.redis_store.client import eviction_policy, execute, ping, shards_behind
+from rendezvous.redis_store.gateway_registry import GatewayRegistry
+from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
+from rendezvous.redis_store.kept_replies import KeptReplies
+from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.replies import Put, ReplyStore
+from responder.dedup.journal import InProgress
+from responder.dedup.redis_journal import RedisJournal
 from tools.devstack.embedded_redis import EmbeddedRedis
-from tools.devstack.ports import free_port
+from tools.devstack.redis_groups import ClusteredRedis
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
+#: As many gateway processes have keys in every shard.
+NODES = [f"{n:08x}" for n in range(40)]
+KEYS = [f"key:{n}" for n in range(60)]
+LIMIT_S = 10.0
+IDS = CorrelationIds("a secret of this test")
 
-class ClusterOfOne(EmbeddedRedis):
-    """Valkey in cluster mode, with all slots."""
 
-    def command(self) -> list[str]:
-        more = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
-        return [*super().command(), *(w for k, v in more.items() for w in (f"--{k}", v))]
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusteredRedis]:
+    with ClusteredRedis() as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def redis() -> Iterator[Redis]:
-    with ClusterOfOne() as server:
-        client = Redis.from_url(server.url)
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        assert wait_until(lambda: is_up(client), 20)
+def redis(cluster: ClusteredRedis) -> Iterator[Redis]:
+    assert cluster.wait_until_in_sync()
+    with closing(open_redis(cluster.url)) as client:
         yield client
-        client.close()
 
 
-def is_up(client: Redis) -> bool:
+def new_ids(**options: Any) -> list[CorrelationId]:
+    texts = [IDS.issue(node, epoch_ms() + 30_000, **options) for node in NODES]
+    found = [IDS.read(text) for text in texts]
+    return [cid for cid in found if cid is not None]
+
+
+def test_what_the_processes_store_is_found_in_every_shard(redis: Redis, cluster: ClusteredRedis):
+    cids, store = new_ids(), ReplyStore(redis, 60)
+    replies = [(cid, Reply(cid.text, cid.text.encode())) for cid in cids]
+
+    assert store.put_many(replies) == [Put.STORED] * len(cids)
+    assert store.put_many(replies) == [Put.DUPLICATE] * len(cids)
+    found = store.fetch_many([cid.text for cid in cids])
+    assert {text: reply.body for text, reply in found.items()} == {
+        cid.text: cid.text.encode() for cid in cids
+    }
+    assert all(list(client.scan_iter("reply:*")) for client in cluster.clients())
+    for node in NODES:
+        store.check_writes(node)
+    ping(redis)
+    assert eviction_policy(redis) is None
+    assert shards_behind(redis) == 1
+
+
+def test_claims_rates_and_kept_replies_are_of_the_whole_cluster(redis: Redis):
+    claims, rates = Claims(redis, "d"), RateLimiter(redis, "d")
+    kept = KeptReplies(redis, "d")
+    for n in range(20):
+        first, second = Claim("f", f"first-{n}"), Claim("f", f"second-{n}")
+        assert claims.take(f"name-{n}", first) == first
+        assert claims.confirm(f"name-{n}", first, 60_000) == first
+        assert claims.take(f"name-{n}", second) == first
+        claims.release(f"name-{n}", second)
+        assert claims.current(f"name-{n}") == first
+        claims.release(f"name-{n}", first)
+        assert claims.current(f"name-{n}") is None
+
+        client = Client(f"client-{n}", rate=Rate(10, 60))
+        quotas = [rates.charge(client) for _ in range(3)]
+        assert [quota.remaining for quota in quotas if quota is not None] == [9, 8, 7]
+
+        assert kept.begin(f"client-{n}", f"id-{n}", 60).in_all == 600 * (n + 1)
+
+
+def test_journal_cancellations_registry_and_heartbeats_work(redis: Redis):
+    journals = [RedisJournal(redis, "group", 60) for _ in range(2)]
+    for cid in new_ids()[:20]:
+        assert journals[0].begin(cid.text) is None
+        with pytest.raises(InProgress):
+            journals[1].begin(cid.text)
+        journals[0].save(cid.text, Reply(cid.text, b"saved"))
+        assert journals[1].begin(cid.text) == Reply(cid.text, b"saved")
+
+    cancellations = Cancellations(redis)
+    cancellations.mark_cancelled("a")
+    ids, position = cancellations.cancelled_since("")
+    cancellations.mark_cancelled("b")
+    assert ids == ["a"]
+    assert cancellations.cancelled_since(position)[0] == ["b"]
+
+    registry = GatewayRegistry(redis, "topic")
+    assert {registry.choose(node, 4) for node in NODES[:4]} == {0, 1, 2, 3}
+
+    heartbeats = ReplyPathHeartbeats(redis, "topic", ["key"])
+    heartbeats.write(2, {0: 0.5})
+    state = heartbeats.state()
+    assert state is not None
+    assert (state.unread, state.lag_s) == ((1,), 0.5)
+
+
+def test_a_plain_url_is_told_that_it_leads_to_a_cluster(cluster: ClusteredRedis):
+    with closing(open_redis(cluster.servers[0].url)) as redis:
+        pipeline = redis.pipeline(transaction=False)
+        for key in KEYS:
+            pipeline.get(key)
+
+        with pytest.raises(StoreUnavailable, match=r"several shards: write redis\+cluster://"):
+            execute(pipeline)
+        assert shards_behind(redis) == 3
+        assert [finding.ok for finding in redis_findings(redis, "redis://", None)] == [False]
+
+
+def test_a_url_of_a_cluster_is_told_that_it_leads_to_one_redis():
+    with (
+        EmbeddedRedis() as server,
+        closing(open_redis(f"redis+cluster://{server.address}")) as redis,
+        pytest.raises(StoreUnavailable, match="Redis is not a cluster: write redis://"),
+    ):
+        ping(redis)
+
+
+def test_keys_are_found_while_their_slot_moves_and_afterwards(
+    redis: Redis, cluster: ClusteredRedis
+):
+    write_all(redis, "before")
+    old, new, *_ = cluster.primaries()
+    slot = key_slot(keys_on(old)[0].encode())
+    with Redis.from_url(old.url) as source, Redis.from_url(new.url) as target:
+        ids = [node.execute_command("CLUSTER", "MYID") for node in (source, target)]
+        target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+        source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+        moved = [key for key in KEYS if key_slot(key.encode()) == slot]
+        for key in moved:
+            source.execute_command("MIGRATE", "127.0.0.1", new.port, key, 0, 1000)
+        assert read_all(redis) == {b"before"}  # ASK
+        write_all(redis, "meanwhile")
+        for node in (target, source):
+            node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+
+    assert read_all(redis) == {b"meanwhile"}  # MOVED
+    write_all(redis, "after")
+    redis.transaction(lambda pipeline: None, moved[0])
+    assert read_all(redis) == {b"after"}
+
+
+def test_a_hanging_shard_costs_a_batch_no_more_than_one_time_out(
+    redis: Redis, cluster: ClusteredRedis
+):
+    cids, store = new_ids() * 5, ReplyStore(redis, 60)
+    replies = [(cid, Reply(cid.text, b"x")) for cid in cids]
+    store.put_many(replies)
+    victim = cluster.primaries()[0]
+    victim.pause()
     try:
-        client.get("any key")
-    except ClusterDownError:
+        began_s = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.put_many(replies)
+        took_s = time.monotonic() - began_s
+    finally:
+        victim.resume()
+
+    assert took_s < 1.5
+    assert wait_until(lambda: stores(store, replies), LIMIT_S)
+
+
+def test_other_shards_go_on_while_one_fails_over(redis: Redis, cluster: ClusteredRedis):
+    write_all(redis, "before")
+    victim = cluster.primaries()[0]
+    others = set(KEYS) - set(keys_on(victim))
+    victim.kill()
+    began_s = time.monotonic()
+    # Until its failure is noticed, and the others answer that the cluster is down.
+    assert {redis.get(key) for key in others} == {b"before"}
+    assert wait_until(lambda: writes(redis, "after"), LIMIT_S)
+    took_s = time.monotonic() - began_s
+    assert took_s < 6
+    assert read_all(redis) == {b"after"}
+
+    victim.start()
+    assert cluster.wait_until_in_sync()
+    cluster.switch(cluster.primaries()[0])
+    write_all(redis, "at last")
+    assert read_all(redis) == {b"at last"}
+
+
+def keys_on(server: EmbeddedRedis) -> list[str]:
+    with Redis.from_url(server.url) as client:
+        return [key.decode() for key in client.scan_iter("key:*")]
+
+
+def write_all(redis: Redis, value: str) -> None:
+    pipeline = redis.pipeline(transaction=False)
+    for key in KEYS:
+        pipeline.set(key, value)
+    execute(pipeline)
+
+
+def read_all(redis: Redis) -> set[bytes]:
+    pipeline = redis.pipeline(transaction=False)
+    for key in KEYS:
+        pipeline.get(key)
+    return set(execute(pipeline))
+
+
+def writes(redis: Redis, value: str) -> bool:
+    try:
+        write_all(redis, value)
+    except StoreUnavailable:
         return False
     return True
 
 
-def test_replies_to_several_processes_are_fetched_in_one_round_trip(redis: Redis):
-    ids, store = CorrelationIds("a secret of this test"), ReplyStore(redis, 60)
-    cids = [
-        ids.read(ids.issue(node, epoch_ms() + 30_000))
-        for node in ("0a1b2c3d", "ffffffff", "0a1b2c3d", "00000000")
-    ]
-    store.put_many([(cid, Reply(cid.text, cid.text.encode())) for cid in cids])
-    with pytest.raises(ResponseError, match="same slot"):
-        redis.mget([reply_key(cid.text) for cid in cids])
-
-    found = store.fetch_many([cid.text for cid in cids])
-
-    assert {text: reply.body for text, reply in found.items()} == {
-        cid.text: cid.text.encode() for cid in cids
-    }
-
-
-def test_cancelled_ids_are_read_in_order(redis: Redis):
-    cancellations = Cancellations(redis)
-    began_ms = round(time.time() * 1000)
-    cancellations.mark_cancelled("a")
-    ids, position = cancellations.cancelled_since("")
-    cancellations.mark_cancelled("b")
-
-    assert ids == ["a"]
-    assert int(position.partition("-")[0]) >= began_ms - 60_000
-    assert cancellations.cancelled_since(position)[0] == ["b"]
+def stores(store: ReplyStore, replies: list[tuple[CorrelationId, Reply]]) -> bool:
+    try:
+        store.put_many(replies)
+    except StoreUnavailable:
+        return False
+    return True

@@ -284,6 +284,11 @@ def test_an_error_does_not_show_the_password_of_a_url(name, value):
         ("redis://host/0?password=secret", "redis://host/0?***"),
         ("redis://host/0?password=a@secret", "***"),
         ("rediss://user:secret@host/0?ssl_cert_reqs=none", "rediss://user:***@host/0?***"),
+        ("redis+cluster://user:secret@h:1,h:2", "redis+cluster://user:***@h:1,h:2"),
+        (
+            "redis+sentinel://user:secret@h/main?sentinel_password=secret",
+            "redis+sentinel://user:***@h/main?***",
+        ),
     ],
 )
 def test_a_url_is_masked(url, masked):
@@ -562,9 +567,42 @@ def test_the_prefix_is_prepended_to_topics_and_groups():
     assert read(KAFKA_PREFIX="team-1.").prefixed("orders") == "team-1.orders"
 
 
-@pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "unix:///run/redis.sock"])
-def test_redis_url_has_three_schemes(url):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "rediss://h:1/2",
+        "unix:///run/redis.sock",
+        "redis+cluster://h",
+        "rediss+cluster://user:secret@h:1,[::1]:2/0?ssl_ca_certs=/etc/ca.pem",
+        "redis+cluster://h:1?ssl_ca_certs=/etc/ca.pem",
+        "redis+sentinel://h,h2:26379/main",
+        "rediss+sentinel://:secret@h:1,h:2/main/3?sentinel_password=other",
+    ],
+)
+def test_redis_url_is_of_one_server_or_several(url):
     assert read(REDIS_URL=url).redis_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+cluster://",
+        "redis+cluster://h:1,",
+        "redis+cluster://h:port",
+        "redis+cluster://h:1/1",
+        "redis+sentinel://h:1",
+        "redis+sentinel://h:1/",
+        "redis+sentinel://h:1/main/db",
+        "redis+sentinel://h:1/main/0/1",
+        "redis+else://h:1",
+        "redis://h:1,h:2",
+    ],
+)
+def test_a_redis_url_of_several_servers_is_checked(url):
+    (line,) = errors(REDIS_URL=url)
+
+    assert "redis+sentinel://host:port,host:port/service/db" in line
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.producer import PatchedProducer
 from rendezvous.kafka_client.producer import RequestProducer
-from rendezvous.redis_store.client import open_redis
+from rendezvous.redis_store.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from tests.support.deployment import Deploy
 from tests.support.load import OWN, Load

@@ -14,10 +14,10 @@ from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.client import (
     eviction_policy,
     execute,
-    open_redis,
     ping,
     store_unavailable,
 )
+from rendezvous.redis_store.opening import open_redis
 from tests.fakes import raising
 
 
