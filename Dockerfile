@@ -5,9 +5,10 @@
 # It writes no file: run it with --read-only.
 FROM python:3.11-slim AS build
 RUN python -m venv /opt/venv
-COPY requirements.txt /build/requirements.txt
+COPY requirements.txt requirements-jwt.txt /build/
 # Wheels only, as there is no compiler.
-RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary=:all: -r /build/requirements.txt
+RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary=:all: \
+    -r /build/requirements.txt -r /build/requirements-jwt.txt
 COPY LICENSE kafka_security.py settings.py setting_conflicts.py setting_parsers.py wsgi.py gunicorn.conf.py routes.toml /app/
 COPY rendezvous /app/rendezvous
 COPY gateway /app/gateway

@@ -12,11 +12,11 @@ help:  ## show this list
 
 .venv: $(INSTALLED)  ## create the virtual environment and install everything
 
-$(INSTALLED): requirements.txt requirements.in requirements-dev.txt
+$(INSTALLED): requirements.txt requirements.in requirements-jwt.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %s; 3.11 or later is needed, for example: make PYTHON=python3.13 ..." % ("$(PYTHON)", sys.version.split()[0]) if sys.version_info < (3, 11) else 0)'
 	@echo "installing into .venv ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-jwt.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
@@ -110,15 +110,18 @@ RUNTIME := .supply/venv
 $(RUNTIME)/.installed: $(INSTALLED) requirements-supply.txt pyproject.toml rendezvous/__init__.py
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
 	@rm -rf $(RUNTIME) && $(BIN)/python -m venv --without-pip $(RUNTIME)
-	@$(BIN)/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check -r requirements.txt -r requirements-jwt.txt
 	@$(BIN)/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check --no-deps .
 	@rm -rf build *.egg-info
 	@touch $@
 
-lock: $(INSTALLED)  ## pin what runs, with hashes: requirements.in to requirements.txt; NEWER=--upgrade
+lock: $(INSTALLED)  ## pin what runs, with hashes: requirements.in to requirements.txt, and so on; NEWER=--upgrade
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" $(NEWER) requirements.in --output-file requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" $(NEWER) --constraint requirements.txt requirements-jwt.in \
+		--output-file requirements-jwt.txt
 
 sbom: $(RUNTIME)/.installed  ## write a software bill of materials of what runs: .supply/sbom.cdx.json (CycloneDX)
 	@$(BIN)/cyclonedx-py environment --output-reproducible --output-file .supply/sbom.cdx.json $(RUNTIME)/bin/python
@@ -129,7 +132,8 @@ licences: $(RUNTIME)/.installed  ## write the licences of what runs into docs/re
 
 audit: $(INSTALLED)  ## look what runs up in the advisory database of PyPI; fails too if it cannot be asked
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
-	@$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --requirement requirements.txt
+	@$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --requirement requirements.txt \
+		--requirement requirements-jwt.txt
 
 clean:  ## remove the virtual environment, caches and results
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench .attack .supply .interop

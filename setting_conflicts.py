@@ -33,6 +33,7 @@ def conflicts(settings: "Settings") -> Iterator[str]:
             f"RESPONDER_DLQ_TOPIC={settings.reply_topic} is REPLY_TOPIC: dead letters would be "
             "read as replies; choose another topic"
         )
+    yield from _token_conflicts(settings)
 
 
 def _sasl_conflicts(settings: "Settings") -> Iterator[str]:
@@ -60,6 +61,19 @@ def _sasl_conflicts(settings: "Settings") -> Iterator[str]:
         yield (
             f"{_names(given, given=True)} set without KAFKA_SASL_MECHANISM; set it to one of "
             f"{', '.join(SASL_MECHANISMS)}"
+        )
+
+
+def _token_conflicts(settings: "Settings") -> Iterator[str]:
+    needed = {
+        "JWT_ISSUER": settings.jwt_issuer,
+        "JWT_AUDIENCE": settings.jwt_audience,
+        "JWT_JWKS_URL": settings.jwt_jwks_url,
+    }
+    if any(needed.values()) and not all(needed.values()):
+        yield (
+            f"{_names(needed, given=True)} set, but {_names(needed, given=False)} not; "
+            "set all three to accept tokens, or none"
         )
 
 

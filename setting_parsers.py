@@ -237,6 +237,35 @@ def _predictable(text: str) -> int:
     return continued if 4 * continued >= 3 * len(steps) else 0
 
 
+def printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("a text of printable characters")
+    return value
+
+
+def printable_list(value: str) -> tuple[str, ...]:
+    return tuple(_list(printable(value)))
+
+
+#: Of JSON Web Tokens, with a public key. With "none" or a secret (HS...) everybody could sign.
+_JWT_FAMILIES, _JWT_BITS = ("RS", "PS", "ES"), ("256", "384", "512")
+JWT_ALGORITHMS = (*(kind + bits for kind in _JWT_FAMILIES for bits in _JWT_BITS), "EdDSA")
+
+
+def jwt_algorithms(value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(_list(value)))
+    if not names or not set(names) <= set(JWT_ALGORITHMS):
+        raise ValueError("a comma list of any of " + ", ".join(JWT_ALGORITHMS))
+    return names
+
+
+def rate(value: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9][0-9]{0,8})/(s|min)", value, re.ASCII)
+    if found is None:
+        raise ValueError("a number of requests as 100/s or 6000/min")
+    return int(found[1]), {"s": 1, "min": 60}[found[2]]
+
+
 def utf8(value: str) -> str:
     if not _is_utf8(value):
         raise ValueError("a text in UTF-8")

@@ -128,6 +128,15 @@ class Settings:
     routes_file: Path = _variable(Path("routes.toml"), Path)  # noqa: RUF009  immutable
     api_keys_file: str = _variable("", str)
     api_keys: str = _variable("", str, secret=True)
+    jwt_issuer: str = _variable("", parse.printable)
+    jwt_audience: tuple[str, ...] = _variable((), parse.printable_list)
+    jwt_jwks_url: str = _variable("", parse.http_url)
+    jwt_jwks_refresh_s: float = _variable(300.0, parse.seconds(10, 86_400))
+    jwt_algorithms: tuple[str, ...] = _variable(("RS256", "ES256"), parse.jwt_algorithms)
+    jwt_client_claim: str = _variable("sub", parse.printable)
+    jwt_leeway_s: float = _variable(10.0, parse.seconds(0, 300))
+    jwt_rate: tuple[int, int] | None = _variable(None, parse.rate)
+    jwt_in_flight_share: float = _variable(1.0, parse.share(1))
     log_format: str = _variable("text", parse.choice("text", "json"))
 
     @classmethod

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask
 from redis import Redis
 
 from gateway.clients.admission import Admission
 from gateway.clients.api_keys import ApiKeys
+from gateway.clients.client import Rate
+from gateway.clients.credentials import Credentials
 from gateway.clients.rates import RateLimiter
 from gateway.exchange.breaker.topic_breaker import Breakers
 from gateway.exchange.claims import Claims, claims_of
@@ -28,7 +30,6 @@ from gateway.health.reply_path import ReplyPathHealth
 from gateway.lifecycle import Lifecycle, Part
 from gateway.routing.table import Route, reply_timeouts_by_topic
 from gateway.web.app import create_app
-from gateway.web.auth import has_valid_key
 from rendezvous.correlation import CorrelationIds
 from rendezvous.kafka_client.connect import kafka_problem
 from rendezvous.kafka_client.consumer import consumer_options
@@ -44,6 +45,9 @@ from rendezvous.redis_store.kept_replies import KeptReplies
 from rendezvous.redis_store.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.clients.tokens.key_source import KeySource
 
 #: Redis connections of a process besides one per thread: poller, reader, checks.
 EXTRA_REDIS_CONNECTIONS = 12
@@ -127,6 +131,8 @@ def build(
             reader,
             spread,
         )
+    keys = None if not settings.jwt_issuer else own(_token_keys(settings))
+    credentials = _credentials(settings, api_keys, keys)
     readiness = readiness or own(
         Readiness.of(
             publisher,
@@ -135,6 +141,7 @@ def build(
             reply_path_health,
             reader,
             needs_redis=reader is None or any(r.idempotency == "required" for r in routes),
+            token_keys=keys,
         )
     )
     requester = Requester(
@@ -165,10 +172,10 @@ def build(
         max_body_bytes=settings.max_body_bytes,
         cors_origins=settings.cors_origins,
         rates=rates or RateLimiter(redis, ids.deployment, needs_redis=reader is None),
-        api_keys=api_keys,
+        credentials=credentials,
     )
-    if api_keys is not None:
-        lifecycle.admits_body = partial(has_valid_key, api_keys)
+    if credentials is not None:
+        lifecycle.admits_body = credentials.admits_body
     return Gateway(app, lifecycle, publisher, redis, reply_path_health)
 
 
@@ -183,6 +190,33 @@ def _open_redis(settings: Settings) -> Redis | None:
         or settings.threads + EXTRA_REDIS_CONNECTIONS,
         max_idle_s=settings.redis_max_idle_s,
     )
+
+
+def _token_keys(settings: Settings) -> "KeySource":
+    # Not at the top: PyJWT is an optional package.
+    from gateway.clients.tokens.key_source import KeySource
+
+    return KeySource(settings.jwt_jwks_url, settings.jwt_algorithms, settings.jwt_jwks_refresh_s)
+
+
+def _credentials(
+    settings: Settings, api_keys: ApiKeys | None, keys: "KeySource | None"
+) -> Credentials | None:
+    """Return what clients prove their identity with; None if they need not."""
+    if keys is None:
+        return None if api_keys is None else Credentials(api_keys)
+    from gateway.clients.tokens.verifier import TokenRules, TokenVerifier
+
+    rules = TokenRules(
+        settings.jwt_issuer,
+        settings.jwt_audience,
+        settings.jwt_algorithms,
+        settings.jwt_client_claim,
+        settings.jwt_leeway_s,
+        None if settings.jwt_rate is None else Rate(*settings.jwt_rate),
+        settings.jwt_in_flight_share,
+    )
+    return Credentials(api_keys, TokenVerifier(rules, keys))
 
 
 def _poller(store: ReplyStore, mailbox: Mailbox, straight: StraightReplies) -> Poller:

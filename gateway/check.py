@@ -3,11 +3,19 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 from gateway.bootstrap import build
 from gateway.clients.api_keys_file import ApiKeysError
-from gateway.config import api_keys_of, check_redis, routes_of
+from gateway.config import (
+    api_keys_of,
+    can_verify_tokens,
+    check_redis,
+    check_tokens,
+    routes_of,
+)
 from gateway.health.diagnostics import (
     NO_REDIS,
     Finding,
@@ -25,10 +33,11 @@ from settings import Settings, SettingsError
 #: Maximum time for the checks of Kafka and Redis together, in seconds.
 LIMIT_S = 9.0
 _DESCRIPTION = """\
-Check settings, routes and their schemas, API keys, Kafka with every topic, Redis, and whether a
-replies process reads the reply topic. The environment is that of the gateway. The command
-publishes nothing and changes nothing. It prints one line for each finding; the line of a failed
-check ends with what to do, as does that of a warning. The exit code is 1 if a check failed.
+Check settings, routes and their schemas, API keys, the keys of tokens, Kafka with every topic,
+Redis, and whether a replies process reads the reply topic. The environment is that of the gateway.
+The command publishes nothing and changes nothing. It prints one line for each finding; the line of
+a failed check ends with what to do, as does that of a warning. The exit code is 1 if a check
+failed.
 """
 
 
@@ -63,7 +72,7 @@ def _findings(before_start: bool = False) -> list[Finding]:
     return [
         Finding(True, "the settings are valid"),
         *found,
-        *_api_keys(settings, routes),
+        *_credentials(settings, routes),
         *_connections(settings, routes, before_start),
     ]
 
@@ -78,19 +87,50 @@ def _routes(settings: Settings) -> tuple[tuple[Route, ...], list[Finding]]:
     return routes, found + caller_warnings(routes)
 
 
-def _api_keys(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
+def _credentials(settings: Settings, routes: Sequence[Route]) -> list[Finding]:
     if not routes:
         return []  # every route of a client would be an error
     try:
         api_keys = api_keys_of(settings, routes)
-    except ApiKeysError as error:
+        check_tokens(settings, routes, api_keys)
+    except (ApiKeysError, SettingsError) as error:
         return failures(str(error).splitlines())
-    fact = "no client needs an API key" if api_keys is None else "clients need an API key"
+    kinds = [] if api_keys is None else ["an API key"]
+    kinds += [f"a token from {settings.jwt_issuer}"] if settings.jwt_issuer else []
+    fact = (
+        f"clients need {' or '.join(kinds)}" if kinds else "no client needs an API key or a token"
+    )
     return [Finding(True, fact)]
 
 
+def token_key_findings(settings: Settings) -> Iterator[Finding]:
+    """Fetch the keys that verify tokens."""
+    from gateway.clients.tokens.key_source import KeySource  # needs an optional package
+
+    source = KeySource(settings.jwt_jwks_url, settings.jwt_algorithms, settings.jwt_jwks_refresh_s)
+    error = source.fetch_now()
+    if error:
+        yield Finding(False, f"JWT_JWKS_URL: {error}; correct it, or check that server")
+    else:
+        algorithms = ", ".join(settings.jwt_algorithms)
+        yield Finding(True, f"JWT_JWKS_URL has {len(source.keys or ())} keys for {algorithms}")
+    if not is_private(settings.jwt_jwks_url):
+        yield Finding(
+            True,
+            "JWT_JWKS_URL is http://: whoever can change what it sends can make tokens; "
+            "use https://",
+            is_warning=True,
+        )
+
+
+def is_private(url: str) -> bool:
+    """Return whether nobody between here and *url* can change what it sends."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+
+
 def _connections(settings: Settings, routes: Sequence[Route], before_start: bool) -> list[Finding]:
-    gateway = build(settings, routes, None)  # never started
+    gateway = build(replace(settings, jwt_issuer=""), routes, None)  # never started
     redis, health = gateway.redis, gateway.reply_path_health
     topics = list(reply_timeouts_by_topic(routes, settings.reply_timeout_s))
     reply_topic = settings.prefixed(settings.reply_topic)
@@ -100,6 +140,8 @@ def _connections(settings: Settings, routes: Sequence[Route], before_start: bool
             gateway.publisher, settings.kafka_url, topics, reply_topic, readers
         )
     }
+    if settings.jwt_issuer and can_verify_tokens():
+        checks["JWT_JWKS_URL"] = lambda: token_key_findings(settings)
     if redis is None:
         checks["Redis"] = lambda: [NO_REDIS]
     else:

@@ -1,5 +1,7 @@
 """The problem types about the client of a request, and its limits."""
 
+from collections.abc import Iterable
+
 from gateway.problem_details import Problem, Sent
 
 
@@ -28,16 +30,16 @@ class RateLimited(Problem):
 
 
 class Unauthorized(Problem):
-    """The request has no API key, or an unknown one."""
+    """The request has no API key or token, or an invalid one."""
 
     kind = "unauthorized"
     title = "Unauthorized"
     status = 401
     meaning = (
-        'The request needs a valid API key, sent as "Authorization: Bearer <key>". '
-        "Nothing was published."
+        "The request needs a valid API key, or a token where the gateway accepts tokens, sent as "
+        '"Authorization: Bearer <it>". Nothing was published.'
     )
-    retry = "Send the request with an API key; the operator of this gateway issues them."
+    retry = "Send a valid one; the operator of this gateway issues API keys or names the issuer."
 
     def __init__(self, detail: str, *, key_given: bool, sent: Sent | None = None) -> None:
         super().__init__(detail, sent=sent)
@@ -54,6 +56,38 @@ class Forbidden(Problem):
     status = 403
     meaning = "The API key is valid but does not allow this route. Nothing was published."
     retry = "Do not retry; ask the operator of this gateway to allow the route for your key."
+
+
+class InsufficientScope(Problem):
+    """The client lacks a scope that the route requires."""
+
+    kind = "insufficient-scope"
+    title = "Insufficient Scope"
+    status = 403
+    meaning = (
+        "The route requires scopes that your token, or the client of your API key, does not have; "
+        "WWW-Authenticate lists them. Nothing was published."
+    )
+    retry = "Get a token with these scopes, or ask the operator of this gateway for them."
+
+    def __init__(self, detail: str, scopes: Iterable[str], sent: Sent | None = None) -> None:
+        super().__init__(detail, sent=sent)
+        error = f'error="insufficient_scope", scope="{" ".join(scopes)}"'
+        self.headers["WWW-Authenticate"] = f'Bearer realm="rendezvous", {error}'
+
+
+class TokenKeysUnavailable(Problem):
+    """The keys that verify tokens cannot be fetched."""
+
+    kind = "token-keys-unavailable"
+    title = "Token Keys Unavailable"
+    status = 503
+    retry_after_s = 1
+    meaning = (
+        "The gateway cannot verify your token, since the issuer's keys cannot be fetched. The "
+        "token may be valid. Nothing was published."
+    )
+    retry = "Retrying after Retry-After with the same token is safe."
 
 
 class CallerUnknown(Problem):

@@ -7,6 +7,7 @@ replaced worker gets that of the others, and a file that is edited takes effect 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from gateway.clients.api_keys import ApiKeys
 from gateway.clients.api_keys_file import ApiKeysError, load_api_keys
@@ -49,6 +50,7 @@ def read() -> Configuration:
         routes = routes_of(settings)
         api_keys = api_keys_of(settings, routes)
         check_redis(settings, routes)
+        check_tokens(settings, routes, api_keys)
     except (SettingsError, RoutesError, ApiKeysError) as error:
         raise ConfigurationError(str(error)) from None
     _current = Configuration(settings, routes, api_keys)
@@ -74,6 +76,30 @@ def api_keys_of(settings: Settings, routes: Sequence[Route]) -> ApiKeys | None:
     """Return the API keys, None for none; raises ApiKeysError as load_api_keys() does."""
     paths = dict.fromkeys(route.path for route in routes)
     return load_api_keys(settings.api_keys_file, settings.api_keys, paths)
+
+
+def check_tokens(settings: Settings, routes: Sequence[Route], api_keys: ApiKeys | None) -> None:
+    """Raise SettingsError when tokens cannot be verified, or no client can have a scope."""
+    errors = []
+    if settings.jwt_issuer and not can_verify_tokens():
+        errors.append(
+            "JWT_ISSUER is set, but PyJWT and cryptography are not installed; "
+            "pip install -r requirements-jwt.txt"
+        )
+    if not settings.jwt_issuer and api_keys is None:
+        errors += [
+            f"{route.path} requires scopes, but everybody may call; set JWT_ISSUER or API_KEYS, "
+            "or remove its scopes"
+            for route in routes
+            if route.scopes
+        ]
+    if errors:
+        raise SettingsError(errors)
+
+
+def can_verify_tokens() -> bool:
+    """Return whether the packages for tokens, which are optional, are installed."""
+    return bool(find_spec("jwt") and find_spec("cryptography"))
 
 
 def check_redis(settings: Settings, routes: Sequence[Route]) -> None:

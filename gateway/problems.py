@@ -4,7 +4,9 @@ from typing import Any
 
 from gateway.client_problems import CallerUnknown as CallerUnknown
 from gateway.client_problems import Forbidden as Forbidden
+from gateway.client_problems import InsufficientScope as InsufficientScope
 from gateway.client_problems import RateLimited as RateLimited
+from gateway.client_problems import TokenKeysUnavailable as TokenKeysUnavailable
 from gateway.client_problems import TooManyInFlight as TooManyInFlight
 from gateway.client_problems import Unauthorized as Unauthorized
 from gateway.problem_details import TEMPORARY_STATUSES as TEMPORARY_STATUSES

@@ -16,10 +16,12 @@ from gateway.clients.api_keys import HASH_PREFIX, ApiKeys, hash_of
 from gateway.clients.client import Client, Rate
 from rendezvous.process.log_text import KEY_PREFIX
 
-_FIELDS = ("name", "keys", "routes", "rate", "in_flight_share")
+_FIELDS = ("name", "keys", "routes", "scopes", "rate", "in_flight_share")
 #: Shorter than a key and than a hash: neither is a valid name.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
 NAME_EXPECTED = "letters, digits, '.', '_' and '-', at most 40 of them"
+#: RFC 6749, section 3.3, and shorter than a key.
+_SCOPE = re.compile(r"[!#-\[\]-~]{1,40}", re.ASCII)
 _HASH = re.compile(HASH_PREFIX + r"[0-9a-f]{64}", re.ASCII)
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(s|min)", re.ASCII)
 _WINDOWS_S = {"s": 1, "min": 60}
@@ -111,6 +113,7 @@ def _client(table: _Table) -> Client:
     return Client(
         name=table["name"],
         routes=frozenset(table["routes"]) if "routes" in table else None,
+        scopes=frozenset(table.get("scopes", ())),
         rate=Rate(int(rate[1]), _WINDOWS_S[rate[2]]) if rate else None,
         in_flight_share=float(table.get("in_flight_share", 1.0)),
     )
@@ -131,6 +134,8 @@ def _errors(table: _Table, paths: Collection[str]) -> Iterator[str]:
     yield from _key_errors(table.get("keys"))
     if "routes" in table:
         yield from _route_errors(table["routes"], paths)
+    if "scopes" in table:
+        yield from _scope_errors(table["scopes"])
     if "rate" in table:
         yield from _rate_errors(table["rate"])
     share = table.get("in_flight_share", 1)
@@ -160,6 +165,16 @@ def _route_errors(routes: object, paths: Collection[str]) -> Iterator[str]:
     for number, path in enumerate(routes, start=1):
         if not isinstance(path, str) or path not in paths:
             yield f"routes: item {number}{_shown(path)}: expected one of {known}"
+
+
+def _scope_errors(scopes: object) -> Iterator[str]:
+    expected = 'a list of scopes of at most 40 characters, such as "orders:write"'
+    if not isinstance(scopes, list):
+        yield f"scopes: expected {expected}"
+        return
+    for number, scope in enumerate(scopes, start=1):
+        if not isinstance(scope, str) or not _SCOPE.fullmatch(scope) or KEY_PREFIX in scope:
+            yield f"scopes: item {number}: expected {expected}"
 
 
 def _rate_errors(rate: object) -> Iterator[str]:

@@ -18,6 +18,8 @@ from rendezvous.redis_store.client import store_unavailable
 ALONE_S = 1.0
 #: Interval of forgetting expired counters of this process, in seconds.
 CLEAN_INTERVAL_S = 60.0
+#: Number of clients above their rate from which those whose window has ended are forgotten.
+MAX_EXCEEDED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,8 @@ class RateLimiter:
         self._needs_redis = needs_redis
         self._alone = ProcessCounts()
         self._alone_until_s = 0.0
-        #: Window in which each client exceeded its rate: until it ends no round trip is needed.
-        self._exceeded: dict[str, int] = {}
+        #: End of the window in which each client exceeded its rate: no round trip until then.
+        self._exceeded_until_s: dict[str, float] = {}
 
     def charge(self, client: Client, sent: Sent | None = Sent.NO) -> Quota | None:
         """
@@ -85,14 +87,24 @@ class RateLimiter:
             return None
         now_s = self._clock()
         window = int(now_s // rate.window_s)
-        reset_s = max(1, math.ceil((window + 1) * rate.window_s - now_s))
-        if self._exceeded.get(client.name) != window:
+        end_s = (window + 1) * rate.window_s
+        reset_s = max(1, math.ceil(end_s - now_s))
+        if self._exceeded_until_s.get(client.name) != end_s:
             used = self._increment(f"{client.name}:{window}", rate, sent)
             if used <= rate.requests:
                 return Quota(rate, rate.requests - used, reset_s)
-            self._exceeded[client.name] = window
-        RATE_LIMITED.labels(client.name).inc()
+            self._note_exceeded(client.name, end_s, now_s)
+        RATE_LIMITED.labels(client.label).inc()
         raise _rate_limited(Quota(rate, 0, reset_s), sent)
+
+    def _note_exceeded(self, name: str, end_s: float, now_s: float) -> None:
+        if len(self._exceeded_until_s) >= MAX_EXCEEDED:  # each user with a token may be a client
+            ended = [
+                name for name, until_s in self._exceeded_until_s.copy().items() if until_s <= now_s
+            ]
+            for one in ended:
+                self._exceeded_until_s.pop(one, None)
+        self._exceeded_until_s[name] = end_s
 
     def _increment(self, name: str, rate: Rate, sent: Sent | None) -> int:
         now_s = self._clock()

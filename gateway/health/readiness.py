@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from gateway.exchange.publisher import RequestPublisher
 from gateway.exchange.waiting.partition_reader import PartitionReader
@@ -86,6 +87,16 @@ class Check:
             self._closing.wait(CHECK_PAUSE_S)
 
 
+class TokenKeys(Protocol):
+    """The keys of a token issuer; see KeySource."""
+
+    def problem(self) -> str | None:
+        """Return why there are none, or None."""
+
+    def warning(self) -> str | None:
+        """Return why they may be outdated, or None."""
+
+
 class Readiness:
     """
     The problems of everything that a request needs.
@@ -119,6 +130,7 @@ class Readiness:
         reader: PartitionReader | None = None,
         *,
         needs_redis: bool = True,
+        token_keys: TokenKeys | None = None,
     ) -> "Readiness":
         """
         Return the readiness of a gateway.
@@ -128,6 +140,7 @@ class Readiness:
             reply_path_health: that of replies through Redis; None without Redis.
             reader: reads the replies that come straight from Kafka; None if none do.
             needs_redis: whether some requests fail without Redis.
+            token_keys: those that verify tokens; None if no client has a token.
         """
         checks = [Check("Kafka", lambda: _kafka_problem(publisher, topics))]
         if reader is not None:
@@ -135,6 +148,9 @@ class Readiness:
         optional: list[Check] = []
         if reply_path_health is not None:
             (checks if needs_redis else optional).append(Check("Redis", reply_path_health.problem))
+        if token_keys is not None:
+            checks.append(Check("JWT_JWKS_URL", token_keys.problem))
+            optional.append(Check("JWT_JWKS_URL", token_keys.warning))
         return cls(checks, draining, reply_path_health, optional)
 
     def start(self) -> None:

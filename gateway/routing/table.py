@@ -31,6 +31,7 @@ class Route:
     max_timeout_s: float | None = None  # maximum of Prefer: wait; None for timeout_s
     idempotency: str = "optional"  # or "required", or "off": the gateway ignores keys
     caller: str | None = None  # "header:<name>", whose value names the user; None for the client
+    scopes: tuple[str, ...] = ()  # that a client must have
     max_body_bytes: int | None = None  # None for MAX_BODY_BYTES
     schema: BodySchema | None = None
     body: str = "any"  # or "json": anything else is refused
@@ -155,6 +156,7 @@ def _route(given: dict[str, Any], topic_prefix: str, schema: BodySchema | None) 
         # Without a reply there is nothing to repeat to a retry.
         idempotency=table.get("idempotency", "off" if table.get("reply") == "none" else "optional"),
         caller=table.get("caller"),
+        scopes=tuple(table.get("scopes", [])),
         max_body_bytes=table.get("max_body_bytes"),
         schema=schema,
         body=table.get("body", "any"),

@@ -19,6 +19,7 @@ KEYS = (
     "methods",
     "key",
     "caller",
+    "scopes",
     "headers",
     "response_headers",
     "timeout_s",
@@ -34,6 +35,7 @@ _OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems", "/openapi.json", "/d
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _PARAMETER = re.compile(r"<(?:(?:string|int|float|path|uuid):)?([A-Za-z_][A-Za-z0-9_]*)>")
+_SCOPE = re.compile(r"[!#-\[\]-~]{1,200}", re.ASCII)
 #: Request headers that are never forwarded: they concern only the client and this gateway.
 _PRIVATE_HEADERS = frozenset(
     {
@@ -84,6 +86,7 @@ def route_errors(table: dict[str, Any], limits: RouteLimits) -> list[str]:
     errors += _record_key_errors(table.get("key"), str(table.get("path")))
     errors += _caller_errors(table.get("caller"))
     errors += responder_option_errors(table)
+    errors += _scope_errors(table.get("scopes", []))
     errors += _timeout_errors(table, limits.max_timeout_s)
     errors += _body_limit_errors(table, limits.max_body_bytes)
     if table.get("idempotency", "optional") not in IDEMPOTENCY:
@@ -213,6 +216,17 @@ def _caller_errors(caller: object) -> list[str]:
             "in front of the gateway sets, such as 'header:X-User'"
         ]
     return []
+
+
+def _scope_errors(scopes: object) -> list[str]:
+    if isinstance(scopes, list) and all(map(is_scope, scopes)):
+        return []
+    return [f"scopes={scopes!r}: expected a list of scopes, such as 'orders:write'"]
+
+
+def is_scope(value: object) -> bool:
+    """Return whether *value* can be a scope (RFC 6749, section 3.3)."""
+    return isinstance(value, str) and bool(_SCOPE.fullmatch(value))
 
 
 def _timeout_errors(table: dict[str, Any], max_s: float) -> list[str]:

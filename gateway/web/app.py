@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.clients.admission import Admission
-from gateway.clients.api_keys import ApiKeys
+from gateway.clients.credentials import Credentials
 from gateway.clients.rates import RateLimiter
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.requester import Requester
@@ -55,7 +55,7 @@ def create_app(
     reply_timeout_s: float,
     max_body_bytes: int,
     rates: RateLimiter,
-    api_keys: ApiKeys | None = None,
+    credentials: Credentials | None = None,
     cors_origins: Sequence[str] = (),
 ) -> Flask:
     """
@@ -67,7 +67,7 @@ def create_app(
         reply_topic: the topic that responders reply to, with KAFKA_PREFIX.
         reply_timeout_s: how long a client waits if neither route nor client sets it.
         max_body_bytes: the largest request body that is forwarded.
-        api_keys: the API keys; None if requests need no key.
+        credentials: of the clients; None if requests need no API key and no token.
         cors_origins: origins whose web pages may use the gateway; ``*`` for any.
     """
     app = Flask("gateway", static_folder=None)
@@ -77,12 +77,12 @@ def create_app(
     app.config[KEEPS_REPLIES] = store is not None
     app.after_request(echo_request_id)  # registered first, called last
     Cors(cors_origins, routes).install(app)
-    access = ClientAccess(api_keys, admission, rates)
+    by_endpoint = {f"route-{number}": route for number, route in enumerate(routes, start=1)}
+    access = ClientAccess(credentials, admission, rates, by_endpoint)
     access.register(app)
     views = RouteViews(
         exchange, access, reply_topic, reply_timeout_s, max_body_bytes, store is not None
     )
-    by_endpoint = {f"route-{number}": route for number, route in enumerate(routes, start=1)}
     for endpoint, route in by_endpoint.items():
         app.add_url_rule(
             route.path,
@@ -104,7 +104,8 @@ def create_app(
     description = describe(
         routes,
         reply_timeout_status=requester.reply_timeout_status,
-        needs_key=api_keys is not None,
+        takes_keys=credentials is not None and credentials.api_keys is not None,
+        takes_tokens=credentials is not None and credentials.tokens is not None,
         keeps_replies=store is not None,
     )
     app.register_blueprint(api_docs(description))

@@ -1,27 +1,29 @@
-"""API-key authentication and authorization, callers, limits, and rate-limit headers."""
+"""Authentication and authorization, callers, limits, and rate-limit headers."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from flask import Flask, Response, g, request
 
-from gateway.clients.admission import Admission, Queueing, Slot
-from gateway.clients.api_keys import ApiKeys
+from gateway.clients.admission import BODY_UNREAD_ENVIRON_KEY, Admission, Queueing, Slot
 from gateway.clients.client import ANONYMOUS, CLIENT_ENVIRON_KEY, Client
+from gateway.clients.credentials import Credentials
 from gateway.clients.rates import RateLimiter
-from gateway.problems import CallerUnknown, Forbidden, Sent, Unauthorized
+from gateway.problems import (
+    CallerUnknown,
+    Forbidden,
+    InsufficientScope,
+    Sent,
+    TokenKeysUnavailable,
+)
+from gateway.routing.table import Route
 from gateway.web.request import Environ, environ_key
 
-#: Blueprints that need no API key.
+#: Blueprints that need no credential.
 _OPEN_BLUEPRINTS = frozenset({"docs", "probes", "problems"})
 #: The blueprint whose requests take no slot but count towards the rate limit.
 _REPLIES = "replies"
-#: RFC 6750. gunicorn joins several headers with a comma, which no key contains.
-_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE)
-
-
 #: Maximum length of the header that names the caller, in characters.
 MAX_CALLER_LENGTH = 255
 
@@ -66,20 +68,28 @@ def owners(client: Client, headers: Iterable[str], environ: Environ) -> list[str
 
 class ClientAccess:
     """
-    Identifies clients by API key, and applies their permissions and limits.
+    Identifies clients by their credentials, and applies their permissions and limits.
 
     Args:
-        api_keys: the API keys; None if requests need no key.
+        credentials: None if requests need no API key and no token.
+        routes: by endpoint; they may require scopes.
     """
 
-    def __init__(self, api_keys: ApiKeys | None, admission: Admission, rates: RateLimiter) -> None:
-        self._api_keys = api_keys
+    def __init__(
+        self,
+        credentials: Credentials | None,
+        admission: Admission,
+        rates: RateLimiter,
+        routes: Mapping[str, Route],
+    ) -> None:
+        self._credentials = credentials
         self._admission = admission
         self._rates = rates
+        self._routes = routes
 
     def register(self, app: Flask) -> None:
-        """Install the hooks in *app*, if requests need a key."""
-        if self._api_keys is not None:
+        """Install the hooks in *app*, if requests need a credential."""
+        if self._credentials is not None:
             app.before_request(self._identify)
             app.after_request(_add_rate_limit_headers)
 
@@ -97,60 +107,54 @@ class ClientAccess:
         g.quota = self._rates.charge(current_client(), sent)
 
     def client_with(self, authorization: str | None) -> Client | None:
-        """Return the client with this Authorization header; None if its API key is not valid."""
-        return ANONYMOUS if self._api_keys is None else _client_of(self._api_keys, authorization)
+        """Return the client with this Authorization header; None if it is not known now."""
+        return (
+            ANONYMOUS if self._credentials is None else self._credentials.client_of(authorization)
+        )
 
     def may_see_details(self) -> bool:
-        """Return whether the current request has a valid API key, or none is needed."""
-        authorization = request.headers.get("Authorization")
-        return self._api_keys is None or has_valid_key(self._api_keys, authorization)
+        """Return whether the current request has a valid credential, or none is needed."""
+        return self.client_with(request.headers.get("Authorization")) is not None
 
     def _identify(self) -> None:
-        if self._api_keys is None or not _needs_key():
+        if self._credentials is None or not _needs_credential():
             return
         is_exchange = request.blueprint != _REPLIES
         sent = Sent.NO if is_exchange else None
-        client = g.client = _authenticate(self._api_keys, sent)
+        values = request.headers.getlist("Authorization")
+        client = g.client = self._credentials.authenticate(values, sent)
         request.environ[CLIENT_ENVIRON_KEY] = client.name
+        if request.environ.get(BODY_UNREAD_ENVIRON_KEY):
+            # When its head came, its key was not known yet.
+            detail = "the issuer's keys have changed meanwhile; send again"
+            raise TokenKeysUnavailable(detail, sent=sent)
         if not is_exchange:
             self.charge(sent)
-        elif request.url_rule is not None and not client.may_use(request.url_rule.rule):
+        else:
+            self._check_permission(client, sent)
+
+    def _check_permission(self, client: Client, sent: Sent | None) -> None:
+        """Raise Problem when *client* may not use the route of the current request."""
+        route = self._routes.get(request.endpoint or "")
+        if route is None:
+            return
+        if not client.may_use(route.path):
             raise Forbidden(
-                f"client {client.name!r} may not use {request.url_rule.rule}; "
+                f"client {client.name!r} may not use {route.path}; "
                 "ask the operator of this gateway to allow it",
                 sent=sent,
             )
+        if missing := client.lacks(route.scopes):
+            raise InsufficientScope(
+                f"{route.path} requires the scopes {' '.join(route.scopes)}; client "
+                f"{client.name!r} lacks {' '.join(missing)}",
+                route.scopes,
+                sent,
+            )
 
 
-def has_valid_key(api_keys: ApiKeys, authorization: str | None) -> bool:
-    """Return whether *authorization*, the header's value, has the API key of a client."""
-    return _client_of(api_keys, authorization) is not None
-
-
-def _client_of(api_keys: ApiKeys, authorization: str | None) -> Client | None:
-    key = _BEARER.fullmatch((authorization or "").strip(" \t"))
-    return None if key is None else api_keys.client_of(key[1])
-
-
-def _authenticate(api_keys: ApiKeys, sent: Sent | None) -> Client:
-    """Return the client whose API key the current request has."""
-    values = request.headers.getlist("Authorization")
-    if not values:
-        detail = 'the request has no API key; send it as "Authorization: Bearer <key>"'
-        raise Unauthorized(detail, key_given=False, sent=sent)
-    key = _BEARER.fullmatch(values[0].strip(" \t"))
-    if key is None:
-        detail = 'the Authorization header is not one "Bearer <key>"; send exactly that'
-        raise Unauthorized(detail, key_given=True, sent=sent)
-    client = api_keys.client_of(key[1])
-    if client is None:
-        detail = "the API key is unknown; ask the operator of this gateway for a valid one"
-        raise Unauthorized(detail, key_given=True, sent=sent)
-    return client
-
-
-def _needs_key() -> bool:
-    """Return whether the current request needs an API key."""
+def _needs_credential() -> bool:
+    """Return whether the current request needs an API key or a token."""
     # Errors such as 404, and preflight requests, need none.
     if request.url_rule is None or request.method == "OPTIONS":
         return False

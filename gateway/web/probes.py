@@ -12,7 +12,7 @@ _HEADERS = {"Cache-Control": "no-store"}
 
 
 #: The warnings for strangers, which may name what the problems name.
-_HIDDEN = "send an API key to read the warnings"
+_HIDDEN = "send an API key or a token to read the warnings"
 
 
 def probes(

@@ -1,4 +1,4 @@
-"""Text that is safe in a log line: it begins no line or field, and contains no API key."""
+"""Text that is safe in a log line: it begins no line or field, and contains no credential."""
 
 import re
 
@@ -6,6 +6,10 @@ import re
 KEY_PREFIX = "rdv_"
 #: A key anywhere in a text.
 KEY_PATTERN = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{16,}")
+#: Start of every JSON Web Token: of a JSON object, in base64url.
+TOKEN_PREFIX = "eyJ"
+#: A token anywhere in a text.
+TOKEN_PATTERN = re.compile(TOKEN_PREFIX + r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*")
 #: A value that field() returns unchanged: ASCII without space, quote and backslash.
 _PLAIN_FIELD = re.compile(r"[!#-\[\]-~]+")
 
@@ -38,5 +42,7 @@ def quoted(text: str) -> str:
 
 
 def without_keys(text: str) -> str:
-    """Return *text* with stars for any API key."""
+    """Return *text* with stars for any API key and token."""
+    if TOKEN_PREFIX in text:
+        text = TOKEN_PATTERN.sub(f"{TOKEN_PREFIX}***", text)
     return KEY_PATTERN.sub(f"{KEY_PREFIX}***", text) if KEY_PREFIX in text else text

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask
 
-from gateway.bootstrap import build
+from gateway.bootstrap import Gateway, build
 from gateway.clients.api_keys import ApiKeys
 from gateway.exchange.waiting.poller import Poller
 from gateway.health.readiness import Readiness
@@ -32,6 +32,34 @@ def new_app(
     parts: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Flask:
+    """Return the application of new_gateway(), with the same arguments."""
+    return new_gateway(
+        routes,
+        poller,
+        publisher,
+        redis,
+        api_keys=api_keys,
+        draining=draining,
+        max_in_flight=max_in_flight,
+        settings=settings,
+        parts=parts,
+        **changes,
+    ).app
+
+
+def new_gateway(
+    routes: Sequence[Route],
+    poller: Poller,
+    publisher: Any,
+    redis: Any,
+    *,
+    api_keys: ApiKeys | None = None,
+    draining: Callable[[], bool] = lambda: False,
+    max_in_flight: int = 8,
+    settings: Settings = SETTINGS,
+    parts: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Gateway:
     """
     Return a gateway whose poller, publisher and Redis are the test's.
 
@@ -50,4 +78,4 @@ def new_app(
         mailbox=poller._mailbox,
         stored=poller,
         **{"readiness": Readiness((), draining)} | (parts or {}),
-    ).app
+    )

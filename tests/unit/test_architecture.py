@@ -25,7 +25,11 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "gateway/client_problems.py": ({"problem_details"}, set()),
     "gateway/problems.py": ({"problem_details", "client_problems"}, set()),
     "gateway/metrics.py": (set(), {"prometheus_client"}),
-    "gateway/clients": ({"problems", "metrics", "rendezvous/*"}, {"redis"}),
+    "gateway/clients": (
+        {"problems", "metrics", "gateway/clients/tokens", "rendezvous/*"},
+        {"redis"},
+    ),
+    "gateway/clients/tokens": ({"clients"}, {"jwt"}),
     "gateway/routing": ({"problems", "rendezvous/*"}, {"jsonschema", "referencing", "regex"}),
     "gateway/exchange": ({"problems", "metrics", "rendezvous/*"}, {"redis"}),
     "gateway/health": (

@@ -95,6 +95,7 @@ DOCKERFILE = re.sub(r"\\\n\s*", "", text_of("Dockerfile"))
 #: What a container needs of the checkout, and a plain machine too.
 MODULES = {file.name for file in ROOT.glob("*.py")}
 RUNTIME = {"gateway", "rendezvous", "replies", "responder", "routes.toml", *MODULES}
+LOCKS = {"requirements.txt", "requirements-jwt.txt"}
 #: Variables that are not ours: of the shell, of Python, of glibc.
 FOREIGN = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "MALLOC_ARENA_MAX"}
 
@@ -112,7 +113,7 @@ def copied() -> set[str]:
 
 def test_each_source_that_the_image_copies_exists_and_nothing_is_missing():
     assert [source for source in copied() if not (ROOT / source).exists()] == []
-    assert copied() == RUNTIME | {"requirements.txt", "LICENSE", "deploy/healthcheck.py"}
+    assert copied() == RUNTIME | LOCKS | {"LICENSE", "deploy/healthcheck.py"}
 
 
 def test_the_package_has_each_module_of_the_top_folder():
@@ -132,8 +133,9 @@ def test_the_image_installs_the_requirements_of_the_other_ways():
     (install,) = [line for line in instructions("RUN") if "pip install" in line]
     dynamic = tomllib.loads(text_of("pyproject.toml"))["tool"]["setuptools"]["dynamic"]
 
-    assert install.endswith("-r /build/requirements.txt")
+    assert set(re.findall(r"-r /build/(\S+)", install)) == LOCKS
     assert dynamic["dependencies"] == {"file": ["requirements.in"]}
+    assert dynamic["optional-dependencies"]["jwt"] == {"file": ["requirements-jwt.in"]}
 
 
 def test_the_image_runs_as_another_user_than_root_with_one_arena_and_a_health_check():

@@ -4,6 +4,7 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -20,9 +21,15 @@ def requirements(name: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if re.match(r"\w", line)]
 
 
-def locked() -> dict[str, Requirement]:
-    """Return the requirements of the lock, by name."""
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+#: What runs, as it was chosen: always, and where clients have tokens.
+CHOSEN = ("requirements.in", "requirements-jwt.in")
+LOCKS = ("requirements.txt", "requirements-jwt.txt")
+PINNED = list(zip(CHOSEN, LOCKS, strict=True))
+
+
+def locked(*locks: str) -> dict[str, Requirement]:
+    """Return the requirements of the locks, of all if none is named, by name."""
+    text = "".join((ROOT / lock).read_text(encoding="utf-8") for lock in locks or LOCKS)
     found = [Requirement(line) for line, _ in _LINE.findall(text)]
     return {canonicalize_name(one.name): one for one in found}
 
@@ -33,19 +40,21 @@ def pin(requirement: Requirement) -> str:
     return specifier.version
 
 
-def test_the_lock_pins_each_requirement_as_it_was_chosen():
-    lock = locked()
+@pytest.mark.parametrize(("choice", "lock_file"), PINNED)
+def test_the_lock_pins_each_requirement_as_it_was_chosen(choice, lock_file):
+    lock = locked(lock_file)
 
-    for chosen in requirements("requirements.in"):
+    for chosen in requirements(choice):
         assert pin(lock[canonicalize_name(chosen.name)]) == pin(chosen)
 
 
-def test_each_line_of_the_lock_is_a_pin_with_hashes():
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("choice", "lock_file"), PINNED)
+def test_each_line_of_the_lock_is_a_pin_with_hashes(choice, lock_file):
+    text = (ROOT / lock_file).read_text(encoding="utf-8")
     rest = [line for line in _LINE.sub("", text).splitlines() if not re.match(r"\s*#", line)]
 
     assert rest == []
-    assert len(locked()) > len(requirements("requirements.in"))
+    assert len(locked(lock_file)) > len(requirements(choice))
 
 
 def test_no_requirements_name_an_index():

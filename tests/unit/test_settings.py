@@ -643,3 +643,42 @@ def test_dead_letters_cannot_go_to_the_reply_topic():
         "another topic"
     )
     assert read(RESPONDER_DLQ_TOPIC="dead").responder_dlq_topic == "dead"
+
+
+TOKENS = {
+    "JWT_ISSUER": "https://issuer.example/",
+    "JWT_AUDIENCE": "gateway, other",
+    "JWT_JWKS_URL": "https://issuer.example/keys",
+}
+
+
+def test_tokens_are_accepted_with_an_issuer_an_audience_and_the_url_of_keys():
+    more = {"JWT_RATE": "6000/min", "JWT_ALGORITHMS": "ES256,EdDSA,ES256"}
+    found = Settings.from_env(ENOUGH | TOKENS | more)
+
+    assert found.jwt_audience == ("gateway", "other")
+    assert found.jwt_rate == (6000, 60)
+    assert found.jwt_algorithms == ("ES256", "EdDSA")
+    assert Settings.from_env(ENOUGH).jwt_algorithms == ("RS256", "ES256")
+
+
+@pytest.mark.parametrize(
+    ("names", "error"),
+    [
+        (["JWT_ISSUER"], "JWT_ISSUER is set, but JWT_AUDIENCE and JWT_JWKS_URL are not; "),
+        (["JWT_AUDIENCE"], "JWT_AUDIENCE is set, but JWT_ISSUER and JWT_JWKS_URL are not; "),
+        (["JWT_ISSUER", "JWT_AUDIENCE"], "JWT_ISSUER and JWT_AUDIENCE are set, but JWT_JWKS_URL "),
+    ],
+    ids=["issuer", "audience", "both"],
+)
+def test_a_part_of_the_settings_of_tokens_is_an_error(names, error):
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(ENOUGH | {name: TOKENS[name] for name in names})
+
+    assert caught.value.errors[0].startswith(error)
+
+
+@pytest.mark.parametrize("value", ["none", "HS256", "RS256,none", "rs256", ",", "RS256;ES256"])
+def test_only_algorithms_with_public_keys_can_be_chosen(value):
+    with pytest.raises(SettingsError, match=r"JWT_ALGORITHMS=.*expected a comma list of any of RS"):
+        Settings.from_env(ENOUGH | TOKENS | {"JWT_ALGORITHMS": value})

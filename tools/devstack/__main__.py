@@ -156,8 +156,8 @@ def _wait_until_ready(
         time.sleep(READY_PAUSE_S)
     url = f"http://{LOOPBACK}:{settings.port}{path or '/readyz'}"
     body = f" -d '{BODY.decode()}'" if path else ""
-    needs_key = settings.api_keys_file or settings.api_keys
-    key = " -H 'Authorization: Bearer <key>'" if needs_key else ""
+    needs_key = settings.api_keys_file or settings.api_keys or settings.jwt_issuer
+    key = " -H 'Authorization: Bearer <key or token>'" if needs_key else ""
     console.print(
         "\nrunning; Ctrl-C stops everything; try it in another terminal:\n\n"
         f"curl -i {url}{body}{key}\n"

@@ -10,7 +10,11 @@ from typing import Any
 
 from waitress.task import ErrorTask, WSGITask
 
-from gateway.clients.admission import QUEUED_ENVIRON_KEY, SLOT_ENVIRON_KEY
+from gateway.clients.admission import (
+    BODY_UNREAD_ENVIRON_KEY,
+    QUEUED_ENVIRON_KEY,
+    SLOT_ENVIRON_KEY,
+)
 from gateway.clients.request_facts import SENT_ENVIRON_KEY
 from gateway.metrics import (
     NO_ROUTE,
@@ -144,6 +148,7 @@ class ApplicationTask(_Logged, WSGITask):  # type: ignore[misc]  # waitress ship
             environ[SLOT_ENVIRON_KEY] = self.request.has_slot
             environ[QUEUED_ENVIRON_KEY] = self.queued_s
             if self.request.body_unread:
+                environ[BODY_UNREAD_ENVIRON_KEY] = True
                 environ["wsgi.input"] = UnreadBody()
                 environ.setdefault("CONTENT_LENGTH", "1")
                 self.channel.discard_body()

@@ -176,7 +176,10 @@ _SCHEMAS = {
             "node": {"type": "string", "description": "The id of the worker process."},
             "problems": {"type": "array", "items": _STRING},
             "warnings": {"type": "array", "items": _STRING},
-            "version": {"type": "string", "description": "Where API keys are on, only with one."},
+            "version": {
+                "type": "string",
+                "description": "Where clients need an API key or a token, only with one.",
+            },
         },
     },
     "openapi": {"type": "object", "required": ["openapi", "info", "paths"]},
@@ -243,4 +246,17 @@ COMPONENTS: dict[str, Any] = {
     "parameters": _PARAMETERS,
     "responses": _RESPONSES,
     "schemas": _SCHEMAS,
+}
+
+#: How clients prove their identity.
+API_KEY: dict[str, Any] = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The operator of this gateway issues the API keys.",
+}
+TOKEN: dict[str, Any] = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "An access token from the issuer that the operator of this gateway names.",
 }

@@ -26,12 +26,20 @@ from gateway.problems import (
     ResponderError,
     ResponderSilent,
     ShuttingDown,
+    TokenKeysUnavailable,
     TooManyInFlight,
     Unauthorized,
     UnknownReply,
 )
 from gateway.routing.table import Route, caller_headers_of
-from gateway.web.docs.components import COMPONENTS, DESCRIPTION, problem_example, problem_schema
+from gateway.web.docs.components import (
+    API_KEY,
+    COMPONENTS,
+    DESCRIPTION,
+    TOKEN,
+    problem_example,
+    problem_schema,
+)
 from gateway.web.docs.operations import (
     PARAMETER,
     Json,
@@ -64,22 +72,17 @@ _EXCHANGE = (
 _REPLY = (UnknownReply, ReplyExpired, ReplyStoreUnavailable)
 _FETCH = (*_REPLY, BadReply, ResponderError, RequestCancelled)
 _CANCEL = (*_REPLY, AlreadyAnswered)
-#: Problems of API keys, on routes and on replies.
+#: Problems of API keys and tokens, on routes and on replies.
 _KEY_ON_ROUTE = (Unauthorized, Forbidden, RateLimited, TooManyInFlight)
 _KEY_ON_REPLY = (Unauthorized, RateLimited)
-
-_BEARER: Json = {
-    "type": "http",
-    "scheme": "bearer",
-    "description": "The operator of this gateway issues the API keys.",
-}
 
 
 def describe(
     routes: Sequence[Route],
     *,
     reply_timeout_status: int = 503,
-    needs_key: bool = False,
+    takes_keys: bool = False,
+    takes_tokens: bool = False,
     keeps_replies: bool = True,
 ) -> Json:
     """
@@ -87,10 +90,12 @@ def describe(
 
     Args:
         reply_timeout_status: the HTTP status of a reply timeout.
-        needs_key: whether routes and replies require an API key.
+        takes_keys: whether clients may have API keys.
+        takes_tokens: whether clients may have tokens; without either, everybody may call.
         keeps_replies: whether a reply can be fetched later.
     """
-    description = _Description(reply_timeout_status, needs_key, keeps_replies)
+    schemes = ({"key": API_KEY} if takes_keys else {}) | ({"token": TOKEN} if takes_tokens else {})
+    description = _Description(reply_timeout_status, schemes, keeps_replies)
     for route in routes:
         description.add_route(route)
     if keeps_replies:
@@ -102,9 +107,9 @@ def describe(
 class _Description:
     """Collects paths and components."""
 
-    def __init__(self, reply_timeout_status: int, needs_key: bool, keeps_replies: bool) -> None:
+    def __init__(self, reply_timeout_status: int, schemes: Json, keeps_replies: bool) -> None:
         self._reply_timeout_status = reply_timeout_status
-        self._needs_key = needs_key
+        self._schemes = schemes  # of security, by name
         self._keeps_replies = keeps_replies
         self._paths: dict[str, Json] = {}
         self._templates: dict[str, str] = {}
@@ -129,7 +134,7 @@ class _Description:
             "paths": self._paths,
             "components": COMPONENTS
             | {"examples": self._examples, "schemas": COMPONENTS["schemas"] | self._schemas}
-            | ({"securitySchemes": {"key": _BEARER}} if self._needs_key else {}),
+            | ({"securitySchemes": self._schemes} if self._schemes else {}),
         }
 
     # Routes
@@ -150,7 +155,7 @@ class _Description:
         http_statuses = {*_ANY_HTTP_STATUSES, *statuses_of_input(route, method)}
         of_input = problems_of_input(route, method, self._keeps_replies)
         of_exchange = _EXCHANGE if route.reply == "wait" else (NotSent,)
-        kinds = (*_ANY, *of_exchange, *of_input, *self._if_keys(_KEY_ON_ROUTE))
+        kinds = (*_ANY, *of_exchange, *of_input, *self._if_secured(_KEY_ON_ROUTE))
         return {
             "operationId": self._unique_name(f"{method.lower()} {template}"),
             "tags": ["routes"],
@@ -162,7 +167,7 @@ class _Description:
                 **replies_of(route, method, self._keeps_replies),
                 **self._problems(kinds, http_statuses, may_be_reply=route.reply == "wait"),
             },
-            **self._security,
+            **self._security(route.scopes),
         }
 
     def _unique_name(self, text: str) -> str:
@@ -186,14 +191,16 @@ class _Description:
         self._schemas[name] = embedded_schema(route.schema.document, reference)
         return {"required": True, "content": {"application/json": {"schema": {"$ref": reference}}}}
 
-    # API keys
+    # API keys and tokens
 
-    @property
-    def _security(self) -> Json:
-        return {"security": [{"key": []}]} if self._needs_key else {}
+    def _security(self, scopes: Sequence[str] = ()) -> Json:
+        return (
+            {"security": [{name: list(scopes)} for name in self._schemes]} if self._schemes else {}
+        )
 
-    def _if_keys(self, kinds: tuple[type[Problem], ...]) -> tuple[type[Problem], ...]:
-        return kinds if self._needs_key else ()
+    def _if_secured(self, kinds: tuple[type[Problem], ...]) -> tuple[type[Problem], ...]:
+        kinds = (*kinds, TokenKeysUnavailable) if "token" in self._schemes else kinds
+        return kinds if self._schemes else ()
 
     # Problems
 
@@ -231,7 +238,7 @@ class _Description:
     # Answered by the gateway itself
 
     def add_replies(self, caller_headers: Iterable[str]) -> None:
-        with_key = self._if_keys(_KEY_ON_REPLY)
+        with_key = self._if_secured(_KEY_ON_REPLY)
         fetched = {
             "default": {"$ref": "#/components/responses/reply"},
             "202": {"$ref": "#/components/responses/pending"},
@@ -250,9 +257,9 @@ class _Description:
             ],
             "get": own_operation("Fetch a reply, with its own status", "getReply", fetched)
             | {"parameters": [{"$ref": "#/components/parameters/prefer"}]}
-            | self._security,
+            | self._security(),
             "delete": own_operation("Cancel a request", "cancelRequest", cancelled)
-            | self._security,
+            | self._security(),
         }
 
     def add_own_paths(self) -> None:

@@ -11,6 +11,7 @@ from gateway.problems import (
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
     IdempotencyUnavailable,
+    InsufficientScope,
     InvalidBody,
     KeptRepliesFull,
     Problem,
@@ -74,7 +75,8 @@ def problems_of_input(route: Route, method: str, keeps_replies: bool) -> tuple[t
         keeps_replies: whether a reply can be fetched later.
     """
     body = (InvalidBody,) if route.validates else ()
-    caller = (CallerUnknown,) if route.caller is not None else ()
+    caller: tuple[type[Problem], ...] = (CallerUnknown,) if route.caller is not None else ()
+    caller += (InsufficientScope,) if route.scopes else ()
     if method == "GET":
         return caller
     if route.idempotency == "off":

@@ -66,6 +66,27 @@ def test_without_keys_clients_need_none(monkeypatch):
     assert read().api_keys is None
 
 
+def test_tokens_without_their_packages_are_a_fault(monkeypatch):
+    monkeypatch.setattr(configuration, "find_spec", lambda name: None)
+    for name in ("JWT_ISSUER", "JWT_AUDIENCE"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("JWT_JWKS_URL", "https://issuer.example/keys")
+
+    with pytest.raises(ConfigurationError, match=r"pip install -r requirements-jwt\.txt"):
+        read()
+
+
+def test_scopes_need_clients_that_can_have_them(monkeypatch, environment):
+    environment.routes.write_text(
+        '[[route]]\npath = "/echo"\ntopic = "echo"\nscopes = ["orders:write"]\n'
+    )
+    assert read().routes[0].scopes == ("orders:write",)
+    monkeypatch.delenv("API_KEYS_FILE")
+
+    with pytest.raises(ConfigurationError, match="/echo requires scopes, but everybody may call"):
+        read()
+
+
 def test_keys_in_both_places_are_a_fault(monkeypatch):
     monkeypatch.setenv("API_KEYS", table(KEY))
 

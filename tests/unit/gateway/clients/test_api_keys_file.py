@@ -51,11 +51,18 @@ def test_a_client_with_every_field():
         routes='["/echo", "/orders/<order_id>"]',
         rate='"6000/min"',
         in_flight_share="0.25",
+        scopes='["orders:write", "a"]',
     )
 
     found = load(text).client_of(KEY)
 
-    assert found == Client("team-1.a_b", frozenset(PATHS), Rate(6_000, 60), 0.25)
+    assert found == Client(
+        "team-1.a_b",
+        frozenset(PATHS),
+        Rate(6_000, 60),
+        0.25,
+        scopes=frozenset({"orders:write", "a"}),
+    )
 
 
 @pytest.mark.parametrize(("text", "rate"), [("100/s", Rate(100, 1)), ("1/min", Rate(1, 60))])
@@ -138,6 +145,9 @@ HEX = hash_of(KEY).removeprefix("sha256:")
         (client(rate='"0/s"'), "rate='0/s': expected"),
         (client(rate='"-1/s"'), "rate='-1/s': expected"),
         (client(rate="100"), "rate=100: expected"),
+        (client(scopes='"orders"'), "scopes: expected a list of scopes of at most 40 characters"),
+        (client(scopes='["a", "a b"]'), "scopes: item 2: expected a list of scopes"),
+        (client(scopes=f'["{KEY}"]'), "scopes: item 1: expected a list of scopes"),
         (client(in_flight_share="0"), "in_flight_share=0: expected a number above 0 and up to 1"),
         (client(in_flight_share="1.5"), "in_flight_share=1.5: expected"),
         (client(in_flight_share="nan"), "in_flight_share: expected"),
@@ -191,6 +201,7 @@ tables = st.fixed_dictionaries(
         "keys": st.lists(st.sampled_from([hash_of(KEY), hash_of(OTHER_KEY)]) | values, max_size=3),
         "routes": st.lists(st.just("/echo") | values, max_size=2) | values,
         "rate": st.just("5/s") | values,
+        "scopes": st.lists(st.just("orders:write") | values, max_size=2) | values,
         "in_flight_share": st.floats() | values,
         SECRET: values,
     },

@@ -3,6 +3,7 @@
 import io
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from gateway.routing.table import Route
 from rendezvous.kafka_client.topics import Topic
 from settings import Settings, SettingsError
 from tests.fakes import raising
+from tests.support.token_issuer import TokenIssuer
+from tests.unit.apps import SETTINGS
 
 
 class FakePublisher:
@@ -247,6 +250,53 @@ def test_valid_settings_routes_and_keys_are_passed_findings(offline_findings):
         (True, "POST /a publishes to topic a; reply timeout 3 s"),
         (True, "clients need an API key"),
     ]
+
+
+def test_tokens_are_a_finding_with_their_keys(offline_findings):
+    with TokenIssuer().serving() as issuer:
+        env = {"JWT_ISSUER": "https://i", "JWT_AUDIENCE": "a", "JWT_JWKS_URL": issuer.url}
+        settings = replace(SETTINGS, jwt_issuer="https://i", jwt_jwks_url=issuer.url)
+
+        assert offline_findings(**env)[-1] == (True, "clients need a token from https://i")
+        assert shown(check.token_key_findings(settings)) == [
+            (True, "JWT_JWKS_URL has 1 keys for RS256, ES256")
+        ]
+        issuer.status = 404
+        assert shown(check.token_key_findings(settings)) == [
+            (False, "JWT_JWKS_URL: it answers HTTP 404; correct it, or check that server")
+        ]
+
+
+def test_keys_over_http_are_a_warning():
+    private = ["https://issuer/keys", "http://127.0.0.1:8080/keys", "http://localhost/keys"]
+
+    assert [check.is_private(url) for url in private] == [True] * 3
+    assert not check.is_private("http://issuer/keys")
+
+
+@pytest.mark.parametrize("missing", ["jwt", "cryptography"])
+def test_tokens_without_their_packages_are_a_failure(offline_findings, monkeypatch, missing):
+    monkeypatch.setattr("gateway.config.find_spec", lambda name: None if name == missing else name)
+    env = {"JWT_ISSUER": "i", "JWT_AUDIENCE": "a", "JWT_JWKS_URL": "https://i/keys"}
+
+    assert offline_findings(**env)[-1] == (
+        False,
+        "JWT_ISSUER is set, but PyJWT and cryptography are not installed; "
+        "pip install -r requirements-jwt.txt",
+    )
+
+
+def test_scopes_that_nobody_can_have_are_a_failure(offline_findings, tmp_path):
+    (tmp_path / "scoped.toml").write_text(
+        '[[route]]\npath = "/a"\ntopic = "a"\nscopes = ["orders:write"]\n'
+    )
+    found = offline_findings(ROUTES_FILE=str(tmp_path / "scoped.toml"))
+
+    assert found[-1] == (
+        False,
+        "/a requires scopes, but everybody may call; set JWT_ISSUER or API_KEYS, "
+        "or remove its scopes",
+    )
 
 
 def test_a_route_without_a_caller_is_a_warning(offline_findings, tmp_path):

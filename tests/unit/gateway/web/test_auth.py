@@ -204,7 +204,7 @@ def test_readyz_shows_strangers_no_addresses_topics_or_causes(readyz, headers):
     assert response.status_code == 503
     assert response.json["status"] == "not ready"
     assert response.json["problems"] == ["this process is shutting down", "Kafka is not ready"]
-    assert response.json["warnings"] == ["send an API key to read the warnings"]
+    assert response.json["warnings"] == ["send an API key or a token to read the warnings"]
     assert "version" not in response.json
     assert not [secret for secret in SECRETS if secret in response.text]
 

@@ -1,12 +1,10 @@
 """The gateway in a worker: a body without a valid API key is not read, and its client is told."""
 
-from functools import partial
-
 import pytest
 
 from gateway.clients.api_keys import ApiKeys, hash_of
 from gateway.clients.client import Client
-from gateway.web.auth import has_valid_key
+from gateway.clients.credentials import Credentials
 from tests.fakes import eventually
 from tests.unit.apps import new_app
 from tests.unit.conftest import ECHO
@@ -32,7 +30,7 @@ def running(new_running, poller, publisher, redis):
         max_body_bytes=BODY_BYTES,
     )
     found = new_running(wsgi=app, max_body_bytes=BODY_BYTES)
-    found.worker.admits_body = partial(has_valid_key, keys)
+    found.worker.admits_body = Credentials(keys).admits_body
     return found
 
 

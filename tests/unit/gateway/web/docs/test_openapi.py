@@ -173,7 +173,7 @@ def test_a_reply_may_have_any_status_and_content_type(described):
 
 
 def test_with_api_keys_routes_and_replies_require_one():
-    described = describe(ROUTES, needs_key=True)
+    described = describe(ROUTES, takes_keys=True)
     paths = described["paths"]
 
     assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
@@ -187,6 +187,22 @@ def test_with_api_keys_routes_and_replies_require_one():
     for path in ("/livez", "/readyz", "/problems", "/problems/{kind}", "/openapi.json", "/docs"):
         assert "security" not in paths[path]["get"]
         assert "401" not in paths[path]["get"]["responses"]
+
+
+def test_with_tokens_routes_name_the_scopes_that_they_require():
+    routes = (*ROUTES, Route("/scoped", "scoped", scopes=("orders:write",)))
+    described = describe(routes, takes_keys=True, takes_tokens=True)
+    paths, schemes = described["paths"], described["components"]["securitySchemes"]
+
+    assert schemes["token"]["bearerFormat"] == "JWT"
+    assert paths["/echo"]["post"]["security"] == [{"key": []}, {"token": []}]
+    scoped = paths["/scoped"]["post"]
+    assert scoped["security"] == [{"key": ["orders:write"]}, {"token": ["orders:write"]}]
+    assert "schemas/insufficient-scope" in json.dumps(scoped["responses"]["403"])
+    assert "schemas/insufficient-scope" not in json.dumps(paths["/echo"])
+    for path, method in (("/echo", "post"), ("/replies/{correlation_id}", "get")):
+        unavailable = json.dumps(paths[path][method]["responses"]["503"])
+        assert "schemas/token-keys-unavailable" in unavailable
 
 
 def test_without_api_keys_the_description_does_not_mention_them(described):
@@ -281,7 +297,7 @@ def test_a_get_has_a_query_conditions_and_neither_body_nor_idempotency_key(descr
 
 
 def test_a_route_without_replies_describes_its_202_and_no_reply():
-    described = describe((Route("/a", "topic", reply="none", idempotency="off"),), needs_key=True)
+    described = describe((Route("/a", "topic", reply="none", idempotency="off"),), takes_keys=True)
     operation = described["paths"]["/a"]["post"]
     responses = operation["responses"]
 

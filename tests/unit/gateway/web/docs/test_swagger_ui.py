@@ -70,13 +70,16 @@ def test_views_and_described_operations_are_the_same(app, described):
     assert views == operations_found
 
 
-@pytest.mark.parametrize("options", [{}, {"needs_key": True}, {"keeps_replies": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"takes_keys": True}, {"takes_tokens": True}, {"keeps_replies": False}]
+)
 def test_the_description_is_valid(options):
     OpenAPIV31SpecValidator(describe(ROUTES, **options)).validate()
 
 
 def test_every_problem_type_is_described():
-    with_redis = describe(ROUTES, needs_key=True)
+    scoped = Route("/scoped", "scoped", scopes=("orders:write",))
+    with_redis = describe((*ROUTES, scoped), takes_keys=True, takes_tokens=True)
     without_redis = describe(ROUTES, keeps_replies=False)
     named = {
         name
