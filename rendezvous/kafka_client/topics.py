@@ -7,6 +7,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 
+from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.kafka_client.producer import no_broker
 
 _NOT_AUTHORIZED = kafka_errors.TopicAuthorizationFailedError.errno
@@ -40,6 +41,7 @@ class TopicLookup:
             "bootstrap_timeout_ms": 1_000,
             "request_timeout_ms": 2_000,
             "reconnect_backoff_max_ms": 1_000,
+            "kafka_client": prompt_client,
         }
         self._find_problem = find_problem
         self._new_admin = new_admin

@@ -57,10 +57,12 @@ class TcpProxy:
 
     Args:
         port: to listen on; a free one by default.
+        host: address to listen on.
     """
 
-    def __init__(self, target_port: int, port: int | None = None) -> None:
+    def __init__(self, target_port: int, port: int | None = None, host: str = LOOPBACK) -> None:
         self.target_port = target_port
+        self._host = host
         self.port = port or free_port()
         self._delay_s = 0.0
         self._max_idle_s = math.inf
@@ -163,7 +165,9 @@ class TcpProxy:
         for event in self._open.values():
             event.set()
         if self._listener is None:
-            self._listener = socket.create_server((LOOPBACK, self.port), backlog=BACKLOG)
+            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+            address = (self._host, self.port)
+            self._listener = socket.create_server(address, family=family, backlog=BACKLOG)
             self._listener.setblocking(False)
             self._loop.add_reader(self._listener, self._accept, self._listener)
 

@@ -18,6 +18,7 @@ from typing import Any
 from kafka.net.compat import KafkaNetClient
 from kafka.net.selector import NetworkSelector
 
+from rendezvous.kafka_client.patches.assertions import decode_without_assertions
 from rendezvous.kafka_client.patches.fast_selector import FastSelector
 
 NO_WAIT_MS = 0
@@ -33,6 +34,7 @@ class PromptNetwork(NetworkSelector):  # type: ignore[misc]  # kafka-python has 
 
 def prompt_client(**options: Any) -> KafkaNetClient:
     """Return a client on a PromptNetwork, for the option ``kafka_client`` of kafka-python."""
+    decode_without_assertions()  # here, since every client of ours is built with it
     options |= {"selector": FastSelector}
     return KafkaNetClient(net=PromptNetwork(**options), **options)
 

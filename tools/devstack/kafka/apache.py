@@ -29,22 +29,26 @@ class Listener:
         name: in capital letters, as in Kafka's options.
         advertised_port: port advertised to clients, for example that of a proxy.
         protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        host: address to listen on, an IPv6 one in brackets.
+        advertised_host: host advertised to clients; *host* by default.
     """
 
     name: str
     port: int
     advertised_port: int | None = None
     protocol: str = "PLAINTEXT"
+    host: str = LOOPBACK
+    advertised_host: str = ""
 
     @property
     def address(self) -> str:
         """Address that the broker listens on."""
-        return f"{LOOPBACK}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def advertised(self) -> str:
         """Address that the broker advertises."""
-        return f"{LOOPBACK}:{self.advertised_port or self.port}"
+        return f"{self.advertised_host or self.host}:{self.advertised_port or self.port}"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ MODULES = {
     "kafka.record.default_records": {"DefaultRecord"},
     "kafka.record.util": {"decode_varint"},
     "kafka.producer.transaction_manager": {"TransactionState"},
+    "kafka.protocol.schemas.fields.codecs.tagged_fields": {"TaggedFields", "UnsignedVarInt32"},
 }
 #: Objects in a producer and a consumer, and classes: names that are used of each.
 ATTRIBUTES = {
@@ -32,6 +33,7 @@ ATTRIBUTES = {
         "_buffer", "_decompressed", "_pos", "base_offset", "compression_type", "last_offset_delta",
         "records_count",
     },
+    "kafka.protocol.schemas.fields.codecs.tagged_fields.TaggedFields": {"decode_empty"},
     "kafka.producer.transaction_manager.TransactionState": {"READY", "UNINITIALIZED"},
     "producer": {"_transaction_manager", "_accumulator", "_sender"},
     "producer._transaction_manager": {

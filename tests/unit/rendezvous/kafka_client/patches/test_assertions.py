@@ -1,0 +1,34 @@
+"""Decoding when Python runs without assertions."""
+
+import subprocess
+import sys
+
+import pytest
+
+DECODE = """
+import io
+from kafka.protocol.schemas.fields.codecs.tagged_fields import TaggedFields
+data = io.BytesIO(bytes([{number}, 7]))
+TaggedFields.decode_empty(data)
+print(data.tell())
+"""
+
+
+def decoded(number: int, *setup: str) -> subprocess.CompletedProcess[str]:
+    program = "\n".join([*setup, DECODE.format(number=number)])
+    command = [sys.executable, "-OO", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("setup", "position"), [("", "0"), ("import rendezvous.kafka_client", "1")]
+)
+def test_the_patch_is_needed_and_reads_empty_tagged_fields(setup: str, position: str):
+    assert decoded(0, setup).stdout.strip() == position
+
+
+def test_tagged_fields_where_there_are_none_are_an_error():
+    assert (
+        "2 tagged fields where there are none"
+        in decoded(2, "import rendezvous.kafka_client").stderr
+    )
