@@ -19,6 +19,7 @@ from gateway.server.connection_counts import ConnectionCounts
 from gateway.server.http.refusals import Limits
 from gateway.server.request_queue import QueueLimits
 from gateway.server.shutdown import install_graceful_shutdown
+from gateway.server.worker_metrics import worker_metrics
 from rendezvous import __version__
 from rendezvous.process.startup import freeze_loaded_objects
 from rendezvous.process.stdio import make_output_nonblocking
@@ -56,6 +57,10 @@ if worker_tmp_dir is None:
         sys.exit(
             "no folder for temporary files can be written; set TMPDIR to one, or mount /dev/shm"
         )
+# prometheus_client reads the variable when it is imported, as the worker class does below.
+_metrics = worker_metrics(_settings.metrics_port, _settings.log_format, worker_tmp_dir)
+if _metrics is not None:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics.folder)
 # Requests that are pending at SIGTERM are still answered: the longest timeout of any route, and
 # two seconds to write the responses.
 _longest_timeout_s = max(route.max_reply_timeout_s(_settings.reply_timeout_s) for route in _routes)
@@ -86,6 +91,8 @@ def on_starting(server: Any) -> None:
     server.connection_counts = ConnectionCounts(_settings.web_concurrency)
     arbiter.refuse_invalid_reloads(server, configuration.read_again)
     arbiter.block_stop_signals_across_fork()
+    if _metrics is not None:
+        _metrics.supervise(server)
     if not {"GUNICORN_FD", "LISTEN_FDS"} & os.environ.keys():  # else the socket is inherited
         arbiter.exit_if_port_is_unusable(_settings.port)
 

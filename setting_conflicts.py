@@ -26,6 +26,8 @@ def conflicts(settings: "Settings") -> Iterator[str]:
             "give certificates to everybody"
         )
     yield from _sasl_conflicts(settings)
+    if settings.metrics_port == settings.port:
+        yield f"METRICS_PORT and PORT are both {settings.port}; set METRICS_PORT to another port"
     if settings.api_keys_file and settings.api_keys:
         yield "API_KEYS_FILE and API_KEYS are both set; set one, or neither"
     if settings.responder_dlq_topic == settings.reply_topic:

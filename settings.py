@@ -137,6 +137,7 @@ class Settings:
     jwt_leeway_s: float = _variable(10.0, parse.seconds(0, 300))
     jwt_rate: tuple[int, int] | None = _variable(None, parse.rate)
     jwt_in_flight_share: float = _variable(1.0, parse.share(1))
+    metrics_port: int = _variable(0, parse.integer(1, 65535))
     log_format: str = _variable("text", parse.choice("text", "json"))
 
     @classmethod

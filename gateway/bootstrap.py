@@ -32,7 +32,7 @@ from gateway.routing.table import Route, reply_timeouts_by_topic
 from gateway.web.app import create_app
 from rendezvous.correlation import CorrelationIds
 from rendezvous.kafka_client.connect import kafka_problem
-from rendezvous.kafka_client.consumer import consumer_options
+from rendezvous.kafka_client.opening import consumer_options
 from rendezvous.kafka_client.partition_consumer import PartitionConsumer
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.producer import RequestProducer

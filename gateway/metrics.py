@@ -1,13 +1,10 @@
 """The metrics of the gateway, which count whether or not they are served."""
 
+from collections.abc import Iterable
 from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
-#: Keys in the WSGI environment of a request, by which the application tells the server what it
-#: counts: the path of the route as in routes.toml, and the type of the problem.
-ROUTE_ENVIRON_KEY = "rendezvous.route"
-PROBLEM_ENVIRON_KEY = "rendezvous.problem"
 #: The route of requests to paths that the gateway does not have.
 NO_ROUTE = "unmatched"
 #: Methods of HTTP; any other one counts as _OTHER, since clients may send what they like.
@@ -55,10 +52,11 @@ PUBLISH = Histogram(
     buckets=SECONDS,
 )
 REPLIES = Counter(
-    "rendezvous_replies_total",
+    "rendezvous_replies_received_total",
     "Replies that ended a wait, by their way: straight from Kafka, or redis",
     ("way",),
 )
+WORKERS = Gauge("rendezvous_workers", "Worker processes that serve", multiprocess_mode="livesum")
 IN_FLIGHT = Gauge(
     "rendezvous_in_flight_requests",
     "Requests that hold a slot",
@@ -97,6 +95,28 @@ BREAKER_CLIENTS = Gauge(
     multiprocess_mode="livesum",
 )
 
+CHECK_FAILS = Gauge(
+    "rendezvous_check_fails",
+    "1 while a check of readiness finds a problem, by what it checks",
+    ("check",),
+    multiprocess_mode="livemax",
+)
+REPLY_PATH_READ = Gauge(
+    "rendezvous_reply_path_read",
+    "1 while replies processes read every partition of the reply topic, else 0",
+    multiprocess_mode="livemin",
+)
+REPLY_PATH_LAG = Gauge(
+    "rendezvous_reply_path_lag_seconds",
+    "How late the replies processes read the reply topic, as they say in Redis",
+    multiprocess_mode="livemax",
+)
+REPLY_PATH_CLOCK = Gauge(
+    "rendezvous_reply_path_clock_ahead_seconds",
+    "How far the clock of a replies process is ahead of this gateway's",
+    multiprocess_mode="livemostrecent",
+)
+
 # Child metrics, which are looked up for each request.
 outcomes_of = cache(OUTCOMES.labels)  # route, outcome
 sent_of = cache(SENT.labels)  # topic, sent
@@ -106,6 +126,16 @@ replies_of = cache(REPLIES.labels)  # way
 _http_duration_of = cache(HTTP_DURATION.labels)
 
 
+def prepare_route(path: str, topic: str, problems: Iterable[str]) -> None:
+    """Create what counts a route, at 0: an increase from nothing would not be seen."""
+    for outcome in ("reply", "pending", *problems):
+        outcomes_of(path, outcome)
+    for sent in ("yes", "no", "unknown"):
+        sent_of(topic, sent)
+    reply_wait_of(topic)
+    publish_of(topic)
+
+
 def observe_response(
     route: str | None, method: str | None, status: int, problem: str | None, duration_s: float
 ) -> None:
@@ -113,7 +143,7 @@ def observe_response(
     Count a response.
 
     Args:
-        route: as ROUTE_ENVIRON_KEY; None for none.
+        route: its path, as in routes.toml; None for none.
         method: None if the request could not be parsed.
         problem: the type of the problem; None for a response without one.
     """

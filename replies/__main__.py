@@ -8,8 +8,11 @@ from redis import Redis
 from rendezvous.correlation import CorrelationIds
 from rendezvous.errors import StoreUnavailable
 from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
-from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
+from rendezvous.process.health import ProcessHealth
+from rendezvous.process.management import serve_process
 from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.client import eviction_policy, ping
@@ -35,6 +38,8 @@ def main() -> None:
     topic = settings.prefixed(settings.reply_topic)
     watchdog = Watchdog("the loop that stores replies", end=exit_now)
     watchdog.start()
+    health = ProcessHealth(watchdog)
+    serve_process(settings.metrics_port, health)
     consumer = connect_with_retries(
         lambda: _consumer(settings, topic), settings, stop, watchdog.reset
     )
@@ -66,6 +71,7 @@ def main() -> None:
             heartbeats,
             max_reply_bytes=settings.max_reply_bytes,
             gather_s=GATHER_S[settings.reply_delivery],
+            health=health,
         ).run(stop)
     finally:
         watchdog.stop()

@@ -21,10 +21,13 @@ from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavai
 from rendezvous.framework_replies import failure_report
 from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
 from rendezvous.kafka_client.reply_records import excess_of, reply_in
+from rendezvous.process.health import ProcessHealth
+from rendezvous.process.metrics import Labels, show_only
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.replies import ReplyStore
+from replies import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ STORE_PAUSE_S = 0.2
 GATHER_MIN_REPLIES = 4
 SUMMARY_INTERVAL_S = 10.0
 HEARTBEAT_INTERVAL_S = 2.0
+#: Counts that come on top of the outcome of the same record.
+REASONS = ("unusable", "dropped")
 
 
 class ReplyListener:
@@ -50,6 +55,7 @@ class ReplyListener:
         heartbeats: show gateways which partitions are read.
         max_reply_bytes: maximum size of the body of a reply.
         gather_s: delay of a poll after a batch of several replies, in seconds.
+        health: told what keeps replies from being read and stored.
     """
 
     def __init__(
@@ -62,11 +68,15 @@ class ReplyListener:
         *,
         max_reply_bytes: int,
         gather_s: float = 0.0,
+        health: ProcessHealth | None = None,
     ) -> None:
         self._consumer = consumer
         self._store = store
         self._ids = ids
         self._watchdog = watchdog
+        self._health = health or ProcessHealth(watchdog)
+        self._store_problem: str | None = None
+        self._shown: set[Labels] = set()  # partitions with a metric of their lag
         self._heartbeats = heartbeats
         self._max_reply_bytes = max_reply_bytes
         self._gather_s = gather_s
@@ -89,6 +99,7 @@ class ReplyListener:
         finally:
             self._consumer.commit(self._next_offsets)
             self._consumer.close()
+            self._count_undecodable()
             self._summarise()
 
     def _poll_and_store(self, stop: threading.Event) -> None:
@@ -100,6 +111,8 @@ class ReplyListener:
         now_s = time.monotonic()
         if now_s - self._heartbeat_s > HEARTBEAT_INTERVAL_S:
             self._heartbeat_s = now_s
+            self._count_undecodable()
+            self._show_state()
             self._write_heartbeat()
         if self._next_offsets and now_s - self._committed_s > COMMIT_INTERVAL_S:
             self._committed_s = now_s
@@ -142,8 +155,11 @@ class ReplyListener:
         if not replies:
             return True
         try:
-            self.counts.update(self._store.put_many(replies))
+            self._count(*self._store.put_many(replies))
+            self._store_problem = None
         except StoreUnavailable as error:
+            self._store_problem = error.advice
+            self._show_state()
             self._warn.warning("%s; %d replies are kept and retried", error, len(replies))
             return False
         return True
@@ -167,20 +183,40 @@ class ReplyListener:
         reply = reply_in(record, excess)
         correlation_id = self._ids.read(reply.correlation_id)
         if reply.outcome is Outcome.UNUSABLE:
-            self.counts["unusable"] += 1
+            self._count("unusable")
         late_ms = record.timestamp - correlation_id.deadline_ms
         if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or late_ms > 0:
             _log_failure(record, reply, late_ms)
         return correlation_id, reply
 
     def _skip(self, kind: str, record: Any, error: object) -> None:
-        self.counts[kind] += 1
+        self._count(kind)
         # The kind is part of the message, so that each kind is throttled by itself.
         message = f"{kind} record %s/%d/%d skipped: %s"
         self._warn.warning(message, record.topic, record.partition, record.offset, error)
 
+    def _count(self, *outcomes: str) -> None:
+        for outcome, number in Counter(outcomes).items():
+            self.counts[outcome] += number
+            if outcome in REASONS:
+                metrics.UNUSABLE.labels(outcome).inc(number)
+            else:
+                metrics.RECORDS.labels(outcome).inc(number)
+
+    def _count_undecodable(self) -> None:
+        new = self._consumer.undecodable - self.counts["undecodable"]
+        self._count(*["undecodable"] * new)
+
+    def _show_state(self) -> None:
+        """Set the metrics of the consumer, and the problems for the probes."""
+        problems = (self._consumer.problem(), self._store_problem)
+        self._health.problems = [problem for problem in problems if problem]
+        lags_s = {(str(one.partition),): lag_s for one, lag_s in self._consumer.lags_s().items()}
+        metrics.STORE_FAILS.set(self._store_problem is not None)
+        metrics.PARTITIONS.set(len(lags_s))
+        self._shown = show_only(metrics.LAG, lags_s, self._shown)
+
     def _summarise(self) -> None:
-        self.counts["undecodable"] = self._consumer.undecodable
         if self.counts.total() != self._summarised:
             self._summarised = self.counts.total()
             counts = ", ".join(f"{name} {n}" for name, n in self.counts.most_common() if n)

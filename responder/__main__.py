@@ -17,10 +17,13 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
-from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.process.counts import OutcomeCounts
+from rendezvous.process.health import ProcessHealth
+from rendezvous.process.management import serve_process
 from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
@@ -61,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     watchdog = Watchdog("the loop that takes requests", end=exit_now)
     watchdog.start()
+    health = ProcessHealth(watchdog)
+    serve_process(settings.metrics_port, health)
     clients = connect_with_retries(
         lambda: _clients(settings, list(handlers)), settings, stop, watchdog.reset
     )
@@ -87,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             settings.responder_max_attempts,
             RequestReader(_reply_topics(settings), settings.responder_deadline_s),
         )
-        ResponderWorker(consumer, processor, counts, settings.responder_threads, watchdog).run(stop)
+        threads = settings.responder_threads
+        ResponderWorker(consumer, processor, counts, threads, watchdog, health).run(stop)
     logger.info("stopped")
 
 

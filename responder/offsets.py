@@ -22,6 +22,11 @@ class Offsets:
         self._ends: dict[Any, int] = {}  # one past the offset that was begun last
         self._committed: dict[Any, int] = {}
 
+    @property
+    def unfinished(self) -> int:
+        """Number of records that are begun and not finished."""
+        return self._count
+
     def begin(self, partition: Any, offsets: Iterable[int]) -> None:
         """Note that the records at *offsets* of *partition*, in this order, were taken."""
         with self._lock:

@@ -12,7 +12,7 @@ from rendezvous.contract import Reply, Request
 from rendezvous.correlation import epoch_ms
 from rendezvous.errors import MalformedRecord
 from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
-from rendezvous.process.counts import OutcomeCounts
+from rendezvous.process.counts import OutcomeCounts, handler_time_of
 from rendezvous.process.log_fields import request_fields, timed_fields
 from rendezvous.process.throttled_log import ThrottledLog
 from responder.attempts import Attempts, Postponed
@@ -99,7 +99,7 @@ class RequestProcessor:
         except Exception as error:
             # An unfinished record would block all further commits of its partition.
             logger.exception("record %s failed and is skipped", _position(record))
-            self._counts.add("skipped")
+            self._counts.add("skipped", record.topic)
             failure = Failure.by(Reason.NOT_ANSWERED, error, attempts.begun)
         self._outcomes.dead_letter(record, failure, on_end)
         return None
@@ -110,11 +110,11 @@ class RequestProcessor:
         try:
             request = self._decode(record, received_ms)
         except MalformedRecord as error:
-            self._counts.add("malformed")
+            self._counts.add("malformed", record.topic)
             self._outcomes.dead_letter(record, Failure(Reason.MALFORMED, detail=str(error)), on_end)
             return None
         except ReplyTopicRefused as error:
-            self._counts.add("refused")
+            self._counts.add("refused", record.topic)
             self._outcomes.dead_letter(record, Failure(Reason.REFUSED, detail=str(error)), on_end)
             return None
         try:
@@ -161,7 +161,7 @@ class RequestProcessor:
                 extra=request_fields(request),
             )
         if request.correlation_id in self._cancelled:
-            self._counts.add("cancelled")
+            self._counts.add("cancelled", request.topic)
             logger.info("dropped, its client has cancelled it", extra=request_fields(request))
             self._end_claim(request, attempts)
             return None
@@ -173,7 +173,7 @@ class RequestProcessor:
         if attempts.begun:
             self._end_claim(request, attempts)
             return self._exhausted(request, attempts)
-        self._counts.add("expired")
+        self._counts.add("expired", request.topic)
         logger.warning(
             "dropped, its deadline passed before it could begin", extra=request_fields(request)
         )
@@ -204,7 +204,7 @@ class RequestProcessor:
             raise
 
     def _drop_late(self, request: Request, late_ms: int) -> Reply | None:
-        self._counts.add("expired")
+        self._counts.add("expired", request.topic)
         logger.warning(
             "dropped, its deadline passed %.1f s ago", late_ms / 1000, extra=request_fields(request)
         )
@@ -239,21 +239,22 @@ class RequestProcessor:
     def _handle(self, attempts: Attempts, request: Request) -> Reply:
         began_s = time.monotonic()
         try:
-            reply = checked(self._handlers[request.topic](request))
+            with handler_time_of(request.topic).time():
+                reply = checked(self._handlers[request.topic](request))
         except HandlerError as error:
-            self._counts.add("failed")
+            self._counts.add("failed", request.topic)
             return _logged(error.reply_to(request), request, began_s)
         except Retry as error:
             return self._retry(attempts, request, error)
         except (Exception, SystemExit) as error:
             # The traceback is for the log of the responder, not for the client.
             logger.exception("the handler failed", extra=timed_fields(request, began_s))
-            self._counts.add("failed")
+            self._counts.add("failed", request.topic)
             detail = f"the handler of {request.topic} failed; its log has the cause"
             failure = Failure.by(Reason.HANDLER_FAILED, error, attempts.begun)
             problem = Reply.problem(request, 500, "Responder failed", detail)
             return replace(problem, detail=failure.to_text())
-        self._counts.add("answered")
+        self._counts.add("answered", request.topic)
         return _logged(reply, request, began_s)
 
     def _retry(self, attempts: Attempts, request: Request, error: Retry) -> Reply:
@@ -261,7 +262,7 @@ class RequestProcessor:
         try:
             last = attempts.postpone(request, error)
         except Postponed as postponed:
-            self._counts.add("retried")
+            self._counts.add("retried", request.topic)
             self._log.info(
                 "the handler asks for another attempt; repeating it after %g s",
                 postponed.pause_s,
@@ -271,7 +272,7 @@ class RequestProcessor:
         return self._exhausted(request, last)
 
     def _exhausted(self, request: Request, attempts: Attempts) -> Reply:
-        self._counts.add("failed")
+        self._counts.add("failed", request.topic)
         logger.warning(
             "the handler did not finish in %d attempts (%s)",
             attempts.begun,

@@ -5,13 +5,16 @@ An offset is committed only when its record and all before it are finished, that
 has acknowledged their replies. So a crash redelivers requests and loses none.
 """
 
+import math
 import threading
 import time
 from functools import partial
 
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
-from rendezvous.process.counts import OutcomeCounts
+from rendezvous.process.counts import BACKLOG, LAG, OutcomeCounts
+from rendezvous.process.health import ProcessHealth
+from rendezvous.process.metrics import Labels, show_only
 from rendezvous.process.watchdog import Watchdog
 from responder.keyed_executor import KeyedExecutor
 from responder.offsets import Offsets
@@ -20,6 +23,8 @@ from responder.request_processor import RequestProcessor
 #: Interval of commits, and of log lines with the counts, in seconds.
 COMMIT_INTERVAL_S = 0.1
 SUMMARY_INTERVAL_S = 10.0
+#: Interval of setting the metrics of the consumer, in seconds.
+SHOW_INTERVAL_S = 1.0
 #: Maximum time to publish the remaining replies while stopping, in seconds.
 FINISH_S = 5.0
 #: Maximum number of unfinished requests per thread before the next poll. One whose reply is not
@@ -38,6 +43,7 @@ class ResponderWorker:
         counts: the outcomes that the processor counts, logged every SUMMARY_INTERVAL_S.
         threads: maximum number of requests that are handled at once.
         watchdog: reset in each turn of the loop.
+        health: told what keeps the consumer from reading.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class ResponderWorker:
         counts: OutcomeCounts,
         threads: int,
         watchdog: Watchdog,
+        health: ProcessHealth | None = None,
     ) -> None:
         self._consumer = consumer
         self._processor = processor
@@ -54,8 +61,11 @@ class ResponderWorker:
         self._executor = KeyedExecutor(threads)
         self._max_backlog = threads * BACKLOG_PER_THREAD
         self._watchdog = watchdog
+        self._health = health or ProcessHealth(watchdog)
         self._offsets = Offsets()
         self._committed_s = self._summary_s = time.monotonic()
+        self._shown_s = -math.inf
+        self._shown: set[Labels] = set()  # topics and partitions with a metric of their lag
 
     def run(self, stop: threading.Event) -> None:
         """Process requests until *stop* is set, then finish and commit those begun."""
@@ -100,12 +110,24 @@ class ResponderWorker:
         if now_s - self._committed_s > COMMIT_INTERVAL_S:
             self._committed_s = now_s
             self._consumer.commit_async(self._offsets.to_commit(), self._offsets.note_committed)
+        if now_s - self._shown_s > SHOW_INTERVAL_S:
+            self._shown_s = now_s
+            self._show_state()
         if now_s - self._summary_s > SUMMARY_INTERVAL_S:
             self._summary_s = now_s
             self._counts.log()
 
+    def _show_state(self) -> None:
+        """Set the metrics of the consumer, and its problem for the probes."""
+        problem = self._consumer.problem()
+        self._health.problems = [] if problem is None else [problem]
+        BACKLOG.set(self._offsets.unfinished)
+        lags_s = {(p.topic, str(p.partition)): lag for p, lag in self._consumer.lags_s().items()}
+        self._shown = show_only(LAG, lags_s, self._shown)
+
     def _drain(self) -> None:
         """Wait for the handlers that have begun and for their replies, then commit."""
+        self._health.problems = ["this process is shutting down"]
         # From here on the platform limits the time, not the watchdog.
         self._watchdog.stop()
         self._processor.stop(FINISH_S)

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.clients.client import CLIENT_ENVIRON_KEY, request_id_of
-from gateway.metrics import PROBLEM_ENVIRON_KEY, ROUTE_ENVIRON_KEY
 from rendezvous.process.log_fields import Fields, trace_id_in
 
-#: Keys in the WSGI environment, by which the application tells the server what is logged: the topic
-#: of the route, whether the request is in Kafka, and trace id and span id of its span.
+#: Keys in the WSGI environment, by which the application tells the server what it logs and counts:
+#: path and topic of the route, the type of the problem, whether the request is in Kafka, and trace
+#: id and span id of its span.
+ROUTE_ENVIRON_KEY = "rendezvous.route"
+PROBLEM_ENVIRON_KEY = "rendezvous.problem"
 TOPIC_ENVIRON_KEY = "rendezvous.topic"
 SENT_ENVIRON_KEY = "rendezvous.sent"
 SPAN_ENVIRON_KEY = "rendezvous.span"

@@ -14,6 +14,7 @@ from typing import Protocol
 from gateway.exchange.publisher import RequestPublisher
 from gateway.exchange.waiting.partition_reader import PartitionReader
 from gateway.health.reply_path import ReplyPathHealth
+from gateway.metrics import CHECK_FAILS
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Check:
         self._has_result = False
         self._checked_s = time.monotonic()
         self._closing = threading.Event()
+        self._fails = CHECK_FAILS.labels(subject.removeprefix("The ").lower())
 
     def start(self) -> None:
         """Start the thread."""
@@ -84,6 +86,7 @@ class Check:
                 logger.log(level, "%s: %s", self.subject, problem or "ready")
             self._problem, self._checked_s = problem, time.monotonic()
             self._has_result = True
+            self._fails.set(problem is not None)
             self._closing.wait(CHECK_PAUSE_S)
 
 

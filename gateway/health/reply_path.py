@@ -2,6 +2,7 @@
 
 import logging
 
+from gateway import metrics
 from gateway.exchange.waiting.partition_reader import PartitionReader
 from gateway.exchange.waiting.poller import Poller
 from gateway.health.partition_spread import PartitionSpread
@@ -57,6 +58,7 @@ class ReplyPathHealth:
             state = self._heartbeats.state()
         except StoreUnavailable as error:
             return str(error)
+        _show(state)
         if state is None:
             return (
                 f"no replies process reads topic {self.topic}; start one (python -m replies) or "
@@ -104,6 +106,12 @@ class ReplyPathHealth:
         elif warning is None and self.warning is not None:
             logger.info("the clocks of the replies processes and this gateway agree again")
         self.warning = warning
+
+
+def _show(state: PathState | None) -> None:
+    metrics.REPLY_PATH_READ.set(state is not None and not state.unread)
+    metrics.REPLY_PATH_LAG.set(0 if state is None else state.lag_s)
+    metrics.REPLY_PATH_CLOCK.set(0 if state is None else state.clock_ahead_s)
 
 
 def _clock_difference(ahead_s: float, effect: str = "") -> str:

@@ -20,6 +20,7 @@ from gateway.server.http.refusals import Limits
 from gateway.server.request_queue import QueueLimits
 from gateway.server.shutdown import ShutdownState
 from gateway.server.threads import RequestThreads
+from rendezvous.process.metrics import show_build
 
 #: Interval of the search for clients that are too slow, in seconds.
 SWEEP_INTERVAL_S = 0.25
@@ -104,6 +105,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         self._drain()
 
     def _start(self) -> None:
+        show_build()
+        metrics.WORKERS.set(1)
         self.connections = Connections(
             self.limits,
             threads=self.cfg.threads,

@@ -9,11 +9,11 @@ from werkzeug.exceptions import HTTPException
 from gateway.clients.admission import Admission
 from gateway.clients.credentials import Credentials
 from gateway.clients.rates import RateLimiter
+from gateway.clients.request_facts import ROUTE_ENVIRON_KEY
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.requester import Requester
 from gateway.health.readiness import Readiness
 from gateway.lifecycle import Lifecycle
-from gateway.metrics import ROUTE_ENVIRON_KEY
 from gateway.problems import HttpProblem, Problem, Sent
 from gateway.routing.table import Route, caller_headers_of
 from gateway.web.auth import ClientAccess

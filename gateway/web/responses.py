@@ -11,8 +11,13 @@ from flask import Response, current_app, request, url_for
 from werkzeug.datastructures import Headers
 
 from gateway.clients.client import request_id_of
-from gateway.clients.request_facts import SENT_ENVIRON_KEY, request_fields
-from gateway.metrics import NO_ROUTE, PROBLEM_ENVIRON_KEY, ROUTE_ENVIRON_KEY, outcomes_of
+from gateway.clients.request_facts import (
+    PROBLEM_ENVIRON_KEY,
+    ROUTE_ENVIRON_KEY,
+    SENT_ENVIRON_KEY,
+    request_fields,
+)
+from gateway.metrics import NO_ROUTE, outcomes_of
 from gateway.problems import HttpProblem, Problem, Sent
 from gateway.web.pages.html import page_response, prefers_html, render
 from gateway.web.trace import REQUEST_ID

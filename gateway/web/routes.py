@@ -14,7 +14,7 @@ from gateway.clients.request_facts import TOPIC_ENVIRON_KEY
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.idempotency import KEY_HEADER, REPLAYED_HEADER, key_of
 from gateway.exchange.pending_request import WaitOptions
-from gateway.problems import Problem, ReplyTimeout, Sent
+from gateway.problems import DOCUMENTED, Problem, ReplyTimeout, Sent
 from gateway.routing.table import Route
 from gateway.routing.validation import is_own_path
 from gateway.web.auth import ClientAccess, current_client, with_caller
@@ -68,7 +68,8 @@ class RouteViews:
         self._keeps_replies = keeps_replies
 
     def view(self, route: Route) -> Callable[..., Response]:
-        """Return the Flask view of *route*."""
+        """Return the Flask view of *route*, and prepare its metrics."""
+        metrics.prepare_route(route.path, route.topic, DOCUMENTED)
         handle = self.handler(route)
 
         def view(**parameters: object) -> Response:

@@ -18,21 +18,15 @@ from kafka.structs import OffsetAndMetadata
 from rendezvous.kafka_client.consumer_errors import advice, is_about_a_record
 from rendezvous.kafka_client.lag import Lag
 from rendezvous.kafka_client.opening import AssignmentListener, build_consumer
-from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.kafka_client.recreated_topics import RecreatedTopics
 from rendezvous.kafka_client.stalls import Stalls
+from rendezvous.process.metrics import count_kafka_error
 from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
 
 #: Maximum time of one poll() in ms, hence of the delay before a stop is noticed.
 POLL_MS = 200
-#: Session timeout of the group: the minimum of brokers; a killed member blocks its partitions.
-SESSION_TIMEOUT_MS = 6_000
-HEARTBEAT_MS = 1_500
-#: How long a rebalance waits for a missing member, while no member reads. The library's default of
-#: 300 s stopped all replies after a broker's restart. Our consumers poll far more often than this.
-MAX_POLL_INTERVAL_MS = SESSION_TIMEOUT_MS
 #: Pause after an error of the brokers, in seconds.
 ERROR_PAUSE_S = 0.5
 #: Time without an error after which partitions count as read again, in seconds.
@@ -46,35 +40,6 @@ NOT_COMMITTED = "offsets not committed; their records will be delivered again (%
 #: ConsumerRecords by TopicPartition.
 RecordsByPartition = Mapping[Any, Sequence[Any]]
 OnCommit = Callable[[Mapping[Any, int]], object]
-
-
-def consumer_options(
-    connection: Mapping[str, Any], group: str | None, fetch_max_wait_ms: int, client_id: str
-) -> dict[str, Any]:
-    """Return the arguments of a consumer without automatic commits, in *group* if given."""
-    return dict(connection) | {
-        "group_id": group,
-        "client_id": client_id,
-        # "latest" would silently skip what came before the first assignment.
-        "auto_offset_reset": "earliest",
-        "enable_auto_commit": False,
-        # Records of a transaction that is aborted later must never be read (KIP-98).
-        "isolation_level": "read_committed",
-        "session_timeout_ms": SESSION_TIMEOUT_MS,
-        "heartbeat_interval_ms": HEARTBEAT_MS,
-        "max_poll_interval_ms": MAX_POLL_INTERVAL_MS,
-        "fetch_max_wait_ms": fetch_max_wait_ms,
-        # New topics and partitions are noticed within this time.
-        "metadata_max_age_ms": 10_000,
-        "max_poll_records": 1_000,
-        "reconnect_backoff_max_ms": 1_000,
-        # A fetch without an answer blocks its partitions for this long.
-        "request_timeout_ms": fetch_max_wait_ms + 3_000,
-        "bootstrap_timeout_ms": 5_000,
-        "allow_auto_create_topics": False,
-        "metrics_enabled": False,
-        "kafka_client": prompt_client,
-    }
 
 
 class ResilientConsumer:
@@ -96,6 +61,7 @@ class ResilientConsumer:
         #: Assigned partitions of which nothing was read since the assignment.
         self._unread: set[Any] = set()
         self._last_error_s = -math.inf
+        self._last_error: kafka_errors.KafkaError | None = None
         #: Number of records that could not be decoded and were skipped.
         self.undecodable = 0
 
@@ -151,6 +117,15 @@ class ResilientConsumer:
             return {}
         reading = self._consumer.assignment() - self._stalls.partitions
         return {partition: self._lag.lag_s(partition) for partition in reading}
+
+    def problem(self) -> str | None:
+        """Return why partitions are not read, or None; also for a member without partitions."""
+        if self._failed_recently():
+            return f"Kafka: {self._last_error}"
+        if not self._consumer.is_member():
+            return "no member of its consumer group yet, or not any more"
+        stalled = sorted(f"{one.topic}/{one.partition}" for one in self._stalls.partitions)
+        return f"nothing is read of {', '.join(stalled)}; see the log" if stalled else None
 
     def partitions_of(self, topic: str) -> int:
         """Return the number of partitions of *topic*, as far as is known."""
@@ -284,7 +259,8 @@ class ResilientConsumer:
 
     def _pause_after(self, error: kafka_errors.KafkaError) -> None:
         self._lag.note_pause()
-        self._last_error_s = time.monotonic()
+        self._last_error_s, self._last_error = time.monotonic(), error
+        count_kafka_error("consumer", error)
         self._warn.warning("Kafka: %s; trying again%s", error, advice(error))
         time.sleep(ERROR_PAUSE_S)
 

@@ -1,10 +1,19 @@
-"""Builds a consumer of topics that exist, and tells it of its new partitions."""
+"""Builds a consumer of topics that exist, with our options, and tells it of new partitions."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener
 from kafka import errors as kafka_errors
+
+from rendezvous.kafka_client.patches.prompt_client import prompt_client
+
+#: Session timeout of the group: the minimum of brokers; a killed member blocks its partitions.
+SESSION_TIMEOUT_MS = 6_000
+HEARTBEAT_MS = 1_500
+#: How long a rebalance waits for a missing member, while no member reads. The library's default of
+#: 300 s stopped all replies after a broker's restart. Our consumers poll far more often than this.
+MAX_POLL_INTERVAL_MS = SESSION_TIMEOUT_MS
 
 
 class AssignmentListener(ConsumerRebalanceListener):  # type: ignore[misc]  # no types
@@ -49,3 +58,32 @@ def build_consumer(topics: Sequence[str], new_consumer: Callable[[], Any]) -> An
         consumer.close()
         raise LookupError(", ".join(missing))
     return consumer
+
+
+def consumer_options(
+    connection: Mapping[str, Any], group: str | None, fetch_max_wait_ms: int, client_id: str
+) -> dict[str, Any]:
+    """Return the arguments of a consumer without automatic commits, in *group* if given."""
+    return dict(connection) | {
+        "group_id": group,
+        "client_id": client_id,
+        # "latest" would silently skip what came before the first assignment.
+        "auto_offset_reset": "earliest",
+        "enable_auto_commit": False,
+        # Records of a transaction that is aborted later must never be read (KIP-98).
+        "isolation_level": "read_committed",
+        "session_timeout_ms": SESSION_TIMEOUT_MS,
+        "heartbeat_interval_ms": HEARTBEAT_MS,
+        "max_poll_interval_ms": MAX_POLL_INTERVAL_MS,
+        "fetch_max_wait_ms": fetch_max_wait_ms,
+        # New topics and partitions are noticed within this time.
+        "metadata_max_age_ms": 10_000,
+        "max_poll_records": 1_000,
+        "reconnect_backoff_max_ms": 1_000,
+        # A fetch without an answer blocks its partitions for this long.
+        "request_timeout_ms": fetch_max_wait_ms + 3_000,
+        "bootstrap_timeout_ms": 5_000,
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+        "kafka_client": prompt_client,
+    }

@@ -16,6 +16,7 @@ from kafka import errors as kafka_errors
 
 from rendezvous.kafka_client.patches.producer import PatchedProducer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
+from rendezvous.process.metrics import count_kafka_error
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class RequestProducer:
                 partition=None if is_ordered else self._shared_partition(topic),
             )
         except (kafka_errors.KafkaError, ValueError) as error:
-            self._note_if_lost(error)
+            self._note(error)
             raise _refusal(topic, error) from error
 
         def failed(error: Exception) -> None:
@@ -206,7 +207,7 @@ class RequestProducer:
     def _failure(self, topic: str, error: Exception, is_first_attempt: bool) -> Exception:
         # A lost producer fails all its records with the error of the one that made it unusable.
         was_lost = self.lost is not None
-        self._note_if_lost(error)
+        self._note(error)
         is_refusal = isinstance(error, _ALWAYS_REFUSED) or (
             is_first_attempt and isinstance(error, _REFUSED_AT_FIRST)
         )
@@ -214,7 +215,9 @@ class RequestProducer:
             return _refusal(topic, error)
         return PublishUnconfirmed(f"the broker did not acknowledge it ({error})")
 
-    def _note_if_lost(self, error: Exception) -> None:
+    def _note(self, error: Exception) -> None:
+        """Count *error*, and note whether every later send fails too."""
+        count_kafka_error("producer", error)
         if isinstance(error, _PRODUCER_IS_LOST) or self._kafka.has_fatal_error():
             self.lost = self.lost or str(error)
 

@@ -1,10 +1,38 @@
-"""Counts of the outcomes of requests, for the log."""
+"""Counts of a responder: the outcomes of requests, for the log and as metrics."""
 
 import logging
 import threading
 from collections import Counter
+from functools import cache
+
+import prometheus_client
 
 logger = logging.getLogger("responder")
+
+
+OUTCOMES = prometheus_client.Counter(
+    "rendezvous_responder_outcomes_total",
+    "Requests of a responder by outcome: answered, failed, repeated, expired, cancelled, "
+    "malformed, refused; and retried for each further attempt, dead-lettered, and unsent or "
+    "skipped when their replies were not published",
+    ("topic", "outcome"),
+)
+HANDLER_TIME = prometheus_client.Histogram(
+    "rendezvous_handler_seconds",
+    "Time that handlers take",
+    ("topic",),
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+BACKLOG = prometheus_client.Gauge(
+    "rendezvous_responder_unfinished_requests", "Requests that are read and not finished yet"
+)
+LAG = prometheus_client.Gauge(
+    "rendezvous_request_lag_seconds",
+    "Age of the last record that was read of a partition of a request topic; 0 at its end",
+    ("topic", "partition"),
+)
+_outcomes_of = cache(OUTCOMES.labels)
+handler_time_of = cache(HANDLER_TIME.labels)
 
 
 class OutcomeCounts:
@@ -20,8 +48,9 @@ class OutcomeCounts:
         self._counts: Counter[str] = Counter()
         self._logged = 0
 
-    def add(self, outcome: str) -> None:
-        """Count one more *outcome*."""
+    def add(self, outcome: str, topic: str) -> None:
+        """Count one more *outcome* of a request of *topic*."""
+        _outcomes_of(topic, outcome).inc()
         with self._lock:
             self._counts[outcome] += 1
 

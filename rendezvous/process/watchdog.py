@@ -30,12 +30,17 @@ class Watchdog:
     def __init__(
         self, loop: str, limit_s: float = 30.0, end: Callable[[int], object] = os._exit
     ) -> None:
-        self._loop = loop
-        self._limit_s = limit_s
+        self.loop = loop
+        self.limit_s = limit_s
         self._end = end
         self._was_reset = False
         self._missed_checks = 0
         self._stopped = threading.Event()
+
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the loop has not called reset(), in whole checks."""
+        return self._missed_checks * self.limit_s / CHECKS
 
     def start(self) -> None:
         """Start watching, again if need be."""
@@ -53,14 +58,15 @@ class Watchdog:
     def stop(self) -> None:
         """Stop watching."""
         self._stopped.set()
+        self._missed_checks = 0
 
     def _watch(self, stopped: threading.Event) -> None:
-        while not stopped.wait(self._limit_s / CHECKS):
+        while not stopped.wait(self.limit_s / CHECKS):
             if self._hangs():
                 logger.critical(
                     "%s has hung for %g s; ending this process, its platform should restart it",
-                    self._loop,
-                    self._limit_s,
+                    self.loop,
+                    self.limit_s,
                 )
                 self._end(EXIT_CODE)
                 return

@@ -21,6 +21,7 @@ from redis.exceptions import (
 )
 
 from rendezvous.errors import StoreUnavailable
+from rendezvous.process.metrics import REDIS_ERRORS
 from rendezvous.redis_store.cluster import ClusterRedis
 
 #: Number of shards in an answer to CLUSTER INFO.
@@ -170,7 +171,8 @@ def shards_behind(redis: Redis) -> int:
 
 
 def store_unavailable(error: RedisError) -> StoreUnavailable:
-    """Return *error* as a StoreUnavailable with advice for the operator."""
+    """Return *error* as a StoreUnavailable with advice for the operator, and count it."""
+    REDIS_ERRORS.labels(type(error).__name__).inc()
     for message, advice in _ADVICE_BY_MESSAGE:
         if message in str(error):
             return StoreUnavailable(advice, error)

@@ -70,7 +70,7 @@ class Deduplicator:
             else:
                 if saved is None:
                     return self._handle(request, handle)
-                self._counts.add("repeated")
+                self._counts.add("repeated", request.topic)
                 return replace(saved, correlation_id=cid)
             time.sleep(JOURNAL_PAUSE_S)
         return None

@@ -56,6 +56,7 @@ class DeadLetters(Publisher):
         self.send_later(
             Outgoing(
                 name=f"{record.topic}/{record.partition}/{record.offset}",
+                request_topic=record.topic,
                 topic=self._topic,
                 key=record.key,
                 value=_value_of(record),
@@ -67,7 +68,7 @@ class DeadLetters(Publisher):
         )
 
     def _acknowledged(self, record: Outgoing) -> None:
-        self._counts.add("dead-lettered")
+        self._counts.add("dead-lettered", record.request_topic)
 
     def _report(self, record: Outgoing, error: Exception) -> None:
         self._log.warning(

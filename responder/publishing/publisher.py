@@ -19,6 +19,7 @@ from kafka import errors as kafka_errors
 
 from rendezvous.correlation import epoch_ms
 from rendezvous.process.counts import OutcomeCounts
+from rendezvous.process.metrics import count_kafka_error
 from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Outgoing:
 
     Args:
         name: of what it is about, for the log.
+        request_topic: of the request that it is about, for the counts.
         give_up_ms: when it is discarded if no broker has accepted it (Unix time).
         on_end: called once it is acknowledged or discarded, by any thread; never when stop() ended
             it before: the request must be delivered again.
@@ -55,6 +57,7 @@ class Outgoing:
     """
 
     name: str
+    request_topic: str
     topic: str
     key: bytes | None
     value: bytes | None
@@ -192,6 +195,7 @@ class Publisher:
 
     def _failed(self, record: Outgoing, error: Exception) -> None:
         """Let *record* be sent again, or end it; also on the producer's thread, without waits."""
+        count_kafka_error("producer", error)
         if isinstance(error, _TOO_LARGE) and not record.is_replaced:
             record.value, record.headers = record.smaller(error)
             record.is_replaced = True
@@ -199,7 +203,7 @@ class Publisher:
             return
         self._report(record, error)
         if epoch_ms() > record.give_up_ms:
-            self._counts.add("unsent")
+            self._counts.add("unsent", record.request_topic)
             self._discard(record)
         else:
             self._resend_in(RETRY_PAUSE_S, record)
@@ -258,7 +262,7 @@ class Publisher:
             except Exception:
                 # An unfinished record would block all further commits of its partition.
                 logger.exception("%s: it cannot be sent to %s", record.name, record.topic)
-                self._counts.add("skipped")
+                self._counts.add("skipped", record.request_topic)
                 self._discard(record)
             else:
                 if isinstance(error, kafka_errors.KafkaTimeoutError):

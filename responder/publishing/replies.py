@@ -39,6 +39,7 @@ class ReplyPublisher(Publisher):
         self.send(
             Outgoing(
                 name=request.correlation_id,
+                request_topic=request.topic,
                 topic=request.reply_topic,
                 key=request.key,
                 value=value,

@@ -18,7 +18,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "rendezvous/kafka_client/patches": (set(), {"kafka"}),
     "rendezvous/kafka_client": ({"rendezvous", "rendezvous/process", "patches"}, {"kafka"}),
     "rendezvous/redis_store": ({"rendezvous", "rendezvous/process"}, {"redis"}),
-    "replies": ({"rendezvous/*"}, {"kafka", "redis"}),
+    "replies": ({"rendezvous/*"}, {"kafka", "redis", "prometheus_client"}),
     "responder": ({"rendezvous/*", "dedup"}, {"kafka", "redis"}),
     "responder/dedup": ({"rendezvous/*", "responder"}, {"redis"}),
     "gateway/problem_details.py": (set(), set()),
@@ -45,7 +45,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     "gateway/server": (
         {"problems", "metrics", "clients", "rendezvous/process"},
-        {"gunicorn", "waitress", "werkzeug"},
+        {"gunicorn", "prometheus_client", "waitress", "werkzeug"},
     ),
     "gateway/bootstrap.py": ({"gateway/*", "rendezvous/*"}, {"flask", "redis"}),
     "gateway": ({"gateway/*", "rendezvous/*", "settings"}, {"flask"}),

@@ -682,3 +682,10 @@ def test_a_part_of_the_settings_of_tokens_is_an_error(names, error):
 def test_only_algorithms_with_public_keys_can_be_chosen(value):
     with pytest.raises(SettingsError, match=r"JWT_ALGORITHMS=.*expected a comma list of any of RS"):
         Settings.from_env(ENOUGH | TOKENS | {"JWT_ALGORITHMS": value})
+
+
+def test_metrics_need_a_port_of_their_own():
+    assert errors(PORT="9100", METRICS_PORT="9100") == [
+        "METRICS_PORT and PORT are both 9100; set METRICS_PORT to another port"
+    ]
+    assert errors(METRICS_PORT="0") == ["METRICS_PORT=0: expected a whole number from 1 to 65535"]

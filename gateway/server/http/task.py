@@ -15,14 +15,12 @@ from gateway.clients.admission import (
     QUEUED_ENVIRON_KEY,
     SLOT_ENVIRON_KEY,
 )
-from gateway.clients.request_facts import SENT_ENVIRON_KEY
-from gateway.metrics import (
-    NO_ROUTE,
+from gateway.clients.request_facts import (
     PROBLEM_ENVIRON_KEY,
     ROUTE_ENVIRON_KEY,
-    observe_response,
-    outcomes_of,
+    SENT_ENVIRON_KEY,
 )
+from gateway.metrics import NO_ROUTE, observe_response, outcomes_of
 from gateway.problems import BodyTooLarge, Sent
 from gateway.server.http import refusals
 

@@ -24,7 +24,8 @@ from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.exchange.waiting.poller import Poller
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds, epoch_ms
-from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.producer import PatchedProducer
 from rendezvous.kafka_client.producer import RequestProducer

@@ -5,6 +5,7 @@ import pytest
 from rendezvous.contract import Outcome
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from tests.fakes import FakeRecord, eventually
+from tests.support.metric_values import Increase
 from tests.unit.replies.conftest import P0, record
 
 DEAD_LETTER = [
@@ -29,10 +30,11 @@ def test_a_broken_record_is_skipped_counted_and_logged(
     running, kafka, store, new_id, caplog, headers, kind, value
 ):
     cid = new_id()
+    counted = Increase("rendezvous_reply_records_total", {"outcome": kind})
     kafka.feed(FakeRecord(value, headers, 0), record(cid, 1), FakeRecord(value, headers, 2))
     eventually(lambda: kafka.committed_offset(P0) == 3)
 
-    assert running.counts[kind] == 2
+    assert running.counts[kind] == counted() == 2
     assert running.counts["stored"] == 1
     assert store.fetch_many([cid.text])
     assert f"{kind} record replies/0/0 skipped" in caplog.text

@@ -12,10 +12,14 @@ from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from responder.registry import HandlerError
 from tests.fakes import FakeRecord, eventually, raising
+from tests.support.metric_values import Increase
 from tests.unit.responder.conftest import P0, record
 
 
 def test_a_request_is_answered_on_its_reply_topic_with_its_id_and_key(run):
+    labels = {"topic": "orders", "outcome": "answered"}
+    counted = Increase("rendezvous_responder_outcomes_total", labels)
+    timed = Increase("rendezvous_handler_seconds_count", {"topic": "orders"})
     running = run(lambda request: Reply.to(request, request.body.upper(), status=201))
     running.feed(record("the-id", 41, key=b"k", body=b"tea"))
     eventually(lambda: running.committed() == 42)
@@ -25,6 +29,7 @@ def test_a_request_is_answered_on_its_reply_topic_with_its_id_and_key(run):
     assert sent.header("correlation-id") == "the-id"
     assert sent.header("status") == "201"
     assert running.counts == {"answered": 1}
+    assert counted() == timed() == 1
 
 
 @pytest.mark.parametrize(

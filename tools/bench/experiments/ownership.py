@@ -24,7 +24,8 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
-from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.opening import consumer_options
 from rendezvous.kafka_client.partition_consumer import PartitionConsumer
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from tools.devstack.kafka.apache import ApacheKafka

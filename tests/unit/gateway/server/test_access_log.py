@@ -11,8 +11,12 @@ from gunicorn.http.wsgi import Response
 
 from gateway.clients.api_keys import new_key
 from gateway.clients.client import CLIENT_ENVIRON_KEY
-from gateway.clients.request_facts import SENT_ENVIRON_KEY, TOPIC_ENVIRON_KEY
-from gateway.metrics import PROBLEM_ENVIRON_KEY, ROUTE_ENVIRON_KEY
+from gateway.clients.request_facts import (
+    PROBLEM_ENVIRON_KEY,
+    ROUTE_ENVIRON_KEY,
+    SENT_ENVIRON_KEY,
+    TOPIC_ENVIRON_KEY,
+)
 from gateway.problems import Sent
 from gateway.server.access_log import ACCESS_LOG_FORMAT, JsonAccessLogger, TextAccessLogger
 from rendezvous.process.log_fields import FIELDS

@@ -4,8 +4,10 @@ import pytest
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
-from rendezvous.kafka_client.consumer import ResilientConsumer, consumer_options
+from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.opening import consumer_options
 from tests.fakes import FakeConsumer, FakeRecord, eventually, raising
+from tests.support.metric_values import increases
 
 P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)
 RECORD = FakeRecord(b"x", [])
@@ -295,3 +297,24 @@ def test_the_options_of_a_consumer():
 
 def test_without_a_group_the_group_id_is_none():
     assert consumer_options({}, None, 500, "me")["group_id"] is None
+
+
+def test_a_problem_is_an_error_or_the_lack_of_membership_but_no_lack_of_partitions(kafka, consumer):
+    consumer.poll()
+    assert consumer.problem() is None
+    kafka.member = False
+    assert "no member" in (consumer.problem() or "")
+    kafka.member = True
+    kafka.fail_poll(kafka_errors.GroupAuthorizationFailedError("replies"))
+    consumer.poll()
+    assert "GroupAuthorizationFailedError" in (consumer.problem() or "")
+
+
+@pytest.mark.parametrize("error", [kafka_errors.GroupAuthorizationFailedError("replies")])
+def test_errors_are_counted_by_class(kafka, consumer, error):
+    counted = increases(
+        1, "rendezvous_kafka_errors_total", client="consumer", error=type(error).__name__
+    )
+    kafka.fail_poll(error)
+    with counted:
+        consumer.poll()

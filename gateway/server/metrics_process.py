@@ -1,0 +1,116 @@
+"""
+Entry point of the process that serves the metrics of all workers; the arbiter starts it.
+
+    python -m gateway.server.metrics_process PORT FOLDER ARBITER LOG_FORMAT
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from rendezvous.process.logs import configure_logs
+from rendezvous.process.management import ManagementServer
+from rendezvous.process.stdio import make_output_nonblocking
+
+#: Interval of looking after the arbiter, and after files of workers that have ended, in seconds.
+CHECK_INTERVAL_S = 0.5
+#: In place of a process id: the sums of workers that have ended.
+ENDED = "0"
+
+
+class WorkerFiles(Collector):
+    """
+    The metrics in the files of the workers.
+
+    What a worker that has ended counted is added to one file: restarts make no more files, and no
+    count decreases. Its gauges vanish.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of all workers together."""
+        with self._lock:
+            self._retire_ended()
+            return list(MultiProcessCollector(None, str(self._folder)).collect())  # type: ignore[no-untyped-call]
+
+    def retire_ended(self) -> None:
+        """Replace the files of workers that have ended."""
+        with self._lock:
+            self._retire_ended()
+
+    def workers(self) -> set[int]:
+        """Return the ids of running processes that have files."""
+        return {pid for _, pid in self._files() if _runs(pid)}
+
+    def _files(self) -> Iterator[tuple[Path, int]]:
+        """Yield each file and the id of its process, but for those that have no process."""
+        for file in self._folder.glob("*.db"):
+            pid = file.stem.rpartition("_")[2]
+            if pid.isdecimal() and pid != ENDED:
+                yield file, int(pid)
+
+    def _retire_ended(self) -> None:
+        for file, pid in list(self._files()):
+            if _runs(pid):
+                continue
+            if not file.name.startswith("gauge_"):
+                self._add_up(file)
+            if not file.name.startswith("gauge_") or file.name.startswith("gauge_live"):
+                file.unlink()
+
+    def _add_up(self, file: Path) -> None:
+        kind = file.stem.rpartition("_")[0]
+        total = MmapedDict(str(file.with_name(f"{kind}_{ENDED}.db")))  # type: ignore[no-untyped-call]
+        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
+            total.write_value(key, total.read_value(key)[0] + value, 0.0)  # type: ignore[no-untyped-call]
+        total.close()  # type: ignore[no-untyped-call]
+
+
+def main() -> None:
+    """Serve until the arbiter and all workers have ended."""
+    port, folder, arbiter, log_format = sys.argv[1:]
+    # To the last: a stop signal often goes to all processes, and the workers drain after it.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    make_output_nonblocking()
+    configure_logs(log_format)
+    files = WorkerFiles(Path(folder))
+    registry = CollectorRegistry()
+    registry.register(files)
+    ManagementServer(int(port), registry).start()
+    while os.getppid() == int(arbiter):
+        time.sleep(CHECK_INTERVAL_S)
+        with contextlib.suppress(OSError):  # the arbiter has removed the folder
+            files.retire_ended()
+    # The arbiter was killed, or it would have ended this process. Its workers drain.
+    while files.workers():
+        time.sleep(CHECK_INTERVAL_S)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's, which has the id now
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
