@@ -95,9 +95,9 @@ class KeySource:
             KeysUnavailable: when they cannot be fetched.
         """
         with self._changed:
+            if self._error:
+                raise KeysUnavailable  # also while it is fetched once more, which may take long
             if not self._is_fetching:
-                if self._error:
-                    raise KeysUnavailable
                 if self._clock() < self._begun_s + MIN_INTERVAL_S:
                     return
                 self._due_s = -math.inf

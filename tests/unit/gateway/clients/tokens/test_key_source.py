@@ -155,6 +155,18 @@ def test_after_a_failure_nobody_waits_until_the_next_attempt(new, issuer):
     assert issuer.requests == 1
 
 
+def test_while_an_issuer_hangs_after_a_failure_nobody_waits(new, issuer, monkeypatch):
+    monkeypatch.setattr(key_source, "RETRY_S", 0.01)
+    issuer.status = 500
+    source = new()
+    eventually(lambda: source._error)
+    issuer.proceed.clear()
+    eventually(lambda: source._is_fetching)
+
+    with pytest.raises(KeysUnavailable):
+        source.look_again(may_wait=True)
+
+
 def test_requests_wait_for_the_first_keys(new, issuer):
     issuer.proceed.clear()
     source = new()
