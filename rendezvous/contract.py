@@ -28,7 +28,6 @@ under one name.
 """
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -48,6 +47,7 @@ from rendezvous.framework_requests import (
     deadline_in,
     id_in,
     partition_in,
+    reply_topic_in,
     requester_in,
 )
 from rendezvous.reply_headers import (
@@ -80,9 +80,6 @@ DEAD_LETTER_HEADERS = tuple(f"dead-letter-{name}" for name in _DEAD_LETTER.split
 RESERVED_HEADERS = frozenset(
     map(str.lower, (*FRAMEWORK_HEADERS, *_OWN_HEADERS, *DEAD_LETTER_HEADERS))
 )
-
-#: What Kafka accepts as the name of a topic.
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 
 
 class Outcome(StrEnum):
@@ -194,14 +191,11 @@ class Request:
         """
         text = text_headers(headers)
         known = {name: values[-1] for name, values in text.items()}
-        deadline_ms = deadline_in(headers, default_deadline_ms)
+        last = dict(headers)
+        deadline_ms = deadline_in(last, default_deadline_ms)
         correlation_id, id_headers = id_in(headers)
-        reply_topic = ""
-        if deadline_ms != NO_DEADLINE_MS or not text.keys().isdisjoint(REPLY_TOPIC_HEADERS):
-            reply_topic = single_value(text, REPLY_TOPIC_HEADERS, "reply topic")
-            if not _TOPIC.fullmatch(reply_topic):
-                raise MalformedRecord("the reply topic is not valid")
-        requester = requester_in(headers, correlation_id, id_headers, sent_ms)
+        reply_topic = reply_topic_in(text, can_miss=deadline_ms == NO_DEADLINE_MS)
+        requester = requester_in(last, correlation_id, id_headers, sent_ms)
         return cls(
             correlation_id=correlation_id,
             topic=topic,
@@ -219,7 +213,7 @@ class Request:
                 if name.lower() not in RESERVED_HEADERS
             ),
             key=key,
-            reply_partition=partition_in(headers),
+            reply_partition=partition_in(last),
             # Only a gateway knows who the client is.
             client=known.get(CLIENT) if requester is None else None,
             requester=requester,

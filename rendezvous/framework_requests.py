@@ -6,12 +6,19 @@ Standard library only: part of the wire contract, see contract.py.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 from rendezvous.errors import MalformedRecord
 from rendezvous.framework_replies import first_line, json_of
-from rendezvous.reply_headers import MAX_HEADER_BYTES, Headers, listed_names, text_headers
+from rendezvous.reply_headers import (
+    MAX_HEADER_BYTES,
+    Headers,
+    listed_names,
+    single_value,
+    text_headers,
+)
 
 CORRELATION_ID = "correlation-id"
 REPLY_TOPIC = "reply-topic"
@@ -30,6 +37,7 @@ PARTITION_HEADERS = (REPLY_PARTITION, _SPRING_PARTITION, "REPLY_PARTITION")
 FRAMEWORK_HEADERS = (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *PARTITION_HEADERS)
 #: The names of the id in a request of a gateway, or of a service that writes records as we do.
 _OUR_NAMES = ({CORRELATION_ID}, set(ID_HEADERS))
+_ID_NAMES = frozenset(ID_HEADERS)
 
 #: What can be a correlation id as it is. Anything else must not reach a log or a header.
 _TEXT_ID = re.compile(r"[!-~]{1,200}", re.ASCII)
@@ -40,6 +48,8 @@ _HEX, _DIGEST = "hex:", "sha256:"
 MAX_BINARY_ID_BYTES = 98
 #: Unix time in ms. Python's int() accepts more, also numbers that no clock can be compared with.
 _DEADLINE = re.compile(rb"[0-9]{1,15}")
+#: What Kafka accepts as the name of a topic.
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 #: The number of a partition, below 2^31.
 _DIGITS = re.compile(rb"[0-9]{1,9}")
 _PARTITION_BYTES = 4
@@ -50,6 +60,10 @@ _NEST_ERROR = "kafka_nest-err"
 #: Headers of an error text, by the name of the id: of the replyErrorChecker in the documentation
 #: of Spring, and of the ReplyFailureHandler in that of Quarkus.
 _ERROR_TEXTS = {_SPRING_ID: "serverSentAnError", _QUARKUS_ID: "REPLY_ERROR"}
+
+
+#: The last value of each header.
+LastValues = Mapping[str, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,69 +109,75 @@ def id_in(headers: Headers) -> tuple[str, tuple[tuple[str, bytes], ...]]:
     Raises:
         MalformedRecord: when there is not one id, or it is too long.
     """
-    found = dict.fromkeys((n, v) for n, v in headers if v is not None and n in ID_HEADERS)
+    found = [(n, v) for n, v in headers if n in _ID_NAMES and v is not None]
     values = {value for _, value in found}
     if not values:
         listed = listed_names(text_headers(headers))
         raise MalformedRecord(f"no correlation id; its headers: {listed}")
     if len(values) > 1:
         raise MalformedRecord("several values for the correlation id")
-    return _text_of(values.pop()), tuple(found)
+    return _text_of(values.pop()), tuple(dict.fromkeys(found))
 
 
-def deadline_in(headers: Headers, default_ms: int | None) -> int:
+def reply_topic_in(text: Mapping[str, list[str]], *, can_miss: bool) -> str:
+    """
+    Return the reply topic in the headers *text*; an empty one if it is missing and can be.
+
+    Raises:
+        MalformedRecord: when there is not one valid topic.
+    """
+    if can_miss and text.keys().isdisjoint(REPLY_TOPIC_HEADERS):
+        return ""
+    reply_topic = single_value(text, REPLY_TOPIC_HEADERS, "reply topic")
+    if not _TOPIC.fullmatch(reply_topic):
+        raise MalformedRecord("the reply topic is not valid")
+    return reply_topic
+
+
+def deadline_in(last: LastValues, default_ms: int | None) -> int:
     """
     Return the deadline (Unix time in ms), or *default_ms* if there is no such header.
 
     Raises:
         MalformedRecord: when it is not valid, or missing without a default.
     """
-    found = [value for name, value in headers if name == DEADLINE]
-    if not found and default_ms is not None:
+    if default_ms is not None and DEADLINE not in last:
         return default_ms
-    deadline_ms = found[-1] if found else None
+    deadline_ms = last.get(DEADLINE)
     if deadline_ms is None or not _DEADLINE.fullmatch(deadline_ms):
         raise MalformedRecord(f"header {DEADLINE!r} is not a Unix time in ms")
     return int(deadline_ms)
 
 
 def requester_in(
-    headers: Headers,
+    last: LastValues,
     correlation_id: str,
     id_headers: tuple[tuple[str, bytes], ...],
     sent_ms: int | None,
 ) -> ForeignRequester | None:
     """Return the requester, or None for a gateway and for services that write the same headers."""
-    names = {name for name, _ in id_headers}
-    has_deadline = any(name == DEADLINE for name, _ in headers)
-    if has_deadline and names in _OUR_NAMES and not correlation_id.startswith(_HEX):
+    is_ours = dict(id_headers).keys() in _OUR_NAMES and not correlation_id.startswith(_HEX)
+    if is_ours and DEADLINE in last:
         return None
-    return ForeignRequester(id_headers, _is_nest(headers), sent_ms)
+    # It alone writes its reply partition under this name in digits.
+    is_nest = _DIGITS.fullmatch(last.get(_SPRING_PARTITION) or b"") is not None
+    return ForeignRequester(id_headers, is_nest, sent_ms)
 
 
-def partition_in(headers: Headers) -> int | None:
+def partition_in(last: LastValues) -> int | None:
     """
     Return the partition of the reply topic that a request asks for, or None.
 
     It is written in digits (ours, NestJS) or in four bytes (Spring, Quarkus). Four bytes that are
     digits are digits: as a number they exceed what a topic can have.
     """
-    values = {name: value for name, value in headers if value and name in PARTITION_HEADERS}
     for name in PARTITION_HEADERS:
-        value = values.get(name, b"")
+        value = last.get(name) or b""
         if _DIGITS.fullmatch(value):
             return int(value)
         if len(value) == _PARTITION_BYTES and name != REPLY_PARTITION and value[0] < 0x80:
             return int.from_bytes(value, "big")
     return None
-
-
-def _is_nest(headers: Headers) -> bool:
-    """Return whether NestJS wrote a request: it alone names its reply partition so, in digits."""
-    return any(
-        name == _SPRING_PARTITION and value is not None and _DIGITS.fullmatch(value)
-        for name, value in headers
-    )
 
 
 def _text_of(raw: bytes) -> str:

@@ -1,20 +1,33 @@
 """
-Drive responders of other frameworks over HTTP, on Apache Kafka.
+Drive responders of other frameworks over HTTP, and let their requesters call ours.
 
-    python -m tests.interop [--requests N] [FRAMEWORK ...]
+    python -m tests.interop [--requests N] [FRAMEWORK ...] [--requesters FRAMEWORK ...]
 
-Prints the HTTP status of each case and the share of replies that landed in the partition of the
-waiting process. A framework whose programs are missing is skipped. Fails when a status is not as
-documented or a request is lost.
+Runs on Apache Kafka. Prints the HTTP status of each case and the share of replies that landed in
+the partition of the waiting process; then the outcome of each call of a requester. A framework
+whose programs are missing is skipped. Fails when a status or a call is not as documented, or a
+request is lost. Without names all run.
 """
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from tests.interop.calls import (
+    ALLOWED,
+    REPLY_TOPICS,
+    REQUESTERS,
+    Requester,
+    answered,
+    call_rows,
+    outcomes_of,
+)
 from tests.interop.drive import NotStarted, drive
-from tests.interop.frameworks import CASES, FRAMEWORKS, Framework, NotBuilt
+from tests.interop.frameworks import CASES, FRAMEWORKS, Framework
+from tests.interop.programs import NotBuilt, Program
 from tests.interop.report import heading, passed, row
 from tests.support.deployment import Deployment
 from tools.devstack.embedded_redis import EmbeddedRedis
@@ -23,6 +36,8 @@ from tools.devstack.kafka.apache import ApacheKafka
 REPLY_TIMEOUT_S = "3"
 PARTITIONS = 12
 
+P = TypeVar("P", bound=Program)
+
 
 def write(text: str) -> None:
     """Write a line at once."""
@@ -30,7 +45,7 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
-def is_built(framework: Framework) -> bool:
+def is_built(framework: Program) -> bool:
     """Build *framework*, or print why it is skipped."""
     reason = framework.unavailable_reason()
     if reason is not None:
@@ -69,6 +84,26 @@ def drive_one(framework: Framework, deployment: Deployment, requests: int) -> bo
     return passed(framework, result)
 
 
+def let_all_call(requesters: list[Requester], folder: Path) -> bool:
+    """Print the calls of each of *requesters* to our responder; return whether all passed."""
+    env = {"RESPONDER_REPLY_TOPICS": ALLOWED, "REPLY_TIMEOUT_S": REPLY_TIMEOUT_S}
+    expected = passed_calls = 0
+    with ApacheKafka() as kafka, EmbeddedRedis() as redis:
+        # With a gateway, whose readiness shows that the responder answers.
+        deployment = Deployment(kafka, redis, folder, env=env, topics=REPLY_TOPICS, partitions=3)
+        deployment.prefix = ""  # the topics are written in the requesters
+        with deployment:
+            for requester in requesters:
+                outcomes = outcomes_of(requester, deployment)
+                write("\n".join(call_rows(requester, outcomes)))
+                expected += len(requester.expected)
+                passed_calls += answered(requester, outcomes)
+            write(f"{passed_calls} of {expected} calls answered as expected")
+            if passed_calls < expected:
+                write(deployment.logs())
+    return passed_calls == expected
+
+
 def routes_of(framework: Framework) -> str:
     """Return the routes to the cases of *framework*."""
     return "".join(
@@ -77,26 +112,46 @@ def routes_of(framework: Framework) -> str:
     )
 
 
+def chosen(
+    parser: argparse.ArgumentParser, programs: Sequence[P], names: list[str] | None
+) -> list[P]:
+    """Return those of *programs* with *names*; all if there are none, or if "all" is one."""
+    known = [program.name for program in programs]
+    if unknown := set(names or ()) - {*known, "all"}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(known)}, all")
+    wanted = set(known) if not names or "all" in names else set(names)
+    return [program for program in programs if program.name in wanted]
+
+
 def main() -> int:
     """Return the exit code: 0 if each framework that ran is as documented."""
-    names = [framework.name for framework in FRAMEWORKS]
     parser = argparse.ArgumentParser(prog="python -m tests.interop")
-    parser.add_argument("frameworks", nargs="*", metavar="FRAMEWORK", help=", ".join(names))
+    parser.add_argument(
+        "frameworks", nargs="*", metavar="FRAMEWORK", help=", ".join(f.name for f in FRAMEWORKS)
+    )
+    parser.add_argument(
+        "--requesters", nargs="*", metavar="FRAMEWORK", help=", ".join(r.name for r in REQUESTERS)
+    )
     parser.add_argument("--requests", type=int, default=200)
     options = parser.parse_args()
-    if unknown := set(options.frameworks) - set(names):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
+    # Those of one part alone leave out the other.
+    has_responders = bool(options.frameworks) or options.requesters is None
+    has_requesters = not options.frameworks or options.requesters is not None
+    responders = chosen(parser, FRAMEWORKS, options.frameworks) if has_responders else []
+    requesters = chosen(parser, REQUESTERS, options.requesters) if has_requesters else []
     if (reason := ApacheKafka.unavailable_reason()) is not None:
         write(reason)
         return 2
-    chosen = [f for f in FRAMEWORKS if f.name in (options.frameworks or names)]
     try:
-        ready = [framework for framework in chosen if is_built(framework)]
+        responders = [framework for framework in responders if is_built(framework)]
+        requesters = [requester for requester in requesters if is_built(requester)]
     except NotBuilt as error:
         write(str(error))
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        return 0 if drive_all(ready, options.requests, Path(folder)) else 1
+        done = [not responders or drive_all(responders, options.requests, Path(folder))]
+        done.append(not requesters or let_all_call(requesters, Path(folder)))
+        return 0 if all(done) else 1
 
 
 if __name__ == "__main__":

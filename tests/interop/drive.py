@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tests.interop.frameworks import CASES, ROOT, Framework
+from tests.interop.frameworks import CASES, Framework
 from tests.interop.partitions import straight_and_all, wanted_partitions
+from tests.interop.programs import ROOT
 from tests.support.deployment import Deployment
 from tests.support.records import records_of
 from tools.devstack.process.child import Child

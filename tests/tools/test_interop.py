@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.interop.__main__ import is_built, routes_of
+from tests.interop.calls import REQUESTERS, Outcome, answered, call_rows, printed_outcomes
 from tests.interop.drive import Result
-from tests.interop.frameworks import FRAMEWORKS, PLAIN, SOURCES, Framework
+from tests.interop.frameworks import FRAMEWORKS, PLAIN, Framework
 from tests.interop.partitions import partition_of, straight_and_all, wanted_partitions
 from tests.interop.report import passed, row
 
@@ -68,5 +69,36 @@ def test_a_framework_without_its_programs_is_skipped_with_the_reason(capsys):
 
 @pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda framework: framework.name)
 def test_each_framework_has_its_folder_and_a_route_for_each_case(framework):
-    assert (SOURCES / framework.name).is_dir()
+    assert framework.sources.is_dir()
     assert routes_of(framework).count("[[route]]") == len(framework.expected) == len(PLAIN)
+
+
+def test_a_call_is_read_from_the_line_that_a_requester_prints(tmp_path):
+    log = tmp_path / "log"
+    log.write_text('a warning\ncall\torder\treply\t{\\"item\\":\\"tea\\"}\ncall\tcut\n')
+
+    assert printed_outcomes(log) == {"order": Outcome("reply", r"{\"item\":\"tea\"}")}
+
+
+def test_a_call_that_is_missing_or_not_as_expected_has_a_mark():
+    (nestjs,) = [requester for requester in REQUESTERS if requester.name == "nestjs"]
+    outcomes = {
+        "first value": Outcome("reply", '{"a":1}'),
+        "order": Outcome("error", '"item": "tea"'),
+        "order refused": Outcome("error", "something else"),
+    }
+
+    assert answered(nestjs, outcomes) == 1
+    assert ["!" in row[34:44] for row in call_rows(nestjs, outcomes)] == [
+        False, True, True, True, True
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("requester", REQUESTERS, ids=lambda requester: requester.name)
+def test_each_requester_has_its_folder_and_its_calls(requester):
+    assert requester.sources.is_dir()
+    assert {"order", "order refused"} <= set(requester.expected)
+
+
+def test_the_calls_are_as_many_as_the_documents_say():
+    assert sum(len(requester.expected) for requester in REQUESTERS) == 22
