@@ -34,7 +34,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qs
 
-from rendezvous.errors import MalformedRecord, UnusableReply
+from rendezvous.errors import UnusableReply
 from rendezvous.framework_replies import failure_in, status_in, with_content_type
 from rendezvous.framework_requests import (
     CORRELATION_ID,
