@@ -138,6 +138,7 @@ class Settings:
     jwt_rate: tuple[int, int] | None = _variable(None, parse.rate)
     jwt_in_flight_share: float = _variable(1.0, parse.share(1))
     metrics_port: int = _variable(0, parse.integer(1, 65535))
+    live_page: bool = _variable(True, parse.yes_or_no)
     log_format: str = _variable("text", parse.choice("text", "json"))
 
     @classmethod

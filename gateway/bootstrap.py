@@ -28,6 +28,9 @@ from gateway.health.partition_spread import PartitionSpread
 from gateway.health.readiness import Readiness
 from gateway.health.reply_path import ReplyPathHealth
 from gateway.lifecycle import Lifecycle, Part
+from gateway.live.figures import LiveFigures
+from gateway.live.own_state import OwnState
+from gateway.live.writer import SnapshotWriter
 from gateway.routing.table import Route, reply_timeouts_by_topic
 from gateway.web.app import create_app
 from rendezvous.correlation import CorrelationIds
@@ -44,6 +47,7 @@ from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.kept_replies import KeptReplies
 from rendezvous.redis_store.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
+from rendezvous.redis_store.snapshots import Snapshots
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -157,6 +161,18 @@ def build(
         claims = claims or claims_of(redis, ids.fingerprints)
         idempotency = _idempotency(settings, redis, ids, requester, claims)
     breakers = breakers or Breakers(waits_s, max_in_flight=settings.max_in_flight)
+    live = None
+    if settings.live_page:
+        snapshots = None if redis is None else Snapshots(redis, reply_topic)
+        state = OwnState.of_routes(
+            routes,
+            mailbox=mailbox,
+            readiness=readiness,
+            reply_path=reply_path_health,
+            reader=reader,
+            draining=lifecycle.draining,
+        )
+        live = LiveFigures(own(SnapshotWriter(state, snapshots)), snapshots, reply_topic)
     app = create_app(
         routes=routes,
         exchange=Exchange(requester, idempotency, breakers),
@@ -173,6 +189,7 @@ def build(
         cors_origins=settings.cors_origins,
         rates=rates or RateLimiter(redis, ids.deployment, needs_redis=reader is None),
         credentials=credentials,
+        live=live,
     )
     if credentials is not None:
         lifecycle.admits_body = credentials.admits_body

@@ -19,8 +19,10 @@ from rendezvous.redis_store.client import eviction_policy, ping
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
+from rendezvous.redis_store.snapshots import Snapshots
 from replies.broadcast import BroadcastConsumer
 from replies.listener import ReplyListener
+from replies.own_state import OwnState
 from settings import MAX_REPLY_TIMEOUT_S, REQUIRED, Settings
 
 logger = logging.getLogger("replies")
@@ -72,6 +74,9 @@ def main() -> None:
             max_reply_bytes=settings.max_reply_bytes,
             gather_s=GATHER_S[settings.reply_delivery],
             health=health,
+            own_state=OwnState(Snapshots(redis, topic), settings.replies_mode)
+            if settings.live_page
+            else None,
         ).run(stop)
     finally:
         watchdog.stop()

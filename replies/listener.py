@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +29,7 @@ from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.replies import ReplyStore
 from replies import metrics
+from replies.own_state import OwnState
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class ReplyListener:
         max_reply_bytes: maximum size of the body of a reply.
         gather_s: delay of a poll after a batch of several replies, in seconds.
         health: told what keeps replies from being read and stored.
+        own_state: shows this process on the live page; None for no page.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class ReplyListener:
         max_reply_bytes: int,
         gather_s: float = 0.0,
         health: ProcessHealth | None = None,
+        own_state: OwnState | None = None,
     ) -> None:
         self._consumer = consumer
         self._store = store
@@ -80,6 +84,7 @@ class ReplyListener:
         self._heartbeats = heartbeats
         self._max_reply_bytes = max_reply_bytes
         self._gather_s = gather_s
+        self._own_state = own_state
         self._heartbeat_s = -math.inf
         self._warn = ThrottledLog(logger)
         self._next_offsets: dict[Any, int] = {}
@@ -98,6 +103,7 @@ class ReplyListener:
                 self._poll_and_store(stop)
         finally:
             self._consumer.commit(self._next_offsets)
+            self._leave_state({}, "stopped")
             self._consumer.close()
             self._count_undecodable()
             self._summarise()
@@ -124,10 +130,16 @@ class ReplyListener:
 
     def _write_heartbeat(self) -> None:
         lags_s = {partition.partition: lag for partition, lag in self._consumer.lags_s().items()}
+        self._leave_state(lags_s, "running")
         if lags_s:
             # Errors of Redis are logged where replies are stored.
             with contextlib.suppress(StoreUnavailable):
                 self._heartbeats.write(self._consumer.partitions_of(self._heartbeats.topic), lags_s)
+
+    def _leave_state(self, lags_s: Mapping[int, float], state: str) -> None:
+        if self._own_state is not None:
+            partitions = self._consumer.partitions_of(self._heartbeats.topic)
+            self._own_state.write(partitions, lags_s, self.counts, state=state)
 
     def _store_batch(self, batch: RecordsByPartition, stop: threading.Event) -> bool:
         """Store *batch*, waiting for Redis if it fails; return False if stopped first."""

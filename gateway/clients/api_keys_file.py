@@ -16,7 +16,7 @@ from gateway.clients.api_keys import HASH_PREFIX, ApiKeys, hash_of
 from gateway.clients.client import Client, Rate
 from rendezvous.process.log_text import KEY_PREFIX
 
-_FIELDS = ("name", "keys", "routes", "scopes", "rate", "in_flight_share")
+_FIELDS = ("name", "keys", "routes", "scopes", "rate", "in_flight_share", "admin")
 #: Shorter than a key and than a hash: neither is a valid name.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
 NAME_EXPECTED = "letters, digits, '.', '_' and '-', at most 40 of them"
@@ -116,6 +116,7 @@ def _client(table: _Table) -> Client:
         scopes=frozenset(table.get("scopes", ())),
         rate=Rate(int(rate[1]), _WINDOWS_S[rate[2]]) if rate else None,
         in_flight_share=float(table.get("in_flight_share", 1.0)),
+        is_admin=table.get("admin", False),
     )
 
 
@@ -138,9 +139,15 @@ def _errors(table: _Table, paths: Collection[str]) -> Iterator[str]:
         yield from _scope_errors(table["scopes"])
     if "rate" in table:
         yield from _rate_errors(table["rate"])
+    yield from _value_errors(table)
+
+
+def _value_errors(table: _Table) -> Iterator[str]:
     share = table.get("in_flight_share", 1)
     if not _is_number(share) or not 0 < share <= 1:
         yield f"in_flight_share{_shown(share)}: expected a number above 0 and up to 1"
+    if not isinstance(table.get("admin", False), bool):
+        yield f"admin{_shown(table['admin'])}: expected true or false"
 
 
 def _key_errors(keys: object) -> Iterator[str]:

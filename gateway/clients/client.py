@@ -31,6 +31,7 @@ class Client:
     routes: frozenset[str] | None = None  # paths of routes.toml that it may use; None for all
     rate: Rate | None = None  # over all replicas; None for no limit
     in_flight_share: float = 1.0  # of a worker's slots; above 0 and up to 1
+    is_admin: bool = False  # may see the live page
     caller: str = ""  # the user behind the client, as "<header>=<value>"; empty if unknown
     scopes: frozenset[str] = frozenset()  # that routes may require
 

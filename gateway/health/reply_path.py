@@ -44,6 +44,8 @@ class ReplyPathHealth:
         self.topic = heartbeats.topic
         #: How the clocks differ although replies arrive, or None; problem() sets it.
         self.warning: str | None = None
+        #: The largest lag of a replies process, in seconds; problem() sets it.
+        self.lag_s = 0.0
 
     def warnings(self) -> list[str]:
         """Return what an operator should correct although replies arrive."""
@@ -64,6 +66,7 @@ class ReplyPathHealth:
                 f"no replies process reads topic {self.topic}; start one (python -m replies) or "
                 "see its log"
             )
+        self.lag_s = state.lag_s
         self._set_warning(state)
         return self._state_problem(state)
 

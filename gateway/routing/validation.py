@@ -31,7 +31,7 @@ KEYS = (
     "summary",
     "description",
 )
-_OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems", "/openapi.json", "/docs")
+_OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems", "/openapi.json", "/docs", "/live")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _PARAMETER = re.compile(r"<(?:(?:string|int|float|path|uuid):)?([A-Za-z_][A-Za-z0-9_]*)>")

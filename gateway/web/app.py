@@ -14,13 +14,17 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.requester import Requester
 from gateway.health.readiness import Readiness
 from gateway.lifecycle import Lifecycle
+from gateway.live.figures import LiveFigures
+from gateway.live.recent_problems import RecentProblems
 from gateway.problems import HttpProblem, Problem, Sent
 from gateway.routing.table import Route, caller_headers_of
 from gateway.web.auth import ClientAccess
 from gateway.web.cors import Cors
 from gateway.web.docs.openapi import describe
 from gateway.web.docs.swagger_ui import api_docs
+from gateway.web.pages.live import ROUTE_ENDPOINT, live_page, note_problem
 from gateway.web.pages.problem_pages import problem_pages
+from gateway.web.pages.welcome import welcome_page
 from gateway.web.probes import probes
 from gateway.web.reply_resource import LongPolls, no_replies, reply_resource
 from gateway.web.request import max_content_length
@@ -57,6 +61,7 @@ def create_app(
     rates: RateLimiter,
     credentials: Credentials | None = None,
     cors_origins: Sequence[str] = (),
+    live: LiveFigures | None = None,
 ) -> Flask:
     """
     Return the gateway as a WSGI application.
@@ -69,6 +74,7 @@ def create_app(
         max_body_bytes: the largest request body that is forwarded.
         credentials: of the clients; None if requests need no API key and no token.
         cors_origins: origins whose web pages may use the gateway; ``*`` for any.
+        live: the figures of the live page; None for no page.
     """
     app = Flask("gateway", static_folder=None)
     app.before_request(lifecycle.ensure_started)
@@ -77,7 +83,8 @@ def create_app(
     app.config[KEEPS_REPLIES] = store is not None
     app.after_request(echo_request_id)  # registered first, called last
     Cors(cors_origins, routes).install(app)
-    by_endpoint = {f"route-{number}": route for number, route in enumerate(routes, start=1)}
+    numbered = enumerate(routes, start=1)
+    by_endpoint = {f"{ROUTE_ENDPOINT}{number}": route for number, route in numbered}
     access = ClientAccess(credentials, admission, rates, by_endpoint)
     access.register(app)
     views = RouteViews(
@@ -109,9 +116,14 @@ def create_app(
         keeps_replies=store is not None,
     )
     app.register_blueprint(api_docs(description))
-    app.register_error_handler(Problem, problem_response)
-    app.register_error_handler(HTTPException, _http_problem)
-    app.register_error_handler(Exception, _internal_error)
+    has_welcome_page = not any(route.path == "/" for route in routes)
+    if has_welcome_page:
+        app.register_blueprint(
+            welcome_page(has_live_page=live is not None, shows_version=credentials is None)
+        )
+    if live is not None:
+        app.register_blueprint(live_page(live, access.require_admin))
+    _register_error_handlers(app, None if live is None else live.recent)
     return app
 
 
@@ -122,17 +134,28 @@ def _note_route() -> None:
         request.environ[ROUTE_ENVIRON_KEY] = rule.rule
 
 
-def _http_problem(error: HTTPException) -> Response:
+def _register_error_handlers(app: Flask, recent: RecentProblems | None) -> None:
+    def answer(problem: Problem) -> Response:
+        if recent is not None:
+            note_problem(recent, problem)
+        return problem_response(problem)
+
+    app.register_error_handler(Problem, answer)
+    app.register_error_handler(HTTPException, lambda error: answer(_http_problem(error)))
+    app.register_error_handler(Exception, lambda error: answer(_internal_error(error)))
+
+
+def _http_problem(error: HTTPException) -> Problem:
     """Return an error that HTTP defines, with its headers, such as Allow."""
     headers = {k: v for k, v in error.get_headers() if k.lower() != "content-type"}
     status, title = error.code or 500, error.name
     is_default = error.description == type(error).description
     detail = _DETAILS.get(status, error.description) if is_default else error.description
     detail = f"{request.method} {request.path}: {detail}"
-    return problem_response(HttpProblem(status, title, detail, headers, Sent.NO))
+    return HttpProblem(status, title, detail, headers, Sent.NO)
 
 
-def _internal_error(error: Exception) -> Response:
+def _internal_error(error: Exception) -> Problem:
     logger.exception("%s %r failed", request.method, request.path, exc_info=error)
     detail = "the gateway failed; its log has the cause"
-    return problem_response(HttpProblem(500, "Internal Server Error", detail, {}))
+    return HttpProblem(500, "Internal Server Error", detail, {})

@@ -16,12 +16,13 @@ from gateway.problems import (
     InsufficientScope,
     Sent,
     TokenKeysUnavailable,
+    Unauthorized,
 )
 from gateway.routing.table import Route
 from gateway.web.request import Environ, environ_key
 
 #: Blueprints that need no credential.
-_OPEN_BLUEPRINTS = frozenset({"docs", "probes", "problems"})
+_OPEN_BLUEPRINTS = frozenset({"docs", "probes", "problems", "live", "welcome"})
 #: The blueprint whose requests take no slot but count towards the rate limit.
 _REPLIES = "replies"
 #: Maximum length of the header that names the caller, in characters.
@@ -116,6 +117,30 @@ class ClientAccess:
         """Return whether the current request has a valid credential, or none is needed."""
         return self.client_with(request.headers.get("Authorization")) is not None
 
+    def require_admin(self) -> None:
+        """
+        Return if the current request has the API key of a client with ``admin = true``.
+
+        The key is the password of HTTP Basic, which browsers ask for and send, or a bearer token.
+
+        Raises:
+            Unauthorized: without such a key; a browser asks for one.
+        """
+        if self._credentials is None:
+            return
+        given = request.authorization
+        if given is None:
+            raise _admin_needed("this page needs the API key of a client with admin = true")
+        key = {"basic": given.password, "bearer": given.token}.get(given.type)
+        api_keys = self._credentials.api_keys
+        client = None
+        if api_keys is not None and key and key.isascii():
+            client = api_keys.client_of(key)
+        if client is None:
+            raise _admin_needed("the API key is unknown")
+        if not client.is_admin:
+            raise _admin_needed(f"client {client.name!r} is no admin")
+
     def _identify(self) -> None:
         if self._credentials is None or not _needs_credential():
             return
@@ -151,6 +176,17 @@ class ClientAccess:
                 route.scopes,
                 sent,
             )
+
+
+def _admin_needed(reason: str) -> Unauthorized:
+    problem = Unauthorized(
+        f"{reason}; give the key as password, with any user name, or ask the operator of this "
+        "gateway to set admin = true for its client",
+        key_given=False,
+    )
+    # A browser sends a key by HTTP Basic only.
+    problem.headers["WWW-Authenticate"] = 'Basic realm="rendezvous", charset="UTF-8"'
+    return problem
 
 
 def _needs_credential() -> bool:

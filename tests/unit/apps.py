@@ -15,7 +15,12 @@ from settings import RESERVED_THREADS, Settings
 
 SECRET_KEY = "b1946ac92492d2347c6235b4d2611184"
 SETTINGS = Settings.from_env(
-    {"KAFKA_URL": "127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1", "SECRET_KEY": SECRET_KEY}
+    {
+        "KAFKA_URL": "127.0.0.1:1",
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "SECRET_KEY": SECRET_KEY,
+        "LIVE_PAGE": "no",  # else each application would start a thread
+    }
 )
 
 

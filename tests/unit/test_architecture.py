@@ -36,10 +36,14 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"problems", "metrics", "clients", "routing", "exchange", "rendezvous/*"},
         {"redis"},
     ),
+    "gateway/live": (
+        {"problems", "metrics", "routing", "exchange", "health", "rendezvous/*"},
+        {"prometheus_client"},
+    ),
     "gateway/web": (
         {
-            *("problems", "metrics", "clients", "routing", "exchange", "health", "lifecycle"),
-            "rendezvous/*",
+            *("problems", "metrics", "clients", "routing", "exchange", "health", "live"),
+            *("lifecycle", "rendezvous/*"),
         },
         {"flask", "jinja2", "werkzeug"},
     ),

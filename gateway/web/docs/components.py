@@ -182,6 +182,7 @@ _SCHEMAS = {
             },
         },
     },
+    "welcome": {"type": "object", "required": ["name", "links"]},
     "openapi": {"type": "object", "required": ["openapi", "info", "paths"]},
 }
 

@@ -265,6 +265,10 @@ class _Description:
     def add_own_paths(self) -> None:
         text = ok_text("Text or a page", "text/plain", "text/html")
         not_ready = {"503": {"$ref": "#/components/responses/not-ready"}}
+        if "/" not in self._paths:
+            welcome = ok_json("welcome")
+            welcome["200"]["content"]["text/html"] = {"schema": {"type": "string"}}
+            self._add_get("/", "getWelcome", "Where everything is", welcome)
         self._add_get("/livez", "getLivez", "Liveness probe", ok_json("alive"))
         self._add_get(
             "/readyz", "getReadyz", "Readiness probe", ok_json("readiness"), replaced=not_ready

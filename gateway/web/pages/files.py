@@ -12,6 +12,11 @@ from werkzeug.wsgi import wrap_file
 ONE_MINUTE = "max-age=60"
 #: Cache-Control of files whose path contains a digest of their content.
 IMMUTABLE = "public, max-age=31536000, immutable"
+#: Content-Security-Policy of a page whose files all come from the gateway itself.
+OWN_FILES_ONLY = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 #: Types that are compressed already.
 _IMAGES = "image/"
 

@@ -252,7 +252,7 @@ def test_only_the_listed_views_need_no_key(gateway):
     }
 
     assert without_key == {
-        "/livez", "/readyz", "/problems", "/problems/<kind>",
+        "/", "/livez", "/readyz", "/problems", "/problems/<kind>",
         "/openapi.json", "/docs", "/docs/<of_version>/<name>",
     }  # fmt: skip
 
