@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults interop framing fuzz conform bench soak leaks upgrade attack check format manifests lock sbom licences audit clean
+.PHONY: help .venv run test unit integration e2e faults interop framing fuzz conform bench soak leaks upgrade deadletters attack check format manifests lock sbom licences audit clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
@@ -81,6 +81,10 @@ upgrade: $(INSTALLED)  ## replace processes by those of the previous release and
 	@exec $(BIN)/python -m tools.soak upgrade --kafka apache --rate 40 --minutes $(or $(MINUTES),5) \
 		$(if $(PREVIOUS),--previous $(PREVIOUS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
 		$(if $(DELIVERY),--env REPLY_DELIVERY=$(DELIVERY))
+
+deadletters: $(INSTALLED)  ## handlers that fail, while responders and the broker are killed, every record accounted for; MINUTES=6 (Java 17, Maven)
+	@exec $(BIN)/python -m tools.soak dead-letters --kafka apache --rate 60 --minutes $(or $(MINUTES),6) \
+		$(if $(SEED),--seed $(SEED))
 
 attack: $(INSTALLED)  ## hostile clients, with honest ones beside them; SECONDS=60 STRENGTH=10 ATTACKS="silent storm" AGAINST=REV URL=http://127.0.0.1:8000 (Linux)
 	@exec $(BIN)/python -m tools.attack $(ATTACKS) --seconds $(SECONDS) --strength $(or $(STRENGTH),10) \

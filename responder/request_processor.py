@@ -20,7 +20,7 @@ from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockSkew
 from responder.dedup.coordinator import Deduplicator
 from responder.dedup.journal import Journal
 from responder.keyed_executor import Later
-from responder.publishing.dead_letters import DeadLetters
+from responder.publishing.dead_letters import DeadLetters, Undecodable
 from responder.publishing.failure import Failure, Reason
 from responder.publishing.outcomes import OutcomePublisher
 from responder.publishing.replies import ReplyPublisher
@@ -127,6 +127,17 @@ class RequestProcessor:
             return None
         self._outcomes.publish(record, request, reply, on_end)
         return None
+
+    def skip(
+        self, partition: Any, offset: int, error: Exception, on_end: Callable[[], None]
+    ) -> None:
+        """Dead-letter the position of a record that cannot be decoded; *on_end* as above."""
+        self._counts.add("malformed")
+        failure = replace(
+            Failure.by(Reason.MALFORMED, error, 0), detail="the record cannot be decoded"
+        )
+        record = Undecodable(partition.topic, partition.partition, offset)
+        self._outcomes.dead_letter(record, failure, on_end)
 
     def stop(self, within_s: float) -> None:
         """Begin no more requests that wait for the journal; publish outcomes for *within_s*."""

@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from functools import partial
+from typing import Any
 
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
@@ -63,6 +64,7 @@ class ResponderWorker:
         self._watchdog = watchdog
         self._health = health or ProcessHealth(watchdog)
         self._offsets = Offsets()
+        consumer.on_skipped = self._skip
         self._committed_s = self._summary_s = time.monotonic()
         self._shown_s = -math.inf
         self._shown: set[Labels] = set()  # topics and partitions with a metric of their lag
@@ -104,6 +106,12 @@ class ResponderWorker:
                 )
                 for record in records
             )
+
+    def _skip(self, partition: Any, offset: int, error: Exception) -> None:
+        """Do what the record at *offset* needs, which cannot be decoded."""
+        self._offsets.begin(partition, [offset])
+        finish = partial(self._offsets.finish, partition, offset)
+        self._processor.skip(partition, offset, error, finish)
 
     def _commit_and_log(self) -> None:
         now_s = time.monotonic()

@@ -62,8 +62,9 @@ class ResilientConsumer:
         self._unread: set[Any] = set()
         self._last_error_s = -math.inf
         self._last_error: kafka_errors.KafkaError | None = None
-        #: Number of records that could not be decoded and were skipped.
+        #: Number of records that could not be decoded and were skipped; on_skipped() gets each.
         self.undecodable = 0
+        self.on_skipped: Callable[[Any, int, Exception], object] = lambda *_: None
 
     @classmethod
     def open(
@@ -278,3 +279,4 @@ class ResilientConsumer:
         # The records behind it in the same batch cannot be decoded either, and are skipped one by
         # one: the library decodes a batch from its start.
         self._consumer.seek(partition, offset + 1)
+        self.on_skipped(partition, offset, error)

@@ -7,6 +7,7 @@ counts as finished once a broker has acknowledged it.
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,19 @@ logger = logging.getLogger(__name__)
 GIVE_UP_S = 60.0
 #: Interval of the log lines about a topic that accepts nothing, in seconds.
 LOG_INTERVAL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """The position of a record of which nothing else is known."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int = -1
+    key: bytes | None = None
+    value: bytes = b""
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class DeadLetters(Publisher):

@@ -110,7 +110,8 @@ def _check_port(port: int) -> None:
 
 
 def _create_topics(settings: Settings, routes: tuple[Route, ...], console: Console) -> None:
-    names = [settings.prefixed(settings.reply_topic), *(route.topic for route in routes)]
+    own = [settings.reply_topic, settings.responder_dlq_topic]
+    names = [*map(settings.prefixed, filter(None, own)), *(route.topic for route in routes)]
     console.print(f"checking topics {', '.join(names)} on {settings.kafka_url} ...")
     try:
         if (problem := kafka_problem(settings)) is not None:

@@ -2,7 +2,7 @@
 `make soak`, `make leaks`, `make upgrade`: the whole deployment under load for minutes, with faults,
 without, or while its processes are replaced by those of the previous release and back.
 
-    python -m tools.soak faults|leaks|upgrade|requests [--minutes N] [--seed N]
+    python -m tools.soak faults|leaks|upgrade|requests|dead-letters [--minutes N] [--seed N]
             [--delivery direct|store|no-redis] [--mode group|broadcast] [--kafka embedded|apache]
             [--output FOLDER] [--previous REV] [--requests N] [--clients N]
 
@@ -11,7 +11,9 @@ send --rate requests a second together. Every request has a number that determin
 response; some responders reply twice, or in two partitions, or differently. The logs of the
 clients, the executions of the responders and the replies in Redis are joined and checked.
 `requests` sends --requests without faults, from --clients. An upgrade admits no error at all: its
-clients leave a gateway whose /readyz does not answer 200, as a load balancer does. Exit code: 0
+clients leave a gateway whose /readyz does not answer 200, as a load balancer does. `dead-letters`
+has handlers that fail and ask for other attempts, and records that are no requests, while
+responders and the broker are killed: each is answered, dead-lettered or expired. Exit code: 0
 passed, 1 failed, 2 could not run.
 """
 
@@ -27,6 +29,7 @@ from tools.devstack.process.server import ServerNotStarted
 from tools.output import print_line, write_json
 from tools.revision import NoSuchRevision
 from tools.soak import leaks
+from tools.soak.dead_letters import measure as measuring
 from tools.soak.deployment import DELIVERIES, Deployment, NotReady
 from tools.soak.faults.schedule import KINDS, kinds_of, schedule
 from tools.soak.judge.findings import find
@@ -119,7 +122,33 @@ def _upgrade(options: argparse.Namespace, folder: Path) -> int:
     return _conclude(list(found.failures()), folder)
 
 
-COMMANDS = {"faults": _faults, "leaks": _leaks, "upgrade": _upgrade, "requests": _requests}
+def _dead_letters(options: argparse.Namespace, folder: Path) -> int:
+    with Deployment(
+        options.kafka,
+        options.mode,
+        options.seed,
+        folder,
+        env=measuring.settings_of(folder) | dict(options.env),
+        delivery=options.delivery,
+        responder=measuring.RESPONDER,
+        topics=(measuring.DLQ_TOPIC,),
+    ) as deployment:
+        print_line("the deployment is ready; starting the load")
+        accounts = measuring.measure(deployment, options.kafka, options.minutes, options.rate)
+    print_line("\n" + "\n".join(measuring.table(accounts)))
+    failures = list(accounts.failures())
+    result = {"outcomes": accounts.outcomes, "copies": accounts.copies, "failures": failures}
+    write_json({"options": _as_json(options), **result}, folder / "result.json")
+    return _conclude(failures, folder)
+
+
+COMMANDS = {
+    "faults": _faults,
+    "leaks": _leaks,
+    "upgrade": _upgrade,
+    "requests": _requests,
+    "dead-letters": _dead_letters,
+}
 
 
 def _interrupt(*_: object) -> None:
@@ -138,7 +167,7 @@ def _conclude(failures: list[str], folder: Path) -> int:
 def _remove_old_files(folder: Path) -> None:
     """Remove the files of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("*.log", "*.jsonl", "ledger.sqlite*", "result.json", "*.png", "burst/*"):
+    for pattern in ("*.log", "*.jsonl", "*.sqlite*", "result.json", "*.png", "burst/*"):
         for file in folder.glob(pattern):
             file.unlink()
 
@@ -158,7 +187,7 @@ def _options() -> argparse.Namespace:
     add(
         "command",
         choices=COMMANDS,
-        help="inject faults, measure leaks, exchange releases, or send --requests",
+        help="faults, leaks, another release, a number of --requests, or handlers that fail",
     )
     add("--requests", type=int, default=20_000, help="of the command requests (%(default)s)")
     add("--clients", type=int, default=48, help="of the command requests (%(default)s)")
@@ -186,7 +215,7 @@ def _options() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="of upgrade: a setting of this release alone; may be repeated",
+        help="of upgrade and dead-letters: a setting of this release alone; may be repeated",
     )
     add("--output", type=Path, help="folder for results, plot and logs (below .soak/)")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
 """Two replicas of each process, with proxies in front of Kafka and Redis."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -58,6 +58,8 @@ class Deployment:
         env: further settings of all processes.
         timeout_s: REPLY_TIMEOUT_S.
         delivery: one of DELIVERIES; "no-redis" starts neither Redis nor replies processes.
+        responder: command that starts a responder.
+        topics: beside TOPICS.
     """
 
     def __init__(
@@ -69,7 +71,11 @@ class Deployment:
         env: Mapping[str, str] = NO_SETTINGS,
         timeout_s: float = TIMEOUT_S,
         delivery: str = DELIVERIES[0],
+        responder: str = RESPONDER,
+        topics: Sequence[str] = (),
     ) -> None:
+        self._responder = responder
+        self._topics = (*TOPICS, *topics)
         self.seed = seed
         self.delivery = delivery
         self.timeout_s = timeout_s
@@ -84,8 +90,9 @@ class Deployment:
         self.ledger_files = [folder / "ledger.sqlite"]
         self.ports = [free_port() for _ in range(REPLICAS)]
         self.children: dict[str, Child] = {}
-        self._connection = {"bootstrap_servers": [f"{LOOPBACK}:{kafka_port}"]}
-        self.reply_topic = ReplyTopic(self._connection, REPLY_TOPIC)
+        #: Connection arguments of kafka-python's clients.
+        self.connection = {"bootstrap_servers": [f"{LOOPBACK}:{kafka_port}"]}
+        self.reply_topic = ReplyTopic(self.connection, REPLY_TOPIC)
         self._env = {
             "KAFKA_URL": f"kafka://{LOOPBACK}:{kafka_port}",
             "SECRET_KEY": secrets.token_hex(32),
@@ -137,7 +144,7 @@ class Deployment:
 
     def start_in(self, tree: Path | None, name: str, replica: int, log: Path, **env: str) -> None:
         """Start one replica in the source tree *tree*; None is this one."""
-        procfile = read_procfile((tree or Path()) / "Procfile") | {"responder": RESPONDER}
+        procfile = read_procfile((tree or Path()) / "Procfile") | {"responder": self._responder}
         command = procfile["web" if name == "gateway" else name]
         env = self._env | {"PORT": str(self.ports[replica])} | env
         self.children[f"{name}-{replica}"] = start_process(command, env, log, tree)
@@ -161,7 +168,7 @@ class Deployment:
 
     def create_topics(self) -> None:
         """Create missing topics; a broker that lost its state has none."""
-        create_topics(self._connection, TOPICS)
+        create_topics(self.connection, self._topics)
 
     def redis_client(self) -> "Redis":
         """Return a client that bypasses the proxy; only with a Redis."""

@@ -20,9 +20,10 @@ from kafka.admin import (
 
 from tests.support.deployment import Deployment, Gateway, Process
 from tests.support.load import post_echo
-from tests.support.records import correlation_ids
+from tests.support.records import correlation_ids, records_of
 from tests.support.report import RecordProperty
 from tools.devstack.kafka.apache import ApacheKafka
+from tools.devstack.kafka.topics import create_topics
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
@@ -127,6 +128,30 @@ def test_without_write_permission_requests_fail_with_advice_until_it_is_granted(
     assert deployment.pids() == before
     assert_nothing_broke(deployment)
     assert took_s < RECOVERY_S
+
+
+def test_without_write_permission_dead_letters_wait_and_requests_are_answered(
+    deployment: Deployment,
+):
+    gateway, topic = deployment.gateway, deployment.prefix + "dead"
+    create_topics(deployment.settings.kafka_connection(), [topic])
+    assert deployment.named("responder")[0].child.stop(10) == 0
+    responder = deployment.start("responder", RESPONDER_DLQ_TOPIC="dead")
+    bomb = b'{"item": "bomb", "quantity": 1}'
+    assert wait_until(lambda: gateway.post("/orders", bomb).status == 500, LIMIT_S)
+    before = len(records_of(deployment, "dead"))
+    with denied(deployment, (ACLOperation.WRITE, ResourceType.TOPIC, topic)):
+        refused = gateway.post("/orders", bomb)
+        assert wait_until(lambda: "grant Describe and Write on it" in responder.logged(), LIMIT_S)
+        other = post_echo(gateway, b"other")
+        meanwhile = len(records_of(deployment, "dead"))
+    assert wait_until(lambda: len(records_of(deployment, "dead")) == before + 1, LIMIT_S)
+
+    assert (before, meanwhile) == (1, 1)
+    assert (refused.status, other.is_own) == (500, True)
+    assert refused.correlation_id in correlation_ids(deployment, "dead")
+    assert f"RESPONDER_DLQ_TOPIC={topic} does not accept its dead letter" in responder.logged()
+    assert responder.child.returncode is None
 
 
 def reports_missing_replies_process(gateway: Gateway) -> bool:

@@ -75,6 +75,24 @@ def test_a_record_whose_value_was_dropped_is_dead_lettered_without_it(run):
     assert letter.header("dead-letter-detail") == "its value was dropped: it has 5 bytes"
 
 
+@pytest.mark.parametrize("dlq_topic", ["", DLQ])
+def test_the_position_of_a_record_that_cannot_be_decoded_is_dead_lettered(run, dlq_topic):
+    running = run(dlq_topic=dlq_topic)
+    running.kafka.positions[P0] = 4
+    error = UnicodeDecodeError("utf-8", b"secret", 0, 1, "invalid start byte")
+    running.kafka.fail_poll(error, held=P0)
+    eventually(lambda: running.committed() == 5)
+
+    assert running.counts == {"malformed": 1} | ({"dead-lettered": 1} if dlq_topic else {})
+    assert len(running.dead_letters()) == bool(dlq_topic)
+    for letter in running.dead_letters():
+        assert (letter.key, letter.value) == (None, b"")
+        assert letter.header("dead-letter-offset") == "4"
+        assert letter.header("dead-letter-detail") == "the record cannot be decoded"
+        assert letter.header("dead-letter-exception") == "builtins.UnicodeDecodeError"
+        assert "secret" not in str(letter.headers)
+
+
 def test_a_request_whose_handler_raised_is_answered_and_dead_lettered(run):
     running = run(raising(RuntimeError("a secret of ours")), dlq_topic=DLQ)
     running.feed(record("the-id", 3, key=b"k", body=b"tea"))

@@ -1,0 +1,1 @@
+"""The soak of failing handlers: each request is answered, dead-lettered or expired."""
