@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         counts = OutcomeCounts()
         publisher = ReplyPublisher(producer, settings.reply_retention_s, counts)
         publisher.start()
-        dead_letters = _dead_letters(settings, producer, counts)
+        dead_letters = _dead_letters(settings, producer, counts, publisher)
         processor = RequestProcessor(
             handlers,
             publisher,
@@ -113,12 +113,14 @@ def _read_options(arguments: Sequence[str] | None) -> None:
         os.environ["RESPONDER_HANDLERS"] = named  # so that it is checked with the other settings
 
 
-def _dead_letters(settings: Settings, producer: Any, counts: OutcomeCounts) -> DeadLetters | None:
+def _dead_letters(
+    settings: Settings, producer: Any, counts: OutcomeCounts, replies: ReplyPublisher
+) -> DeadLetters | None:
     """Return the publisher of dead letters, started; None without RESPONDER_DLQ_TOPIC."""
     if not settings.responder_dlq_topic:
         return None
     topic = settings.prefixed(settings.responder_dlq_topic)
-    dead_letters = DeadLetters(producer, topic, counts)
+    dead_letters = DeadLetters(producer, topic, counts, replies)
     dead_letters.start()
     logger.info("dead-lettering to topic %s", topic)
     return dead_letters

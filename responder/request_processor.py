@@ -132,7 +132,7 @@ class RequestProcessor:
         self, partition: Any, offset: int, error: Exception, on_end: Callable[[], None]
     ) -> None:
         """Dead-letter the position of a record that cannot be decoded; *on_end* as above."""
-        self._counts.add("malformed")
+        self._counts.add("malformed", partition.topic)
         failure = replace(
             Failure.by(Reason.MALFORMED, error, 0), detail="the record cannot be decoded"
         )
@@ -285,7 +285,7 @@ class RequestProcessor:
     def _exhausted(self, request: Request, attempts: Attempts) -> Reply:
         self._counts.add("failed", request.topic)
         logger.warning(
-            "the handler did not finish in %d attempts (%s)",
+            "the handler did not finish; attempts: %d, the last one ended by %s",
             attempts.begun,
             attempts.exception,
             extra=request_fields(request),

@@ -6,6 +6,7 @@ counts as finished once a broker has acknowledged it.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +23,11 @@ from responder.publishing.publisher import Headers, Outgoing, Publisher
 
 logger = logging.getLogger(__name__)
 
-#: How long a dead letter is sent again while no broker accepts it, in seconds.
+#: How long a dead letter is sent again while brokers accept other records, in seconds: otherwise
+#: its topic would stop all requests.
 GIVE_UP_S = 60.0
+#: The same while they accept none, as in an outage.
+GIVE_UP_IN_OUTAGE_S = 600.0
 #: Interval of the log lines about a topic that accepts nothing, in seconds.
 LOG_INTERVAL_S = 10.0
 
@@ -50,16 +54,20 @@ class DeadLetters(Publisher):
         topic: the dead-letter topic.
         counts: where dead letters are counted as "dead-lettered", and as "unsent" when no broker
             accepted them.
+        replies: of the same producer; what it publishes shows whether brokers accept records.
     """
 
-    def __init__(self, producer: Any, topic: str, counts: OutcomeCounts) -> None:
+    def __init__(
+        self, producer: Any, topic: str, counts: OutcomeCounts, replies: Publisher
+    ) -> None:
         super().__init__(producer, counts, "dead_letters")
         self._topic = topic
+        self._replies = replies
         self._log = ThrottledLog(logger, LOG_INTERVAL_S)
 
     def publish(self, record: Any, failure: Failure, on_end: Callable[[], None]) -> None:
         """
-        Publish *record*, as it was consumed, until it is acknowledged, for GIVE_UP_S at most.
+        Publish *record*, as it was consumed, until it is acknowledged or given up.
 
         Args:
             on_end: see Outgoing.
@@ -75,11 +83,16 @@ class DeadLetters(Publisher):
                 key=record.key,
                 value=_value_of(record),
                 headers=original + added,
-                give_up_ms=now_ms + round(GIVE_UP_S * 1000),
                 on_end=on_end,
                 smaller=partial(_without_value, record, added),
             )
         )
+
+    def _is_over(self, record: Outgoing) -> bool:
+        accepted_s = max(self.acknowledged_s, self._replies.acknowledged_s)
+        is_outage = accepted_s < record.begun_s
+        limit_s = GIVE_UP_IN_OUTAGE_S if is_outage else GIVE_UP_S
+        return time.monotonic() > record.begun_s + limit_s
 
     def _acknowledged(self, record: Outgoing) -> None:
         self._counts.add("dead-lettered", record.request_topic)

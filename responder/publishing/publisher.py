@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -48,8 +48,11 @@ class Outgoing:
 
     Args:
         name: of what it is about, for the log.
+<<<<<<< HEAD
         request_topic: of the request that it is about, for the counts.
         give_up_ms: when it is discarded if no broker has accepted it (Unix time).
+=======
+>>>>>>> d74605b (Keep dead letters through an outage of the brokers, and give them up sooner while others are accepted)
         on_end: called once it is acknowledged or discarded, by any thread; never when stop() ended
             it before: the request must be delivered again.
         smaller: returns value and headers that replace its own if they are too large.
@@ -62,10 +65,11 @@ class Outgoing:
     key: bytes | None
     value: bytes | None
     headers: Headers
-    give_up_ms: int
     on_end: Callable[[], None]
     smaller: Callable[[Exception], tuple[bytes, Headers]]
     partition: int | None = None
+    give_up_ms: int = 0  # Unix time; of replies
+    begun_s: float = field(default_factory=time.monotonic)
     sent_s: float = 0.0  # monotonic clock; of the last time
     is_replaced: bool = False  # by a smaller record
     is_reported: bool = False  # that no broker accepted it
@@ -91,6 +95,8 @@ class Publisher:
         self._new: deque[Outgoing] = deque()
         self._to_resend: deque[tuple[float, Outgoing]] = deque()  # by due time
         self._checked_s = time.monotonic()
+        #: When a broker accepted a record the last time (monotonic clock).
+        self.acknowledged_s = -math.inf
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
 
@@ -136,6 +142,10 @@ class Publisher:
             self._new.append(record)
             self._changed.notify_all()
 
+    def _is_over(self, record: Outgoing) -> bool:
+        """Return whether *record* is discarded unless a broker has accepted it by now."""
+        return epoch_ms() > record.give_up_ms
+
     def _acknowledged(self, record: Outgoing) -> None:
         """Do what the acknowledgement of *record* needs, before its on_end()."""
 
@@ -173,6 +183,7 @@ class Publisher:
         }
 
     def _succeeded(self, record: Outgoing, _: object) -> None:
+        self.acknowledged_s = time.monotonic()
         if self._remove(record):
             self._acknowledged(record)
             record.on_end()
@@ -202,8 +213,13 @@ class Publisher:
             self._resend_in(0.0, record)
             return
         self._report(record, error)
+<<<<<<< HEAD
         if epoch_ms() > record.give_up_ms:
             self._counts.add("unsent", record.request_topic)
+=======
+        if self._is_over(record):
+            self._counts.add("unsent")
+>>>>>>> d74605b (Keep dead letters through an outage of the brokers, and give them up sooner while others are accepted)
             self._discard(record)
         else:
             self._resend_in(RETRY_PAUSE_S, record)

@@ -44,10 +44,10 @@ class ReplyPublisher(Publisher):
                 key=request.key,
                 value=value,
                 headers=headers,
-                give_up_ms=request.deadline_ms + self._retention_ms,
                 on_end=on_end,
                 smaller=partial(_too_large, request, len(value)),
                 partition=request.reply_partition,
+                give_up_ms=request.deadline_ms + self._retention_ms,
             )
         )
 

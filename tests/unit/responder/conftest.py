@@ -39,8 +39,9 @@ class Running:
         self._counts = OutcomeCounts()
         publisher = ReplyPublisher(producer, 0, self._counts)
         publisher.start()
-        dead_letters = DeadLetters(producer, dlq_topic, self._counts) if dlq_topic else None
-        if dead_letters is not None:
+        dead_letters = None
+        if dlq_topic:
+            dead_letters = DeadLetters(producer, dlq_topic, self._counts, publisher)
             dead_letters.start()
         self.processor = RequestProcessor(
             {"orders": handler},

@@ -54,7 +54,9 @@ def test_after_the_last_attempt_the_client_gets_503_and_the_record_is_dead_lette
     assert letter.header("dead-letter-exception") == "responder.registry.Retry"
     assert letter.header("dead-letter-attempts") == "3"
     assert running.counts == {"retried": 2, "failed": 1, "dead-lettered": 1}
-    assert "did not finish in 3 attempts (responder.registry.Retry)" in caplog.text
+    assert (
+        "did not finish; attempts: 3, the last one ended by responder.registry.Retry" in caplog.text
+    )
 
 
 def test_the_dead_letter_names_the_cause_of_the_retry(run):

@@ -26,7 +26,7 @@ GROUP = "responder"
 RESPONDER = "python -m tools.soak.dead_letters.responder"
 ROUTES = Path(__file__).with_name("routes.toml")
 #: Maximum time after the load until all records are finished and committed, in seconds.
-FINISH_LIMIT_S = 60.0
+FINISH_LIMIT_S = 120.0
 EVENTS = "events.sqlite"
 
 #: Kills twice as often as the others, and one restart of the broker for about eight faults.
@@ -48,6 +48,8 @@ def settings_of(folder: Path) -> dict[str, str]:
         "ROUTES_FILE": str(ROUTES),
         "RESPONDER_DLQ_TOPIC": DLQ_TOPIC,
         "RESPONDER_MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+        # Longer than a broker may need to start: a responder gives up a reply after it.
+        "REPLY_RETENTION_S": "300",
         "SOAK_EVENTS": str((folder / EVENTS).absolute()),
     }
 
