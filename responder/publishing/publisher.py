@@ -48,11 +48,7 @@ class Outgoing:
 
     Args:
         name: of what it is about, for the log.
-<<<<<<< HEAD
         request_topic: of the request that it is about, for the counts.
-        give_up_ms: when it is discarded if no broker has accepted it (Unix time).
-=======
->>>>>>> d74605b (Keep dead letters through an outage of the brokers, and give them up sooner while others are accepted)
         on_end: called once it is acknowledged or discarded, by any thread; never when stop() ended
             it before: the request must be delivered again.
         smaller: returns value and headers that replace its own if they are too large.
@@ -213,13 +209,8 @@ class Publisher:
             self._resend_in(0.0, record)
             return
         self._report(record, error)
-<<<<<<< HEAD
-        if epoch_ms() > record.give_up_ms:
-            self._counts.add("unsent", record.request_topic)
-=======
         if self._is_over(record):
-            self._counts.add("unsent")
->>>>>>> d74605b (Keep dead letters through an outage of the brokers, and give them up sooner while others are accepted)
+            self._counts.add("unsent", record.request_topic)
             self._discard(record)
         else:
             self._resend_in(RETRY_PAUSE_S, record)

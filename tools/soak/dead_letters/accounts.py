@@ -21,7 +21,7 @@ REASONS = {
     Fate.FAILED: ("handler-failed",),
     Fate.RETRIED: ("retries-exhausted",),
     Fate.EXHAUSTED: ("retries-exhausted",),
-    Fate.MALFORMED: ("malformed",),
+    Fate.MALFORMED: ("malformed", "reply-topic-refused"),
 }
 #: Fates of records that a handler may answer.
 ANSWERABLE = (Fate.ANSWERED, Fate.RETRIED)

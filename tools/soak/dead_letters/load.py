@@ -24,13 +24,10 @@ MALFORMED_PER_S = 2.0
 #: Their headers, in turns.
 MALFORMED: Sequence[list[tuple[str, bytes]]] = (
     [],
-    [("correlation-id", b"malformed"), ("reply-topic", b"replies")],
-    [("correlation-id", b"malformed"), ("reply-topic", b"replies"), ("deadline", b"soon")],
-    [
-        ("correlation-id", b"malformed"),
-        ("deadline", b"4102444800000"),
-        ("reply-topic", b"no/topic"),
-    ],
+    [("correlation-id", b"a"), ("correlation-id", b"b"), ("reply-topic", b"replies")],
+    [("correlation-id", b"a"), ("reply-topic", b"replies"), ("deadline", b"soon")],
+    [("correlation-id", b"a"), ("reply-topic", b"no/topic")],
+    [("correlation-id", b"a"), ("reply-topic", b"forbidden")],
 )
 
 

@@ -10,12 +10,10 @@ import logging
 import os
 import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rendezvous.contract import ID_HEADERS, Reply, Request
-from rendezvous.process.throttled_log import ThrottledLog
+from rendezvous.contract import CORRELATION_ID, Reply, Request
 from responder import __main__ as entry_point
 from responder import request_processor
 from responder.attempts import Attempts
@@ -37,7 +35,7 @@ class RecordingProcessor(request_processor.RequestProcessor):
         """Record the delivery before anything else."""
         if earlier is None:
             key = (record.key or b"").decode()
-            cid = dict(record.headers).get(ID_HEADERS[0], b"").decode()
+            cid = dict(record.headers).get(CORRELATION_ID, b"").decode()
             self.events.add(Event(os.getpid(), Did.TOOK, cid, record.partition, record.offset, key))
         return super().process(record, received_ms, on_end, earlier)
 
@@ -51,8 +49,9 @@ class ExpiryRecorder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Record the request that *record* names."""
-        if str(record.msg).startswith("%s: dropped, its deadline") and record.args:
-            self._events.add(Event(os.getpid(), Did.EXPIRED, str(next(iter(record.args)))))
+        if str(record.msg).startswith("dropped, its deadline"):
+            cid = str(vars(record)["correlation_id"])
+            self._events.add(Event(os.getpid(), Did.EXPIRED, cid))
 
 
 class Handler:
@@ -85,8 +84,6 @@ def main() -> None:
     events = EventLog(Path(os.environ["SOAK_EVENTS"]))
     RecordingProcessor.events = events
     vars(entry_point).update(RequestProcessor=RecordingProcessor)
-    # Each line, since each stands for a request.
-    vars(request_processor).update(ThrottledLog=partial(ThrottledLog, interval_s=0.0))
     request_processor.logger.addHandler(ExpiryRecorder(events))
     handles(TOPIC)(Handler(int(os.environ["SOAK_SEED"]), events))
     entry_point.main()
