@@ -13,7 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rendezvous.contract import CORRELATION_ID, Reply, Request
+from rendezvous.contract import Reply, Request
+from rendezvous.framework_requests import CORRELATION_ID
 from responder import __main__ as entry_point
 from responder import request_processor
 from responder.attempts import Attempts
