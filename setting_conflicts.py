@@ -2,13 +2,14 @@
 
 import ssl
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from settings import Settings
 
 #: Mechanisms by which a client proves its identity to a broker.
-SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM")
 
 
 def conflicts(settings: "Settings") -> Iterator[str]:
@@ -40,18 +41,23 @@ def conflicts(settings: "Settings") -> Iterator[str]:
 
 def _sasl_conflicts(settings: "Settings") -> Iterator[str]:
     mechanism = settings.kafka_sasl_mechanism
-    user = {"KAFKA_USERNAME": settings.kafka_username, "KAFKA_PASSWORD": settings.kafka_password}
-    oauth = {
+    user: dict[str, object] = {
+        "KAFKA_USERNAME": settings.kafka_username,
+        "KAFKA_PASSWORD": settings.kafka_password,
+    }
+    oauth: dict[str, object] = {
         "KAFKA_OAUTH_TOKEN_URL": settings.kafka_oauth_token_url,
         "KAFKA_OAUTH_CLIENT_ID": settings.kafka_oauth_client_id,
         "KAFKA_OAUTH_CLIENT_SECRET": settings.kafka_oauth_client_secret,
     }
-    optional = {
+    optional: dict[str, object] = {
         "KAFKA_OAUTH_SCOPE": settings.kafka_oauth_scope,
         "KAFKA_OAUTH_EXTENSIONS": settings.kafka_oauth_extensions,
     }
     needed, foreign = (oauth, user) if mechanism == "OAUTHBEARER" else (user, oauth | optional)
-    if mechanism:
+    if mechanism == "AWS_MSK_IAM":
+        yield from _msk_iam_conflicts(settings, user | oauth | optional)
+    elif mechanism:
         if not all(needed.values()):
             yield f"KAFKA_SASL_MECHANISM={mechanism}: {_names(needed, given=False)} not set"
         if any(foreign.values()):
@@ -64,6 +70,19 @@ def _sasl_conflicts(settings: "Settings") -> Iterator[str]:
             f"{_names(given, given=True)} set without KAFKA_SASL_MECHANISM; set it to one of "
             f"{', '.join(SASL_MECHANISMS)}"
         )
+
+
+def _msk_iam_conflicts(settings: "Settings", foreign: Mapping[str, object]) -> Iterator[str]:
+    prefix = "KAFKA_SASL_MECHANISM=AWS_MSK_IAM"
+    if any(foreign.values()):
+        yield (
+            f"{_names(foreign, given=True)} set, but not for {prefix}; the credentials are those "
+            "of AWS, such as AWS_ACCESS_KEY_ID or the role of this machine"
+        )
+    if settings.kafka_url and not settings.kafka_uses_tls():
+        yield f"{prefix} needs TLS; begin KAFKA_URL with kafka+ssl://"
+    if find_spec("botocore") is None:
+        yield f"{prefix} needs botocore; pip install -r requirements-msk-iam.txt"
 
 
 def _token_conflicts(settings: "Settings") -> Iterator[str]:

@@ -227,6 +227,8 @@ class Settings:
                 self.kafka_oauth_scope,
                 self.kafka_oauth_extensions,
             )
+        if self.kafka_sasl_mechanism == "AWS_MSK_IAM":
+            return {"sasl_mechanism": self.kafka_sasl_mechanism}  # botocore finds the rest
         return password_arguments(
             self.kafka_sasl_mechanism, self.kafka_username, self.kafka_password
         )

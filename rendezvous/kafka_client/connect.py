@@ -90,6 +90,7 @@ def connect_with_retries(
 def _connection_problem(broker: str, arguments: Mapping[str, Any], timeout_s: float) -> str | None:
     name, _, port = broker.rpartition(":")
     host, tls = name.strip("[]"), arguments.get("ssl_context")
+    arguments = {**arguments, "host": host}  # AWS_MSK_IAM signs it
     try:
         with socket.create_connection((host, int(port)), timeout_s) as tcp:
             if tls is None:

@@ -26,7 +26,10 @@ NOT_KAFKA = (
 #: Maximum time to wait for a broker without SASL, in seconds: a client finds the rest out itself.
 ANONYMOUS_TIMEOUT_S = 1.0
 _RECEIVE_BYTES = 65_536
-OAUTH = "OAUTHBEARER"
+OAUTH, MSK_IAM = "OAUTHBEARER", "AWS_MSK_IAM"
+#: What to check if a broker ends the connection during SASL; else the user.
+_CREDENTIALS = {OAUTH: "KAFKA_OAUTH_...", MSK_IAM: "the AWS credentials"}
+_USER = "KAFKA_USERNAME and KAFKA_PASSWORD"
 #: Maximum number of messages of one mechanism; SCRAM needs two.
 _MAX_STEPS = 5
 
@@ -104,8 +107,8 @@ def _sasl_problem(conversation: _Conversation, arguments: Mapping[str, Any]) -> 
             )
         return _authentication_problem(conversation, arguments)
     except (EOFError, ConnectionError):
-        settings = "KAFKA_OAUTH_..." if name == OAUTH else "KAFKA_USERNAME and KAFKA_PASSWORD"
-        return f"it closes the connection during SASL {name}; check {settings}"
+        checked = _CREDENTIALS.get(name, _USER)
+        return f"it closes the connection during SASL {name}; check {checked}"
 
 
 def _authentication_problem(
@@ -118,6 +121,12 @@ def _authentication_problem(
             proof = mechanism.auth_bytes()
         except TokenError as error:
             return str(error.args[0])
+        except (AttributeError, kafka_errors.KafkaConfigurationError):
+            # From kafka-python's AWS_MSK_IAM: botocore has found nothing.
+            return (
+                "no AWS credentials or no region; set AWS_DEFAULT_REGION, and give this process "
+                "a role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
         answer = conversation.ask(SaslAuthenticateRequest(proof, version=0))
         if answer.error_code:
             return _refusal(name, answer.error_message)
@@ -137,4 +146,9 @@ def _refusal(mechanism: str, message: str | None) -> str:
             f"it refuses the token of KAFKA_OAUTH_TOKEN_URL{reason}; correct KAFKA_OAUTH_SCOPE, "
             "the client's rights there, or the issuer and audience that the broker expects"
         )
-    return f"it refuses KAFKA_USERNAME and KAFKA_PASSWORD{reason}; correct them"
+    if mechanism == MSK_IAM:
+        return (
+            f"it refuses the AWS credentials{reason}; allow kafka-cluster:Connect, and correct "
+            "AWS_DEFAULT_REGION"
+        )
+    return f"it refuses {_USER}{reason}; correct them"

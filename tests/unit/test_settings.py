@@ -506,12 +506,12 @@ def test_names_are_escaped_for_scram(mechanism, sent):
         (
             USER,
             "KAFKA_USERNAME and KAFKA_PASSWORD are set without KAFKA_SASL_MECHANISM; set it to one "
-            "of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+            "of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM",
         ),
         (
             {"KAFKA_PASSWORD": "hunter2"},
             "KAFKA_PASSWORD is set without KAFKA_SASL_MECHANISM; set it to one of PLAIN, "
-            "SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+            "SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM",
         ),
         (
             {"KAFKA_SASL_MECHANISM": "PLAIN"},
@@ -524,7 +524,16 @@ def test_names_are_escaped_for_scram(mechanism, sent):
         (
             PLAIN | {"KAFKA_SASL_MECHANISM": "plain"},
             "KAFKA_SASL_MECHANISM=plain: expected one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, "
-            "OAUTHBEARER",
+            "OAUTHBEARER, AWS_MSK_IAM",
+        ),
+        (
+            {"KAFKA_SASL_MECHANISM": "AWS_MSK_IAM", "KAFKA_USERNAME": "alice"},
+            "KAFKA_USERNAME is set, but not for KAFKA_SASL_MECHANISM=AWS_MSK_IAM; the credentials "
+            "are those of AWS, such as AWS_ACCESS_KEY_ID or the role of this machine",
+        ),
+        (
+            {"KAFKA_SASL_MECHANISM": "AWS_MSK_IAM", "KAFKA_URL": "kafka://b:1"},
+            "KAFKA_SASL_MECHANISM=AWS_MSK_IAM needs TLS; begin KAFKA_URL with kafka+ssl://",
         ),
         (
             PLAIN | {"KAFKA_PASSWORD": "hunter2\udcff"},

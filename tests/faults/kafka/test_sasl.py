@@ -23,7 +23,7 @@ from tools.devstack.waiting import wait_until
 pytestmark = pytest.mark.faults
 
 LIMIT_S = 60.0
-REQUESTS = 500
+REQUESTS = 1_000
 RATE = 50.0
 #: Lifetime of an authentication: each client authenticates again several times under load.
 SESSION_MS = 3_000

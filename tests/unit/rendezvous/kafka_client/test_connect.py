@@ -10,7 +10,7 @@ import pytest
 
 from rendezvous.kafka_client import connect as preflight
 from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
-from rendezvous.kafka_client.handshake import NOT_KAFKA
+from rendezvous.kafka_client.handshake import NOT_KAFKA, handshake_problem
 from settings import Settings
 from tests.fakes import raising
 from tests.support.certificates import EXPIRED, Authority, require_openssl
@@ -322,3 +322,49 @@ def test_a_stop_ends_the_retries(reachable):
         raise ConnectionError("asleep")
 
     assert connect_with_retries(connect, SETTINGS, stop, lambda: None) is None
+
+
+AWS = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "hunter2",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "missing", "problem"),
+    [
+        (answering(SASL_AUTHENTICATE=struct.pack(">hhi", 0, -1, 2) + b"{}"), "", None),
+        (
+            answering(SASL_AUTHENTICATE=REFUSED),
+            "",
+            "it refuses the AWS credentials (no alice); allow kafka-cluster:Connect, and correct "
+            "AWS_DEFAULT_REGION",
+        ),
+        *(
+            (
+                answering(),
+                missing,
+                "no AWS credentials or no region; set AWS_DEFAULT_REGION, and give this process a "
+                "role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            )
+            for missing in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID")
+        ),
+    ],
+)
+def test_msk_iam_signs_with_the_credentials_of_aws(monkeypatch, tmp_path, answer, missing, problem):
+    # Nothing of this machine: no profile, no role.
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, "" if name == missing else value)
+    arguments = {
+        "sasl_mechanism": "AWS_MSK_IAM",
+        "security_protocol": "SASL_SSL",
+        "host": "b-1.example",
+    }
+    with listening(answer) as port, socket.create_connection(("127.0.0.1", port), 5) as connection:
+        found = handshake_problem(connection, arguments)
+
+    assert found == problem
