@@ -43,7 +43,9 @@ EVERYTHING: Values = {
     "keda": {"authentication": "kafka"},
     "ingress": {"enabled": True, "className": "public", "tlsSecret": "tls"},
     "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["a.example"]},
+    "metrics": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
     "networkPolicy": {
+        "metricsFrom": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
         "from": [{"namespaceSelector": {}}],
         "egress": [{"ports": [{"port": 9096}, {"port": 6379}]}],
     },

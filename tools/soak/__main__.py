@@ -2,7 +2,7 @@
 `make soak`, `make leaks`, `make upgrade`: the whole deployment under load for minutes, with faults,
 without, or while its processes are replaced by those of the previous release and back.
 
-    python -m tools.soak faults|leaks|upgrade|requests|dead-letters [--minutes N] [--seed N]
+    python -m tools.soak faults|leaks|upgrade|requests|dead-letters|metrics [--minutes N] [--seed N]
             [--delivery direct|store|no-redis] [--mode group|broadcast] [--kafka embedded|apache]
             [--output FOLDER] [--previous REV] [--requests N] [--clients N]
 
@@ -13,7 +13,9 @@ clients, the executions of the responders and the replies in Redis are joined an
 `requests` sends --requests without faults, from --clients. An upgrade admits no error at all: its
 clients leave a gateway whose /readyz does not answer 200, as a load balancer does. `dead-letters`
 has handlers that fail and ask for other attempts, and records that are no requests, while
-responders and the broker are killed: each is answered, dead-lettered or expired. Exit code: 0
+responders and the broker are killed: each is answered, dead-lettered or expired. `metrics` has
+faults that end no process, and reloads the gateways; the counters of all processes, as Prometheus
+has scraped them, must equal what the oracle counted. Exit code: 0
 passed, 1 failed, 2 could not run.
 """
 
@@ -33,6 +35,7 @@ from tools.soak.dead_letters import measure as measuring
 from tools.soak.deployment import DELIVERIES, Deployment, NotReady
 from tools.soak.faults.schedule import KINDS, kinds_of, schedule
 from tools.soak.judge.findings import find
+from tools.soak.metrics import measure as metrics
 from tools.soak.report import tables
 from tools.soak.report.plots import plot_run
 from tools.soak.run import Evidence, RunFailed, run, run_requests
@@ -142,12 +145,30 @@ def _dead_letters(options: argparse.Namespace, folder: Path) -> int:
     return _conclude(failures, folder)
 
 
+def _metrics(options: argparse.Namespace, folder: Path) -> int:
+    with Deployment(
+        options.kafka,
+        options.mode,
+        options.seed,
+        folder,
+        env=metrics.SETTINGS,
+        delivery=options.delivery,
+        with_metrics=True,
+    ) as deployment:
+        print_line("the deployment is ready; starting the load")
+        found = metrics.measure(deployment, options.minutes, options.rate, folder)
+    print_line("\n" + "\n".join(found.table()))
+    write_json({"options": _as_json(options), "rows": found.as_json()}, folder / "result.json")
+    return _conclude(list(found.failures()), folder)
+
+
 COMMANDS = {
     "faults": _faults,
     "leaks": _leaks,
     "upgrade": _upgrade,
     "requests": _requests,
     "dead-letters": _dead_letters,
+    "metrics": _metrics,
 }
 
 
@@ -187,7 +208,7 @@ def _options() -> argparse.Namespace:
     add(
         "command",
         choices=COMMANDS,
-        help="faults, leaks, another release, a number of --requests, or handlers that fail",
+        help="faults, leaks, another release, --requests, handlers that fail, or counters",
     )
     add("--requests", type=int, default=20_000, help="of the command requests (%(default)s)")
     add("--clients", type=int, default=48, help="of the command requests (%(default)s)")

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +38,8 @@ DELIVERIES = ("direct", "store", "no-redis")
 RESPONDER = "python -m tools.soak.load.responder"
 ROUTES = Path(__file__).with_name("routes.toml")
 REPLY_TOPIC = "replies"
+#: In the order of their start.
+PROCESSES = ("replies", "responder", "gateway")
 TOPICS = ("echo", "orders", REPLY_TOPIC, TOPIC)
 NO_SETTINGS: Mapping[str, str] = {}
 
@@ -60,6 +62,7 @@ class Deployment:
         delivery: one of DELIVERIES; "no-redis" starts neither Redis nor replies processes.
         responder: command that starts a responder.
         topics: beside TOPICS.
+        with_metrics: whether each process has a METRICS_PORT.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Deployment:
         delivery: str = DELIVERIES[0],
         responder: str = RESPONDER,
         topics: Sequence[str] = (),
+        *,
+        with_metrics: bool = False,
     ) -> None:
         self._responder = responder
         self._topics = (*TOPICS, *topics)
@@ -89,6 +94,12 @@ class Deployment:
             self.proxies["redis"] = ProxyProcess(self.redis.port, redis_port)
         self.ledger_files = [folder / "ledger.sqlite"]
         self.ports = [free_port() for _ in range(REPLICAS)]
+        #: METRICS_PORT of each replica, by process.
+        self.metrics_ports = {
+            name: [free_port() for _ in range(REPLICAS)]
+            for name in PROCESSES[self.redis is None :]
+            if with_metrics
+        }
         self.children: dict[str, Child] = {}
         #: Connection arguments of kafka-python's clients.
         self.connection = {"bootstrap_servers": [f"{LOOPBACK}:{kafka_port}"]}
@@ -124,7 +135,7 @@ class Deployment:
             self.create_topics()
             for file in self.ledger_files:
                 Ledger(file).close()
-            for name in ("replies", "responder", "gateway")[self.redis is None :]:
+            for name in PROCESSES[self.redis is None :]:
                 for replica in range(REPLICAS):
                     self.start(name, replica)
             for replica in range(REPLICAS):
@@ -146,7 +157,10 @@ class Deployment:
         """Start one replica in the source tree *tree*; None is this one."""
         procfile = read_procfile((tree or Path()) / "Procfile") | {"responder": self._responder}
         command = procfile["web" if name == "gateway" else name]
-        env = self._env | {"PORT": str(self.ports[replica])} | env
+        ports = {"PORT": str(self.ports[replica])}
+        if name in self.metrics_ports:
+            ports["METRICS_PORT"] = str(self.metrics_ports[name][replica])
+        env = self._env | ports | env
         self.children[f"{name}-{replica}"] = start_process(command, env, log, tree)
 
     def child(self, name: str, replica: int) -> Child:
@@ -155,7 +169,8 @@ class Deployment:
 
     def workers(self, replica: int) -> list[int]:
         """Return the process ids of the workers of one gateway."""
-        return sorted(children_of(self.child("gateway", replica).pid)[1:])
+        children = sorted(children_of(self.child("gateway", replica).pid)[1:])
+        return [pid for pid in children if not _serves_metrics(pid)]
 
     def processes(self) -> dict[str, int]:
         """Return the ids of all processes, workers included, by name."""
@@ -199,6 +214,12 @@ class Deployment:
         probe = GatewayProbe(self.ports[replica], ECHO, WORKERS, self.timeout_s)
         if not wait_until(probe.is_ready, READY_LIMIT_S):
             raise NotReady(f"{probe.problem}; logs: {self.folder}")
+
+
+def _serves_metrics(pid: int) -> bool:
+    with suppress(OSError):
+        return b"gateway.server.metrics_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def _kafka(kind: str, advertised_port: int) -> tuple[Server, int]:

@@ -41,7 +41,10 @@ class Observed:
 
 
 def command_line(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    except FileNotFoundError:  # it has just ended
+        return []
 
 
 def is_ready(port: int) -> bool:

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections import Counter
 from dataclasses import fields
 
 import pytest
@@ -79,8 +80,9 @@ def test_helm_accepts_the_chart():
 def test_each_object_matches_the_schema_of_kubernetes(values):
     unknown = validate(render(values))
 
-    # Their schemas come with KEDA and with the Gateway API.
-    expected = ["HTTPRoute", "ScaledObject", "ScaledObject"] if values is EVERYTHING else []
+    # Their schemas come with KEDA, the Gateway API and the Prometheus Operator.
+    foreign = ["HTTPRoute", *["PodMonitor"] * 3, *["ScaledObject"] * 2]
+    expected = foreign if values is EVERYTHING else []
     assert sorted(unknown) == expected
 
 
@@ -192,9 +194,8 @@ def test_each_selector_finds_the_pods_of_one_process():
         assert len(chosen) == 1, name
         assert name.endswith(f"-{chosen[0]}") or name == "Service shop"
     kinds = [name.split()[0] for name in selectors]
-    assert {kind: kinds.count(kind) for kind in kinds} == {
-        "Deployment": 3, "PodDisruptionBudget": 3, "NetworkPolicy": 3, "Service": 1,
-    }  # fmt: skip
+    of_each_process = ("Deployment", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor")
+    assert Counter(kinds) == dict.fromkeys(of_each_process, 3) | {"Service": 1}
 
 
 def test_each_reference_to_an_object_names_one_that_exists():
@@ -234,13 +235,36 @@ def test_keda_measures_the_groups_and_topics_of_the_processes():
     assert first["authenticationRef"] == {"name": "kafka"}
 
 
-def test_only_web_can_be_reached_and_egress_is_restricted_on_demand():
-    restricted, free = (of_kind(render(v), "NetworkPolicy") for v in (EVERYTHING, LEAST))
+def ports(policy):
+    """Return the ports that a policy lets in, with whether everybody may reach them."""
+    rules = policy["spec"].get("ingress", [])
+    return {rule["ports"][0]["port"]: "from" not in rule for rule in rules}
 
-    assert [name for name, each in restricted.items() if "ingress" in each["spec"]] == ["shop-web"]
+
+def test_only_web_and_metrics_can_be_reached_and_egress_is_restricted_on_demand():
+    restricted, free = (of_kind(render(v), "NetworkPolicy") for v in (EVERYTHING, LEAST))
+    silent = of_kind(render(merged(LEAST, settings={"METRICS_PORT": None})), "NetworkPolicy")
+
+    assert ports(restricted["shop-web"]) == {"http": False, "metrics": False}
+    assert ports(restricted["shop-replies"]) == {"metrics": False}
+    assert ports(free["shop-responder"]) == {"metrics": True}
+    assert [name for name, each in silent.items() if ports(each)] == ["shop-web"]
     for each in restricted.values():
         assert each["spec"]["egress"][0]["ports"][0]["port"] == 53
     assert [each["spec"]["policyTypes"] for each in free.values()] == [["Ingress"]] * 3
+
+
+@pytest.mark.parametrize("process", ["replies", "responder"])
+def test_processes_without_http_are_probed_on_the_port_of_metrics(process):
+    own = container(render(LEAST), process)
+    silent = container(render(merged(LEAST, settings={"METRICS_PORT": None})), process)
+
+    assert own["ports"] == [
+        {"name": "metrics", "containerPort": VALUES["settings"]["METRICS_PORT"]}
+    ]
+    for probe, path in (("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
+        assert own[probe]["httpGet"] == {"path": path, "port": "metrics"}
+        assert probe not in silent
 
 
 def test_replies_and_responder_may_be_left_out():
@@ -266,6 +290,10 @@ def test_replies_and_responder_may_be_left_out():
             "replies.keda needs REPLIES_MODE group",
         ),
         ({"replies": {"keda": {"enabled": True}}}, "keda.brokers is not set"),
+        (
+            {"settings": {"METRICS_PORT": None}, "metrics": {"podMonitor": {"enabled": True}}},
+            "metrics.podMonitor needs settings.METRICS_PORT",
+        ),
     ],
 )
 def test_wrong_values_are_refused_with_a_reason(changed, reason):

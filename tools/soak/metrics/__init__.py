@@ -1,0 +1,1 @@
+"""The counters of all processes under load, compared with what the oracle counted."""
