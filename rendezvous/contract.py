@@ -29,18 +29,25 @@ under one name.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qs
 
 from rendezvous.errors import UnusableReply
-from rendezvous.framework_replies import failure_in, status_in, with_content_type
+from rendezvous.framework_replies import (
+    StreamPart,
+    failure_in,
+    part_in,
+    status_in,
+    with_content_type,
+)
 from rendezvous.framework_requests import (
     CORRELATION_ID,
     DEADLINE,
     FRAMEWORK_HEADERS,
     ID_HEADERS,
+    NEST_PARTITION,
     REPLY_PARTITION,
     REPLY_TOPIC_HEADERS,
     ForeignRequester,
@@ -109,6 +116,7 @@ class Request:
     reply_key: bytes | None = None  # of the record if *key* is None; maps to reply_partition
     client: str | None = None  # the name of the HTTP client; None if it is unknown
     is_keyless: bool = False  # whether the record has no key
+    is_stream: bool = False  # whether the last of several values is the reply, as in NestJS
     requester: ForeignRequester | None = None  # None: a gateway
 
     def json(self) -> Any:
@@ -144,6 +152,8 @@ class Request:
         headers.append((DEADLINE, b"%d" % self.deadline_ms))
         if self.reply_partition is not None:
             headers.append((REPLY_PARTITION, b"%d" % self.reply_partition))
+        if self.is_stream:  # in one partition they keep their order
+            headers.append((NEST_PARTITION, b"%d" % (self.reply_partition or 0)))
         if self.content_type is not None:
             headers.append((CONTENT_TYPE, self.content_type.encode()))
         headers += [
@@ -230,6 +240,8 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     outcome: Outcome = Outcome.ANSWERED
     detail: str = ""  # the error, when the outcome is not ANSWERED
+    part: StreamPart = field(default=StreamPart.LAST, compare=False)
+    offset: int = field(default=0, compare=False)  # of the record of a VALUE
 
     @classmethod
     def to(
@@ -310,4 +322,5 @@ class Reply:
             # NestJS and Zilla send a null value for success without a body.
             status=status_in(correlation_id, text, default=200 if value is not None else 204),
             headers=carried_headers(correlation_id, with_content_type(headers, text)),
+            part=part_in(value, text),
         )

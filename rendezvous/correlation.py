@@ -35,6 +35,10 @@ _OWNER_BYTES = 8
 #: Size of the random part, and how many of them are drawn at once.
 NONCE_BYTES = 16
 NONCES_DRAWN = 64
+#: The last letter of the random text has two random bits, and four that are 0; in the id of a
+#: request to which several values may come, of which the last one counts, they are 1.
+_STREAM_ENDS = dict(zip("AQgw", "BRhx", strict=True))
+_STREAM_LETTERS = frozenset(_STREAM_ENDS.values())
 
 
 def epoch_ms() -> int:
@@ -55,6 +59,7 @@ class CorrelationId:
     node: str
     deadline_ms: int  # Unix time in ms, by the clock of the node
     keep_ms: int = 0  # minimum retention of the reply after the deadline
+    is_stream: bool = False  # whether the last of several values is the reply
 
     def remaining_ms(self, retention_ms: int = 0) -> int:
         """
@@ -63,6 +68,12 @@ class CorrelationId:
         It expires *retention_ms* after the deadline, or later if the id asks for more.
         """
         return self.deadline_ms + max(retention_ms, self.keep_ms) - epoch_ms()
+
+
+def is_stream_id(text: str) -> bool:
+    """Return whether *text*, a correlation id, is one where the last value is the reply."""
+    nonce = text.split(".")[2:3]
+    return bool(nonce) and nonce[0][_NONCE_LENGTH - 1 : _NONCE_LENGTH] in _STREAM_LETTERS
 
 
 class CorrelationIds:
@@ -86,7 +97,15 @@ class CorrelationIds:
         #: That of the signing key: distinguishes deployments that share a Redis.
         self.deployment = self.fingerprints[0]
 
-    def issue(self, node: str, deadline_ms: int, *, owner: str = "", keep_s: int = 0) -> str:
+    def issue(
+        self,
+        node: str,
+        deadline_ms: int,
+        *,
+        owner: str = "",
+        keep_s: int = 0,
+        is_stream: bool = False,
+    ) -> str:
         """
         Return a new id; *node* waits for its reply until *deadline_ms* (Unix time).
 
@@ -94,6 +113,7 @@ class CorrelationIds:
             owner: the only client that can fetch its reply; empty for clients without a name.
             keep_s: minimum retention of the reply after the deadline, in seconds; REPLY_RETENTION_S
                 applies if it is longer.
+            is_stream: whether the last of several values is the reply.
 
         Raises:
             ValueError: when *keep_s* is out of range.
@@ -102,6 +122,8 @@ class CorrelationIds:
             raise ValueError(f"keep_s={keep_s} is not from 0 to {MAX_KEEP_S}")
         deadline = f"{deadline_ms:013d}-{keep_s}" if keep_s else f"{deadline_ms:013d}"
         nonce = self._nonce()
+        if is_stream:
+            nonce = nonce[:-1] + _STREAM_ENDS[nonce[-1]]
         key = self._signing
         return key.sign(f"{node}.{deadline}.{nonce}{key.owner_tag(nonce, owner)}")
 
@@ -208,6 +230,7 @@ def _check_format(text: str) -> None:
 
 
 def _parsed(text: str) -> CorrelationId:
-    node, deadline, _, _ = text.split(".")
+    node, deadline, nonce, _ = text.split(".")
     deadline_ms, _, keep_s = deadline.partition("-")
-    return CorrelationId(text, node, int(deadline_ms), int(keep_s or 0) * 1000)
+    is_stream = nonce[_NONCE_LENGTH - 1] in _STREAM_LETTERS
+    return CorrelationId(text, node, int(deadline_ms), int(keep_s or 0) * 1000, is_stream)

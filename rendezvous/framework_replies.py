@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from rendezvous.errors import MalformedRecord, UnusableReply
 from rendezvous.reply_headers import MAX_HEADERS_BYTES, Headers, text_headers
@@ -21,6 +22,8 @@ _STATUS = re.compile(
 )
 
 _NEST_ERROR = "kafka_nest-err"
+#: Header of the last record of a stream in NestJS, which may have its last value.
+_NEST_DISPOSED = "kafka_nest-is-disposed"
 #: Headers by which Quarkus (by convention), SlimMessageBus and Watermill report a failure.
 _ERROR_TEXTS = ("REPLY_ERROR", "Error", "_watermill_requestreply_error")
 _WATERMILL_FLAG = "_watermill_requestreply_has_error"
@@ -42,6 +45,14 @@ _MEDIA_TYPE = re.compile(
 #: Maximum length of the text of an error, in characters.
 _MAX_TEXT = 500
 _NO_TEXT = "the responder reported a failure without a text; see its log"
+
+
+class StreamPart(StrEnum):
+    """Which part of a stream of records a reply is, where the last value is the answer."""
+
+    VALUE = "value"  # another may follow
+    LAST = "last"  # the last value, or a failure
+    END = "end"  # no value; the last one came before
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,13 @@ def status_in(correlation_id: str, text: Mapping[str, list[str]], default: int) 
                 f"header {name!r} is {value[:40]!r}, not an HTTP status from 200 to 599",
             )
     return default
+
+
+def part_in(value: bytes | None, text: Mapping[str, list[str]]) -> StreamPart:
+    """Return which part a reply with this *value* and the headers *text* is, if no failure."""
+    if _NEST_DISPOSED not in text:
+        return StreamPart.VALUE
+    return StreamPart.END if value is None else StreamPart.LAST
 
 
 def with_content_type(headers: Headers, text: Mapping[str, list[str]]) -> Headers:

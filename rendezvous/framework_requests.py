@@ -31,7 +31,7 @@ _QUARKUS_ID = "REPLY_CORRELATION_ID"
 ID_HEADERS = (CORRELATION_ID, _SPRING_ID, _QUARKUS_ID, "correlation_id")
 #: Names of the reply topic, in the same order.
 REPLY_TOPIC_HEADERS = (REPLY_TOPIC, "kafka_replyTopic", "REPLY_TOPIC", "reply_to")
-_SPRING_PARTITION = "kafka_replyPartition"
+_SPRING_PARTITION = NEST_PARTITION = "kafka_replyPartition"
 #: Names of the reply partition, ours first.
 PARTITION_HEADERS = (REPLY_PARTITION, _SPRING_PARTITION, "REPLY_PARTITION")
 FRAMEWORK_HEADERS = (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *PARTITION_HEADERS)

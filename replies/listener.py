@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -91,8 +92,8 @@ class ReplyListener:
         self._committed_s = 0.0
         self._summary_s = time.monotonic()
         self._summarised = 0
-        #: Records by result: stored, duplicate, expired, unusable, dropped, foreign, malformed,
-        #: undecodable.
+        #: Records by result: stored, duplicate, partial, expired, unusable, dropped, foreign,
+        #: malformed, undecodable.
         self.counts: Counter[str] = Counter()
 
     def run(self, stop: threading.Event) -> None:
@@ -194,6 +195,8 @@ class ReplyListener:
             self._skip("dropped", record, excess)
         reply = reply_in(record, excess)
         correlation_id = self._ids.read(reply.correlation_id)
+        if correlation_id.is_stream:
+            reply = replace(reply, offset=record.offset)
         if reply.outcome is Outcome.UNUSABLE:
             self._count("unusable")
         late_ms = record.timestamp - correlation_id.deadline_ms

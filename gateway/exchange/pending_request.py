@@ -33,6 +33,7 @@ class WaitOptions:
     caller: str = ""  # the user behind that client; part of *owner*
     is_short: bool = False  # whether the client waits less than the route does by default
     has_reply: bool = True  # whether the responder replies
+    is_stream: bool = False  # whether the last of several values is the reply
     queued_s: float = 0.0  # the part of both times that has passed already, waiting for a slot
 
 

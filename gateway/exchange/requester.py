@@ -93,7 +93,13 @@ class Requester:
         ):
             raise ReplyStoreUnavailable(store_error, sent=Sent.NO)
         deadline_ms = epoch_ms() + round((options.deadline_s - options.queued_s) * 1000)
-        correlation_id = self._ids.issue(self.node, deadline_ms, owner=options.owner, keep_s=keep_s)
+        correlation_id = self._ids.issue(
+            self.node,
+            deadline_ms,
+            owner=options.owner,
+            keep_s=keep_s,
+            is_stream=options.is_stream,
+        )
         return correlation_id, deadline_ms
 
     def exchange(self, pending: PendingRequest) -> Reply | None:

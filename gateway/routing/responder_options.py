@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 #: The values of each option that has a list of them; the first is the default.
-CHOICES: Mapping[str, tuple[str, ...]] = {"body": ("any", "json"), "reply": ("wait", "none")}
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "body": ("any", "json"),
+    "reply": ("wait", "none"),
+    "replies": ("first", "last"),
+}
 _TYPES = ("content_type", "reply_content_type")
 #: The options that a profile sets where the route does not set them itself.
 PROFILES: Mapping[str, Mapping[str, str]] = {
     "spring": {"body": "json", "reply_content_type": "application/json"},
     "quarkus": {"body": "json", "reply_content_type": "application/json"},
-    "nestjs": {"reply_content_type": "application/json"},
+    "nestjs": {"replies": "last", "reply_content_type": "application/json"},
     "faststream": {"body": "json", "content_type": "application/json"},
 }
 KEYS = ("profile", *CHOICES, *_TYPES)

@@ -37,6 +37,7 @@ class Route:
     body: str = "any"  # or "json": anything else is refused
     content_type: str | None = None  # of records; None for that of the request
     reply: str = "wait"  # or "none": the responder sends none
+    replies: str = "first"  # or "last": of several values, as NestJS sends them
     reply_content_type: str = ""  # of replies that have a body and no type
     response_headers: tuple[str, ...] = ()  # of replies, lower case, besides the standard ones
     summary: str = ""  # for the OpenAPI description
@@ -161,6 +162,7 @@ def _route(given: dict[str, Any], topic_prefix: str, schema: BodySchema | None) 
         schema=schema,
         body=table.get("body", "any"),
         reply=table.get("reply", "wait"),
+        replies=table.get("replies", "first"),
         content_type=table.get("content_type"),
         reply_content_type=table.get("reply_content_type", ""),
         response_headers=tuple(name.lower() for name in table.get("response_headers", [])),

@@ -126,6 +126,7 @@ class RouteViews:
                     key=records.key(environ, parameters),
                     client=client.name or None,
                     is_keyless=route.key == "none",
+                    is_stream=options.is_stream,
                 )
                 try:
                     result = self._exchange.run(new_request, options, key)
@@ -158,6 +159,7 @@ class RouteViews:
             caller=client.caller,
             is_short=wait_s < default_s,
             has_reply=route.reply != "none",
+            is_stream=route.replies == "last" and route.reply != "none",
             queued_s=queued_s,
         )
 

@@ -20,6 +20,7 @@ from rendezvous.errors import StoreUnavailable, UnusableReply, WritesRefused
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.redis_store.client import execute, store_unavailable
 from rendezvous.redis_store.kept_replies import count_stored, read_accounts
+from rendezvous.redis_store.streams import Named, Streams, is_unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Put(StrEnum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"  # the request already has a reply, and the first one stays
+    PARTIAL = "partial"  # a value that another one may follow
     EXPIRED = "expired"  # deadline and retention have passed; no client can fetch it any more
 
 
@@ -49,6 +51,7 @@ class ReplyStore:
     def __init__(self, redis: Redis, retention_s: float) -> None:
         self._redis = redis
         self._log = ThrottledLog(logger)
+        self._streams = Streams(redis)
         self._retention_ms = round(retention_s * 1000)
 
     def put_many(self, replies: Sequence[tuple[CorrelationId, Reply]]) -> list[Put]:
@@ -59,6 +62,8 @@ class ReplyStore:
             StoreUnavailable: when Redis refuses or does not answer. Some replies may be stored
                 nevertheless; putting them again is harmless.
         """
+        if any(map(is_unfinished, replies)):
+            return self._put_streams(replies)
         ttls_ms = [self.remaining_ms(cid) for cid, _ in replies]
         live = [
             (cid, reply, ms) for (cid, reply), ms in zip(replies, ttls_ms, strict=True) if ms > 0
@@ -82,6 +87,17 @@ class ReplyStore:
             Put.EXPIRED if ms <= 0 else Put.DUPLICATE if next(stored) is None else Put.STORED
             for ms in ttls_ms
         ]
+
+    def _put_streams(self, replies: Sequence[Named]) -> list[Put]:
+        """As put_many(), with values that are not, or not yet, the answer."""
+        unfinished = [named for named in replies if is_unfinished(named)]
+        ttls_ms = [max(self.remaining_ms(cid), MIN_TTL_MS) for cid, _ in unfinished]
+        answers = iter(self._streams.answers(unfinished, ttls_ms))
+        answered = [
+            (cid, next(answers) if is_unfinished((cid, reply)) else reply) for cid, reply in replies
+        ]
+        puts = iter(self.put_many([(cid, reply) for cid, reply in answered if reply is not None]))
+        return [Put.PARTIAL if reply is None else next(puts) for _, reply in answered]
 
     def _count(
         self,

@@ -50,8 +50,8 @@ def cancellations(redis: FakeRedis) -> Cancellations:
 def new_id(ids: CorrelationIds):
     """Issue an id, *due_in_ms* from now."""
 
-    def issue(due_in_ms: int = 3_000) -> CorrelationId:
-        return ids.read(ids.issue(NODE, epoch_ms() + due_in_ms))
+    def issue(due_in_ms: int = 3_000, *, is_stream: bool = False) -> CorrelationId:
+        return ids.read(ids.issue(NODE, epoch_ms() + due_in_ms, is_stream=is_stream))
 
     return issue
 

@@ -5,6 +5,9 @@ Two places can tell which reply was the first. For a request that others may ask
 its idempotency key or its status URL, it is Redis: the reply is stored there before it is given to
 anyone, and if another one is there already, that one counts. For any other request it is this
 process: until its client has a response, no other client knows the correlation id.
+
+Of several values the last one is the reply where the route says so. It comes straight if its record
+says that it is the last; else Redis knows it.
 """
 
 import logging
@@ -18,6 +21,7 @@ from gateway.exchange.waiting.waiter import Waiter
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationIds
 from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable
+from rendezvous.framework_replies import StreamPart
 from rendezvous.kafka_client.reply_records import excess_of, reply_in
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.redis_store.replies import Put, ReplyStore
@@ -68,6 +72,13 @@ class StraightReplies:
             waiter = None if reply is None else self._mailbox.waiter(reply.correlation_id)
             if reply is None or waiter is None:
                 continue  # of another process, late, or no reply at all
+            if waiter.is_stream and reply.part is not StreamPart.LAST:
+                if self._store is not None:
+                    continue  # the replies process reads all values, and tells which is the last
+                waiter.latest, latest = reply, waiter.latest
+                if reply.part is StreamPart.VALUE:
+                    continue
+                reply = latest or reply
             if waiter.is_shared and self._store is not None:
                 shared.setdefault(reply.correlation_id, reply)
             else:

@@ -6,6 +6,7 @@ from typing import Self
 
 from gateway.exchange.waiting.latch import Latch
 from rendezvous.contract import Reply
+from rendezvous.correlation import is_stream_id
 
 
 class Waiter:
@@ -21,6 +22,8 @@ class Waiter:
             one is the first.
         reply_key: the record key by which the reply comes straight; empty for none.
         clients: number of clients of this process that wait for the outcome.
+        is_stream: whether the last of several values is the reply.
+        latest: the latest of these values, where no store keeps it.
         since_s: when the wait began, by the monotonic clock.
         outcome: None while the request is pending.
     """
@@ -31,6 +34,8 @@ class Waiter:
         "clients",
         "correlation_id",
         "is_shared",
+        "is_stream",
+        "latest",
         "outcome",
         "reply_key",
         "since_s",
@@ -50,6 +55,8 @@ class Waiter:
         self.topic = topic
         self.is_shared = is_shared
         self.reply_key = reply_key
+        self.is_stream = is_stream_id(correlation_id)
+        self.latest: Reply | None = None
         self.clients = 0
         self.since_s = time.monotonic()
         self.outcome: Reply | Exception | None = None

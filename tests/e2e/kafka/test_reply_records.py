@@ -9,7 +9,13 @@ from kafka import KafkaProducer
 
 from rendezvous.kafka_client.partitioning import murmur2_partition
 from tests.support.deployment import Deploy, Deployment
-from tests.support.scripted_responder import NameNotUtf8, Script, ScriptedResponder, correlation_id
+from tests.support.scripted_responder import (
+    Headers,
+    NameNotUtf8,
+    Script,
+    ScriptedResponder,
+    correlation_id,
+)
 from tools.devstack.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -28,6 +34,7 @@ def deployment(
     routes.write_text(
         Path("routes.toml").read_text(encoding="utf-8")
         + '\n[[route]]\npath = "/scripted/<case>"\ntopic = "scripted"\n'
+        + '\n[[route]]\npath = "/streams/<case>"\ntopic = "scripted"\nreplies = "last"\n'
     )
     env = {"REPLY_TIMEOUT_S": str(TIMEOUT_S), "ROUTES_FILE": str(routes)}
     with deploy_for_module(env=env, topics=("scripted",), partitions=1) as deployment:
@@ -83,7 +90,25 @@ def replies_after_an_undecodable_record(responder: ScriptedResponder, record: An
     responder.reply(b"body", [("correlation-id", correlation_id(record))])
 
 
+def streams(*values: bytes | None, ends: Headers) -> Script:
+    """Return a script that replies with *values*, the last one with the headers *ends*."""
+
+    def script(responder: ScriptedResponder, record: Any) -> None:
+        named = [("kafka_correlationId", correlation_id(record))]
+        partition = int(dict(record.headers)["kafka_replyPartition"])
+        for number, value in enumerate(values, 1):
+            last = ends if number == len(values) else []
+            responder.reply(value, [*named, *last], partition)
+
+    return script
+
+
+DISPOSED = ("kafka_nest-is-disposed", b"\0")
 SCRIPTS: dict[str, Script] = {
+    "stream": streams(b"1", b"2", b"3", ends=[DISPOSED]),
+    "late-end": streams(b"1", b"2", None, ends=[DISPOSED]),
+    "no-value": streams(None, ends=[DISPOSED]),
+    "then-fails": streams(b"1", None, ends=[("kafka_nest-err", b'{"status":404}')]),
     "plain": replies(),
     "created": replies(("status", b"201"), ("content-type", b"text/plain"), ("x-a", b"b")),
     "status-42": replies(("status", b"42")),
@@ -110,6 +135,25 @@ SCRIPTS: dict[str, Script] = {
     "two-ids": replies_with_two_ids,
     "undecodable": replies_after_an_undecodable_record,
 }
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "body"),
+    [
+        ("stream", 200, b"3"),
+        ("late-end", 200, b"2"),
+        ("no-value", 204, b""),
+        ("then-fails", 404, b'{"status":404}'),
+    ],
+)
+def test_the_last_value_of_a_stream_is_the_response(
+    deployment: Deployment, responder: ScriptedResponder, case: str, status: int, body: bytes
+):
+    responses = [deployment.gateway.post(f"/streams/{case}") for _ in range(2)]
+    again = deployment.gateway.fetch(responses[0].correlation_id)
+
+    for response in (*responses, again):
+        assert (response.status, response.body) == (status, body)
 
 
 @pytest.mark.parametrize(

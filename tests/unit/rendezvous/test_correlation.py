@@ -15,6 +15,7 @@ from rendezvous.correlation import (
     CorrelationIds,
     SigningKey,
     epoch_ms,
+    is_stream_id,
     new_node,
 )
 from rendezvous.errors import ForeignCorrelationId
@@ -268,3 +269,18 @@ def test_a_forked_process_issues_different_ids_than_its_parent(ids):
 
     assert len(of_child) == 9
     assert not set(of_child) & set(of_parent)
+
+
+@pytest.mark.parametrize(("owner", "keep_s"), [("", 0), ("shop", 60), ("", MAX_KEEP_S)])
+def test_an_id_says_whether_the_last_of_several_values_is_the_reply(ids, owner, keep_s):
+    """In a form that earlier releases accept, and take for an id of a single reply."""
+    options = {"owner": owner, "keep_s": keep_s}
+    for _ in range(20):
+        stream = ids.issue(NODE, 1_700_000_000_000, **options, is_stream=True)
+        single = ids.issue(NODE, 1_700_000_000_000, **options)
+        assert (ids.read(stream).is_stream, ids.read(single).is_stream) == (True, False)
+        assert (is_stream_id(stream), is_stream_id(single)) == (True, False)
+        assert ids.read_for(stream, owner).keep_ms == keep_s * 1000
+        assert len(stream) == len(single)
+    assert not is_stream_id("")
+    assert not is_stream_id("a.b.c")

@@ -249,3 +249,90 @@ def test_a_reply_that_fails_its_client_is_a_line_each_and_no_other_reply_is(
     lines = [(r.getMessage(), r.__dict__["correlation_id"]) for r in caplog.records]
     came_late = ("the reply came 1.5 s after the deadline", late.text)
     assert lines == [("the reply has status 503", failed.text), came_late, came_late]
+
+
+# Requests whose last value is the reply
+
+LAST = {"kafka_nest-is-disposed": "\0"}
+
+
+def test_the_last_value_is_stored_and_those_before_are_not(running, kafka, store, new_id):
+    cid = new_id(is_stream=True)
+    kafka.feed(record(cid, 0, b"1"), record(cid, 1, b"2"))
+    eventually(lambda: kafka.committed_offset(P0) == 2)
+    assert store.fetch(cid.text) is None
+    kafka.feed(record(cid, 2, b"3", **LAST), record(cid, 3, b"4", **LAST))
+    eventually(lambda: kafka.committed_offset(P0) == 4)
+
+    assert store.fetch(cid.text).body == b"3"
+    assert running.counts == {"partial": 2, "stored": 1, "duplicate": 1}
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+def test_at_an_end_without_a_value_the_latest_value_is_stored(
+    running, kafka, store, new_id, is_one_batch
+):
+    cid, other = new_id(is_stream=True), new_id()
+    records = [
+        record(cid, 0, b"1"), record(other, 1, b"own"), record(cid, 2, b"2", status="201"),
+        record(cid, 3, None, **LAST), record(cid, 4, None, **LAST),
+    ]  # fmt: skip
+    for batch in [records] if is_one_batch else [[r] for r in records]:
+        kafka.feed(*batch)
+    eventually(lambda: kafka.committed_offset(P0) == 5)
+
+    assert store.fetch(cid.text) == Reply(cid.text, b"2", 201)
+    assert store.fetch(other.text).body == b"own"
+
+
+def test_a_value_that_is_delivered_again_does_not_replace_a_later_one(
+    running, kafka, store, new_id
+):
+    """By another replies process, or after a crash."""
+    cid = new_id(is_stream=True)
+    kafka.feed(record(cid, 7, b"1"), record(cid, 8, b"2"))
+    eventually(lambda: kafka.committed_offset(P0) == 9)
+    kafka.feed(record(cid, 7, b"1"))
+    kafka.feed(record(cid, 9, None, **LAST))
+    eventually(lambda: kafka.committed_offset(P0) == 10)
+
+    assert store.fetch(cid.text).body == b"2"
+
+
+def test_an_end_without_any_value_is_a_204(running, kafka, store, new_id):
+    cid = new_id(is_stream=True)
+    kafka.feed(record(cid, 0, None, **LAST))
+    eventually(lambda: kafka.committed_offset(P0) == 1)
+
+    assert store.fetch(cid.text) == Reply(cid.text, b"", 204)
+
+
+def test_a_failure_after_a_value_is_stored(running, kafka, store, new_id):
+    cid = new_id(is_stream=True)
+    error = {"kafka_nest-err": '{"statusCode": 404}'}
+    kafka.feed(record(cid, 0, b"1"), record(cid, 1, None, **error), record(cid, 2, None, **LAST))
+    eventually(lambda: kafka.committed_offset(P0) == 3)
+
+    assert store.fetch(cid.text).status == 404
+
+
+def test_values_and_ends_wait_for_redis(running, kafka, store, redis_server, new_id):
+    cid = new_id(60_000, is_stream=True)
+    redis_server.connected = False
+    kafka.feed(record(cid, 0, b"1"))
+    kafka.feed(record(cid, 1, None, **LAST), although_paused=True)
+    eventually(lambda: kafka.paused() == {P0})
+    redis_server.connected = True
+    eventually(lambda: kafka.committed_offset(P0) == 2)
+
+    assert store.fetch(cid.text).body == b"1"
+
+
+def test_the_latest_value_expires_with_the_reply(running, kafka, redis, new_id):
+    cid = new_id(10_000, is_stream=True)
+    kafka.feed(record(cid, 0, b"1"), record(cid, 1, b"2"))
+    eventually(lambda: kafka.committed_offset(P0) == 2)
+
+    (key,) = redis.keys("stream:*")
+    assert redis.zcard(key) == 1
+    assert 60_000 < redis.pttl(key) <= 70_000

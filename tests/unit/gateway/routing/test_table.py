@@ -298,6 +298,7 @@ def test_a_parameter_may_have_a_converter_of_flask(load):
         (ROUTE + "caller = 'header:Idempotency-Key'", "this header cannot name the caller"),
         (ROUTE + "body = 'xml'", "body='xml': expected one of 'any', 'json'"),
         (ROUTE + "body = ['json']", "body=['json']: expected one of 'any', 'json'"),
+        (ROUTE + "replies = 'all'", "replies='all': expected one of 'first', 'last'"),
         (ROUTE + "reply = 'no'", "reply='no': expected one of 'wait', 'none'"),
         (
             ROUTE + "reply = 'none'\nidempotency = 'required'",

@@ -390,3 +390,72 @@ def test_the_counts_are_logged_when_they_have_changed(straight, mailbox, new_id,
     straight.log()
 
     assert caplog.messages == ["replies so far: 1 straight from Kafka, 0 through Redis"]
+
+
+# Requests whose last value is the reply
+
+
+def value(cid, body):
+    return FakeRecord(body, [("kafka_correlationId", cid.text.encode())])
+
+
+def last(cid, body):
+    headers = [("kafka_correlationId", cid.text.encode()), ("kafka_nest-is-disposed", b"\0")]
+    return FakeRecord(body, headers)
+
+
+def failure(cid):
+    headers = [("kafka_correlationId", cid.text.encode()), ("kafka_nest-err", b"no stock")]
+    return FakeRecord(None, headers)
+
+
+@pytest.mark.parametrize("register", [own, shared])
+def test_the_last_value_settles_its_waiter_and_those_before_do_not(
+    straight, mailbox, new_id, register
+):
+    cid = new_id(is_stream=True)
+    with register(mailbox, cid) as waiter:
+        straight.settle([value(cid, b"1"), value(cid, b"2")])
+        assert waiter.wait(0) is None
+        straight.settle([last(cid, b"3"), last(cid, b"4")])
+
+        assert waiter.wait(0).body == b"3"
+
+
+def test_of_another_request_the_first_value_is_the_reply(straight, mailbox, new_id):
+    cid = new_id()
+    with own(mailbox, cid) as waiter:
+        straight.settle([value(cid, b"1"), last(cid, b"2")])
+
+        assert waiter.wait(0).body == b"1"
+
+
+def test_a_failure_after_a_value_is_the_reply(straight, mailbox, new_id):
+    cid = new_id(is_stream=True)
+    with own(mailbox, cid) as waiter:
+        straight.settle([value(cid, b"1"), failure(cid), last(cid, None)])
+
+        assert waiter.wait(0).outcome is Outcome.FAILED
+
+
+def test_an_end_without_a_value_is_left_to_the_replies_process(straight, mailbox, new_id, store):
+    """This process may have missed a value; that one reads all of them."""
+    cid = new_id(is_stream=True)
+    with own(mailbox, cid) as waiter:
+        straight.settle([value(cid, b"1"), last(cid, None)])
+
+        assert waiter.wait(0) is None
+    assert store.fetch(cid.text) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([b"1", b"2"], (200, b"2")), ([], (204, b"")), ([b""], (200, b""))]
+)
+def test_without_redis_the_latest_value_is_the_reply(mailbox, ids, new_id, values, expected):
+    straight = StraightReplies(mailbox, None, ids, MAX_REPLY_BYTES)
+    cid = new_id(is_stream=True)
+    with own(mailbox, cid) as waiter:
+        straight.settle([*(value(cid, body) for body in values), last(cid, None)])
+
+        reply = waiter.wait(0)
+        assert (reply.status, reply.body) == expected

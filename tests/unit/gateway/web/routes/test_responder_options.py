@@ -1,6 +1,7 @@
 """Options of a route about its responder, as clients and responders see them."""
 
 import gzip
+from dataclasses import replace
 
 import pytest
 
@@ -122,3 +123,16 @@ def test_a_compressed_body_cannot_be_validated(client_of, publisher, options):
     assert refused.headers["Accept-Encoding"] == "identity"
     assert "send the body without one" in refused.get_json(force=True)["detail"]
     assert len(publisher.published) == 1
+
+
+def test_where_the_last_value_is_the_reply_those_before_are_none(client_of, publisher, ids):
+    client_of(replies="last").post("/a")
+    client_of().post("/a")
+
+    stream, single = publisher.published
+    assert [ids.read(r.correlation_id).is_stream for r in (stream, single)] == [True, False]
+    # One partition keeps the values in order; digits are what NestJS reads.
+    assert dict(stream.encode()[2])["kafka_replyPartition"] == b"0"
+    assert "kafka_replyPartition" not in dict(single.encode()[2])
+    in_partition = replace(stream, reply_partition=7)
+    assert dict(in_partition.encode()[2])["kafka_replyPartition"] == b"7"
