@@ -40,14 +40,14 @@ class RedisGroup(abc.ABC):
 
     @abc.abstractmethod
     def switch(self, primary: EmbeddedRedis) -> None:
-        """Let a replica take over from *primary*, which goes on as a replica."""
+        """Let a replica take over from *primary*, which becomes a replica, perhaps later."""
 
     def primaries(self) -> list[EmbeddedRedis]:
         """Return the servers that are primaries now and answer."""
         return [server for server in self.servers if self._role(server) == "master"]
 
     def wait_for_takeover(self, old: EmbeddedRedis) -> bool:
-        """Return whether another server took over from *old*, which does not answer."""
+        """Return whether another server has taken over from *old*."""
 
         def is_complete() -> bool:
             return len([one for one in self.primaries() if one is not old]) == (
@@ -125,7 +125,7 @@ class ClusteredRedis(RedisGroup):
             if self._replication(server).get("master_port") == primary.port:
                 with Redis.from_url(server.url) as client:
                     client.execute_command("CLUSTER", "FAILOVER")
-        wait_until(lambda: self._role(primary) == "slave", FAILOVER_LIMIT_S, 0.02)
+        self.wait_for_takeover(primary)
 
     def _join(self) -> None:
         nodes = [self._stack.enter_context(Redis.from_url(one.url)) for one in self.servers]
@@ -168,7 +168,7 @@ class WatchedRedis(RedisGroup):
         """Let a replica take over from *primary*."""
         with Redis.from_url(self.sentinels[0].url) as sentinel:
             sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)
-        wait_until(lambda: self._role(primary) == "slave", FAILOVER_LIMIT_S, 0.02)
+        self.wait_for_takeover(primary)
 
     def _join(self) -> None:
         for sentinel in self.sentinels:

@@ -4,9 +4,11 @@ without, or while its processes are replaced by those of the previous release an
 
     python -m tools.soak faults|leaks|upgrade|requests|dead-letters|metrics [--minutes N] [--seed N]
             [--delivery direct|store|no-redis] [--mode group|broadcast] [--kafka embedded|apache]
-            [--output FOLDER] [--previous REV] [--requests N] [--clients N]
+            [--redis single|sentinel|cluster] [--only TARGET] [--output FOLDER] [--previous REV]
+            [--requests N] [--clients N]
 
-Two gateways with two workers each, two replies, two responders, one Kafka, one Redis; 24 clients
+Two gateways with two workers each, two replies, two responders, one Kafka, and one Redis, or one
+with two replicas and three Sentinels, or a cluster of three primaries and replicas; 24 clients
 send --rate requests a second together. Every request has a number that determines the correct
 response; some responders reply twice, or in two partitions, or differently. The logs of the
 clients, the executions of the responders and the replies in Redis are joined and checked.
@@ -32,7 +34,7 @@ from tools.output import print_line, write_json
 from tools.revision import NoSuchRevision
 from tools.soak import leaks
 from tools.soak.dead_letters import measure as measuring
-from tools.soak.deployment import DELIVERIES, Deployment, NotReady
+from tools.soak.deployment import DELIVERIES, REDISES, Deployment, NotReady
 from tools.soak.faults.schedule import KINDS, kinds_of, schedule
 from tools.soak.judge.findings import find
 from tools.soak.metrics import measure as metrics
@@ -55,6 +57,8 @@ def main() -> int:
         return COULD_NOT_RUN
     signal.signal(signal.SIGTERM, _interrupt)
     name = f"{options.command}-{options.delivery}-{options.mode}-{options.kafka}"
+    if options.redis != "single":
+        name += f"-{options.redis}"
     folder = options.output or Path(".soak", name)
     _remove_old_files(folder)
     try:
@@ -67,7 +71,8 @@ def main() -> int:
 
 
 def _faults(options: argparse.Namespace, folder: Path) -> int:
-    kinds = kinds_of(options.kafka, options.delivery)
+    kinds = kinds_of(options.kafka, options.delivery, options.redis)
+    kinds = [kind for kind in kinds if options.only in ("", kind.target)]
     faults = schedule(options.seed, options.minutes, kinds)
     print_line(f"{len(faults)} faults in {options.minutes:g} minutes; logs and results: {folder}")
     with _deployment(options, folder) as deployment:
@@ -84,7 +89,14 @@ def _requests(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _deployment(options: argparse.Namespace, folder: Path) -> Deployment:
-    return Deployment(options.kafka, options.mode, options.seed, folder, delivery=options.delivery)
+    return Deployment(
+        options.kafka,
+        options.mode,
+        options.seed,
+        folder,
+        delivery=options.delivery,
+        redis=options.redis,
+    )
 
 
 def _judge(evidence: Evidence, options: argparse.Namespace, folder: Path) -> int:
@@ -94,7 +106,8 @@ def _judge(evidence: Evidence, options: argparse.Namespace, folder: Path) -> int
     write_json(tables.as_json(findings, _as_json(options)), folder / "result.json")
     title = (
         f"Rendezvous under faults: delivery {options.delivery}, REPLIES_MODE={options.mode}, "
-        f"{options.kafka} Kafka, seed {options.seed}, {len(evidence.exchanges)} requests"
+        f"{options.kafka} Kafka, Redis {options.redis}, seed {options.seed}, "
+        f"{len(evidence.exchanges)} requests"
     )
     plot_run(findings, title, folder / "soak.png")
     return _conclude(failures, folder)
@@ -229,6 +242,9 @@ def _options() -> argparse.Namespace:
         default=kafkas[0],
         help="broker to start; apache needs Java 17 and Maven (%(default)s)",
     )
+    add("--redis", choices=REDISES, default="single", help="Redis to start (%(default)s)")
+    targets = sorted({kind.target for kind in KINDS})
+    add("--only", choices=targets, default="", help="of faults: those of one target")
     add("--previous", metavar="REV", help=f"of upgrade: {PREVIOUS_TAG}, or {PREVIOUS} without tags")
     add(
         "--env",
@@ -242,6 +258,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.command in ("leaks", "upgrade") and options.delivery == "no-redis":
         parser.error(f"{options.command} needs Redis; choose another --delivery")
+    if options.command in ("leaks", "upgrade") and options.redis != "single":
+        parser.error(f"{options.command} runs with --redis single")
     return options
 
 

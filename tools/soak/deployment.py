@@ -1,7 +1,7 @@
 """Two replicas of each process, with proxies in front of Kafka and Redis."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
@@ -18,6 +18,7 @@ from tools.devstack.process.procfile import read_procfile, start_process
 from tools.devstack.process.procfs import children_of
 from tools.devstack.process.server import Server
 from tools.devstack.readiness import ECHO, GatewayProbe
+from tools.devstack.redis_groups import ClusteredRedis, RedisGroup, WatchedRedis
 from tools.devstack.waiting import wait_until
 from tools.soak.faults.proxy_process import ProxyProcess
 from tools.soak.faults.reply_topic import ReplyTopic
@@ -34,6 +35,13 @@ STOP_GRACE_S = 12.0
 
 #: How replies reach the gateways: REPLY_DELIVERY, or direct without any Redis.
 DELIVERIES = ("direct", "store", "no-redis")
+
+#: The Redis to start.
+REDISES: Mapping[str, Callable[[], EmbeddedRedis | RedisGroup]] = {
+    "single": EmbeddedRedis,
+    "sentinel": WatchedRedis,
+    "cluster": ClusteredRedis,
+}
 
 RESPONDER = "python -m tools.soak.load.responder"
 ROUTES = Path(__file__).with_name("routes.toml")
@@ -63,6 +71,7 @@ class Deployment:
         responder: command that starts a responder.
         topics: beside TOPICS.
         with_metrics: whether each process has a METRICS_PORT.
+        redis: one of REDISES.
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class Deployment:
         topics: Sequence[str] = (),
         *,
         with_metrics: bool = False,
+        redis: str = "single",
     ) -> None:
         self._responder = responder
         self._topics = (*TOPICS, *topics)
@@ -88,9 +98,9 @@ class Deployment:
         self._stack = ExitStack()
         kafka_port, redis_port = free_port(), free_port()
         self.kafka, port_behind = _kafka(kafka, kafka_port)
-        self.redis = None if delivery == "no-redis" else EmbeddedRedis()
+        self.redis = None if delivery == "no-redis" else REDISES[redis]()
         self.proxies = {"kafka": ProxyProcess(port_behind, kafka_port)}
-        if self.redis is not None:
+        if isinstance(self.redis, EmbeddedRedis):
             self.proxies["redis"] = ProxyProcess(self.redis.port, redis_port)
         self.ledger_files = [folder / "ledger.sqlite"]
         self.ports = [free_port() for _ in range(REPLICAS)]
@@ -118,8 +128,10 @@ class Deployment:
             "SOAK_LEDGER": str(self.ledger_files[0].absolute()),
             **env,
         }
-        if self.redis is not None:
+        if isinstance(self.redis, EmbeddedRedis):
             self._env["REDIS_URL"] = f"redis://{LOOPBACK}:{redis_port}/0"
+        elif self.redis is not None:  # its servers tell clients their own addresses
+            self._env["REDIS_URL"] = self.redis.url
         if delivery == "store":
             self._env["REPLY_DELIVERY"] = delivery
         if kafka == "embedded":
@@ -186,9 +198,17 @@ class Deployment:
         create_topics(self.connection, self._topics)
 
     def redis_client(self) -> "Redis":
-        """Return a client that bypasses the proxy; only with a Redis."""
-        assert self.redis is not None
+        """Return a client that bypasses the proxy; only with a single Redis."""
+        assert isinstance(self.redis, EmbeddedRedis)
         return Redis.from_url(self.redis.url)
+
+    def redis_clients(self) -> Iterator["Redis"]:
+        """Yield a client of each server that has keys."""
+        if isinstance(self.redis, RedisGroup):
+            yield from self.redis.clients()
+        elif self.redis is not None:
+            with self.redis_client() as client:
+                yield client
 
     def restart_ended(self) -> list[str]:
         """Restart processes that ended by themselves, and return their names."""

@@ -224,9 +224,7 @@ def _ways(folder: Path) -> dict[str, int]:
 def _stored(deployment: Deployment) -> dict[str, tuple[int, str]]:
     """Return status and body digest of each reply in Redis, by correlation id."""
     found: dict[str, tuple[int, str]] = {}
-    if deployment.redis is None:
-        return found
-    with deployment.redis_client() as redis:
+    for redis in deployment.redis_clients():
         for key in redis.scan_iter("reply:*", count=1000):
             value = redis.get(key)
             if isinstance(value, bytes) and b"\n" in value:  # others are not replies

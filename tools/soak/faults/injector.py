@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tools.devstack.process.server import Server
+from tools.devstack.redis_groups import RedisGroup
 from tools.soak.deployment import STOP_GRACE_S, Deployment
 from tools.soak.faults.schedule import TAIL_S, Fault
 from tools.soak.judge.recovery import RATE_WINDOW_S
@@ -60,6 +61,8 @@ class FaultInjector:
                 if late or self._stop.wait(max(0.0, due_s - time.monotonic())):
                     return
                 self.crashed += self._deployment.restart_ended()
+                if isinstance(redis := self._deployment.redis, RedisGroup):
+                    redis.wait_until_in_sync()
                 self._inject_and_record(fault)
                 free_s = time.monotonic() + fault.kind.recovery_limit_s + RATE_WINDOW_S
         except Exception as error:  # noqa: BLE001 - reported by run()
@@ -86,6 +89,8 @@ class FaultInjector:
             self._inject_worker(fault)
         elif target in ("redis", "kafka"):
             self._inject_server(fault)
+        elif target == "primary":
+            self._inject_primary(fault)
         elif target == "partitions":
             self._deployment.reply_topic.add_partitions()
         elif target == "topic":
@@ -118,8 +123,8 @@ class FaultInjector:
 
     def _inject_server(self, fault: Fault) -> None:
         kafka = fault.kind.target == "kafka"
-        server: Server | None = self._deployment.kafka if kafka else self._deployment.redis
-        assert server is not None  # without Redis it has no faults
+        server = self._deployment.kafka if kafka else self._deployment.redis
+        assert isinstance(server, Server)  # no others have these faults
         if fault.kind.action == "pause":
             server.pause()
             self._hold(fault)
@@ -131,6 +136,22 @@ class FaultInjector:
         server.start()
         if kafka:
             self._deployment.create_topics()
+
+    def _inject_primary(self, fault: Fault) -> None:
+        """Let a replica take over: the fault ends when it has, or when the primary is back."""
+        group = self._deployment.redis
+        assert isinstance(group, RedisGroup)
+        primary = group.primaries()[-fault.replica]
+        if fault.kind.action == "switch":
+            group.switch(primary)
+        elif fault.kind.action == "pause":
+            primary.pause()
+            self._hold(fault)
+            primary.resume()
+        else:
+            primary.kill()
+            group.wait_for_takeover(primary)
+            primary.start()
 
     def _inject_process(self, fault: Fault) -> None:
         name, replica = fault.kind.target, fault.replica

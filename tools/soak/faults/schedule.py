@@ -42,6 +42,8 @@ class Kind:
 
 PAUSE, RESTART, ROLLING, BLACKHOLE = (1.5, 5.0), (1.0, 2.0), (0.5, 1.0), (2.0, 4.0)
 REDIS_LIMIT_S = 3.0
+#: A replica takes over within 2 to 3 s; the limit counts from then on.
+TAKEOVER, PRIMARY_LIMIT_S = (4.0, 6.0), 5.0
 #: Consumers refresh their topics every 10 s, and then rejoin their group.
 TOPIC_LIMIT_S = 20.0
 
@@ -65,13 +67,16 @@ KINDS = (
     Kind("blackhole kafka", BLACKHOLE),
     Kind("reset redis", (0.0, 0.0), REDIS_LIMIT_S),
     Kind("reset kafka", (0.0, 0.0)),
+    Kind("kill primary", TAKEOVER, PRIMARY_LIMIT_S),
+    Kind("pause primary", TAKEOVER, PRIMARY_LIMIT_S),
+    Kind("switch primary", (0.0, 0.0), PRIMARY_LIMIT_S),
     Kind("add partitions", (0.0, 0.0)),
     Kind("recreate topic", RESTART, TOPIC_LIMIT_S),
 )
 #: Targets of faults that only Apache Kafka can have.
 APACHE_TARGETS = ("partitions", "topic")
 #: Targets of faults that do not exist without Redis.
-STORE_TARGETS = ("redis", "replies")
+STORE_TARGETS = ("redis", "primary", "replies")
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,13 @@ class Fault:
     lasts_s: float
 
 
-def kinds_of(kafka: str, delivery: str) -> list[Kind]:
+def kinds_of(kafka: str, delivery: str, redis: str) -> list[Kind]:
     """Return the kinds of faults of a deployment; see Deployment for its arguments."""
-    impossible = (() if kafka == "apache" else APACHE_TARGETS) + (
-        STORE_TARGETS if delivery == "no-redis" else ()
-    )
+    impossible = ["primary" if redis == "single" else "redis"]
+    if kafka != "apache":
+        impossible += APACHE_TARGETS
+    if delivery == "no-redis":
+        impossible += STORE_TARGETS
     return [kind for kind in KINDS if kind.target not in impossible]
 
 

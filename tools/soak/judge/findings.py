@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tools.soak.faults.schedule import STORE_TARGETS
 from tools.soak.judge.oracle import ACCEPTABLE, Judgement, Oracle, Verdict
 from tools.soak.judge.recovery import Recovery, recoveries, undisturbed_rate
 from tools.soak.judge.windows import Windows
@@ -93,7 +94,7 @@ def _excuses(evidence: Evidence) -> Windows:
     faults = evidence.faults
     if evidence.delivery == "direct":
         # Requests without idempotency keys need neither Redis nor the replies processes.
-        faults = [one for one in faults if one.name.split()[-1] not in ("redis", "replies")]
+        faults = [one for one in faults if one.name.split()[-1] not in STORE_TARGETS]
     return Windows(faults)
 
 

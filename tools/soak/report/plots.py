@@ -24,6 +24,7 @@ COLOURS = {
     "gateway": "tab:green",
     "worker": "tab:olive",
     "redis": "tab:red",
+    "primary": "tab:brown",
     "kafka": "tab:blue",
     "partitions": "tab:cyan",
     "topic": "tab:pink",

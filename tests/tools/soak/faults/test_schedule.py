@@ -64,7 +64,9 @@ def test_durations_are_in_range_and_both_replicas_are_hit(seed):
 
 def test_faults_of_redis_have_a_shorter_recovery_limit():
     assert {kind.recovery_limit_s for kind in KINDS if kind.target == "redis"} == {3.0}
-    others = {kind.recovery_limit_s for kind in KINDS if kind.target not in ("redis", "topic")}
+    assert {kind.recovery_limit_s for kind in KINDS if kind.target == "primary"} == {5.0}
+    special = ("redis", "primary", "topic")
+    others = {kind.recovery_limit_s for kind in KINDS if kind.target not in special}
     assert others == {10.0}
 
 
@@ -79,16 +81,16 @@ def test_every_target_has_a_colour():
 
 
 @pytest.mark.parametrize(
-    ("kafka", "delivery", "left_out"),
+    ("kafka", "delivery", "redis", "left_out"),
     [
-        ("apache", "direct", set()),
-        ("apache", "store", set()),
-        ("embedded", "direct", {"partitions", "topic"}),
-        ("apache", "no-redis", {"redis", "replies"}),
+        ("apache", "direct", "single", {"primary"}),
+        ("apache", "store", "cluster", {"redis"}),
+        ("embedded", "direct", "sentinel", {"partitions", "topic", "redis"}),
+        ("apache", "no-redis", "single", {"redis", "primary", "replies"}),
     ],
 )
-def test_a_deployment_has_no_faults_of_what_it_has_not(kafka, delivery, left_out):
-    kinds = kinds_of(kafka, delivery)
+def test_a_deployment_has_no_faults_of_what_it_has_not(kafka, delivery, redis, left_out):
+    kinds = kinds_of(kafka, delivery, redis)
 
     assert {kind.target for kind in KINDS} - {kind.target for kind in kinds} == left_out
     assert {fault.kind for fault in schedule(1, 10, kinds)} == set(kinds)
