@@ -69,9 +69,9 @@ bench: $(INSTALLED)  ## as shipped against a textbook, and the gateway alone (Ja
 # Options of soak and leaks.
 SOAK = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	$(if $(MODE),--mode $(MODE)) $(if $(KAFKA),--kafka $(KAFKA)) \
-	$(if $(DELIVERY),--delivery $(DELIVERY))
+	$(if $(DELIVERY),--delivery $(DELIVERY)) $(if $(REDIS_KIND),--redis $(REDIS_KIND))
 
-soak: $(INSTALLED)  ## load and faults, every response judged; MINUTES=10 SEED=1 DELIVERY=direct|store|no-redis MODE=group|broadcast KAFKA=embedded|apache
+soak: $(INSTALLED)  ## load and faults, every response judged; MINUTES=10 SEED=1 DELIVERY=direct|store|no-redis MODE=group|broadcast KAFKA=embedded|apache REDIS_KIND=single|sentinel|cluster
 	@exec $(BIN)/python -m tools.soak faults $(SOAK)
 
 leaks: $(INSTALLED)  ## steady load; memory, threads, descriptors and Redis must not grow; options as for soak

@@ -8,7 +8,7 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tools.devstack.embedded_redis import EmbeddedRedis, program
+from tools.devstack.embedded_redis import EmbeddedRedis, program, version
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.waiting import wait_until
 
@@ -135,8 +135,9 @@ class ClusteredRedis(RedisGroup):
                 first, end = SLOTS * number // SHARDS, SLOTS * (number + 1) // SHARDS
                 node.execute_command("CLUSTER", "ADDSLOTS", *range(first, end))
         for server in self.servers[1:]:
-            bus = server.options["cluster-port"]
-            nodes[0].execute_command("CLUSTER", "MEET", LOOPBACK, server.port, bus)
+            bus = server.options.get("cluster-port")
+            address = [LOOPBACK, server.port, *([bus] if bus else [])]
+            nodes[0].execute_command("CLUSTER", "MEET", *address)
         expected = f"cluster_known_nodes:{len(nodes)}"
         if not wait_until(lambda: all(expected in _info(one) for one in nodes), START_LIMIT_S):
             raise TimeoutError("the nodes of the cluster do not know each other")
@@ -216,15 +217,15 @@ class _Sentinel(EmbeddedRedis):
 
 
 def _cluster_node() -> EmbeddedRedis:
-    return EmbeddedRedis(
-        options={
-            "cluster-enabled": "yes",
-            "cluster-port": str(free_port()),
-            "cluster-node-timeout": str(DOWN_AFTER_MS),
-            "cluster-replica-validity-factor": "0",
-            "repl-diskless-sync-delay": "0",
-        }
-    )
+    options = {
+        "cluster-enabled": "yes",
+        "cluster-node-timeout": str(DOWN_AFTER_MS),
+        "cluster-replica-validity-factor": "0",
+        "repl-diskless-sync-delay": "0",
+    }
+    if version(program()) >= 7:  # the port of others is a fixed one
+        options["cluster-port"] = str(free_port())
+    return EmbeddedRedis(options=options)
 
 
 def _info(node: Redis) -> str:
