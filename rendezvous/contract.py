@@ -36,6 +36,7 @@ from urllib.parse import parse_qs
 
 from rendezvous.errors import UnusableReply
 from rendezvous.framework_replies import (
+    DEAD_LETTER_HEADERS,
     StreamPart,
     failure_in,
     part_in,
@@ -57,16 +58,13 @@ from rendezvous.framework_requests import (
     reply_topic_in,
     requester_in,
 )
+from rendezvous.reply_headers import Headers as Headers  # handlers import it from here
 from rendezvous.reply_headers import (
-    MAX_HEADERS,
     carried_headers,
-    header_error,
-    is_carried,
-    is_withheld,
+    fit_http,
     single_value,
     text_headers,
 )
-from rendezvous.reply_headers import Headers as Headers  # handlers import it from here
 
 CONTENT_TYPE = "content-type"
 METHOD = "method"
@@ -80,9 +78,6 @@ CLIENT = "client"
 STATUS = "status"
 
 _OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, CLIENT, STATUS, CONTENT_TYPE)
-_DEAD_LETTER = "reason detail exception attempts topic partition offset timestamp time"
-#: Headers that a responder adds to a request that it dead-letters: why, and what it was.
-DEAD_LETTER_HEADERS = tuple(f"dead-letter-{name}" for name in _DEAD_LETTER.split())
 #: Headers of a request record that an HTTP client must not set, in lower case.
 RESERVED_HEADERS = frozenset(
     map(str.lower, (*FRAMEWORK_HEADERS, *_OWN_HEADERS, *DEAD_LETTER_HEADERS))
@@ -277,16 +272,7 @@ class Reply:
 
     def fits_http(self) -> bool:
         """Return whether an HTTP response can have its status and headers."""
-        # Withheld headers are in replies that an earlier version stored; the gateway drops them.
-        return (
-            200 <= self.status <= 599
-            and len(self.headers) <= MAX_HEADERS
-            and all(
-                (is_carried(name) or is_withheld(name))
-                and header_error(name, value.encode()) is None
-                for name, value in self.headers
-            )
-        )
+        return 200 <= self.status <= 599 and fit_http(self.headers)
 
     def encode(
         self, requester: ForeignRequester | None = None

@@ -21,6 +21,10 @@ _STATUS = re.compile(
     r"(?P<quote>\"?)(?P<code>[2-5][0-9]{2})(?: [A-Za-z][A-Za-z_' -]{0,60})?(?P=quote)", re.ASCII
 )
 
+_FIELDS = "reason detail exception attempts topic partition offset timestamp time"
+#: Headers that our responder adds to a request that it dead-letters: why, and what it was.
+DEAD_LETTER_HEADERS = tuple(f"dead-letter-{name}" for name in _FIELDS.split())
+
 _NEST_ERROR = "kafka_nest-err"
 #: Header of the last record of a stream in NestJS, which may have its last value.
 _NEST_DISPOSED = "kafka_nest-is-disposed"

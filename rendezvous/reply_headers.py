@@ -5,7 +5,7 @@ Standard library only: part of the wire contract, see contract.py.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from rendezvous.errors import MalformedRecord, UnusableReply
@@ -105,6 +105,15 @@ def header_error(name: str, value: bytes) -> str | None:
     if name.lower() == "location" and not _is_uri_reference(value.decode("ascii").strip()):
         return f"is not a URI: {value[:40]!r}"
     return None
+
+
+def fit_http(headers: Collection[tuple[str, str]]) -> bool:
+    """Return whether an HTTP response can have *headers*."""
+    # Withheld headers are in replies that an earlier version stored; the gateway drops them.
+    return len(headers) <= MAX_HEADERS and all(
+        (is_carried(name) or is_withheld(name)) and header_error(name, value.encode()) is None
+        for name, value in headers
+    )
 
 
 def text_headers(headers: Headers) -> Mapping[str, list[str]]:

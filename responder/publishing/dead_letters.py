@@ -14,8 +14,8 @@ from typing import Any
 
 from kafka import errors as kafka_errors
 
-from rendezvous.contract import DEAD_LETTER_HEADERS
 from rendezvous.correlation import epoch_ms
+from rendezvous.framework_replies import DEAD_LETTER_HEADERS
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.throttled_log import ThrottledLog
 from responder.publishing.failure import Failure

@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 
 from rendezvous.contract import Reply, Request
+from rendezvous.correlation import epoch_ms
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.log_fields import request_fields
-from responder.clock_skew import CLOCK_TOLERANCE_MS
+from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS
 from responder.publishing.publisher import Headers, Outgoing, Publisher
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class ReplyPublisher(Publisher):
 
     def publish(self, request: Request, reply: Reply, on_end: Callable[[], None]) -> None:
         """
-        Publish *reply* until it is acknowledged or no client can fetch it any more.
+        Publish *reply* until it is acknowledged or nobody can want it any more.
 
         Args:
             on_end: see Outgoing.
@@ -47,9 +48,16 @@ class ReplyPublisher(Publisher):
                 on_end=on_end,
                 smaller=partial(_too_large, request, len(value)),
                 partition=request.reply_partition,
-                give_up_ms=request.deadline_ms + self._retention_ms,
+                give_up_ms=self._give_up_ms(request),
             )
         )
+
+    def _give_up_ms(self, request: Request) -> int:
+        """Return when nobody can want the reply any more, in Unix time."""
+        if request.requester is None:
+            return request.deadline_ms + self._retention_ms
+        # Nobody fetches it later. A deadline that a stranger chose must not hold up the commits.
+        return min(request.deadline_ms, epoch_ms() + MAX_WAIT_MS) + CLOCK_TOLERANCE_MS
 
     def _report(self, record: Outgoing, error: Exception) -> None:
         log = self._log if record.is_reported else logger

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from kafka import errors as kafka_errors
 
-from rendezvous.contract import DEAD_LETTER_HEADERS, RESERVED_HEADERS, Reply, Request
+from rendezvous.contract import RESERVED_HEADERS, Reply, Request
 from rendezvous.correlation import epoch_ms
+from rendezvous.framework_replies import DEAD_LETTER_HEADERS
 from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from responder.publishing.failure import Failure, Reason
 from responder.registry import HandlerError

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from kafka import errors as kafka_errors
 
 from rendezvous.contract import Reply
 from rendezvous.correlation import epoch_ms
+from responder.clock_skew import CLOCK_TOLERANCE_MS
 from responder.registry import HandlerError, Retry
-from tests.fakes import FakeProducer, FakeRecord, eventually
+from tests.fakes import FakeFuture, FakeProducer, FakeRecord, eventually
 from tests.unit.responder.conftest import P0
 
 UUID = bytes.fromhex("8f14e45fceea467fab0cd1b6a5c9e3f7")
@@ -194,3 +196,16 @@ def test_a_handler_is_called_again_although_the_clock_of_the_requester_is_behind
     eventually(lambda: running.committed() == 2)
 
     assert running.counts == {"answered": 2, "retried": 1}
+
+
+def test_a_reply_to_another_requester_is_given_up_a_minute_after_whatever_its_deadline(
+    run, monkeypatch
+):
+    refused = kafka_errors.UnknownTopicOrPartitionError()
+    producer = FakeProducer(*[FakeFuture().fail(refused) for _ in range(50)])
+    monkeypatch.setattr("responder.publishing.replies.MAX_WAIT_MS", -CLOCK_TOLERANCE_MS)
+    running = run(producer=producer)
+    running.feed(asked([*SPRING, ("deadline", b"999999999999999")]))
+    eventually(lambda: running.committed() == 1)
+
+    assert running.counts == {"answered": 1, "unsent": 1}
