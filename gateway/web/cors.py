@@ -14,6 +14,7 @@ EXPOSED_HEADERS = (
     "X-Request-ID",
     "Location",
     "Retry-After",
+    "WWW-Authenticate",
     "Preference-Applied",
     "Idempotent-Replayed",
     "RateLimit",

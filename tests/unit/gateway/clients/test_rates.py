@@ -85,6 +85,20 @@ def test_client_over_its_limit_is_rejected_without_asking_redis(limiter, round_t
     assert len(round_trips) == 5
 
 
+def test_clients_whose_window_has_ended_are_forgotten(limiter, clock, monkeypatch):
+    """Each user with a token may be a client."""
+    monkeypatch.setattr("gateway.clients.rates.MAX_EXCEEDED", 5)
+
+    for number in range(20):
+        client = Client(f"jwt:{number}", rate=Rate(1, 60))
+        limiter.charge(client)
+        with pytest.raises(RateLimited):
+            limiter.charge(client)
+        clock.now_s += 60
+
+    assert len(limiter._exceeded_until_s) <= 5
+
+
 def test_a_client_without_a_rate_costs_no_round_trip(limiter, round_trips):
     assert limiter.charge(ANONYMOUS) is None
     assert round_trips == []

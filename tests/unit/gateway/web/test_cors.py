@@ -59,7 +59,8 @@ def test_a_listed_origin_may_read_all_responses(client, method, path, status):
     assert response.status_code == status
     assert response.headers.getlist("Access-Control-Allow-Origin") == [LISTED]
     assert items(response.headers["Access-Control-Expose-Headers"]) == {
-        "ETag", "X-Correlation-ID", "X-Request-ID", "Location", "Retry-After", "Preference-Applied",
+        "ETag", "X-Correlation-ID", "X-Request-ID", "Location", "Retry-After", "WWW-Authenticate",
+        "Preference-Applied",
         "Idempotent-Replayed", "RateLimit", "RateLimit-Policy",
     }  # fmt: skip
 

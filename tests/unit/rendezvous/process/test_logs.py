@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from rendezvous.process.logs import configure_logs
+from tests.support.token_issuer import part
 
 
 @pytest.fixture(autouse=True)
@@ -155,6 +156,18 @@ def test_a_key_in_a_field_is_masked(capsys, log_format):
     output = capsys.readouterr().out
     assert KEY not in output
     assert output.count("rdv_***") == 2
+
+
+@FORMATS
+def test_a_token_is_masked_anywhere(capsys, log_format):
+    header, claims, signature = (part({"alg": "ES256"}), part({"sub": "alice"}), "s" * 40)
+    token = f"{header}.{claims}.{signature}"
+    configure_logs(log_format)
+    logging.getLogger("replies").warning("GET /a?token=%s", token, extra={"request_id": token})
+
+    output = capsys.readouterr().out
+    assert not [secret for secret in (claims, signature) if secret in output]
+    assert output.count("eyJ***") == 2
 
 
 def test_json_has_whatever_else_a_call_adds(lines):
