@@ -5,14 +5,14 @@ INSTALLED := .venv/.installed
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test unit integration e2e faults interop framing fuzz conform bench soak leaks upgrade deadletters attack check format manifests lock sbom licences audit clean
+.PHONY: help .venv run test unit integration e2e faults interop framing fuzz conform bench soak leaks upgrade deadletters traces attack check format manifests lock sbom licences audit clean
 
 help:  ## show this list
 	@awk -F ":.*## " "/^[.a-z0-9]+:.*## /{printf \"%-12s %s\\n\", \$$1, \$$2}" Makefile
 
 .venv: $(INSTALLED)  ## create the virtual environment and install everything
 
-$(INSTALLED): requirements.txt requirements.in requirements-jwt.txt requirements-dev.txt
+$(INSTALLED): requirements.txt requirements.in requirements-jwt.txt requirements-tracing.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %s; 3.11 or later is needed, for example: make PYTHON=python3.13 ..." % ("$(PYTHON)", sys.version.split()[0]) if sys.version_info < (3, 11) else 0)'
 	@echo "installing into .venv ..."
 	@$(PYTHON) -m venv .venv
@@ -85,6 +85,9 @@ upgrade: $(INSTALLED)  ## replace processes by those of the previous release and
 deadletters: $(INSTALLED)  ## handlers that fail, while responders and the broker are killed, every record accounted for; MINUTES=6 (Java 17, Maven)
 	@exec $(BIN)/python -m tools.soak dead-letters --kafka apache --rate 60 --minutes $(or $(MINUTES),6) \
 		$(if $(SEED),--seed $(SEED))
+
+traces: $(INSTALLED)  ## receive traces and print each as a tree; in another terminal: OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 make run
+	@exec $(BIN)/python -m tools.traces
 
 attack: $(INSTALLED)  ## hostile clients, with honest ones beside them; SECONDS=60 STRENGTH=10 ATTACKS="silent storm" AGAINST=REV URL=http://127.0.0.1:8000 (Linux)
 	@exec $(BIN)/python -m tools.attack $(ATTACKS) --seconds $(SECONDS) --strength $(or $(STRENGTH),10) \

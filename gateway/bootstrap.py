@@ -39,7 +39,7 @@ from rendezvous.kafka_client.opening import consumer_options
 from rendezvous.kafka_client.partition_consumer import PartitionConsumer
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.producer import RequestProducer
-from rendezvous.process.startup import exit_now
+from rendezvous.process.startup import Tracing, exit_now
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.gateway_registry import GatewayRegistry
@@ -97,6 +97,7 @@ def build(
         lifecycle.add(part)
         return part
 
+    own(Tracing("rendezvous-gateway"))
     is_direct = settings.reply_delivery == "direct" and publisher is None
     ids = CorrelationIds(settings.secret_key, settings.secret_key_old)
     redis = redis or _open_redis(settings)

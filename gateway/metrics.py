@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 #: The route of requests to paths that the gateway does not have.
 NO_ROUTE = "unmatched"
 #: Methods of HTTP; any other one counts as _OTHER, since clients may send what they like.
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"))
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"))
 #: Upper bounds of the buckets of durations, in seconds.
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -148,5 +148,5 @@ def observe_response(
         problem: the type of the problem; None for a response without one.
     """
     error = problem or (str(status) if status >= 500 else "")
-    known = method if method in _METHODS else "_OTHER"
+    known = method if method in METHODS else "_OTHER"
     _http_duration_of(route or NO_ROUTE, known, status, error).observe(duration_s)

@@ -13,7 +13,7 @@ from rendezvous.kafka_client.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.process.health import ProcessHealth
 from rendezvous.process.management import serve_process
-from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
+from rendezvous.process.startup import Tracing, exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.client import eviction_policy, ping
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
@@ -61,6 +61,8 @@ def main() -> None:
         settings.replies_mode,
     )
     _warn_about_redis(redis)
+    spans = Tracing("rendezvous-replies")
+    spans.start()
     freeze_loaded_objects()
     try:
         ids = CorrelationIds(settings.secret_key, settings.secret_key_old)
@@ -81,6 +83,7 @@ def main() -> None:
     finally:
         watchdog.stop()
         redis.close()
+        spans.close()
     logger.info("stopped")
 
 

@@ -24,8 +24,10 @@ from rendezvous.framework_replies import failure_report
 from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
 from rendezvous.kafka_client.reply_records import excess_of, reply_in
 from rendezvous.process.health import ProcessHealth
+from rendezvous.process.log_fields import TRACEPARENT, trace_id_in
 from rendezvous.process.metrics import Labels, show_only
 from rendezvous.process.throttled_log import ThrottledLog
+from rendezvous.process.traces import tracing
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.replies import ReplyStore
@@ -111,7 +113,7 @@ class ReplyListener:
 
     def _poll_and_store(self, stop: threading.Event) -> None:
         batch = self._consumer.poll()
-        if batch and not self._store_batch(batch, stop):
+        if batch and not self._store_in_span(batch, stop):
             return
         if sum(map(len, batch.values())) >= GATHER_MIN_REPLIES:
             time.sleep(self._gather_s)
@@ -141,6 +143,11 @@ class ReplyListener:
         if self._own_state is not None:
             partitions = self._consumer.partitions_of(self._heartbeats.topic)
             self._own_state.write(partitions, lags_s, self.counts, state=state)
+
+    def _store_in_span(self, batch: RecordsByPartition, stop: threading.Event) -> bool:
+        topic = self._heartbeats.topic
+        with tracing.tracer.process_batch(topic, batch.values()):
+            return self._store_batch(batch, stop)
 
     def _store_batch(self, batch: RecordsByPartition, stop: threading.Event) -> bool:
         """Store *batch*, waiting for Redis if it fails; return False if stopped first."""
@@ -240,7 +247,12 @@ class ReplyListener:
 
 def _log_failure(record: Any, reply: Reply, late_ms: int) -> None:
     """Log why the client of *reply* has an error: one line for each, as in the access log."""
-    fields = {"correlation_id": reply.correlation_id, "topic": record.topic}
+    traceparents = [v for name, v in record.headers if name == TRACEPARENT and v is not None]
+    fields = {
+        "correlation_id": reply.correlation_id,
+        "trace_id": trace_id_in(traceparents[0].decode("latin-1")) if traceparents else None,
+        "topic": record.topic,
+    }
     if reply.outcome is Outcome.UNUSABLE:
         logger.warning("the reply is unusable: %s", reply.detail, extra=fields)
     elif reply.outcome is Outcome.FAILED:

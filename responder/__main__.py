@@ -24,7 +24,7 @@ from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.health import ProcessHealth
 from rendezvous.process.management import serve_process
-from rendezvous.process.startup import exit_now, freeze_loaded_objects, start_process
+from rendezvous.process.startup import Tracing, exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.opening import open_redis
@@ -73,8 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     consumer, producer = clients
     logger.info("answering topics %s", ", ".join(handlers))
+    spans = Tracing("rendezvous-responder")
+    spans.start()
     freeze_loaded_objects()
     with ExitStack() as closing:
+        closing.callback(spans.close)
         closing.callback(producer.close, timeout=5)
         closing.callback(watchdog.stop)
         journal, cancelled = _journal_and_cancelled(settings, closing)

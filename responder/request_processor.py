@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
 from rendezvous.contract import Reply, Request
@@ -15,11 +14,13 @@ from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from rendezvous.process.counts import OutcomeCounts, handler_time_of
 from rendezvous.process.log_fields import request_fields, timed_fields
 from rendezvous.process.throttled_log import ThrottledLog
+from rendezvous.process.traces import tracing
 from responder.attempts import Attempts, Postponed
 from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS, ClockSkew
 from responder.dedup.coordinator import Deduplicator
 from responder.dedup.journal import Journal
 from responder.keyed_executor import Later
+from responder.publishing import notes
 from responder.publishing.dead_letters import DeadLetters, Undecodable
 from responder.publishing.failure import Failure, Reason
 from responder.publishing.outcomes import OutcomePublisher
@@ -93,7 +94,8 @@ class RequestProcessor:
         """
         attempts = earlier or self._attempts
         try:
-            return self._process(record, received_ms, on_end, attempts)
+            with tracing.tracer.process(record):
+                return self._process(record, received_ms, on_end, attempts)
         except _Stopped:
             return None
         except Exception as error:
@@ -122,6 +124,7 @@ class RequestProcessor:
         except Postponed as postponed:
             again = partial(self.process, record, received_ms, on_end, postponed.attempts)
             return Later(postponed.pause_s, again)
+        notes.describe(request, reply)
         if reply is None:
             on_end()
             return None
@@ -254,7 +257,7 @@ class RequestProcessor:
                 reply = checked(self._handlers[request.topic](request))
         except HandlerError as error:
             self._counts.add("failed", request.topic)
-            return _logged(error.reply_to(request), request, began_s)
+            return notes.logged(error.reply_to(request), request, began_s)
         except Retry as error:
             return self._retry(attempts, request, error)
         except (Exception, SystemExit) as error:
@@ -266,7 +269,7 @@ class RequestProcessor:
             problem = Reply.problem(request, 500, "Responder failed", detail)
             return replace(problem, detail=failure.to_text())
         self._counts.add("answered", request.topic)
-        return _logged(reply, request, began_s)
+        return notes.logged(reply, request, began_s)
 
     def _retry(self, attempts: Attempts, request: Request, error: Retry) -> Reply:
         """Return the error reply when no attempt is left; raises Postponed when one is."""
@@ -291,14 +294,6 @@ class RequestProcessor:
             extra=request_fields(request),
         )
         return attempts.exhausted(request)
-
-
-def _logged(reply: Reply, request: Request, began_s: float) -> Reply:
-    """Return *reply*; log it if it reports a failure."""
-    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        fields = timed_fields(request, began_s)
-        logger.warning("the handler replied with status %d", reply.status, extra=fields)
-    return reply
 
 
 def _position(record: Any) -> str:

@@ -5,21 +5,21 @@ from typing import Any
 
 from gateway.clients.client import CLIENT_ENVIRON_KEY, request_id_of
 from rendezvous.process.log_fields import Fields, trace_id_in
+from rendezvous.process.traces import tracing
 
 #: Keys in the WSGI environment, by which the application tells the server what it logs and counts:
-#: path and topic of the route, the type of the problem, whether the request is in Kafka, and trace
-#: id and span id of its span.
+#: path and topic of the route, the type of the problem, and whether the request is in Kafka.
 ROUTE_ENVIRON_KEY = "rendezvous.route"
 PROBLEM_ENVIRON_KEY = "rendezvous.problem"
 TOPIC_ENVIRON_KEY = "rendezvous.topic"
 SENT_ENVIRON_KEY = "rendezvous.sent"
-SPAN_ENVIRON_KEY = "rendezvous.span"
 
 
 def request_fields(environ: Mapping[str, Any], correlation_id: str | None = None) -> Fields:
     """Return the fields of log_fields.py that *environ* has; it may lack any key."""
     get = environ.get
-    trace_id, span_id = get(SPAN_ENVIRON_KEY) or (_trace_id(get("HTTP_TRACEPARENT")), None)
+    span_ids = tracing.tracer.current().ids
+    trace_id, span_id = span_ids or (_trace_id(get("HTTP_TRACEPARENT")), None)
     return {
         "correlation_id": correlation_id,
         # As accepted: the header itself may be anything.

@@ -13,6 +13,7 @@ from rendezvous.contract import Request
 from rendezvous.kafka_client.producer import PublishRefused, RequestProducer
 from rendezvous.kafka_client.topics import Topic, TopicLookup
 from rendezvous.process.log_fields import request_fields
+from rendezvous.process.traces import tracing
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,20 @@ class RequestPublisher:
         Raises:
             PublishRefused: when it is certain at once that the record will not be in Kafka.
         """
+        span = tracing.tracer.send(request.topic, request.correlation_id)
+        try:
+            return self._publish(request, timeout_s, on_refused, span)
+        except BaseException as error:
+            span.end(error)
+            raise
+
+    def _publish(
+        self,
+        request: Request,
+        timeout_s: float,
+        on_refused: Callable[[PublishRefused], None],
+        span: tracing.Span,
+    ) -> Publication:
         self.await_broker(timeout_s)
         producer = self._producer
         if producer is None:  # another thread has just found that it is unusable
@@ -137,6 +152,7 @@ class RequestPublisher:
         sent_s = time.monotonic()
 
         def end(error: Exception | None) -> None:
+            span.end(error)
             if error is None:
                 acknowledgement.observe(time.monotonic() - sent_s)
                 publication.settle(acknowledged=True)
@@ -147,11 +163,12 @@ class RequestPublisher:
                 publication.settle()
             else:
                 publication.settle(failure=str(error))
-                logger.warning("%s", error, extra=request_fields(request))
+                logger.warning("%s", error, extra=request_fields(request, span))
 
         is_ordered = request.key is not None
         try:
-            producer.send(request.topic, key, value, headers, end, is_ordered=is_ordered)
+            sent = span.inject(headers)
+            producer.send(request.topic, key, value, sent, end, is_ordered=is_ordered)
         except PublishRefused:
             self._replace_if_lost(producer)
             raise

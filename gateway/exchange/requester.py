@@ -24,6 +24,7 @@ from rendezvous.contract import NO_DEADLINE_MS, Outcome, Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.kafka_client.producer import PublishRefused
+from rendezvous.process.traces import tracing
 
 #: Largest share of the deadline that the first connection to Kafka may take.
 CONNECT_SHARE = 0.5
@@ -259,9 +260,13 @@ class Requester:
         store_error = self._stored.store_error
         if store_error is None:
             try:
-                return self._stored.poll(correlation_id)
+                reply = self._stored.poll(correlation_id)
             except StoreUnavailable as error:
                 store_error = error.advice
+            else:
+                if reply is not None:
+                    tracing.tracer.current().event("reply", {"rendezvous.reply.way": "redis"})
+                return reply
         raise ReplyStoreUnavailable(store_error, correlation_id=correlation_id, sent=sent)
 
     def _timeout(self, correlation_id: str, wait_s: float, sent: Sent) -> ReplyTimeout:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from rendezvous.contract import Request
 from rendezvous.process.log_text import field
+from rendezvous.process.traces import tracing
 
 #: Names that a log call may give in its ``extra``, in the order in which a line has them.
 FIELDS = (
@@ -39,12 +40,14 @@ def trace_id_in(traceparent: str) -> str | None:
     return None if found is None else found[1]
 
 
-def request_fields(request: Request) -> Fields:
-    """Return the fields of a log line about *request*, outside of the gateway."""
+def request_fields(request: Request, span: tracing.Span = tracing.NO_SPAN) -> Fields:
+    """Return the fields of a log line about *request*, in *span* if that is not the current one."""
+    trace_id, span_id = span.ids or (trace_id_in(request.header(TRACEPARENT) or ""), None)
     return {
         "correlation_id": request.correlation_id,
         "request_id": request.header(REQUEST_ID),
-        "trace_id": trace_id_in(request.header(TRACEPARENT) or ""),
+        "trace_id": trace_id,
+        "span_id": span_id,
         "client": request.client,
         "topic": request.topic,
     }
@@ -58,6 +61,10 @@ def timed_fields(request: Request, began_s: float) -> Fields:
 def fields_of(record: logging.LogRecord) -> Fields:
     """Return the fields that *record* has, by name, in the order of FIELDS."""
     given = record.__dict__
+    ids = tracing.tracer.current().ids
+    # Not if it names another trace: that of one of several records.
+    if ids is not None and given.get("trace_id") in (None, ids[0]) and not given.get("span_id"):
+        given = given | {"trace_id": ids[0], "span_id": ids[1]}
     return {name: given[name] for name in FIELDS if given.get(name) is not None}
 
 

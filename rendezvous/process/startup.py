@@ -7,14 +7,24 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from rendezvous import __version__
 from rendezvous.process.logs import configure_logs
 from rendezvous.process.stdio import drain, make_output_nonblocking
+from rendezvous.process.traces import tracing
 from settings import REQUIRED, Settings, SettingsError
 
 logger = logging.getLogger("rendezvous")
+
+#: Variables that ask for traces; OTEL_TRACES_EXPORTER does too.
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+#: Variables of which one value is supported.
+_SUPPORTED = {
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+}
 
 
 def start_process(required: Collection[str] = REQUIRED) -> tuple[Settings, threading.Event]:
@@ -37,6 +47,52 @@ def start_process(required: Collection[str] = REQUIRED) -> tuple[Settings, threa
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return settings, stop
+
+
+class Tracing:
+    """
+    The tracer of this process, if OTEL_* variables ask for traces.
+
+    Args:
+        service: its name in traces; OTEL_SERVICE_NAME takes precedence.
+        environ: the environment.
+    """
+
+    def __init__(self, service: str, environ: Mapping[str, str] = os.environ) -> None:
+        self._service = service
+        self._environ = environ
+
+    def start(self) -> None:
+        """Start it, after any fork; log why not, if it cannot be."""
+        if not _asks_for_traces(self._environ):
+            return
+        for name, supported in _SUPPORTED.items():
+            value = self._environ.get(name, supported)
+            if value != supported:
+                logger.error("%s=%s is not supported: no traces; set %s", name, value, supported)
+                return
+        try:
+            from rendezvous.process.traces import open_telemetry
+        except ImportError as error:
+            logger.error(
+                "OTEL_* variables ask for traces, but OpenTelemetry is not installed (%s): no "
+                "traces; install requirements-tracing.txt",
+                error,
+            )
+            return
+        tracing.use(open_telemetry.start(self._service))
+
+    def close(self) -> None:
+        """Export the last spans."""
+        tracing.tracer.close()
+        tracing.use(tracing.NoTracer())
+
+
+def _asks_for_traces(environ: Mapping[str, str]) -> bool:
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    exporter = environ.get("OTEL_TRACES_EXPORTER")
+    return exporter != "none" if exporter else any(map(environ.get, _ENDPOINTS))
 
 
 def freeze_loaded_objects() -> None:

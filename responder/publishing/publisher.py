@@ -21,6 +21,7 @@ from rendezvous.correlation import epoch_ms
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.metrics import count_kafka_error
 from rendezvous.process.throttled_log import ThrottledLog
+from rendezvous.process.traces import tracing
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Outgoing:
     sent_s: float = 0.0  # monotonic clock; of the last time
     is_replaced: bool = False  # by a smaller record
     is_reported: bool = False  # that no broker accepted it
+    span: tracing.Span = tracing.NO_SPAN
 
 
 class Publisher:
@@ -117,7 +119,10 @@ class Publisher:
             )
             self._closed = True
             self._changed.notify_all()
+            left = [*self._unacknowledged]
         self._thread.join()
+        for record in left:
+            record.span.end("stopped")
 
     def send(self, record: Outgoing) -> None:
         """Publish *record* until it is acknowledged or its time is over."""
@@ -128,6 +133,7 @@ class Publisher:
         except BaseException:
             with self._changed:
                 self._unacknowledged.discard(record)
+            record.span.end("unsent")
             raise
 
     def send_later(self, record: Outgoing) -> None:
@@ -181,6 +187,7 @@ class Publisher:
     def _succeeded(self, record: Outgoing, _: object) -> None:
         self.acknowledged_s = time.monotonic()
         if self._remove(record):
+            record.span.end()
             self._acknowledged(record)
             record.on_end()
 
@@ -197,6 +204,7 @@ class Publisher:
 
     def _discard(self, record: Outgoing) -> None:
         if self._remove(record):
+            record.span.end("unsent")
             self._discarded(record)
             record.on_end()
 

@@ -9,6 +9,7 @@ from rendezvous.contract import Reply, Request
 from rendezvous.correlation import epoch_ms
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.log_fields import request_fields
+from rendezvous.process.traces import tracing
 from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS
 from responder.publishing.publisher import Headers, Outgoing, Publisher
 
@@ -37,6 +38,7 @@ class ReplyPublisher(Publisher):
             on_end: see Outgoing.
         """
         value, headers = reply.encode(request.requester)
+        span = tracing.tracer.send(request.reply_topic, request.correlation_id)
         self.send(
             Outgoing(
                 name=request.correlation_id,
@@ -44,9 +46,10 @@ class ReplyPublisher(Publisher):
                 topic=request.reply_topic,
                 key=request.key,
                 value=value,
-                headers=headers,
+                headers=span.inject(headers),
                 on_end=on_end,
-                smaller=partial(_too_large, request, len(value)),
+                smaller=partial(_too_large, request, len(value), span),
+                span=span,
                 partition=request.reply_partition,
                 give_up_ms=self._give_up_ms(request),
             )
@@ -62,6 +65,7 @@ class ReplyPublisher(Publisher):
     def _report(self, record: Outgoing, error: Exception) -> None:
         log = self._log if record.is_reported else logger
         record.is_reported = True
+        record.span.event("retry", {"error.type": type(error).__name__})
         log.warning(
             "reply not accepted by topic %s (%s); trying again",
             record.topic,
@@ -70,11 +74,15 @@ class ReplyPublisher(Publisher):
         )
 
 
-def _too_large(request: Request, size: int, error: Exception) -> tuple[bytes, Headers]:
+def _too_large(
+    request: Request, size: int, span: tracing.Span, error: Exception
+) -> tuple[bytes, Headers]:
     """Return value and headers of the reply that replaces one of *size* bytes."""
     detail = (
         f"the reply has {size} bytes, more than Kafka accepts ({error}); "
         "request less data, or raise the size limits of the reply topic"
     )
     logger.warning("%s", detail, extra=request_fields(request))
-    return Reply.problem(request, 502, "Reply too large", detail).encode(request.requester)
+    problem = Reply.problem(request, 502, "Reply too large", detail)
+    value, headers = problem.encode(request.requester)
+    return value, span.inject(headers)

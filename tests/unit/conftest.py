@@ -4,11 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 from fakeredis import FakeRedis, FakeServer
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.exchange.waiting.poller import Poller
 from gateway.routing.table import Route
 from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
+from rendezvous.process.traces import tracing
+from rendezvous.process.traces.open_telemetry import OpenTelemetryTracer
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.replies import ReplyStore
 from tests.fakes import FakePublisher
@@ -54,6 +59,26 @@ def new_id(ids: CorrelationIds):
         return ids.read(ids.issue(NODE, epoch_ms() + due_in_ms, is_stream=is_stream))
 
     return issue
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def tracer(exporter: InMemorySpanExporter) -> OpenTelemetryTracer:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return OpenTelemetryTracer(provider)
+
+
+@pytest.fixture
+def traced(exporter: InMemorySpanExporter, tracer: OpenTelemetryTracer):
+    """Let the code under test make spans; a function that returns those that have ended."""
+    tracing.use(tracer)
+    yield lambda: list(exporter.get_finished_spans())
+    tracing.use(tracing.NoTracer())
 
 
 @pytest.fixture

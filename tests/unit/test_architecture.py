@@ -14,7 +14,11 @@ PACKAGES = ("gateway", "replies", "responder", "rendezvous")
 #: A folder means its modules and those of its subfolders that have no line of their own.
 RULES: dict[str, tuple[set[str], set[str]]] = {
     "rendezvous": (set(), {"itsdangerous"}),
-    "rendezvous/process": ({"rendezvous"}, {"prometheus_client", "pythonjsonlogger"}),
+    "rendezvous/process": (
+        {"rendezvous", "open_telemetry"},
+        {"prometheus_client", "pythonjsonlogger"},
+    ),
+    "rendezvous/process/traces/open_telemetry.py": ({"rendezvous", "process"}, {"opentelemetry"}),
     "rendezvous/kafka_client/patches": (set(), {"kafka"}),
     "rendezvous/kafka_client": ({"rendezvous", "rendezvous/process", "patches"}, {"kafka"}),
     "rendezvous/redis_store": ({"rendezvous", "rendezvous/process"}, {"redis"}),

@@ -111,6 +111,7 @@ class StraightReplies:
             return None  # the replies process counts and logs it
 
     def _settle(self, waiter: Waiter, reply: Reply) -> None:
+        waiter.way = "straight"
         if self._mailbox.settle(waiter.correlation_id, reply):
             self.counts["straight"] += 1
             metrics.replies_of("straight").inc()

@@ -7,6 +7,7 @@ from typing import Self
 from gateway.exchange.waiting.latch import Latch
 from rendezvous.contract import Reply
 from rendezvous.correlation import is_stream_id
+from rendezvous.process.traces import tracing
 
 
 class Waiter:
@@ -24,6 +25,7 @@ class Waiter:
         clients: number of clients of this process that wait for the outcome.
         is_stream: whether the last of several values is the reply.
         latest: the latest of these values, where no store keeps it.
+        way: how the reply comes: "redis", or "straight" from Kafka.
         since_s: when the wait began, by the monotonic clock.
         outcome: None while the request is pending.
     """
@@ -40,6 +42,7 @@ class Waiter:
         "reply_key",
         "since_s",
         "topic",
+        "way",
     )
 
     def __init__(
@@ -59,6 +62,7 @@ class Waiter:
         self.latest: Reply | None = None
         self.clients = 0
         self.since_s = time.monotonic()
+        self.way = "redis"
         self.outcome: Reply | Exception | None = None
         self._unregister = unregister
         self._latch = Latch()
@@ -80,6 +84,8 @@ class Waiter:
         outcome = self.outcome  # read once: it may still arrive
         if isinstance(outcome, Exception):
             raise outcome
+        if outcome is not None:
+            tracing.tracer.current().event("reply", {"rendezvous.reply.way": self.way})
         return outcome
 
     def settle(self, outcome: Reply | Exception) -> None:

@@ -22,7 +22,8 @@ from gateway.clients.request_facts import (
 )
 from gateway.metrics import NO_ROUTE, observe_response, outcomes_of
 from gateway.problems import BodyTooLarge, Sent
-from gateway.server.http import refusals
+from gateway.server.http import refusals, spans
+from rendezvous.process.traces.tracing import Span
 
 #: Headers that the access log reads, by waitress's names.
 _LOGGED_HEADERS = {"X_REQUEST_ID", "X_FORWARDED_FOR", "TRACEPARENT"}
@@ -68,14 +69,15 @@ class _Logged:
         task: Any = self
         task.queued_s = task.request.waited_s()
         begun_s = time.monotonic() - task.queued_s
-        try:
-            super().service()  # type: ignore[misc]
-        finally:
-            if task.complete:
-                self._note(time.monotonic() - begun_s)
+        with spans.begin(task.request, task.queued_s) as span:
+            try:
+                super().service()  # type: ignore[misc]
+            finally:
+                if task.complete:
+                    self._note(time.monotonic() - begun_s, span)
 
-    def _note(self, duration_s: float) -> None:
-        """Count the response, and write it to the access log."""
+    def _note(self, duration_s: float, span: Span) -> None:
+        """Count the response, and write it to the access log and to *span*."""
         task: Any = self
         environ = self.logged_environ()
         observe_response(
@@ -85,6 +87,7 @@ class _Logged:
             environ.get(PROBLEM_ENVIRON_KEY),
             duration_s,
         )
+        spans.describe(span, environ, int(task.status[:3]), task.response_headers)
         sent = task.content_bytes_written
         if not sent and task.request.command != "HEAD":
             sent = task.content_length or 0  # waitress does not count a file

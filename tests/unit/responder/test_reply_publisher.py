@@ -206,3 +206,41 @@ def test_a_reply_goes_to_the_partition_that_the_request_names_if_it_exists(run, 
     (sent,) = producer.sent
     # Without a partition the key chooses one.
     assert (sent.partition, sent.key) == (partition, b"the key")
+
+
+def ended(spans, name="send replies"):
+    return [(span.attributes.get("error.type"), len(span.events)) for span in spans
+            if span.name == name]  # fmt: skip
+
+
+def test_a_reply_that_is_sent_again_has_one_span_until_its_acknowledgement(run, traced):
+    refused = kafka_errors.NotEnoughReplicasError()
+    running = run(producer=FakeProducer(FakeFuture().fail(refused), FakeFuture().fail(refused)))
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.committed() == 1)
+
+    assert ended(traced()) == [(None, 2)]  # two events: retries
+    assert ended(traced(), "process orders") == [(None, 0)]
+
+
+def test_a_reply_that_is_never_acknowledged_has_a_span_that_ends_with_the_process(run, traced):
+    running = run(producer=FakeProducer(FakeFuture()))
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.producer.sent)
+    before = ended(traced())
+    running.end()
+
+    assert (before, ended(traced())) == ([], [("stopped", 0)])
+
+
+def test_a_reply_that_is_given_up_has_a_span_that_states_so(run, traced):
+    producer = FakeProducer()
+    producer.always = kafka_errors.KafkaTimeoutError("asleep")
+    running = run(producer=producer)
+    running.feed(record("the-id", 0, due_in_ms=-CLOCK_TOLERANCE_MS + 100))
+    eventually(lambda: running.counts.get("unsent") == 1)
+    eventually(lambda: running.committed() == 1)
+
+    ((error, retries),) = ended(traced())
+    assert error == "unsent"
+    assert retries > 0

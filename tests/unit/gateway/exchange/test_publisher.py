@@ -100,3 +100,48 @@ def test_a_check_fails_while_the_producer_is_not_connected(new_publisher, broker
 
     with pytest.raises(ConnectionError, match="Unable to bootstrap"):
         new_publisher().check(["orders"])
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (None, None),
+        (kafka_errors.RequestTimedOutError(), "PublishUnconfirmed"),
+        (kafka_errors.MessageSizeTooLargeError(), "PublishTooLarge"),
+    ],
+)
+def test_a_span_ends_with_the_acknowledgement_or_the_failure(
+    new_publisher, brokers, traced, error, failure
+):
+    future = FakeFuture()
+    brokers.next_producers.append(FakeProducer(future))
+    new_publisher().publish(REQUEST, 10, lambda refused: None)
+    before = traced()
+    if error is None:
+        future.succeed()
+    else:
+        future.fail(error)
+
+    (span,) = traced()
+    assert before == []
+    assert span.name == "send orders"
+    assert span.attributes.get("error.type") == failure
+    context = span.context
+    header = brokers.producers[0].sent[0].header("traceparent")
+    assert header == f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def test_a_span_of_a_record_that_is_not_even_queued_ends(new_publisher, brokers, traced):
+    brokers.next_producers.append(FakeProducer(kafka_errors.KafkaTimeoutError("no metadata")))
+    with pytest.raises(PublishRefused):
+        new_publisher().publish(REQUEST, 10, never)
+
+    (span,) = traced()
+    assert span.attributes["error.type"] == "PublishRefused"
+
+
+def test_a_span_of_a_record_for_which_there_is_no_broker_ends(new_publisher, traced):
+    with pytest.raises(PublishRefused):
+        new_publisher(start=False).publish(REQUEST, 0.01, never)
+
+    assert [span.attributes["error.type"] for span in traced()] == ["PublishRefused"]

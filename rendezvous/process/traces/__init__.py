@@ -1,0 +1,1 @@
+"""Spans of requests, with OpenTelemetry where they are asked for."""

@@ -1,0 +1,1 @@
+"""Receives and prints the traces of this project's processes."""
