@@ -190,7 +190,7 @@ def test_a_missing_dead_letter_topic_delays_no_reply_and_blocks_no_partition_for
 @pytest.mark.parametrize("is_outage", [True, False])
 def test_in_an_outage_a_dead_letter_is_given_up_later(run, monkeypatch, is_outage):
     monkeypatch.setattr("responder.publishing.dead_letters.GIVE_UP_S", 0.1)
-    monkeypatch.setattr("responder.publishing.dead_letters.GIVE_UP_IN_OUTAGE_S", 2.0)
+    monkeypatch.setattr("responder.publishing.dead_letters.GIVE_UP_IN_OUTAGE_S", 1.0)
     producer = ToDlq()
     producer.always = kafka_errors.KafkaTimeoutError("asleep")
     running = run(producer=producer, dlq_topic=DLQ)
@@ -201,7 +201,7 @@ def test_in_an_outage_a_dead_letter_is_given_up_later(run, monkeypatch, is_outag
         running.feed(record("the-id", 0, partition=1))
     eventually(lambda: running.committed() == 1)
 
-    assert (time.monotonic() - started_s >= 2.0) == is_outage
+    assert (time.monotonic() - started_s >= 1.0) == is_outage
 
 
 def test_without_permission_the_log_says_what_to_grant(run, monkeypatch, caplog):
