@@ -1,8 +1,9 @@
 """
 THE WIRE CONTRACT: what a request record and a reply record carry.
 
-Standard library only: a responder in another repository needs this file, ``errors.py``,
-``reply_headers.py`` and ``framework_*.py``. All headers are UTF-8 text and none is null.
+Standard library only: a responder in another repository needs this file, ``reply.py``,
+``errors.py``, ``reply_headers.py`` and ``framework_*.py``. All headers are UTF-8 text and none is
+null.
 
 Request record
     key      the route's record key, or none at all if the route has key = "none"; else one that
@@ -28,23 +29,12 @@ under one name.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from rendezvous.errors import UnusableReply
-from rendezvous.framework_replies import (
-    DEAD_LETTER_HEADERS,
-    StreamPart,
-    failure_in,
-    part_in,
-    status_in,
-    with_content_type,
-)
+from rendezvous.framework_replies import DEAD_LETTER_HEADERS
 from rendezvous.framework_requests import (
-    CORRELATION_ID,
     DEADLINE,
     FRAMEWORK_HEADERS,
     ID_HEADERS,
@@ -58,15 +48,15 @@ from rendezvous.framework_requests import (
     reply_topic_in,
     requester_in,
 )
-from rendezvous.reply_headers import Headers as Headers  # handlers import it from here
-from rendezvous.reply_headers import (
-    carried_headers,
-    fit_http,
-    single_value,
-    text_headers,
-)
 
-CONTENT_TYPE = "content-type"
+# Handlers import these from here.
+from rendezvous.reply import CONTENT_TYPE as CONTENT_TYPE
+from rendezvous.reply import STATUS as STATUS
+from rendezvous.reply import Outcome as Outcome
+from rendezvous.reply import Reply as Reply
+from rendezvous.reply_headers import Headers as Headers
+from rendezvous.reply_headers import text_headers
+
 METHOD = "method"
 PATH = "path"
 QUERY = "query"
@@ -75,21 +65,12 @@ PATH_PARAMETER = "path."
 #: The deadline of a request that no client waits for; it has no reply topic.
 NO_DEADLINE_MS = 9_999_999_999_999
 CLIENT = "client"
-STATUS = "status"
 
 _OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, CLIENT, STATUS, CONTENT_TYPE)
 #: Headers of a request record that an HTTP client must not set, in lower case.
 RESERVED_HEADERS = frozenset(
     map(str.lower, (*FRAMEWORK_HEADERS, *_OWN_HEADERS, *DEAD_LETTER_HEADERS))
 )
-
-
-class Outcome(StrEnum):
-    """The outcome of a request, according to its reply."""
-
-    ANSWERED = "answered"  # an HTTP status and a body, error statuses included
-    FAILED = "failed"  # a failure without an HTTP status
-    UNUSABLE = "unusable"  # a reply that cannot become an HTTP response
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,91 +203,4 @@ class Request:
             # Only a gateway knows who the client is.
             client=known.get(CLIENT) if requester is None else None,
             requester=requester,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The reply to one request."""
-
-    correlation_id: str
-    body: bytes = b""
-    status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-    outcome: Outcome = Outcome.ANSWERED
-    detail: str = ""  # the error, when the outcome is not ANSWERED
-    part: StreamPart = field(default=StreamPart.LAST, compare=False)
-    offset: int = field(default=0, compare=False)  # of the record of a VALUE
-
-    @classmethod
-    def to(
-        cls,
-        request: Request,
-        body: bytes = b"",
-        *,
-        status: int = 200,
-        content_type: str | None = None,
-        headers: Iterable[tuple[str, str]] = (),
-    ) -> "Reply":
-        """Return the reply to *request*."""
-        named = ((CONTENT_TYPE, content_type),) if content_type is not None else ()
-        return cls(request.correlation_id, body, status, (*named, *headers))
-
-    @classmethod
-    def json(cls, request: Request, value: Any, *, status: int = 200) -> "Reply":
-        """Return the reply to *request* with *value* as JSON."""
-        body = json.dumps(value).encode()
-        return cls.to(request, body, status=status, content_type="application/json")
-
-    @classmethod
-    def problem(cls, request: Request, status: int, title: str, detail: str) -> "Reply":
-        """Return an error reply to *request* as problem details (RFC 9457)."""
-        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-        body = json.dumps(problem | {"correlation_id": request.correlation_id}).encode()
-        return cls.to(request, body, status=status, content_type="application/problem+json")
-
-    @classmethod
-    def unusable(cls, error: UnusableReply) -> "Reply":
-        """Return the reply that replaces the one that *error* is about."""
-        return cls(error.correlation_id, outcome=Outcome.UNUSABLE, status=502, detail=error.reason)
-
-    def fits_http(self) -> bool:
-        """Return whether an HTTP response can have its status and headers."""
-        return 200 <= self.status <= 599 and fit_http(self.headers)
-
-    def encode(
-        self, requester: ForeignRequester | None = None
-    ) -> tuple[bytes, list[tuple[str, bytes]]]:
-        """Return value and headers of the reply record for *requester*; None: a gateway."""
-        if requester is None:
-            headers = [(CORRELATION_ID, self.correlation_id.encode())]
-        else:
-            headers = requester.reply_headers(self.status, self.body)
-        headers.append((STATUS, b"%d" % self.status))
-        return self.body, headers + [(name, value.encode()) for name, value in self.headers]
-
-    @classmethod
-    def decode(cls, value: bytes | None, headers: Headers) -> "Reply":
-        """
-        Return the reply in a record, in our format or that of another framework.
-
-        Raises:
-            MalformedRecord: when it does not name exactly one request.
-            UnusableReply: when it does, but cannot become an HTTP response.
-        """
-        text = text_headers(headers)
-        correlation_id = single_value(text, ID_HEADERS, "correlation id")
-        failure = failure_in(text, REPLY_TOPIC_HEADERS)
-        if failure is not None and failure.status is not None:
-            json_type = ((CONTENT_TYPE, "application/json"),)
-            return cls(correlation_id, failure.body, failure.status, json_type)
-        if failure is not None:
-            return cls(correlation_id, outcome=Outcome.FAILED, status=502, detail=failure.detail)
-        return cls(
-            correlation_id,
-            body=value or b"",
-            # NestJS and Zilla send a null value for success without a body.
-            status=status_in(correlation_id, text, default=200 if value is not None else 204),
-            headers=carried_headers(correlation_id, with_content_type(headers, text)),
-            part=part_in(value, text),
         )

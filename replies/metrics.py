@@ -4,8 +4,8 @@ from prometheus_client import Counter, Gauge
 
 RECORDS = Counter(
     "rendezvous_reply_records_total",
-    "Records of the reply topic by outcome: stored, duplicate, expired, foreign, malformed, "
-    "undecodable",
+    "Records of the reply topic by outcome: stored, duplicate, partial (a value before the last of "
+    "a stream), expired, foreign, malformed, undecodable",
     ("outcome",),
 )
 UNUSABLE = Counter(

@@ -75,6 +75,7 @@ STANDARD_LIBRARY_ONLY = (
     "rendezvous/errors.py",
     "rendezvous/framework_replies.py",
     "rendezvous/framework_requests.py",
+    "rendezvous/reply.py",
     "rendezvous/reply_headers.py",
     "responder/registry.py",
     "responder/dedup/sql_journal.py",
