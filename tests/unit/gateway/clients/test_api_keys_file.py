@@ -70,6 +70,11 @@ def test_a_rate_is_a_number_of_requests_per_second_or_minute(text, rate):
     assert load(client(rate=f'"{text}"')).client_of(KEY).rate == rate
 
 
+@pytest.mark.parametrize(("fields", "is_admin"), [({}, False), ({"admin": "true"}, True)])
+def test_a_client_is_an_admin_if_its_entry_says_so(fields, is_admin):
+    assert load(client(**fields)).client_of(KEY).is_admin is is_admin
+
+
 def test_a_client_may_have_several_keys_so_that_keys_can_be_replaced():
     api_keys = load(client("shop", KEY, OTHER_KEY) + client("depot", THIRD_KEY))
 
@@ -152,6 +157,8 @@ HEX = hash_of(KEY).removeprefix("sha256:")
         (client(in_flight_share="1.5"), "in_flight_share=1.5: expected"),
         (client(in_flight_share="nan"), "in_flight_share: expected"),
         (client(in_flight_share="true"), "in_flight_share: expected"),
+        (client(admin='"yes"'), "admin='yes': expected true or false"),
+        (client(admin="1"), "admin=1: expected true or false"),
         (client(in_flight_share='"half"'), "in_flight_share='half': expected"),
         (client(in_flight_share="9" * 400), "in_flight_share: expected"),
         (client(key='"x"'), "'key' is unknown; expected one of name, keys, routes"),
