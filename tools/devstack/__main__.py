@@ -72,6 +72,8 @@ def main() -> int:
     finally:
         signals.stopping = True
         stack.stop()
+        for line in console.requests.summary():
+            console.print(line)
     return code
 
 
@@ -160,9 +162,18 @@ def _wait_until_ready(
     needs_key = settings.api_keys_file or settings.api_keys or settings.jwt_issuer
     key = " -H 'Authorization: Bearer <key or token>'" if needs_key else ""
     console.print(
-        "\nrunning; Ctrl-C stops everything; try it in another terminal:\n\n"
-        f"curl -i {url}{body}{key}\n"
+        f"\nrunning; Ctrl-C stops everything\n\n{_addresses(settings)}\n"
+        f"try it in another terminal:\n\ncurl -i {url}{body}{key}\n"
     )
+
+
+def _addresses(settings: Settings) -> str:
+    """Return the addresses of the pages, a line each."""
+    pages = {"/": "everything else", "/docs": "the API, to read and to try"}
+    if settings.live_page:
+        pages["/live"] = "routes, replies, processes and problems, as they are now"
+    base = f"http://{LOOPBACK}:{settings.port}"
+    return "".join(f"  {base}{path:<6} {meaning}\n" for path, meaning in sorted(pages.items()))
 
 
 def _options() -> argparse.Namespace:

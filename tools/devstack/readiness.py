@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from gateway.routing.table import Route
 from tools.devstack.ports import LOOPBACK
+from tools.devstack.request_lines import PROBE_ID
 
 BODY = b"hello"
 ECHO = "/echo"
@@ -80,7 +81,7 @@ class GatewayProbe:
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=self._timeout_s)
-        headers = {"Connection": "close", "X-Request-ID": "devstack"}
+        headers = {"Connection": "close", "X-Request-ID": PROBE_ID}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         if body is not None:

@@ -98,7 +98,7 @@ function showTotals(totals, history) {
     ["Errors", share(totals.failed_share), plot([...history.failed_share, totals.failed_share], "Errors", share)],
     ["In flight", load(totals), plot([...history.in_flight, totals.in_flight], "In flight", number)],
     ["Queue", `${totals.queued} of ${totals.queue_limit}`, null],
-    ["Lag of the replies processes", "", plot(history.lag_s, "Lag", lag)],
+    ["Reply lag", lag(history.lag_s.findLast((value) => value !== null)), plot(history.lag_s, "Lag", lag)],
   ];
   document.getElementById("totals").replaceChildren(...shown.map(([name, text, drawn]) => {
     const made = element("div"), value = element("dd", text);

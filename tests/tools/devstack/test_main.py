@@ -1,6 +1,7 @@
 """`make run`: errors, output, and the order of the shutdown."""
 
 import os
+import re
 import shlex
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import IO, Self
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
@@ -83,6 +85,12 @@ def test_the_printed_request_works_and_ctrl_c_stops_everything():
         curl, show_headers, url, data, body = shlex.split(stack.read_until("curl "))
         with urllib.request.urlopen(url, body.encode(), LIMIT_S) as response:
             echoed = response.read()
+        printed = "".join(stack.lines)
+        for path in ("/", "/live", "/docs"):
+            assert f"http://{urlsplit(url).netloc}{path} " in printed
+            with urllib.request.urlopen(urljoin(url, path), timeout=LIMIT_S) as response:
+                assert response.status == 200
+        shown = stack.read_until("POST   /echo")
 
         stack.interrupt()
 
@@ -92,6 +100,10 @@ def test_the_printed_request_works_and_ctrl_c_stops_everything():
     assert stack.took_s < 10
     assert "Traceback" not in "".join(stack.lines)
     assert sum("curl " in line for line in stack.lines) == 1
+    assert re.match(r"web +\| [0-9:]{8} POST   /echo +200 +\d+ ms  [0-9a-f]{8}\.", shown)
+    assert "\x1b" not in "".join(stack.lines)
+    # At the end, what was requested since it was ready.
+    assert re.search(r"\n4 requests; .*\n(  GET .*\n)+  POST /echo +1  p50 ", "".join(stack.lines))
 
 
 def test_the_gateway_is_stopped_first(tmp_path: Path):
