@@ -37,7 +37,8 @@ _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (
         NoPermissionError,
         "Redis denies this user a command or key: "
         "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, INCRBY, EXPIRE, WATCH, UNWATCH, MULTI, "
-        "EXEC, XADD, XRANGE, ZADD, ZREM, ZRANGEBYSCORE, ZREMRANGEBYSCORE, PING and CLUSTER "
+        "EXEC, XADD, XRANGE, ZADD, ZREM, ZRANGEBYSCORE, ZREMRANGEBYSCORE and PING, and of a "
+        "cluster CLUSTER and COMMAND, "
         "on reply:*, once:*, served:*, answered:*, handling:*, rate:*, kept:* and unwanted",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
@@ -72,9 +73,8 @@ _ADVICE_BY_MESSAGE = (
         "the Sentinels do not know the service that REDIS_URL names: correct the part after the /",
     ),
     (
-        "no Sentinel answers",
-        "no Sentinel answers: check that they run, and their addresses in REDIS_URL; append "
-        "?sentinel_password=PASSWORD if they ask for one",
+        "no Sentinel answers: unknown command",
+        "REDIS_URL leads to a Redis, not to a Sentinel: correct the port (26379), or write redis://",
     ),
     (
         "unknown command",
@@ -101,6 +101,12 @@ _ADVICE_BY_MESSAGE = (
         "self-signed, or append ?ssl_ca_certs=FILE with its authority to REDIS_URL",
     ),
     ("[SSL", "TLS with Redis failed: check that its port uses TLS, or correct REDIS_URL"),
+    (
+        "no Sentinel answers",
+        "no Sentinel answers: check that they run, and their addresses in REDIS_URL "
+        "(rediss+sentinel:// for TLS ports); append ?sentinel_password=PASSWORD if they ask for "
+        "one",
+    ),
     # For example a server without TLS, which takes the handshake for an incomplete command.
     (
         "Timeout connecting",

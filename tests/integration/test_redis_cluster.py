@@ -1,5 +1,6 @@
 """A Redis Cluster of three primaries with a replica each."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 from redis.crc import key_slot
+from redis.exceptions import NoPermissionError
 
 from gateway.clients.client import Client, Rate
 from gateway.clients.rates import RateLimiter
@@ -17,7 +19,13 @@ from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.cancellations import Cancellations
-from rendezvous.redis_store.client import eviction_policy, execute, ping, shards_behind
+from rendezvous.redis_store.client import (
+    eviction_policy,
+    execute,
+    ping,
+    shards_behind,
+    store_unavailable,
+)
 from rendezvous.redis_store.gateway_registry import GatewayRegistry
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.kept_replies import KeptReplies
@@ -119,6 +127,27 @@ def test_journal_cancellations_registry_and_heartbeats_work(redis: Redis):
     state = heartbeats.state()
     assert state is not None
     assert (state.unread, state.lag_s) == ((1,), 0.5)
+
+
+def test_the_permissions_that_the_advice_lists_are_sufficient(cluster: ClusteredRedis):
+    advice = store_unavailable(NoPermissionError("NOPERM")).advice
+    commands = [f"+{word.lower()}" for word in re.findall(r"\b[A-Z]{3,}\b", advice)]
+    for server in cluster.servers:
+        with Redis.from_url(server.url) as client:
+            client.execute_command("ACL", "SETUSER", "app", "on", ">p@ss", "~*", *commands)
+    with closing(open_redis(cluster.url.replace("//", "//app:p%40ss@"))) as redis:
+        store, cids = ReplyStore(redis, 60), new_ids()
+        store.put_many([(cid, Reply(cid.text, b"x")) for cid in cids])
+        assert len(store.fetch_many([cid.text for cid in cids])) == len(cids)
+        claims, claim = Claims(redis, "d"), Claim("f", "id")
+        assert claims.take("name", claim) == claim
+        claims.release("name", claim)
+
+    with (
+        closing(open_redis(cluster.url.replace("//", "//app:wrong@"))) as redis,
+        pytest.raises(StoreUnavailable, match="refuses the password: correct REDIS_URL"),
+    ):
+        ping(redis)
 
 
 def test_a_plain_url_is_told_that_it_leads_to_a_cluster(cluster: ClusteredRedis):

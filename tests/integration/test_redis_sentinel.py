@@ -49,7 +49,7 @@ def test_the_primary_is_used_although_the_url_names_sentinels(redis: Redis, grou
     [
         ("redis+sentinel://{sentinel}/other", "do not know the service that REDIS_URL names"),
         ("redis+sentinel://{nothing}/main", "no Sentinel answers: check that they run"),
-        ("redis+sentinel://{redis}/main", "no Sentinel answers: check that they run"),
+        ("redis+sentinel://{redis}/main", "leads to a Redis, not to a Sentinel: correct the port"),
         ("redis://{sentinel}", r"if it is a Sentinel, write redis\+sentinel://"),
     ],
 )

@@ -61,8 +61,8 @@ class EmbeddedRedis(Server):
         if version(program()) >= 7:
             # Tests use DEBUG SLEEP; from this machine only.
             options["enable-debug-command"] = "local"
-        pairs = [(f"--{name}", value) for name, value in options.items()]
-        return [program(), *(word for pair in pairs for word in pair)]
+        words = [[f"--{name}", *(value.split() or [""])] for name, value in options.items()]
+        return [program(), *(word for option in words for word in option)]
 
 
 def program() -> str:

@@ -36,6 +36,13 @@ from tests.fakes import raising
         (redis_errors.ResponseError("MISCONF Valkey is configured"), "cannot write to its disk"),
         (redis_errors.ConnectionError("max number of clients reached"), "raise maxclients"),
         (redis_errors.MaxConnectionsError("none was free"), "raise REDIS_MAX_CONNECTIONS"),
+        (redis_errors.ConnectionError("no Sentinel answers: Timeout connecting"), "no Sentinel"),
+        (
+            redis_errors.ConnectionError("no Sentinel answers: [SSL: CERTIFICATE_VERIFY_FAILED]"),
+            "set REDIS_TLS_VERIFY=no",
+        ),
+        (redis_errors.MovedError("1 h:1"), "write redis+cluster://"),
+        (redis_errors.ClusterDownError("CLUSTERDOWN"), "has a shard without a primary"),
         (redis_errors.ResponseError("ERR something new"), "Redis refused"),
     ],
 )
