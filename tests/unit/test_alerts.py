@@ -66,7 +66,7 @@ def test_the_dashboard_shows_every_metric_that_there_is():
 
 
 def test_no_panel_covers_another():
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in BOARD["panels"]:
         at = panel["gridPos"]
         cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
