@@ -15,7 +15,7 @@ from tests.support.records import records_of
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 REQUESTS = 300
 BLUE, GREEN, METERED = ApiClient("blue"), ApiClient("green"), ApiClient("metered")

@@ -11,7 +11,7 @@ from rendezvous.contract import Request
 from tests.support.deployment import Deploy, Deployment, Gateway, Response
 from tests.support.records import records_of
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 ORIGIN = "https://app.example.org"
 

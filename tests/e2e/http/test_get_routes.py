@@ -13,7 +13,7 @@ from tests.support.records import records_of
 from tools.devstack.ports import LOOPBACK
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 ROUTES = """
 [[route]]

@@ -12,7 +12,7 @@ from tests.support.idempotent_requests import (
     send_all,
 )
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 KEYS = [f"key-{number}" for number in range(100)]
 

@@ -21,7 +21,7 @@ from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 DEFAULT_S = 1.0
 PATIENT_S = 8.0

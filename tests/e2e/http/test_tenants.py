@@ -15,7 +15,7 @@ from tests.support.deployment import Deploy, Deployment, Response
 from tests.support.scripted_responder import ScriptedResponder, correlation_id
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 SLOW, OTHER, STEADY = ApiClient("slow"), ApiClient("other"), ApiClient("steady")
 REPLY_TIMEOUT_S = 1.0

@@ -10,7 +10,7 @@ from tools.devstack.kafka.embedded import EmbeddedBroker
 from tools.devstack.process.server import Server
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 #: Returns whether /readyz tells of something.
 Told = Callable[[Deployment, str], bool]

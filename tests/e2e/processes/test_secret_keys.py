@@ -10,7 +10,7 @@ import pytest
 from tests.support.deployment import Deploy, Gateway
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 #: Time to report or clear a problem: heartbeats last 10 s.
 LIMIT_S = 25.0

@@ -15,7 +15,7 @@ from tests.support.deployment import Deployment, Gateway
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.process.server import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 #: A small plan; one of its connections counts the others.
 ALLOWED = 20

@@ -15,7 +15,7 @@ from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.tcp_proxy import TcpProxy
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 LIMIT_S = 10.0
 #: Maximum time from the failover to the last request that fails, in seconds.

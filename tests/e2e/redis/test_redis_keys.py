@@ -11,7 +11,7 @@ from rendezvous.correlation import CorrelationIds, epoch_ms
 from tests.support.deployment import Deploy, Deployment
 from tools.devstack.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_broker]
 
 UNSOLICITED = 10_000
 
