@@ -28,7 +28,7 @@ from gateway.web.pages.welcome import welcome_page
 from gateway.web.probes import probes
 from gateway.web.reply_resource import LongPolls, no_replies, reply_resource
 from gateway.web.request import max_content_length
-from gateway.web.responses import KEEPS_REPLIES, echo_request_id, problem_response
+from gateway.web.responses import KEEPS_REPLIES, echo_request_id, forbid_sniffing, problem_response
 from gateway.web.routes import RouteSlots, RouteViews
 from rendezvous.correlation import CorrelationIds
 from rendezvous.redis_store.cancellations import Cancellations
@@ -82,6 +82,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = max_content_length(max_body_bytes)
     app.config[KEEPS_REPLIES] = store is not None
     app.after_request(echo_request_id)  # registered first, called last
+    app.after_request(forbid_sniffing)
     Cors(cors_origins, routes).install(app)
     numbered = enumerate(routes, start=1)
     by_endpoint = {f"{ROUTE_ENDPOINT}{number}": route for number, route in numbered}

@@ -30,7 +30,7 @@ CORRELATION_ID = "X-Correlation-ID"
 _CORRELATION_ID_LOWER = CORRELATION_ID.lower()
 #: Reason phrases, in upper case as Werkzeug sends them.
 _PHRASES = {status.value: status.phrase.upper() for status in HTTPStatus}
-#: Browsers take the type of a body from Content-Type alone. Every response with a body has it.
+#: Browsers take the type of a body from Content-Type alone. Every response has it.
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 #: Key in the configuration of the application: whether a reply can be fetched later.
 KEEPS_REPLIES = "KEEPS_REPLIES"
@@ -189,6 +189,13 @@ def echo_request_id(response: Response) -> Response:
     request_id = request_id_of(request.environ)
     if request_id is not None:
         response.headers[REQUEST_ID] = request_id
+    return response
+
+
+def forbid_sniffing(response: Response) -> Response:
+    """Add nosniff to a *response* that has none; an after_request hook."""
+    if not isinstance(response, ReplyResponse):  # which has it
+        response.headers.setdefault(*NOSNIFF)
     return response
 
 
