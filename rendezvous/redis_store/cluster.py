@@ -74,9 +74,11 @@ class Topology:
 
     def node_of(self, key: Any) -> ClusterNode:
         """Return the primary that has *key*."""
+        cluster = self.cluster()
         try:
-            node: ClusterNode = self.cluster().get_node_from_key(key)
-        except RedisClusterException as error:  # its slot has no node
+            node: ClusterNode = cluster.get_node_from_key(key)
+        except RedisClusterException as error:  # its slot has no node, or had none
+            self._refresh(cluster)
             raise ClusterDownError(str(error)) from error
         return node
 
@@ -97,19 +99,19 @@ class Topology:
         if isinstance(error, MovedError):
             cluster.nodes_manager.move_slot(error)
         elif isinstance(error, _OUTDATED):
-            self._refresh(cluster, node)
+            self._refresh(cluster, node.name)
 
     def close(self) -> None:
         """Close all connections."""
         if self._cluster is not None:
             self._cluster.disconnect_connection_pools()
 
-    def _refresh(self, cluster: Any, failed: ClusterNode) -> None:
+    def _refresh(self, cluster: Any, failed: str | None = None) -> None:
         if time.monotonic() - self._refreshed_s < REFRESH_PAUSE_S:
             return
         self._refreshed_s = time.monotonic()
         try:
-            cluster.nodes_manager.initialize(last_failed_node_name=failed.name)
+            cluster.nodes_manager.initialize(last_failed_node_name=failed)
         except (RedisClusterException, RedisError):
             # None of the nodes that it knew: begin with those of REDIS_URL again.
             self._cluster = None
