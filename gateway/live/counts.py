@@ -11,6 +11,8 @@ from prometheus_client import Histogram
 
 from gateway.metrics import NO_ROUTE, SECONDS
 
+#: The first bucket of each series.
+_SMALLEST = str(SECONDS[0])
 #: Status from which a response counts as failed.
 FAILED_STATUS = 500
 
@@ -76,16 +78,15 @@ Counts = dict[str, RouteCounts]
 def counts_of(histogram: Histogram) -> Counts:
     """Return the counts of this process by route, as ``<method> <path>``."""
     found: Counts = {}
-    below: dict[tuple[str, ...], float] = {}
+    below = 0.0
     for metric in histogram.collect():
         for sample in metric.samples:
             if not sample.name.endswith("_bucket"):
                 continue
             labels = sample.labels
-            key = tuple(value for name, value in labels.items() if name != "le")
-            # The buckets of prometheus_client contain all smaller ones.
-            number = int(sample.value - below.get(key, 0))
-            below[key] = sample.value
+            # Each bucket contains all smaller ones; with the smallest one the next series begins.
+            number = int(sample.value - (0.0 if labels["le"] == _SMALLEST else below))
+            below = sample.value
             if number and labels["http_route"] != NO_ROUTE:
                 _count(found, labels, number)
     return found

@@ -45,12 +45,16 @@ class LiveFigures:
         return self._writer.own.recent
 
     def read(self) -> dict[str, Any]:
-        """Return the figures, at most REUSE_S old."""
-        with self._lock:
-            if not self._figures or time.monotonic() - self._read_s > REUSE_S:
-                self._figures = self._read()
-                self._read_s = time.monotonic()
-            return self._figures
+        """Return the figures, at most REUSE_S old, or older while another thread reads them."""
+        # One thread waits for a Redis that hangs, not one for each open page.
+        if self._lock.acquire(blocking=not self._figures):
+            try:
+                if not self._figures or time.monotonic() - self._read_s > REUSE_S:
+                    self._figures = self._read()
+                    self._read_s = time.monotonic()
+            finally:
+                self._lock.release()
+        return self._figures
 
     def _read(self) -> dict[str, Any]:
         missing, snapshots, history = WITHOUT_REDIS, [], self._history

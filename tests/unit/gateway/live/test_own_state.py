@@ -1,5 +1,6 @@
 """The state of this process, and its way into Redis."""
 
+import threading
 from unittest.mock import Mock
 
 import pytest
@@ -93,6 +94,28 @@ def test_figures_are_used_again_for_other_pages(own):
 
     assert figures.read() is figures.read()
     assert snapshots.read.call_count == 1
+
+
+def test_while_redis_hangs_one_thread_waits_and_the_others_get_the_last_figures(own, monkeypatch):
+    monkeypatch.setattr("gateway.live.figures.REUSE_S", 0.0)
+    reading, answered = threading.Event(), threading.Event()
+    snapshots = Mock(read=Mock(return_value=[]), read_steps=Mock(return_value=[]))
+    _, figures = figures_of(own, snapshots)
+    first = figures.read()
+
+    def hang():
+        reading.set()
+        answered.wait(10)
+        return []
+
+    snapshots.read = hang
+    waiting = threading.Thread(target=figures.read)
+    waiting.start()
+    reading.wait(10)
+
+    assert figures.read() is first
+    answered.set()
+    waiting.join()
 
 
 def test_a_failure_of_the_figures_does_not_end_their_thread(own, snapshots, monkeypatch, caplog):
