@@ -21,6 +21,7 @@ from gateway.server.request_queue import QueueLimits
 from gateway.server.shutdown import install_graceful_shutdown
 from gateway.server.worker_metrics import worker_metrics
 from rendezvous import __version__
+from rendezvous.process.push import asks_for_push
 from rendezvous.process.startup import freeze_loaded_objects
 from rendezvous.process.stdio import make_output_nonblocking
 
@@ -58,7 +59,12 @@ if worker_tmp_dir is None:
             "no folder for temporary files can be written; set TMPDIR to one, or mount /dev/shm"
         )
 # prometheus_client reads the variable when it is imported, as the worker class does below.
-_metrics = worker_metrics(_settings.metrics_port, _settings.log_format, worker_tmp_dir)
+_metrics = worker_metrics(
+    _settings.metrics_port,
+    _settings.log_format,
+    worker_tmp_dir,
+    are_pushed=asks_for_push(os.environ),
+)
 if _metrics is not None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics.folder)
 # Requests that are pending at SIGTERM are still answered: the longest timeout of any route, and

@@ -104,16 +104,19 @@ CHECK_FAILS = Gauge(
 REPLY_PATH_READ = Gauge(
     "rendezvous_reply_path_read",
     "1 while replies processes read every partition of the reply topic, else 0",
+    ("topic",),
     multiprocess_mode="livemin",
 )
 REPLY_PATH_LAG = Gauge(
     "rendezvous_reply_path_lag_seconds",
     "How late the replies processes read the reply topic, as they say in Redis",
+    ("topic",),
     multiprocess_mode="livemax",
 )
 REPLY_PATH_CLOCK = Gauge(
     "rendezvous_reply_path_clock_ahead_seconds",
     "How far the clock of a replies process is ahead of this gateway's",
+    ("topic",),
     multiprocess_mode="livemostrecent",
 )
 

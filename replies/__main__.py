@@ -1,6 +1,7 @@
 """Entry point of `replies`: settings, then clients, then store replies until SIGTERM."""
 
 import logging
+import os
 from functools import partial
 
 from redis import Redis
@@ -13,6 +14,7 @@ from rendezvous.kafka_client.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.process.health import ProcessHealth
 from rendezvous.process.management import serve_process
+from rendezvous.process.push import start_push
 from rendezvous.process.startup import Tracing, exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.client import eviction_policy, ping
@@ -42,6 +44,7 @@ def main() -> None:
     watchdog.start()
     health = ProcessHealth(watchdog)
     serve_process(settings.metrics_port, health)
+    push_last = start_push("rendezvous-replies", os.environ)
     consumer = connect_with_retries(
         lambda: _consumer(settings, topic), settings, stop, watchdog.reset
     )
@@ -82,6 +85,7 @@ def main() -> None:
         ).run(stop)
     finally:
         watchdog.stop()
+        push_last()
         redis.close()
         spans.close()
     logger.info("stopped")

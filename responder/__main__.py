@@ -24,6 +24,7 @@ from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.health import ProcessHealth
 from rendezvous.process.management import serve_process
+from rendezvous.process.push import start_push
 from rendezvous.process.startup import Tracing, exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     watchdog.start()
     health = ProcessHealth(watchdog)
     serve_process(settings.metrics_port, health)
+    push_last = start_push("rendezvous-responder", os.environ)
     clients = connect_with_retries(
         lambda: _clients(settings, list(handlers)), settings, stop, watchdog.reset
     )
@@ -78,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     freeze_loaded_objects()
     with ExitStack() as closing:
         closing.callback(spans.close)
+        closing.callback(push_last)
         closing.callback(producer.close, timeout=5)
         closing.callback(watchdog.stop)
         journal, cancelled = _journal_and_cancelled(settings, closing)

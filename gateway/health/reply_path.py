@@ -60,7 +60,7 @@ class ReplyPathHealth:
             state = self._heartbeats.state()
         except StoreUnavailable as error:
             return str(error)
-        _show(state)
+        self._show(state)
         if state is None:
             return (
                 f"no replies process reads topic {self.topic}; start one (python -m replies) or "
@@ -69,6 +69,12 @@ class ReplyPathHealth:
         self.lag_s = state.lag_s
         self._set_warning(state)
         return self._state_problem(state)
+
+    def _show(self, state: PathState | None) -> None:
+        is_read = state is not None and not state.unread
+        metrics.REPLY_PATH_READ.labels(self.topic).set(is_read)
+        metrics.REPLY_PATH_LAG.labels(self.topic).set(0 if state is None else state.lag_s)
+        metrics.REPLY_PATH_CLOCK.labels(self.topic).set(0 if state is None else state.clock_ahead_s)
 
     def _renew_entry(self) -> None:
         read = None if self._reader is None else self._reader.reads()
@@ -109,12 +115,6 @@ class ReplyPathHealth:
         elif warning is None and self.warning is not None:
             logger.info("the clocks of the replies processes and this gateway agree again")
         self.warning = warning
-
-
-def _show(state: PathState | None) -> None:
-    metrics.REPLY_PATH_READ.set(state is not None and not state.unread)
-    metrics.REPLY_PATH_LAG.set(0 if state is None else state.lag_s)
-    metrics.REPLY_PATH_CLOCK.set(0 if state is None else state.clock_ahead_s)
 
 
 def _clock_difference(ahead_s: float, effect: str = "") -> str:

@@ -1,5 +1,5 @@
 """
-Entry point of the process that serves the metrics of all workers; the arbiter starts it.
+Entry point of the process with the metrics of all workers; the arbiter starts it.
 
     python -m gateway.server.metrics_process PORT FOLDER ARBITER LOG_FORMAT
 """
@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric
@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from rendezvous.process.logs import configure_logs
 from rendezvous.process.management import ManagementServer
+from rendezvous.process.push import start_push
 from rendezvous.process.stdio import make_output_nonblocking
 
 #: Interval of looking after the arbiter, and after files of workers that have ended, in seconds.
@@ -80,25 +81,29 @@ class WorkerFiles(Collector):
         total.close()  # type: ignore[no-untyped-call]
 
 
-def main() -> None:
-    """Serve until the arbiter and all workers have ended."""
+def main(environ: Mapping[str, str]) -> None:
+    """Serve until the arbiter says so by SIGUSR1, or has ended and all workers too."""
     port, folder, arbiter, log_format = sys.argv[1:]
     # To the last: a stop signal often goes to all processes, and the workers drain after it.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    ending = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: ending.set())
     make_output_nonblocking()
     configure_logs(log_format)
     files = WorkerFiles(Path(folder))
     registry = CollectorRegistry()
     registry.register(files)
-    ManagementServer(int(port), registry).start()
-    while os.getppid() == int(arbiter):
-        time.sleep(CHECK_INTERVAL_S)
+    if int(port):
+        ManagementServer(int(port), registry).start()
+    push_last = start_push("rendezvous-gateway", environ, registry)
+    while os.getppid() == int(arbiter) and not ending.wait(CHECK_INTERVAL_S):
         with contextlib.suppress(OSError):  # the arbiter has removed the folder
             files.retire_ended()
-    # The arbiter was killed, or it would have ended this process. Its workers drain.
-    while files.workers():
+    # Without a signal the arbiter was killed, and its workers drain.
+    while not ending.is_set() and files.workers():
         time.sleep(CHECK_INTERVAL_S)
+    push_last()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -113,4 +118,4 @@ def _runs(pid: int) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    main(os.environ)

@@ -15,8 +15,12 @@ PACKAGES = ("gateway", "replies", "responder", "rendezvous")
 RULES: dict[str, tuple[set[str], set[str]]] = {
     "rendezvous": (set(), {"itsdangerous"}),
     "rendezvous/process": (
-        {"rendezvous", "open_telemetry"},
+        {"rendezvous", "open_telemetry", "otlp_metrics"},
         {"prometheus_client", "pythonjsonlogger"},
+    ),
+    "rendezvous/process/otlp_metrics.py": (
+        {"rendezvous"},
+        {"opentelemetry", "prometheus_client"},
     ),
     "rendezvous/process/traces/open_telemetry.py": ({"rendezvous", "process"}, {"opentelemetry"}),
     "rendezvous/kafka_client/patches": (set(), {"kafka"}),
@@ -67,6 +71,7 @@ KNOW_SETTINGS = {
     "gateway/bootstrap.py",
     "gateway/check.py",
     "gateway/config.py",
+    "gateway/server/metrics_process.py",
 }
 #: What handlers, other services and SQL users import: the standard library and each other.
 STANDARD_LIBRARY_ONLY = (

@@ -35,9 +35,13 @@ class Observed:
         return self.deployment.gateway.child.pid
 
     def metrics_processes(self) -> list[tuple[int, Path]]:
-        """Return the process of the gateway that serves metrics, and the workers' folder."""
-        lines = {pid: command_line(pid) for pid in children_of(self.arbiter)}
-        return [(pid, Path(words[4])) for pid, words in lines.items() if len(words) == 7]
+        return metrics_processes(self.arbiter)
+
+
+def metrics_processes(arbiter: int) -> list[tuple[int, Path]]:
+    """Return the process that serves the metrics of a gateway, and the folder of its workers."""
+    lines = {pid: command_line(pid) for pid in children_of(arbiter)}
+    return [(pid, Path(words[4])) for pid, words in lines.items() if len(words) == 7]
 
 
 def command_line(pid: int) -> list[str]:
@@ -109,6 +113,9 @@ def test_gauges_add_up_the_workers(observed: Observed) -> None:
     assert wait_until(lambda: Scrape(observed.web)("rendezvous_workers") == 2, LIMIT_S)
     assert Scrape(observed.web)("rendezvous_in_flight_limit_requests") == 2 * threads
     assert Scrape(observed.web)("rendezvous_build_info") == 1
+    # The arbiter, which imports the metrics too, has no say.
+    assert wait_until(lambda: Scrape(observed.web)("rendezvous_reply_path_read") == 1, LIMIT_S)
+    assert Scrape(observed.web)("rendezvous_check_fails") == 0
 
 
 def test_the_others_have_probes_and_the_gateway_its_own(observed: Observed) -> None:
@@ -162,3 +169,12 @@ def test_nothing_is_left_after_a_stop(observed: Observed) -> None:
 
     assert not folder.exists()
     assert not answers(observed.web)
+
+
+def test_nothing_is_left_after_the_arbiter_was_killed(observed: Observed) -> None:
+    gateway = observed.deployment.start_gateway(METRICS_PORT=str(observed.web))
+    assert wait_until(lambda: answers(observed.web), LIMIT_S)
+    ((_, folder),) = metrics_processes(gateway.child.pid)
+    os.kill(gateway.child.pid, signal.SIGKILL)
+
+    assert wait_until(lambda: not folder.exists() and not answers(observed.web), LIMIT_S)
