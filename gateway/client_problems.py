@@ -84,8 +84,8 @@ class TokenKeysUnavailable(Problem):
     status = 503
     retry_after_s = 1
     meaning = (
-        "The gateway cannot verify your token, since the issuer's keys cannot be fetched. The "
-        "token may be valid. Nothing was published."
+        "The gateway cannot verify your token, which may be valid, since the keys of its issuer "
+        "cannot be fetched. Nothing was published."
     )
     retry = "Retrying after Retry-After with the same token is safe."
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.problems import (
     DOCUMENTED,
     HttpProblem,
+    InsufficientScope,
     InvalidBody,
     KeptRepliesFull,
     Overloaded,
@@ -40,6 +41,8 @@ def new_problem(kind, sent):
         return kind("detail", [{"path": "/a", "fault": "wrong"}])
     if issubclass(kind, Unauthorized):
         return kind("detail", key_given=True, sent=sent)
+    if issubclass(kind, InsufficientScope):
+        return kind("detail", ["orders:write"], sent)
     if issubclass(kind, ReplyTimeout):
         return kind("detail", status=503, correlation_id="id", sent=sent)
     if issubclass(kind, KeptRepliesFull):
