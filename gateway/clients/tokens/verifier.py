@@ -28,6 +28,8 @@ from gateway.clients.tokens.key_source import KeySource
 MAX_TOKEN_BYTES, MAX_HEADER_BYTES = 16_384, 2_048
 #: Maximum length of a client's name in a token, in characters.
 MAX_NAME_LENGTH = 255
+#: Latest end of a token that is remembered (Unix time); a larger number may not fit a float.
+MAX_TIME_S = 2**53
 #: Maximum number of scopes that are read.
 MAX_SCOPES = 200
 #: Maximum number of verified tokens that are remembered.
@@ -148,7 +150,7 @@ class TokenVerifier:
             in_flight_share=rules.in_flight_share,
             scopes=_scopes_in(claims),
         )
-        return _Verified(client, int(claims["exp"]) + rules.leeway_s, keys)
+        return _Verified(client, min(int(claims["exp"]), MAX_TIME_S) + rules.leeway_s, keys)
 
     def _remember(self, digest: bytes, verified: _Verified) -> None:
         with self._lock:

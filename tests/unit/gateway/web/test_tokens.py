@@ -263,6 +263,12 @@ def test_a_valid_signature_over_something_malformed_is_a_401(send, issuer):
         assert response.status_code == 401 or claims is nested
 
 
+@pytest.mark.parametrize("exp", [10**400, 1e308, 2**63])
+def test_a_token_may_expire_at_any_time_in_the_future(send, issuer, exp):
+    for _ in range(2):  # verified, then remembered
+        assert send(issuer.token(exp=exp)).status_code == 200
+
+
 def test_a_token_without_key_id_needs_the_only_key_for_its_algorithm(send, issuer):
     token = issuer.token(headers={"kid": None})
     assert send(token).status_code == 200
