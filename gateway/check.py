@@ -113,7 +113,9 @@ def token_key_findings(settings: Settings) -> Iterator[Finding]:
         yield Finding(False, f"JWT_JWKS_URL: {error}; correct it, or check that server")
     else:
         algorithms = ", ".join(settings.jwt_algorithms)
-        yield Finding(True, f"JWT_JWKS_URL has {len(source.keys or ())} keys for {algorithms}")
+        count = len(source.keys or ())
+        plural = "" if count == 1 else "s"
+        yield Finding(True, f"JWT_JWKS_URL has {count} key{plural} for {algorithms}")
     if not is_private(settings.jwt_jwks_url):
         yield Finding(
             True,

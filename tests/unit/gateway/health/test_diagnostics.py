@@ -259,7 +259,7 @@ def test_tokens_are_a_finding_with_their_keys(offline_findings):
 
         assert offline_findings(**env)[-1] == (True, "clients need a token from https://i")
         assert shown(check.token_key_findings(settings)) == [
-            (True, "JWT_JWKS_URL has 1 keys for RS256, ES256")
+            (True, "JWT_JWKS_URL has 1 key for RS256, ES256")
         ]
         issuer.status = 404
         assert shown(check.token_key_findings(settings)) == [
