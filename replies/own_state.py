@@ -1,14 +1,8 @@
 """The state of this replies process: what it leaves in Redis for the live page."""
 
-import contextlib
-import os
-import socket
 from collections.abc import Mapping
-from typing import Any
 
-from rendezvous import __version__
-from rendezvous.correlation import epoch_ms, new_node
-from rendezvous.errors import StoreUnavailable
+from rendezvous.redis_store.process_state import ProcessState
 from rendezvous.redis_store.snapshots import Snapshots
 
 
@@ -21,16 +15,7 @@ class OwnState:
     """
 
     def __init__(self, snapshots: Snapshots, mode: str) -> None:
-        self._snapshots = snapshots
-        self._node = new_node()
-        self._values: dict[str, Any] = {
-            "kind": "replies",
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "version": __version__,
-            "since_ms": epoch_ms(),
-            "mode": mode,
-        }
+        self._state = ProcessState(snapshots, "replies", {"mode": mode})
 
     def write(
         self,
@@ -41,7 +26,7 @@ class OwnState:
         state: str = "running",
     ) -> None:
         """
-        Write the state; errors of Redis are logged where replies are stored.
+        Write the state.
 
         Args:
             partitions: the number of partitions of the reply topic.
@@ -49,11 +34,9 @@ class OwnState:
             counts: records by result.
             state: running or stopped.
         """
-        values = self._values | {
-            "state": state,
+        values = {
             "partitions": partitions,
             "lags_s": {str(number): round(lag_s, 3) for number, lag_s in lags_s.items()},
             "counts": {name: n for name, n in counts.items() if n},
         }
-        with contextlib.suppress(StoreUnavailable):
-            self._snapshots.write(self._node, values, {})
+        self._state.write(values, state)

@@ -15,6 +15,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from redis import Redis
 
 from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
 from rendezvous.kafka_client.consumer import ResilientConsumer
@@ -29,6 +30,8 @@ from rendezvous.process.startup import Tracing, exit_now, freeze_loaded_objects,
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.process_state import ProcessState, StateWriter
+from rendezvous.redis_store.snapshots import Snapshots
 from responder.cancelled import CancelledRequests
 from responder.dedup.redis_journal import RedisJournal
 from responder.publishing.dead_letters import DeadLetters
@@ -83,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         closing.callback(push_last)
         closing.callback(producer.close, timeout=5)
         closing.callback(watchdog.stop)
-        journal, cancelled = _journal_and_cancelled(settings, closing)
+        redis = _redis(settings, closing)
+        journal, cancelled = _journal_and_cancelled(settings, redis, closing)
         counts = OutcomeCounts()
         publisher = ReplyPublisher(producer, settings.reply_retention_s, counts)
         publisher.start()
@@ -98,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             settings.responder_max_attempts,
             RequestReader(_reply_topics(settings), settings.responder_deadline_s),
         )
+        if redis is not None and settings.live_page:
+            _show_state(settings, redis, list(handlers), health, closing)
         threads = settings.responder_threads
         ResponderWorker(consumer, processor, counts, threads, watchdog, health).run(stop)
     logger.info("stopped")
@@ -138,20 +144,43 @@ def _reply_topics(settings: Settings) -> ReplyTopics:
     return ReplyTopics([own, *settings.responder_reply_topics])
 
 
-def _journal_and_cancelled(
-    settings: Settings, closing: ExitStack
-) -> tuple[RedisJournal | None, Container[str]]:
-    """Return the journal, if any, and the cancelled requests; without REDIS_URL neither."""
+def _redis(settings: Settings, closing: ExitStack) -> Redis | None:
+    """Return the client of REDIS_URL, or None without one."""
     if not settings.redis_url:
-        return None, ()
+        return None
     redis = open_redis(
         settings.redis_url,
         tls_verify=settings.redis_tls_verify,
-        # One for each handler, one to renew their claims, and one to poll for cancelled requests.
-        max_connections=settings.redis_max_connections or settings.responder_threads + 2,
+        # One for each handler, one to renew their claims, one to poll for cancelled requests, and
+        # one for the live page.
+        max_connections=settings.redis_max_connections or settings.responder_threads + 3,
         max_idle_s=settings.redis_max_idle_s,
     )
     closing.callback(redis.close)
+    return redis
+
+
+def _show_state(
+    settings: Settings,
+    redis: Redis,
+    topics: list[str],
+    health: ProcessHealth,
+    closing: ExitStack,
+) -> None:
+    """Show this process on the live page."""
+    snapshots = Snapshots(redis, settings.prefixed(settings.reply_topic))
+    state = ProcessState(snapshots, "responder", {"topics": topics})
+    writer = StateWriter(state, lambda: {"problems": health.unready()})
+    writer.start()
+    closing.callback(writer.close)
+
+
+def _journal_and_cancelled(
+    settings: Settings, redis: Redis | None, closing: ExitStack
+) -> tuple[RedisJournal | None, Container[str]]:
+    """Return the journal, if any, and the cancelled requests; without REDIS_URL neither."""
+    if redis is None:
+        return None, ()
     cancelled = CancelledRequests(Cancellations(redis))
     cancelled.start()
     closing.callback(cancelled.close)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.live.counts import RouteCounts, total
+from gateway.live.findings import findings_of
 from gateway.live.history import figures_of, merged_counts
 from gateway.live.own_state import WINDOW_S
 from gateway.live.recent_problems import SIZE
@@ -16,8 +17,6 @@ from rendezvous.redis_store.snapshots import FORMAT, Snapshot
 SILENT_S = 5.0
 #: Minimum share of failed responses with which a route fails.
 FAILING_SHARE = 0.5
-#: Clock difference from which a process is named, in seconds.
-CLOCK_TOLERANCE_S = 2.0
 
 Json = dict[str, Any]
 
@@ -32,12 +31,7 @@ def figures(snapshots: Sequence[Snapshot], reply_topic: str) -> Json:
     breakers = _breakers(gateways)
     routes = _routes(gateways, {b["topic"] for b in breakers if b["state"] == "open"})
     path = _reply_path(live, reply_topic)
-    findings = [
-        *_route_findings(routes),
-        *_breaker_findings(breakers),
-        *_process_findings(processes),
-        *_path_findings(path),
-    ]
+    findings = findings_of(routes, breakers, processes, path)
     states = {finding["state"] for finding in findings}
     return {
         "state": "failing" if "failing" in states else "warning" if states else "ok",
@@ -84,6 +78,7 @@ def _process(snapshot: Snapshot) -> Json:
         "clock_ahead_s": round(snapshot.clock_ahead_s, 1),
         "mode": str(values.get("mode", "")),
         "partitions": _partitions_of(values),
+        "topics": _topics_of(values),
         "problems": list(values.get("problems") or ()),
         "warnings": list(values.get("warnings") or ()),
         **shown,
@@ -96,6 +91,11 @@ def _partitions_of(values: Json) -> list[int]:
         read = values.get("straight")
         return [read[0]] if read else []
     return sorted(map(int, values.get("lags_s") or ()))
+
+
+def _topics_of(values: Json) -> list[str]:
+    """Return the topics that a process answers: a responder's."""
+    return list(map(str, values.get("topics") or ())) if values.get("kind") == "responder" else []
 
 
 def _routes(gateways: Sequence[Json], broken_topics: set[str]) -> list[Json]:
@@ -207,62 +207,3 @@ def _problems(snapshots: Sequence[Snapshot]) -> list[Json]:
     ]
     found.sort(key=lambda problem: problem.get("time_ms", 0), reverse=True)
     return found[:SIZE]
-
-
-def _finding(state: str, text: str) -> Json:
-    return {"state": state, "text": text}
-
-
-def _route_findings(routes: Sequence[Json]) -> list[Json]:
-    return [
-        _finding(
-            "failing" if route["state"] == "failing" else "warning",
-            f"{route['route']}: {route['failed']} of {route['finished']} responses failed in the "
-            f"last {WINDOW_S:.0f} s; see the problems below, and the responder of topic "
-            f"{route['topic']}",
-        )
-        for route in routes
-        if route["failed"]
-    ]
-
-
-def _breaker_findings(breakers: Sequence[Json]) -> list[Json]:
-    found = []
-    for breaker in breakers:
-        if breaker["state"] == "open":
-            text = f"circuit breaker of topic {breaker['topic']} is open; check its responder"
-            found.append(_finding("failing", text))
-        elif breaker["clients"]:
-            text = f"circuit breaker of topic {breaker['topic']} is open for {breaker['clients']}"
-            found.append(_finding("warning", f"{text} clients; check their requests"))
-    return found
-
-
-def _process_findings(processes: Sequence[Json]) -> list[Json]:
-    found: dict[tuple[str, str], None] = {}
-    for process in processes:
-        name = f"{process['kind']} process {process['node']} ({process['host']}, {process['pid']})"
-        if process["state"] == "silent":
-            text = f"{name} has written nothing for {process['age_s']:.0f} s; it hangs or has died"
-            found["failing", text] = None
-        if process["state"] in ("silent", "stopped"):
-            continue
-        if abs(process["clock_ahead_s"]) > CLOCK_TOLERANCE_S:
-            found["warning", f"the clock of {name} differs; synchronize it (NTP)"] = None
-        for problem in process["problems"]:
-            found["failing", str(problem)] = None
-        for warning in process["warnings"]:
-            found["warning", str(warning)] = None
-    replies = [process["state"] for process in processes if process["kind"] == "replies"]
-    if replies and not {"running", "draining"} & set(replies):
-        text = "no replies process runs; start one (python -m replies) or see its log"
-        found["failing", text] = None
-    return [_finding(*finding) for finding in found]
-
-
-def _path_findings(path: Json) -> list[Json]:
-    unread = [str(p["partition"]) for p in path["partitions"] if p["state"] == "not read"]
-    if not unread or not path["replies_processes"]:
-        return []
-    text = f"no replies process reads partition {', '.join(unread)} of topic {path['topic']}"
-    return [_finding("failing", f"{text}; wait for the next assignment, or see their logs")]

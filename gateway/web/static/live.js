@@ -124,7 +124,6 @@ function showPath(path) {
 }
 
 function showProcesses(processes) {
-  const bad = (row) => row.state === "silent" || row.state === "stopped";
   showTable("processes", [
     {title: "Process", cell: (row) => row.kind},
     {title: "Node", cell: (row) => code(row.node)},
@@ -135,9 +134,9 @@ function showProcesses(processes) {
     {title: "Since", cell: (row) => since(row.since_ms)},
     {title: "In flight", cell: (row) => load(row)},
     {title: "Queue", cell: (row) => row.queue_limit ? `${row.queued} of ${row.queue_limit}` : "–"},
-    {title: "Partitions", cell: (row) => row.partitions.join(", ") || "–"},
+    {title: "Partitions, topics", cell: (row) => [...row.partitions, ...row.topics].join(", ") || "–"},
     {title: "Clock", cell: (row) => ahead(row.clock_ahead_s)},
-  ], processes, "None.", (row) => bad(row) ? "failing" : "");
+  ], processes, "None.", (row) => row.state === "silent" ? "failing" : "");
 }
 
 function showAge() {

@@ -49,7 +49,7 @@ def test_the_page_shows_all_replicas_and_what_fails_within_seconds(
         assert other.post("/echo", b"x").status == 200
         browser.wait_for(f"{row('POST /echo', 'State', 'routes')} === '✔ ok'", 15)
         assert browser.value("document.querySelectorAll('#routes svg').length") >= 4
-        browser.wait_for("document.querySelectorAll('#processes tbody tr').length === 6")
+        browser.wait_for("document.querySelectorAll('#processes tbody tr').length === 7")
         browser.wait_for("document.querySelector('#verdict').dataset.state === 'ok'", 20)
 
         # So is a responder that is killed.
@@ -61,6 +61,9 @@ def test_the_page_shows_all_replicas_and_what_fails_within_seconds(
         assert time.monotonic() - killed_s < 5
         assert "✖" in browser.text("#verdict")
         assert "POST /orders: 1 of 1 responses failed" in browser.text("#findings")
+        browser.wait_for(
+            "document.querySelector('#findings').innerText.includes('responder process')"
+        )
         problems = browser.text("#problems")
         assert "503 reply-timeout" in problems
         # Found in logs by its beginning; without its signature it is no key to the reply.

@@ -10,6 +10,8 @@ import pytest
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 import responder.__main__ as entry_point
+from rendezvous.process.health import ProcessHealth
+from rendezvous.process.watchdog import Watchdog
 from settings import Settings
 from tests.fakes import FakeProducer, raising
 
@@ -51,10 +53,16 @@ def test_a_responder_starts_without_redis(env: dict[str, str], has_journal: bool
     settings = Settings.from_env({"KAFKA_URL": "b:1", **env}, required=("KAFKA_URL",))
 
     with ExitStack() as closing:
-        journal, cancelled = entry_point._journal_and_cancelled(settings, closing)
+        redis = entry_point._redis(settings, closing)
+        journal, cancelled = entry_point._journal_and_cancelled(settings, redis, closing)
+        if redis is not None:
+            health = ProcessHealth(Watchdog("the loop that takes requests"))
+            entry_point._show_state(settings, redis, ["orders"], health, closing)
         assert (journal is not None) == has_journal
         assert "an id" not in cancelled
-    assert not {"cancelled", "claims"} & {thread.name for thread in threading.enumerate()}
+    assert not {"cancelled", "claims", "live-state"} & {
+        thread.name for thread in threading.enumerate()
+    }
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,24 @@ def test_a_replies_process_that_ended_shows(process, state, text):
     assert any(line.startswith(text) for line in texts(found))
 
 
+def test_of_several_replies_processes_one_that_is_silent_is_a_warning():
+    found = figures([gateway(), replies(), replies("ss", age_s=9, lags_s={})], "replies")
+
+    assert [finding["state"] for finding in found["findings"]] == ["warning"]
+
+
+def test_a_responder_that_has_died_is_named_with_its_topics():
+    died = replies("ee", age_s=9, kind="responder", topics=["orders"], lags_s={})
+    found = figures([gateway(), replies(), died], "replies")
+
+    assert found["processes"][-1]["topics"] == ["orders"]
+    assert texts(found) == [
+        "responder process ee (h, 8) of topics orders has written nothing for 9 s; it hangs or "
+        "has died",
+        "no responder process runs; start one (python -m responder) or see its log",
+    ]
+
+
 def test_the_figures_of_silent_and_stopped_gateways_do_not_count():
     found = figures(
         [
