@@ -1,6 +1,9 @@
 """The composition root connects the parts, starts those that it built, and nothing else."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +82,16 @@ def test_without_routes_there_is_still_a_reply_path_to_check(redis):
 
     assert health is not None
     assert health.topic == "replies"
+
+
+def test_a_gateway_without_tokens_needs_no_package_for_them():
+    code = (
+        "import sys; sys.modules |= {'jwt': None, 'cryptography': None}\n"
+        "from tests.unit.apps import SETTINGS\n"
+        "from gateway.bootstrap import build\n"
+        "import gateway.check\n"
+        "build(SETTINGS, [], None)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True, timeout=60
+    )
