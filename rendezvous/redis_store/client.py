@@ -37,9 +37,9 @@ _ADVICE_BY_CLASS: tuple[tuple[type[RedisError], str], ...] = (
         NoPermissionError,
         "Redis denies this user a command or key: "
         "allow SET, GET, MGET, DEL, PEXPIRE, PTTL, INCR, INCRBY, EXPIRE, WATCH, UNWATCH, MULTI, "
-        "EXEC, XADD, XRANGE, ZADD, ZREM, ZRANGEBYSCORE, ZREMRANGEBYSCORE and PING, and of a "
-        "cluster CLUSTER and COMMAND, "
-        "on reply:*, once:*, served:*, answered:*, handling:*, rate:*, kept:* and unwanted",
+        "EXEC, XADD, XRANGE, ZADD, ZREM, ZRANGE, ZRANGEBYSCORE, ZREMRANGEBYRANK, "
+        "ZREMRANGEBYSCORE and PING, and of a cluster CLUSTER and COMMAND, on reply:*, stream:*, "
+        "once:*, served:*, answered:*, handling:*, rate:*, kept:* and unwanted",
     ),
     (OutOfMemoryError, "Redis is out of memory: raise maxmemory or lower REPLY_RETENTION_S"),
     (ReadOnlyError, "Redis is a read-only replica: point REDIS_URL at the primary"),

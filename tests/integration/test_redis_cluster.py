@@ -18,6 +18,7 @@ from gateway.health.diagnostics import redis_findings
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
+from rendezvous.framework_replies import StreamPart
 from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.client import (
     eviction_policy,
@@ -31,6 +32,8 @@ from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.kept_replies import KeptReplies
 from rendezvous.redis_store.opening import open_redis
 from rendezvous.redis_store.replies import Put, ReplyStore
+from rendezvous.redis_store.snapshots import Snapshots
+from rendezvous.redis_store.streams import Streams
 from responder.dedup.journal import InProgress
 from responder.dedup.redis_journal import RedisJournal
 from tools.devstack.embedded_redis import EmbeddedRedis
@@ -131,10 +134,11 @@ def test_journal_cancellations_registry_and_heartbeats_work(redis: Redis):
 
 def test_the_permissions_that_the_advice_lists_are_sufficient(cluster: ClusteredRedis):
     advice = store_unavailable(NoPermissionError("NOPERM")).advice
-    commands = [f"+{word.lower()}" for word in re.findall(r"\b[A-Z]{3,}\b", advice)]
+    rights = [f"+{word.lower()}" for word in re.findall(r"\b[A-Z]{3,}\b", advice)]
+    rights += [f"~{key}" for key in re.findall(r"[a-z]+:\*|unwanted", advice)]
     for server in cluster.servers:
         with Redis.from_url(server.url) as client:
-            client.execute_command("ACL", "SETUSER", "app", "on", ">p@ss", "~*", *commands)
+            client.execute_command("ACL", "SETUSER", "app", "on", ">p@ss", *rights)
     with closing(open_redis(cluster.url.replace("//", "//app:p%40ss@"))) as redis:
         store, cids = ReplyStore(redis, 60), new_ids()
         store.put_many([(cid, Reply(cid.text, b"x")) for cid in cids])
@@ -142,6 +146,10 @@ def test_the_permissions_that_the_advice_lists_are_sufficient(cluster: Clustered
         claims, claim = Claims(redis, "d"), Claim("f", "id")
         assert claims.take("name", claim) == claim
         claims.release("name", claim)
+        snapshots = Snapshots(redis, "topic")
+        snapshots.write("node", {"kind": "replies"}, {"t": epoch_ms() // 10_000})
+        assert len(snapshots.read()) == len(snapshots.read_steps(0)) == 1
+        assert stream_answers(Streams(redis), cids) == [b"2"] * len(cids)
 
     with (
         closing(open_redis(cluster.url.replace("//", "//app:wrong@"))) as redis,
@@ -230,6 +238,17 @@ def test_other_shards_go_on_while_one_fails_over(redis: Redis, cluster: Clustere
     cluster.switch(cluster.primaries()[0])
     write_all(redis, "at last")
     assert read_all(redis) == {b"at last"}
+
+
+def stream_answers(streams: Streams, cids: list[CorrelationId]) -> list[bytes]:
+    """Return the bodies of the answers to streams of two values each."""
+    ttls_ms = [60_000] * len(cids)
+    for offset, value in enumerate((b"1", b"2")):
+        parts = [Reply(c.text, value, offset=offset, part=StreamPart.VALUE) for c in cids]
+        streams.answers(list(zip(cids, parts, strict=True)), ttls_ms)
+    ends = [Reply(cid.text, b"", part=StreamPart.END) for cid in cids]
+    found = streams.answers(list(zip(cids, ends, strict=True)), ttls_ms)
+    return [reply.body for reply in found if reply is not None]
 
 
 def keys_on(server: EmbeddedRedis) -> list[str]:
