@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.deployment import Deploy, Deployment
+from tests.support.otlp_collector import Collector, collector
 from tests.support.scrape import Scrape, answers, get, probe
 from tools.devstack.ports import free_port
 from tools.devstack.process.procfs import children_of
@@ -26,6 +27,7 @@ class Observed:
     """A deployment, and the management ports of its processes."""
 
     deployment: Deployment
+    collector: Collector
     web: int
     replies: int
     responder: int
@@ -58,17 +60,21 @@ def is_ready(port: int) -> bool:
 @pytest.fixture(scope="module")
 def observed(deploy_for_module: Deploy) -> Iterator[Observed]:
     ports = [free_port() for _ in range(3)]
-    env = {"WEB_CONCURRENCY": "2"}
-    with deploy_for_module(gateways=0, replies=0, responders=0, env=env) as deployment:
-        for name, port in zip(("web", "replies", "responder"), ports, strict=True):
-            start = deployment.start_gateway if name == "web" else None
-            if start is not None:
-                start(METRICS_PORT=str(port))
-            else:
-                deployment.start(name, METRICS_PORT=str(port))
+    with (
+        collector() as server,
+        deploy_for_module(
+            gateways=0,
+            replies=0,
+            responders=0,
+            env={"WEB_CONCURRENCY": "2", "OTEL_METRIC_EXPORT_INTERVAL": "500", **server.env},
+        ) as deployment,
+    ):
+        deployment.start_gateway(METRICS_PORT=str(ports[0]))
+        for name, port in zip(("replies", "responder"), ports[1:], strict=True):
+            deployment.start(name, METRICS_PORT=str(port))
         deployment.responders = 1
         deployment.wait_until_ready()
-        yield Observed(deployment, *ports)
+        yield Observed(deployment, server, *ports)
 
 
 def send(observed: Observed, number: int = REQUESTS) -> None:
@@ -129,6 +135,28 @@ def test_the_others_have_probes_and_the_gateway_its_own(observed: Observed) -> N
     status, body = get(observed.web, "/readyz")
     assert status == 404
     assert b"/metrics" in body
+
+
+def test_each_process_pushes_what_it_serves(observed: Observed) -> None:
+    served = Scrape(observed.web)("rendezvous_outcomes_total", outcome="reply")
+
+    def pushed() -> float:
+        metrics = observed.collector.metrics_of("rendezvous-gateway")
+        points = metrics["rendezvous_outcomes"].sum.data_points if metrics else ()
+        labels = [{each.value.string_value for each in point.attributes} for point in points]
+        return sum(
+            float(point.as_double)
+            for point, own in zip(points, labels, strict=True)
+            if "reply" in own
+        )
+
+    assert wait_until(lambda: pushed() == served, LIMIT_S)
+    for service, name in (
+        ("rendezvous-replies", "rendezvous_reply_records"),
+        ("rendezvous-responder", "rendezvous_handler"),
+        ("rendezvous-gateway", "http.server.request.duration"),
+    ):
+        assert name in observed.collector.metrics_of(service)
 
 
 def test_counts_outlive_workers_and_the_process_that_serves_them(observed: Observed) -> None:

@@ -1,50 +1,18 @@
 """Metrics that are pushed over OTLP/HTTP, as a collector receives them."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from rendezvous.process.push import asks_for_push, start_push
-
-pytest.importorskip("opentelemetry.exporter.otlp.proto.http.metric_exporter")
-service_pb2 = pytest.importorskip("opentelemetry.proto.collector.metrics.v1.metrics_service_pb2")
-
-
-class Collector(HTTPServer):
-    """A collector, which decodes the requests that it gets."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests = []
-        self.env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.server_port}"}
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append(service_pb2.ExportMetricsServiceRequest.FromString(body))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        pass
+from tests.support.otlp_collector import collector as running_collector
 
 
 @pytest.fixture
 def collector(monkeypatch):
-    server = Collector()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    for name, value in server.env.items():  # the SDK reads it itself
-        monkeypatch.setenv(name, value)
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running_collector() as server:
+        for name, value in server.env.items():  # the SDK reads it itself
+            monkeypatch.setenv(name, value)
+        yield server
 
 
 def test_the_last_push_has_all_metrics_under_the_names_of_opentelemetry(collector):
@@ -60,11 +28,8 @@ def test_the_last_push_has_all_metrics_under_the_names_of_opentelemetry(collecto
 
     start_push("the-service", collector.env, registry)()
 
-    (request,) = collector.requests
-    (resource,) = request.resource_metrics
-    described = {each.key: each.value.string_value for each in resource.resource.attributes}
-    assert described["service.name"] == "the-service"
-    found = {metric.name: metric for metric in resource.scope_metrics[0].metrics}
+    assert len(collector.requests) == 1
+    found = collector.metrics_of("the-service")
     assert set(found) == {"things", "load_requests", "http.server.request.duration"}
     assert found["things"].sum.is_monotonic
     assert found["things"].sum.data_points[0].as_double == 3
