@@ -81,7 +81,7 @@ _PARAMETERS = {
         "description": "Any parameters; the responder gets the query as it is.",
         "style": "form",
         "explode": True,
-        "schema": {"type": "object", "additionalProperties": _STRING},
+        "schema": {"type": "object", "additionalProperties": True},
     },
     "if-none-match": _parameter("If-None-Match", "An earlier ETag: 304 if it is still current."),
     "if-modified-since": _parameter(

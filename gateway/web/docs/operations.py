@@ -145,7 +145,8 @@ def _header_parameters(route: Route, method: str) -> list[Json]:
         {"$ref": f"#/components/parameters/{name}"} for name in shared.values()
     ]
     if route.caller_header is not None:
-        parameters.append(caller_parameter(route.caller_header) | {"required": True})
+        required = {"required": True, "schema": {"type": "string", "minLength": 1}}
+        parameters.append(caller_parameter(route.caller_header) | required)
     skipped = {*_NOT_PARAMETERS, *shared, (route.caller_header or "").lower()}
     skipped |= {"if-none-match", "if-modified-since"} if method == "GET" else set()
     for header in dict.fromkeys(name.lower() for name in route.request_headers):
@@ -160,7 +161,7 @@ def caller_parameter(header: str) -> Json:
         "name": header.lower(),
         "in": "header",
         "description": "The user; set by the proxy in front of the gateway.",
-        "schema": {"type": "string", "minLength": 1},
+        "schema": {"type": "string"},
     }
 
 
