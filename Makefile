@@ -42,9 +42,9 @@ e2e: $(INSTALLED)  ## run the tests of the whole over HTTP; KAFKA=embedded|apach
 faults: $(INSTALLED)  ## run the tests that kill brokers and cut networks (Java 17, Maven); half an hour
 	@exec $(BIN)/pytest tests/faults $(KAFKA_OPTION)
 
-interop: $(INSTALLED)  ## responders and requesters of other frameworks (Java 17, Maven, Node.js, Go as there); FRAMEWORKS="spring franz" REQUESTERS=all REQUESTS=200
-	@exec $(BIN)/python -m tests.interop --requests $(or $(REQUESTS),200) $(FRAMEWORKS) \
-		$(if $(REQUESTERS),--requesters $(REQUESTERS))
+interop: $(INSTALLED)  ## the examples and other frameworks (Java 17, Maven, Node.js, Go, Rust as there); FRAMEWORKS="spring go" CASES=all REQUESTERS=all REQUESTS=200
+	@exec $(BIN)/python -m tests.interop $(if $(CASES),--cases $(CASES),--requests $(or $(REQUESTS),200) $(FRAMEWORKS) \
+		$(if $(REQUESTERS),--requesters $(REQUESTERS)))
 
 framing: $(INSTALLED)  ## compare where requests end with h11, llhttp and haproxy; STREAMS=20000 SEED=1
 	@exec $(BIN)/python -m tests.framing $(or $(STREAMS),20000) 4000 $(or $(SEED),1)

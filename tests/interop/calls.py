@@ -49,7 +49,7 @@ class Requester(Program):
         expected: the outcome of each call.
     """
 
-    KIND: ClassVar[str] = "requesters"
+    PARENT: ClassVar[str] = "tests/interop/requesters"
 
     expected: Mapping[str, Outcome] = field(default_factory=dict)
 

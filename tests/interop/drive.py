@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.interop.frameworks import CASES, Framework
 from tests.interop.partitions import straight_and_all, wanted_partitions
-from tests.interop.programs import ROOT
+from tests.interop.programs import ROOT, Program
 from tests.support.deployment import Deployment
 from tests.support.records import records_of
 from tools.devstack.process.child import Child
@@ -52,7 +52,7 @@ def drive(framework: Framework, deployment: Deployment, requests: int) -> Result
     Raises:
         NotStarted: when it does not answer in time.
     """
-    responder = _start(framework, deployment)
+    responder = start(framework, deployment)
     try:
         _wait_until_it_answers(framework, deployment, responder)
         statuses = {case: _status(framework, deployment, case) for case in CASES}
@@ -67,7 +67,8 @@ def drive(framework: Framework, deployment: Deployment, requests: int) -> Result
     return Result(statuses, requests, len(found), straight, replies)
 
 
-def _start(framework: Framework, deployment: Deployment) -> Child:
+def start(framework: Program, deployment: Deployment) -> Child:
+    """Start the responder of *framework*."""
     # As the responder of the Procfile; those of other frameworks read BOOTSTRAP only.
     env = deployment.environment | {"BOOTSTRAP": deployment.kafka.address, "PYTHONPATH": str(ROOT)}
     log = deployment.folder / f"{framework.name}.log"

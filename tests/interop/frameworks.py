@@ -14,8 +14,13 @@ CASES = tuple(PLAIN)
 MAVEN = "mvn -q -B package"
 PIP = f"{sys.executable} -m venv venv && venv/bin/pip install -q -r requirements.txt"
 NPM = "npm install --no-audit --no-fund --loglevel=error"
+PYTHON_RUN = "venv/bin/python responder.py"
+QUARKUS_RUN = "java -Xmx128m -jar target/quarkus-app/quarkus-run.jar"
+SPRING_RUN = "java -Xmx128m -jar target/responder.jar"
+_JAVA = ("java", "mvn")
+_NODE = ("node", "npm")
 _GO = "go build -o responder ."
-_PYTHON_RUN = "venv/bin/python responder.py"
+_TESTS = "tests/interop/responders"
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Framework(Program):
         expected: HTTP status of each case.
     """
 
-    KIND: ClassVar[str] = "responders"
+    PARENT: ClassVar[str] = "examples"
 
     expected: Mapping[str, int] = field(default_factory=lambda: PLAIN)
 
@@ -44,33 +49,26 @@ FRAMEWORKS = (
         "rendezvous",
         (),
         "true",
-        "python -m responder --handlers tests.interop.responders.rendezvous.handlers",
+        f"python -m responder --handlers {_TESTS.replace('/', '.')}.rendezvous.handlers",
+        source=f"{_TESTS}/rendezvous",
     ),
-    Framework("spring", ("java", "mvn"), MAVEN, "java -Xmx128m -jar target/responder.jar", _SILENT),
+    Framework("spring", _JAVA, MAVEN, SPRING_RUN, _SILENT),
+    Framework("quarkus", _JAVA, MAVEN, QUARKUS_RUN, _SILENT | {"error": 502}),
+    Framework("nestjs", _NODE, f"{NPM} && npx tsc", "node dist/responder.js"),
+    Framework("faststream", (), PIP, PYTHON_RUN, PLAIN | {"nothing": 200}),
     Framework(
-        "quarkus",
-        ("java", "mvn"),
-        MAVEN,
-        "java -Xmx128m -jar target/quarkus-app/quarkus-run.jar",
-        _SILENT | {"error": 502},
-    ),
-    Framework(
-        "nestjs",
-        ("node", "npm"),
-        f"{NPM} && npx tsc",
-        "node dist/responder.js",
-        PLAIN,
-    ),
-    Framework("faststream", (), PIP, _PYTHON_RUN, PLAIN | {"nothing": 200}),
-    Framework(
-        "javaclients",
-        ("java", "mvn"),
+        "java",
+        _JAVA,
         f"{MAVEN} dependency:copy-dependencies",
-        "java -Xmx128m -cp 'target/javaclients-1.jar:target/dependency/*' Responder",
+        "java -Xmx128m -cp 'target/java-1.jar:target/dependency/*' Responder",
     ),
-    Framework("kafkajs", ("node", "npm"), NPM, "node responder.mjs"),
-    Framework("franz", ("go",), _GO, "./responder"),
-    Framework("confluent", (), PIP, _PYTHON_RUN),
-    Framework("sarama", ("go",), _GO, "./responder"),
-    Framework("kafkago", ("go",), _GO, "./responder"),
+    Framework("node", _NODE, NPM, "node responder.mjs"),
+    Framework("go", ("go",), _GO, "./responder"),
+    Framework(
+        "rust", ("cargo", "cc", "make"), "cargo build -q --release", "target/release/responder"
+    ),
+    Framework("python-confluent", (), PIP, PYTHON_RUN),
+    Framework("sarama", ("go",), _GO, "./responder", source=f"{_TESTS}/sarama"),
+    Framework("kafkago", ("go",), _GO, "./responder", source=f"{_TESTS}/kafkago"),
+    Framework("aiokafka", (), PIP, PYTHON_RUN, source=f"{_TESTS}/aiokafka"),
 )

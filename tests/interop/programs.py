@@ -3,14 +3,13 @@
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from tools.devstack.process.child import run_to_end
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 #: Where programs are built; ignored by git.
 BUILDS = ROOT / ".interop"
 BUILD_LIMIT_S = 900.0
@@ -30,25 +29,27 @@ class Program:
         needs: programs that must be on PATH.
         build: shell command that builds it in a copy of its folder.
         run: shell command that runs it there; BOOTSTRAP is the broker's address.
+        source: folder of its sources, if that is not its name in PARENT.
     """
 
     #: The folder of the sources of its kind.
-    KIND: ClassVar[str] = ""
+    PARENT: ClassVar[str] = ""
 
     name: str
     needs: tuple[str, ...]
     build: str
     run: str
+    source: str = field(default="", kw_only=True)
 
     @property
     def sources(self) -> Path:
         """Where its sources are."""
-        return HERE / self.KIND / self.name
+        return ROOT / (self.source or f"{self.PARENT}/{self.name}")
 
     @property
     def folder(self) -> Path:
         """Where it is built and runs."""
-        return BUILDS / self.KIND / self.name
+        return BUILDS / self.sources.relative_to(ROOT)
 
     def unavailable_reason(self) -> str | None:
         """Return what is missing on this machine, or None."""

@@ -1,15 +1,21 @@
 """Parts of `make interop` that need no framework."""
 
+import http.client
 from dataclasses import dataclass, replace
 
 import pytest
 
+from gateway.routing.table import load_routes
 from tests.interop.__main__ import is_built, routes_of
 from tests.interop.calls import REQUESTERS, Outcome, answered, call_rows, printed_outcomes
+from tests.interop.cases.run import as_expected, described, lines_of
+from tests.interop.cases.suite import Case, Suite
+from tests.interop.cases.suites import SUITES
 from tests.interop.drive import Result
 from tests.interop.frameworks import FRAMEWORKS, PLAIN, Framework
 from tests.interop.partitions import partition_of, straight_and_all, wanted_partitions
 from tests.interop.report import passed, row
+from tests.support.deployment import Response
 
 FRAMEWORK = Framework("some", (), "true", "true")
 
@@ -71,6 +77,52 @@ def test_a_framework_without_its_programs_is_skipped_with_the_reason(capsys):
 def test_each_framework_has_its_folder_and_a_route_for_each_case(framework):
     assert framework.sources.is_dir()
     assert routes_of(framework).count("[[route]]") == len(framework.expected) == len(PLAIN)
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_each_suite_has_its_program_and_a_valid_route_to_each_topic(suite, tmp_path):
+    routes = tmp_path / "routes.toml"
+    routes.write_text(suite.routes)
+
+    assert suite.sources.is_dir()
+    assert {route.topic for route in load_routes(routes)} == set(suite.topics)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "expected"),
+    [
+        (None, b"", "200 -"),
+        ("text/plain", "Ö €\n1".encode(), "200 text/plain Ö € 1"),
+        (None, b"\x00\xff", "200 - 2 bytes 00ff"),
+        (
+            "application/problem+json",
+            b'{"type": "/problems/reply-timeout", "detail": "no reply"}',
+            "200 reply-timeout no reply",
+        ),
+    ],
+)
+def test_a_response_is_described_in_one_line(content_type, body, expected):
+    headers = http.client.HTTPMessage()
+    if content_type:
+        headers["Content-Type"] = content_type
+
+    assert described(Response(200, headers, body, 0.1)) == expected
+
+
+def test_a_case_that_is_not_as_expected_has_a_mark():
+    cases = (
+        Case("some.text", "same", b"", None, "200 -"),
+        Case("some.text", "begins so", b"", None, "503 reply-timeout..."),
+        Case("some.text", "another", b"", None, "204 -"),
+    )
+    suite = Suite("some", (), "true", "true", cases)
+    observed = ["200 -", "503 reply-timeout no reply came", "200 -"]
+
+    assert as_expected(suite, observed) == 2
+    assert [line.rpartition(" | ")[2] for line in lines_of(suite, observed)] == [
+        *observed[:2],
+        '! expected "204 -"',
+    ]
 
 
 def test_a_call_is_read_from_the_line_that_a_requester_prints(tmp_path):

@@ -16,7 +16,7 @@ func main() {
 	reader := kafka.NewReader(kafka.ReaderConfig{
 		Brokers:     brokers,
 		GroupID:     "kafkago",
-		GroupTopics: []string{"kafkago.text", "kafkago.status", "kafkago.error", "kafkago.nothing"},
+		GroupTopics: []string{"kafkago.text", "kafkago.status", "kafkago.error", "kafkago.nothing", "kafkago.copy"},
 		MaxWait:     100 * time.Millisecond,
 	})
 	writer := &kafka.Writer{Addr: kafka.TCP(brokers...), BatchTimeout: time.Millisecond}
@@ -41,6 +41,10 @@ func reply(request kafka.Message) kafka.Message {
 			reply.Headers = append(reply.Headers, header)
 		}
 	}
+	if request.Topic == "kafkago.copy" {
+		reply.Headers = request.Headers
+	}
+	reply.Headers = append(reply.Headers, kafka.Header{Key: "content-type", Value: []byte("text/plain")})
 	switch request.Topic {
 	case "kafkago.status":
 		reply.Headers = append(reply.Headers, kafka.Header{Key: "status", Value: []byte("201")})

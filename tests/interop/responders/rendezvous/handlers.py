@@ -7,7 +7,7 @@ from responder.registry import HandlerError, handles
 @handles("rendezvous.text")
 def text(request: Request) -> Reply:
     """Reply with the body in capital letters."""
-    return Reply.to(request, request.body.upper(), content_type="text/plain")
+    return Reply.to(request, request.body.decode().upper().encode(), content_type="text/plain")
 
 
 @handles("rendezvous.status")

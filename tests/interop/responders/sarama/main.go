@@ -35,8 +35,13 @@ func reply(request *sarama.ConsumerMessage) *sarama.ProducerMessage {
 			reply.Topic = string(header.Value)
 		case "correlation-id":
 			reply.Headers = append(reply.Headers, *header)
+		default:
+			if request.Topic == "sarama.copy" {
+				reply.Headers = append(reply.Headers, *header)
+			}
 		}
 	}
+	reply.Headers = append(reply.Headers, sarama.RecordHeader{Key: []byte("content-type"), Value: []byte("text/plain")})
 	switch request.Topic {
 	case "sarama.status":
 		reply.Headers = append(reply.Headers, sarama.RecordHeader{Key: []byte("status"), Value: []byte("201")})
@@ -60,7 +65,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	topics := []string{"sarama.text", "sarama.status", "sarama.error", "sarama.nothing"}
+	topics := []string{"sarama.text", "sarama.status", "sarama.error", "sarama.nothing", "sarama.copy"}
 	for {
 		if err := group.Consume(context.Background(), topics, responder{producer}); err != nil {
 			log.Fatal(err)
