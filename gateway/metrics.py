@@ -131,7 +131,7 @@ _http_duration_of = cache(HTTP_DURATION.labels)
 
 def prepare_route(path: str, topic: str, problems: Iterable[str]) -> None:
     """Create what counts a route, at 0: an increase from nothing would not be seen."""
-    for outcome in ("reply", "pending", *problems):
+    for outcome in ("reply", "pending", "accepted", *problems):
         outcomes_of(path, outcome)
     for sent in ("yes", "no", "unknown"):
         sent_of(topic, sent)
