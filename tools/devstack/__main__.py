@@ -10,7 +10,7 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kafka.errors import KafkaError
@@ -95,8 +95,10 @@ def _run(options: argparse.Namespace, console: Console, stack: Stack) -> None:
             Console(sys.stdout).print(f"{name}={value}")
         console.print("running; Ctrl-C stops the servers")
     else:
-        _start_processes(commands, planned.env | {"PORT": str(settings.port)}, console, stack)
-        _wait_until_ready(settings, routes, console, stack)
+        metrics = metrics_ports(settings, commands)
+        env = planned.env | {"PORT": str(settings.port)}
+        _start_processes(commands, env, metrics, console, stack)
+        _wait_until_ready(settings, routes, metrics, console, stack)
     while True:
         stack.check()
         time.sleep(CHECK_PAUSE_S)
@@ -136,17 +138,32 @@ def _create_topics(settings: Settings, routes: tuple[Route, ...], console: Conso
 
 
 def _start_processes(
-    commands: Mapping[str, str], env: Mapping[str, str], console: Console, stack: Stack
+    commands: Mapping[str, str],
+    env: Mapping[str, str],
+    metrics: Mapping[str, int],
+    console: Console,
+    stack: Stack,
 ) -> None:
     width = max(map(len, commands), default=0)
     for number, (name, command) in enumerate(commands.items()):
         console.print(f"starting {name}: {command}")
         output = console.prefixed(name, number, width)
-        stack.processes[name] = start_process(command, env, output)
+        own = {"METRICS_PORT": str(metrics[name])} if metrics else {}
+        stack.processes[name] = start_process(command, {**env, **own}, output)
+
+
+def metrics_ports(settings: Settings, names: Iterable[str]) -> dict[str, int]:
+    """Return METRICS_PORT of each process, consecutive ones; empty if it is not set."""
+    first = settings.metrics_port
+    return {name: first + number for number, name in enumerate(names)} if first else {}
 
 
 def _wait_until_ready(
-    settings: Settings, routes: tuple[Route, ...], console: Console, stack: Stack
+    settings: Settings,
+    routes: tuple[Route, ...],
+    metrics: Mapping[str, int],
+    console: Console,
+    stack: Stack,
 ) -> None:
     path = example_path(routes)
     probe = GatewayProbe(settings.port, path, settings.web_concurrency, settings.reply_timeout_s)
@@ -162,18 +179,20 @@ def _wait_until_ready(
     needs_key = settings.api_keys_file or settings.api_keys or settings.jwt_issuer
     key = " -H 'Authorization: Bearer <key or token>'" if needs_key else ""
     console.print(
-        f"\nrunning; Ctrl-C stops everything\n\n{_addresses(settings)}\n"
+        f"\nrunning; Ctrl-C stops everything\n\n{_addresses(settings, metrics)}\n"
         f"try it in another terminal:\n\ncurl -i {url}{body}{key}\n"
     )
 
 
-def _addresses(settings: Settings) -> str:
+def _addresses(settings: Settings, metrics: Mapping[str, int]) -> str:
     """Return the addresses of the pages, a line each."""
     pages = {"/": "everything else", "/docs": "the API, to read and to try"}
     if settings.live_page:
         pages["/live"] = "routes, replies, processes and problems, as they are now"
     base = f"http://{LOOPBACK}:{settings.port}"
-    return "".join(f"  {base}{path:<6} {meaning}\n" for path, meaning in sorted(pages.items()))
+    lines = [f"{base}{path:<6} {meaning}" for path, meaning in sorted(pages.items())]
+    lines += [f"http://{LOOPBACK}:{port}/metrics of {name}" for name, port in metrics.items()]
+    return "".join(f"  {line}\n" for line in lines)
 
 
 def _options() -> argparse.Namespace:

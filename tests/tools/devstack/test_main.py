@@ -17,7 +17,7 @@ import pytest
 
 from tests.tools.devstack.support import GATEWAY, LIMIT_S, ROOT, WORKER, limited
 from tools.devstack.embedded_redis import EmbeddedRedis
-from tools.devstack.ports import LOOPBACK, free_port
+from tools.devstack.ports import LOOPBACK, can_listen, free_port
 from tools.devstack.stack import WEB_GRACE_S
 
 pytestmark = pytest.mark.integration
@@ -81,7 +81,8 @@ def test_servers_only_prints_settings_and_ends_on_ctrl_c():
 
 
 def test_the_printed_request_works_and_ctrl_c_stops_everything():
-    with RunningStack(ROOT) as stack:
+    ports = free_ports(3)
+    with RunningStack(ROOT, METRICS_PORT=str(ports[0])) as stack:
         curl, show_headers, url, data, body = shlex.split(stack.read_until("curl "))
         with urllib.request.urlopen(url, body.encode(), LIMIT_S) as response:
             echoed = response.read()
@@ -90,6 +91,11 @@ def test_the_printed_request_works_and_ctrl_c_stops_everything():
             assert f"http://{urlsplit(url).netloc}{path} " in printed
             with urllib.request.urlopen(urljoin(url, path), timeout=LIMIT_S) as response:
                 assert response.status == 200
+        for name, port in zip(("web", "replies", "responder"), ports, strict=True):
+            address = f"http://{LOOPBACK}:{port}/metrics"
+            assert f"{address} of {name}\n" in printed
+            with urllib.request.urlopen(address, timeout=LIMIT_S) as response:
+                assert b"rendezvous_build_info" in response.read()
         shown = stack.read_until("POST   /echo")
 
         stack.interrupt()
@@ -104,6 +110,15 @@ def test_the_printed_request_works_and_ctrl_c_stops_everything():
     assert "\x1b" not in "".join(stack.lines)
     # At the end, what was requested since it was ready.
     assert re.search(r"\n4 requests; .*\n(  GET .*\n)+  POST /echo +1  p50 ", "".join(stack.lines))
+
+
+def free_ports(number: int) -> list[int]:
+    """Return consecutive free ports."""
+    found: list[int] = []
+    while not found or not all(can_listen(LOOPBACK, port) for port in found):
+        first = free_port()
+        found = list(range(first, first + number))
+    return found
 
 
 def test_the_gateway_is_stopped_first(tmp_path: Path):
@@ -139,7 +154,7 @@ def test_a_second_ctrl_c_kills_immediately(tmp_path: Path):
 class RunningStack:
     """`make run` in *folder*, its output, and the time from the last Ctrl-C to its end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.lines: list[str] = []
         self.took_s = 0.0
         self._interrupted_s = 0.0
@@ -150,7 +165,7 @@ class RunningStack:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=folder,
-            env=clean_environment(env),
+            env=clean_environment(env | settings),
         )
 
     @property
