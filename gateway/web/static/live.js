@@ -87,7 +87,7 @@ function showFindings(findings) {
     item.append(element("span", finding.text));
     return item;
   });
-  place.replaceChildren(...(items.length ? items : [element("li", "✔ nothing", {"data-state": "ok"})]));
+  replace(place, ...(items.length ? items : [element("li", "✔ nothing", {"data-state": "ok"})]));
 }
 
 function showTotals(totals, history) {

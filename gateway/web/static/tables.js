@@ -41,7 +41,7 @@ function figure(text, drawn) {
 function showTable(id, columns, rows, none, rowState = () => "") {
   const place = document.getElementById(id);
   if (!rows.length) {
-    place.replaceChildren(element("p", none, {class: "note"}));
+    replace(place, element("p", none, {class: "note"}));
     return;
   }
   const table = element("table", undefined, {
@@ -65,5 +65,14 @@ function showTable(id, columns, rows, none, rowState = () => "") {
     tbody.append(tr);
   }
   table.append(thead, tbody);
-  place.replaceChildren(table);
+  replace(place, table);
+}
+
+/* Replaces the content of `place` if it differs, unless a part of it is selected, to be copied. */
+function replace(place, ...made) {
+  const selection = document.getSelection();
+  const isSelected = selection && !selection.isCollapsed && place.contains(selection.anchorNode);
+  const isSame = place.childElementCount === made.length
+    && made.every((child, number) => child.isEqualNode(place.children[number]));
+  if (!isSame && !isSelected) place.replaceChildren(...made);
 }

@@ -70,6 +70,9 @@ def test_the_page_shows_all_replicas_and_what_fails_within_seconds(
         assert failed.correlation_id.rpartition(".")[0] in problems
         assert failed.correlation_id not in problems
 
+        # What can be copied stays while nothing new comes.
+        browser.value("document.querySelector('#problems table').isSelected = true")
+
         # And replies processes that stop, or are killed.
         first, second = deployment.named("replies")
         first.child.terminate()
@@ -85,6 +88,14 @@ def test_the_page_shows_all_replicas_and_what_fails_within_seconds(
             10,
         )
         assert "no replies process runs" in browser.text("#findings")
+        assert browser.value("document.querySelector('#problems table').isSelected")
+
+        background = "getComputedStyle(document.body).backgroundColor"
+        light = browser.value(background)
+        browser.prefer("dark")
+        assert browser.value(background) != light
+        browser.screenshot(tmp_path / "live.png")
+        assert (tmp_path / "live.png").stat().st_size > 10_000
 
         # On a phone nothing is wider than the screen.
         browser.resize(390, 844)
