@@ -54,6 +54,8 @@ class Problem(Exception):
         self.sent = sent
         #: Whether a reply may still come, which the client can fetch.
         self.may_be_answered = True
+        #: Whether the request changes nothing (RFC 9110, section 9.2.1), so that it may run twice.
+        self.is_safe = False
         self.headers: dict[str, str] = {}
         if self.retry_after_s is not None:
             retry_after_s = self.retry_after_s + random.randint(0, RETRY_JITTER_S)
@@ -67,7 +69,8 @@ class Problem(Exception):
     @property
     def retryable(self) -> bool:
         """Whether retrying the same request is safe and may succeed."""
-        return self.sent not in (Sent.YES, Sent.UNKNOWN) and self.status in TEMPORARY_STATUSES
+        may_run_again = self.is_safe or self.sent not in (Sent.YES, Sent.UNKNOWN)
+        return may_run_again and self.status in TEMPORARY_STATUSES
 
     def body(self) -> dict[str, Any]:
         """Return the members of the problem details."""

@@ -76,6 +76,7 @@ class RouteViews:
             try:
                 result = handle(request.environ, request.path, current_client(), parameters)
             except Problem as problem:  # its response counts it
+                problem.is_safe = request.method in BODILESS
                 metrics.sent_of(route.topic, problem.sent or Sent.UNKNOWN).inc()
                 raise
             metrics.outcomes_of(route.path, _outcome(route, result)).inc()

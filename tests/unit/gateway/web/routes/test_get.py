@@ -73,6 +73,15 @@ def test_a_get_claims_no_idempotency_key(client_of, publisher):
     assert_problem(client.post("/a/b"), 400, "idempotency-key-missing", "no")
 
 
+@pytest.mark.parametrize(("method", "retryable"), [("GET", True), ("POST", False)])
+def test_a_get_that_timed_out_can_be_sent_again(client_of, publisher, method, retryable):
+    publisher.responder = lambda request: None
+    client = client_of(methods=("GET", "POST"), timeout_s=0.1)
+
+    problem = assert_problem(client.open("/a/b", method=method), 503, "reply-timeout", "yes")
+    assert problem["retryable"] is retryable
+
+
 def test_the_body_of_a_get_is_refused(client_of, publisher):
     response = client_of().get("/a/b", data=b"x")
 
