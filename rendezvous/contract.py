@@ -45,6 +45,7 @@ from rendezvous.framework_requests import (
     deadline_in,
     id_in,
     partition_in,
+    quarkus_partition,
     reply_topic_in,
     requester_in,
 )
@@ -93,6 +94,7 @@ class Request:
     client: str | None = None  # the name of the HTTP client; None if it is unknown
     is_keyless: bool = False  # whether the record has no key
     is_stream: bool = False  # whether the last of several values is the reply, as in NestJS
+    is_for_quarkus: bool = False  # whether the reply partition is written for Quarkus too
     requester: ForeignRequester | None = None  # None: a gateway
 
     def json(self) -> Any:
@@ -128,6 +130,8 @@ class Request:
         headers.append((DEADLINE, b"%d" % self.deadline_ms))
         if self.reply_partition is not None:
             headers.append((REPLY_PARTITION, b"%d" % self.reply_partition))
+        if self.is_for_quarkus:
+            headers += quarkus_partition(self.reply_partition)
         if self.is_stream:  # in one partition they keep their order
             headers.append((NEST_PARTITION, b"%d" % (self.reply_partition or 0)))
         if self.content_type is not None:

@@ -32,8 +32,9 @@ ID_HEADERS = (CORRELATION_ID, _SPRING_ID, _QUARKUS_ID, "correlation_id")
 #: Names of the reply topic, in the same order.
 REPLY_TOPIC_HEADERS = (REPLY_TOPIC, "kafka_replyTopic", "REPLY_TOPIC", "reply_to")
 _SPRING_PARTITION = NEST_PARTITION = "kafka_replyPartition"
+_QUARKUS_PARTITION = "REPLY_PARTITION"
 #: Names of the reply partition, ours first.
-PARTITION_HEADERS = (REPLY_PARTITION, _SPRING_PARTITION, "REPLY_PARTITION")
+PARTITION_HEADERS = (REPLY_PARTITION, _SPRING_PARTITION, _QUARKUS_PARTITION)
 FRAMEWORK_HEADERS = (*ID_HEADERS, *REPLY_TOPIC_HEADERS, *PARTITION_HEADERS)
 #: The names of the id in a request of a gateway, or of a service that writes records as we do.
 _OUR_NAMES = ({CORRELATION_ID}, set(ID_HEADERS))
@@ -52,6 +53,8 @@ _DEADLINE = re.compile(rb"[0-9]{1,15}")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 #: The number of a partition, below 2^31.
 _DIGITS = re.compile(rb"[0-9]{1,9}")
+#: The largest partition whose bytes are UTF-8, as all headers have to be.
+_MAX_UTF8_PARTITION = 127
 _PARTITION_BYTES = 4
 
 #: NestJS: ends a call; what it reads is whether the header is there.
@@ -162,6 +165,13 @@ def requester_in(
     # It alone writes its reply partition under this name in digits.
     is_nest = _DIGITS.fullmatch(last.get(_SPRING_PARTITION) or b"") is not None
     return ForeignRequester(id_headers, is_nest, sent_ms)
+
+
+def quarkus_partition(partition: int | None) -> list[tuple[str, bytes]]:
+    """Return the header by which Quarkus replies to *partition*; none if it is not UTF-8."""
+    if partition is None or partition > _MAX_UTF8_PARTITION:
+        return []
+    return [(_QUARKUS_PARTITION, partition.to_bytes(_PARTITION_BYTES, "big"))]
 
 
 def partition_in(last: LastValues) -> int | None:

@@ -9,12 +9,17 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "body": ("any", "json"),
     "reply": ("wait", "none"),
     "replies": ("first", "last"),
+    "reply_partition": ("own", "quarkus"),
 }
 _TYPES = ("content_type", "reply_content_type")
 #: The options that a profile sets where the route does not set them itself.
 PROFILES: Mapping[str, Mapping[str, str]] = {
     "spring": {"body": "json", "reply_content_type": "application/json"},
-    "quarkus": {"body": "json", "reply_content_type": "application/json"},
+    "quarkus": {
+        "body": "json",
+        "reply_content_type": "application/json",
+        "reply_partition": "quarkus",
+    },
     "nestjs": {"replies": "last", "reply_content_type": "application/json"},
     "faststream": {"body": "json", "content_type": "application/json"},
 }

@@ -38,6 +38,7 @@ class Route:
     content_type: str | None = None  # of records; None for that of the request
     reply: str = "wait"  # or "none": the responder sends none
     replies: str = "first"  # or "last": of several values, as NestJS sends them
+    reply_partition: str = "own"  # or "quarkus": the form of the header that Quarkus reads too
     reply_content_type: str = ""  # of replies that have a body and no type
     response_headers: tuple[str, ...] = ()  # of replies, lower case, besides the standard ones
     summary: str = ""  # for the OpenAPI description
@@ -163,6 +164,7 @@ def _route(given: dict[str, Any], topic_prefix: str, schema: BodySchema | None) 
         body=table.get("body", "any"),
         reply=table.get("reply", "wait"),
         replies=table.get("replies", "first"),
+        reply_partition=table.get("reply_partition", "own"),
         content_type=table.get("content_type"),
         reply_content_type=table.get("reply_content_type", ""),
         response_headers=tuple(name.lower() for name in table.get("response_headers", [])),

@@ -128,6 +128,7 @@ class RouteViews:
                     client=client.name or None,
                     is_keyless=route.key == "none",
                     is_stream=options.is_stream,
+                    is_for_quarkus=route.reply_partition == "quarkus",
                 )
                 try:
                     result = self._exchange.run(new_request, options, key)

@@ -94,7 +94,7 @@ def test_a_route_without_replies_claims_no_idempotency_keys(load):
 def test_the_reference_tells_what_each_profile_sets(load, pytestconfig, profile, options):
     page = (pytestconfig.rootpath / "docs/reference/routes.md").read_text()
     rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
-    row = rows["spring" if "the same" in rows[profile] else profile]
+    row = rows[profile]
     (found,) = load(ROUTE + f"profile = {profile!r}")
 
     assert row.count(" = ") == len(options)
@@ -298,6 +298,10 @@ def test_a_parameter_may_have_a_converter_of_flask(load):
         (ROUTE + "caller = 'header:Idempotency-Key'", "this header cannot name the caller"),
         (ROUTE + "body = 'xml'", "body='xml': expected one of 'any', 'json'"),
         (ROUTE + "body = ['json']", "body=['json']: expected one of 'any', 'json'"),
+        (
+            ROUTE + "reply_partition = 'spring'",
+            "reply_partition='spring': expected one of 'own', 'quarkus'",
+        ),
         (ROUTE + "replies = 'all'", "replies='all': expected one of 'first', 'last'"),
         (ROUTE + "reply = 'no'", "reply='no': expected one of 'wait', 'none'"),
         (

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.routing.schema import BodySchema
 from gateway.routing.table import Route
-from rendezvous.contract import Reply
+from rendezvous.contract import Reply, Request
 from tests.unit.apps import new_app
 
 
@@ -136,3 +136,17 @@ def test_where_the_last_value_is_the_reply_those_before_are_none(client_of, publ
     assert "kafka_replyPartition" not in dict(single.encode()[2])
     in_partition = replace(stream, reply_partition=7)
     assert dict(in_partition.encode()[2])["kafka_replyPartition"] == b"7"
+
+
+@pytest.mark.parametrize(
+    ("partition", "expected"), [(0, b"\0\0\0\0"), (127, b"\0\0\0\x7f"), (128, None), (None, None)]
+)
+def test_quarkus_reads_the_reply_partition_in_four_bytes(client_of, publisher, partition, expected):
+    client_of(reply_partition="quarkus").post("/a")
+    client_of().post("/a")
+
+    quarkus, other = (replace(r, reply_partition=partition) for r in publisher.published)
+    assert dict(quarkus.encode()[2]).get("REPLY_PARTITION") == expected
+    assert "REPLY_PARTITION" not in dict(other.encode()[2])
+    received = Request.decode("topic", None, b"", quarkus.encode()[2])
+    assert received.reply_partition == partition
