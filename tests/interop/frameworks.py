@@ -38,8 +38,8 @@ class Framework(Program):
 
     @property
     def topics(self) -> list[str]:
-        """Its request topics."""
-        return [f"{self.name}.{case}" for case in CASES]
+        """Its request topics; plain clients also read one whose headers they copy."""
+        return [f"{self.name}.{case}" for case in (*CASES, "copy")]
 
 
 #: Frameworks that answer nothing for an empty result, so that the client gets a timeout.

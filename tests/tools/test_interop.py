@@ -14,6 +14,7 @@ from tests.interop.cases.suites import SUITES
 from tests.interop.drive import Result
 from tests.interop.frameworks import FRAMEWORKS, PLAIN, Framework
 from tests.interop.partitions import partition_of, straight_and_all, wanted_partitions
+from tests.interop.programs import ROOT
 from tests.interop.report import passed, row
 from tests.support.deployment import Response
 
@@ -77,6 +78,19 @@ def test_a_framework_without_its_programs_is_skipped_with_the_reason(capsys):
 def test_each_framework_has_its_folder_and_a_route_for_each_case(framework):
     assert framework.sources.is_dir()
     assert routes_of(framework).count("[[route]]") == len(framework.expected) == len(PLAIN)
+
+
+def test_the_routes_of_the_examples_lead_to_each_of_their_topics():
+    routed = {route.topic for route in load_routes(ROOT / "examples/routes.toml")}
+    topics = {
+        topic
+        for framework in FRAMEWORKS
+        if framework.sources.parent == ROOT / "examples"
+        for topic in framework.topics
+    }
+
+    # Frameworks with a profile have no topic whose headers are copied.
+    assert {topic for topic in topics if not topic.endswith(".copy")} <= routed <= topics
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
