@@ -20,9 +20,12 @@ def logged(reply: Reply, request: Request, began_s: float) -> Reply:
 
 def describe(request: Request, reply: Reply | None) -> None:
     """Add *request* and its *reply*, if any, to the current span."""
+    span = tracing.tracer.current()
+    if not span.is_recorded:
+        return
     status = None if reply is None else reply.status
     is_failed = status is not None and status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    tracing.tracer.current().describe(
+    span.describe(
         {
             "messaging.message.conversation_id": request.correlation_id,
             "rendezvous.reply.status": status,

@@ -26,7 +26,7 @@ def describe(
     span: tracing.Span, environ: Mapping[str, Any], status: int, headers: list[tuple[str, str]]
 ) -> None:
     """Add what is known of a request at its end: its *environ* may lack any key."""
-    if span.ids is None:
+    if not span.is_recorded:
         return
     get = environ.get
     route, problem = get(ROUTE_ENVIRON_KEY), get(PROBLEM_ENVIRON_KEY)

@@ -34,25 +34,32 @@ _EMPTY = contexts.Context()
 class _Span:
     """A span of OpenTelemetry behind our seam."""
 
-    __slots__ = ("_span", "_token", "ids")
+    __slots__ = ("_span", "_token")
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
-        self.ids: tuple[str, str] | None = None
-        found = span.get_span_context()
-        if found.is_valid:
-            self.ids = f"{found.trace_id:032x}", f"{found.span_id:016x}"
+
+    @property
+    def ids(self) -> tuple[str, str] | None:
+        """Trace id and span id in hexadecimal; None if there is no span."""
+        found = self._span.get_span_context()
+        return (f"{found.trace_id:032x}", f"{found.span_id:016x}") if found.is_valid else None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether what is added to it is exported."""
+        return self._span.is_recording()
 
     def describe(self, attributes: Attributes, error_type: str | None = None) -> None:
         """Add the *attributes* that have a value, and the class of its failure, if any."""
         if not self._span.is_recording():
             return
-        for name, value in attributes.items():
-            if value is not None:
-                self._span.set_attribute(name, value)
+        # At once, since each call takes a lock.
+        found = {name: value for name, value in attributes.items() if value is not None}
         if error_type is not None:
-            self._span.set_attribute("error.type", error_type)
+            found["error.type"] = error_type
             self._span.set_status(StatusCode.ERROR)
+        self._span.set_attributes(found)
 
     def rename(self, name: str) -> None:
         """Give it another name."""
@@ -64,11 +71,12 @@ class _Span:
 
     def inject(self, headers: Headers) -> Headers:
         """Return *headers* with the context of the span in place of another one."""
-        if self.ids is None:
+        ids = self.ids
+        if ids is None:
             return headers
         context = self._span.get_span_context()
         found = [header for header in headers if header[0] not in _CONTEXT_HEADERS]
-        parent = f"00-{self.ids[0]}-{self.ids[1]}-{context.trace_flags:02x}"
+        parent = f"00-{ids[0]}-{ids[1]}-{context.trace_flags:02x}"
         found.append(("traceparent", parent.encode()))
         if context.trace_state:
             found.append(("tracestate", context.trace_state.to_header().encode()))

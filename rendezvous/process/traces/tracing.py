@@ -16,11 +16,15 @@ class Span(Protocol):
     """
     A span under way. As a context manager it is the current one of its thread, and ends with it.
 
-    Attributes:
-        ids: trace id and span id in hexadecimal; None if there is no span.
     """
 
-    ids: tuple[str, str] | None
+    @property
+    def ids(self) -> tuple[str, str] | None:
+        """Trace id and span id in hexadecimal; None if there is no span."""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether what is added to it is exported."""
 
     def describe(self, attributes: Attributes, error_type: str | None = None) -> None:
         """Add *attributes*, and the class of its failure, if any."""
@@ -71,6 +75,7 @@ class NoSpan:
 
     __slots__ = ()
     ids: tuple[str, str] | None = None
+    is_recorded = False
 
     def describe(self, attributes: Attributes, error_type: str | None = None) -> None:
         """Do nothing."""
