@@ -25,9 +25,10 @@ FIELDS = (
 )
 REQUEST_ID = "x-request-id"
 TRACEPARENT = "traceparent"
-#: traceparent of version 00, or of a later version, which may only append fields.
+#: traceparent of version 00, or of a later version, which may only append fields; its groups are
+#: trace id, span id and flags.
 TRACEPARENT_FORMAT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-[0-9a-f]{2}(?:-[ -~]*)?",
+    r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(?:-[ -~]*)?",
     re.ASCII,
 )
 

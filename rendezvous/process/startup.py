@@ -91,6 +91,8 @@ class Tracing:
 def _asks_for_traces(environ: Mapping[str, str]) -> bool:
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
+    if environ.get("OTEL_TRACES_SAMPLER") == "always_off":
+        return False
     exporter = environ.get("OTEL_TRACES_EXPORTER")
     return exporter != "none" if exporter else any(map(environ.get, _ENDPOINTS))
 

@@ -18,15 +18,14 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from rendezvous import __version__
+from rendezvous.process.log_fields import TRACEPARENT_FORMAT
 from rendezvous.process.traces.tracing import NO_SPAN, Attributes, Headers, Span, Tracer
 
 #: Maximum time to export the last spans of a process, in seconds.
 FLUSH_LIMIT_S = 2.0
 _CONTEXT_HEADERS = frozenset(("traceparent", "tracestate"))
-_PROPAGATOR = TraceContextTextMapPropagator()
 #: A context without a span.
 _EMPTY = contexts.Context()
 
@@ -122,12 +121,11 @@ class OpenTelemetryTracer:
         self, method: str, traceparent: str | None, tracestate: str | None, waited_s: float
     ) -> Span:
         """Return the span of an HTTP request that came *waited_s* ago, with its headers."""
-        context = {"traceparent": traceparent, "tracestate": tracestate}
         started_ns = time.time_ns() - round(waited_s * 1_000_000_000)
         return _Span(
             self._tracer.start_span(
                 method,
-                _PROPAGATOR.extract({k: v for k, v in context.items() if v}, _EMPTY),
+                _below(_context(traceparent, tracestate)),
                 SpanKind.SERVER,
                 {"http.request.method": method},
                 start_time=started_ns,
@@ -155,7 +153,7 @@ class OpenTelemetryTracer:
         return _Span(
             self._tracer.start_span(
                 f"process {record.topic}",
-                _PROPAGATOR.extract(_context_of(record), _EMPTY),
+                _below(_sender(record)),
                 SpanKind.CONSUMER,
                 attributes,
             )
@@ -229,19 +227,38 @@ def _attributes(operation: str, topic: str) -> dict[str, Any]:
     }
 
 
-def _context_of(record: Any) -> dict[str, str]:
-    """Return the headers of *record* that name the span that sent it."""
-    return {
-        name: value.decode("ascii", "replace")
+def _context(traceparent: str | None, tracestate: str | None) -> trace.SpanContext | None:
+    """Return the span that both headers name; None if they name none."""
+    # As the propagator of OpenTelemetry, which takes three times as long.
+    found = TRACEPARENT_FORMAT.fullmatch(traceparent or "")
+    if found is None:
+        return None
+    return trace.SpanContext(
+        int(found[1], 16),
+        int(found[2], 16),
+        is_remote=True,
+        trace_flags=trace.TraceFlags(int(found[3], 16)),
+        trace_state=trace.TraceState.from_header([tracestate]) if tracestate else None,
+    )
+
+
+def _below(parent: trace.SpanContext | None) -> contexts.Context:
+    if parent is None:
+        return _EMPTY
+    return trace.set_span_in_context(trace.NonRecordingSpan(parent), _EMPTY)
+
+
+def _sender(record: Any) -> trace.SpanContext | None:
+    """Return the span that sent *record*; None if it names none."""
+    found = {
+        name: value.decode("latin-1")
         for name, value in record.headers
         if name in _CONTEXT_HEADERS and value is not None
     }
+    return _context(found.get("traceparent"), found.get("tracestate")) if found else None
 
 
 def _link(record: Any) -> trace.Link | None:
     """Return a link to the span that sent *record*; None if there is none that is sampled."""
-    found = _context_of(record)
-    if not found:
-        return None
-    context = trace.get_current_span(_PROPAGATOR.extract(found, _EMPTY)).get_span_context()
-    return trace.Link(context) if context.is_valid and context.trace_flags.sampled else None
+    context = _sender(record)
+    return trace.Link(context) if context is not None and context.trace_flags.sampled else None

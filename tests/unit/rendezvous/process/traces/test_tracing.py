@@ -59,6 +59,7 @@ def test_no_process_loads_what_exports_traces_unless_it_is_asked_for():
         {},
         ENDPOINT | {"OTEL_SDK_DISABLED": "true"},
         ENDPOINT | {"OTEL_TRACES_EXPORTER": "none"},
+        ENDPOINT | {"OTEL_TRACES_SAMPLER": "always_off"},
         {"OTEL_SERVICE_NAME": "web"},
     ],
 )
@@ -172,7 +173,16 @@ def test_without_sampling_nothing_is_exported_and_the_context_is_passed_on(unsam
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"\xff", b"00-0-0-00", PARENT.encode()[:-1], b"ff" + PARENT.encode()[2:]]
+    "value",
+    [
+        b"00-" + b"0" * 32 + b"-b7ad6b7169203331-01",
+        None,
+        b"",
+        b"\xff",
+        b"00-0-0-00",
+        PARENT.encode()[:-1],
+        b"ff" + PARENT.encode()[2:],
+    ],
 )
 def test_an_invalid_context_of_a_record_begins_a_trace(tracer, exporter, value):
     with tracer.process(record(("traceparent", value))):
