@@ -82,7 +82,8 @@ def collecting(port: int = 0) -> Iterator[tuple[str, Collector]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             is_gzip = self.headers.get("Content-Encoding") == "gzip"
-            collector.receive(gzip.decompress(body) if is_gzip else body)
+            if self.path == "/v1/traces":  # else metrics
+                collector.receive(gzip.decompress(body) if is_gzip else body)
             self.send_response(200)
             self.send_header("Content-Type", "application/x-protobuf")
             self.send_header("Content-Length", "0")
