@@ -142,6 +142,8 @@ def _parsed(line: str) -> Answered | None:
     if found is None:
         return None
     fields = dict(_FIELD.findall(found["fields"]))
+    if fields.get("problem_type") == "http":  # the status says it all
+        del fields["problem_type"]
     return Answered(found["method"], found["path"], found["status"], fields)
 
 

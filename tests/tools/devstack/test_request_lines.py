@@ -85,7 +85,7 @@ def test_the_summary_counts_outcomes_and_times_by_route(requests):
     for ms in range(1, 101):
         requests.readable(line(ms=ms))
     requests.readable(line("/echo", 503, 3000, " route=/echo problem_type=reply-timeout sent=yes"))
-    requests.readable(line("/nowhere", 404, 1, ""))
+    requests.readable(line("/nowhere", 404, 1, " problem_type=http"))
 
     assert [" ".join(text.split()) for text in requests.summary()] == [
         "102 requests; times as the gateway saw them",
