@@ -21,6 +21,7 @@ def findings_of(
         *_process_findings(processes),
         *_path_findings(path),
     ]
+    found.sort(key=lambda finding: finding["state"] != "failing")  # those first
     return [finding for n, finding in enumerate(found) if finding not in found[:n]]
 
 

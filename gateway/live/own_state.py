@@ -24,7 +24,7 @@ from rendezvous.redis_store.snapshots import STEP_S
 #: Time over which rates and durations are taken, in seconds.
 WINDOW_S = 10.0
 #: Time over which a route counts as failing, in seconds: short, so that a failure shows at once.
-NOW_S = 3.0
+NOW_S = 2.0
 
 
 @dataclass

@@ -25,7 +25,7 @@ function ahead(value_s) {
 }
 
 function since(ms) {
-  return ms ? new Date(ms).toLocaleString() : "–";
+  return ms ? new Date(ms).toLocaleString(undefined, {dateStyle: "short", timeStyle: "short"}) : "–";
 }
 
 function load(row) {
