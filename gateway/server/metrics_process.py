@@ -5,9 +5,12 @@ Entry point of the process with the metrics of all workers; the arbiter starts i
 """
 
 import contextlib
+import json
+import logging
 import os
 import shutil
 import signal
+import struct
 import sys
 import threading
 import time
@@ -23,6 +26,8 @@ from rendezvous.process.logs import configure_logs
 from rendezvous.process.management import ManagementServer
 from rendezvous.process.push import start_push
 from rendezvous.process.stdio import make_output_nonblocking
+
+logger = logging.getLogger(__name__)
 
 #: Interval of looking after the arbiter, and after files of workers that have ended, in seconds.
 CHECK_INTERVAL_S = 0.5
@@ -46,7 +51,9 @@ class WorkerFiles(Collector):
         """Return the metrics of all workers together."""
         with self._lock:
             self._retire_ended()
-            return list(MultiProcessCollector(None, str(self._folder)).collect())  # type: ignore[no-untyped-call]
+            # A worker may have just created a file, which is empty for a moment.
+            files = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]
+            return list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
 
     def retire_ended(self) -> None:
         """Replace the files of workers that have ended."""
@@ -69,14 +76,24 @@ class WorkerFiles(Collector):
             if _runs(pid):
                 continue
             if not file.name.startswith("gauge_"):
-                self._add_up(file)
+                try:
+                    self._add_up(file)
+                except (
+                    RuntimeError,
+                    ValueError,
+                    struct.error,
+                ) as error:  # it was killed while it began a file
+                    logger.error("counts of worker %d are lost: %s: %s", pid, file.name, error)
             if not file.name.startswith("gauge_") or file.name.startswith("gauge_live"):
                 file.unlink()
 
     def _add_up(self, file: Path) -> None:
         kind = file.stem.rpartition("_")[0]
+        entries = [entry[:2] for entry in MmapedDict.read_all_values_from_file(str(file))]  # type: ignore[no-untyped-call]
+        for key, _ in entries:
+            json.loads(key)  # as each scrape will do
         total = MmapedDict(str(file.with_name(f"{kind}_{ENDED}.db")))  # type: ignore[no-untyped-call]
-        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
+        for key, value in entries:
             total.write_value(key, total.read_value(key)[0] + value, 0.0)  # type: ignore[no-untyped-call]
         total.close()  # type: ignore[no-untyped-call]
 

@@ -5,6 +5,7 @@ It has a port of its own, since it needs no API key, and threads of its own, whi
 process is busy or hangs.
 """
 
+import errno
 import json
 import logging
 import socket
@@ -48,7 +49,6 @@ class _Handler(WSGIRequestHandler):
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
     def server_bind(self) -> None:
         """Listen for every client, without the look-up of a host name."""
@@ -60,6 +60,10 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log nothing: a client has closed its connection or was too slow."""
+
+
+class _ServerOnIPv6(_Server):
+    address_family = socket.AF_INET6
 
 
 class ManagementServer:
@@ -117,7 +121,7 @@ class ManagementServer:
         failure = ""
         while not self._closing.is_set():
             try:
-                server = _Server(("", self._port), _Handler)
+                server = _listen(self._port)
             except OSError as error:
                 if str(error) != failure:
                     failure = str(error)
@@ -132,6 +136,16 @@ class ManagementServer:
                 server.set_app(self._app)
                 return server
         return None
+
+
+def _listen(port: int) -> _Server:
+    """Return a server on every address; raises OSError when it cannot listen."""
+    try:
+        return _ServerOnIPv6(("", port), _Handler)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        return _Server(("", port), _Handler)  # the machine has no IPv6
 
 
 def _by_path(paths: dict[str, _WSGIApp]) -> _WSGIApp:

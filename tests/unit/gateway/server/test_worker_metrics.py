@@ -61,6 +61,23 @@ def test_counts_of_workers_that_have_ended_stay_and_their_gauges_go(tmp_path):
     assert values(tmp_path) == values(tmp_path) == (10, 4, 4, None)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00" * 8, b"\xff\x00\x00\x00" + b"\xff" * 400],
+    ids=["empty", "zeros", "no entries"],
+)
+def test_a_file_that_a_worker_began_as_it_was_killed_stops_nothing(tmp_path, content, caplog):
+    worker = Worker(tmp_path, 1)
+    pid = worker.process.pid
+    worker.end()
+    (tmp_path / f"counter_{2**22 + 1}.db").write_bytes(content)  # above the largest process id
+    assert values(tmp_path)[0] == 1
+
+    (tmp_path / f"counter_{os.getpid()}.db").write_bytes(b"")  # of a worker that has just begun
+    assert values(tmp_path)[0] == 1
+    assert pid not in WorkerFiles(tmp_path).workers()
+
+
 def test_the_process_is_started_again_when_it_has_ended(tmp_path, monkeypatch):
     started = []
 

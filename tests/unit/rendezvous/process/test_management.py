@@ -1,5 +1,6 @@
 """The management port: metrics and probes."""
 
+import errno
 import json
 import socket
 import urllib.error
@@ -63,6 +64,16 @@ def test_it_listens_on_ipv4_and_ipv6(serve):
     eventually(lambda: listens(port))
     if socket.has_dualstack_ipv6():
         assert listens(port, "::1")
+
+
+def test_without_ipv6_it_listens_on_ipv4(serve, monkeypatch):
+    def fail(self):
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    monkeypatch.setattr(management._ServerOnIPv6, "server_bind", fail)
+    port = serve()
+
+    eventually(lambda: listens(port))
 
 
 def test_a_probe_says_what_is_wrong(serve):
