@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -200,9 +202,19 @@ def test_nothing_is_left_after_a_stop(observed: Observed) -> None:
 
 
 def test_nothing_is_left_after_the_arbiter_was_killed(observed: Observed) -> None:
-    gateway = observed.deployment.start_gateway(METRICS_PORT=str(observed.web))
-    assert wait_until(lambda: answers(observed.web), LIMIT_S)
-    ((_, folder),) = metrics_processes(gateway.child.pid)
-    os.kill(gateway.child.pid, signal.SIGKILL)
+    env = {"PORT": str(free_port()), "METRICS_PORT": str(observed.web), "OTEL_SDK_DISABLED": "true"}
+    # Without a supervisor, which would kill the process that is to remove the folder.
+    arbiter = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "wsgi:app"],
+        env=os.environ | observed.deployment.environment | env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        assert wait_until(lambda: answers(observed.web), LIMIT_S)
+        ((_, folder),) = metrics_processes(arbiter.pid)
+    finally:
+        arbiter.kill()
+        arbiter.wait()
 
-    assert wait_until(lambda: not folder.exists() and not answers(observed.web), LIMIT_S)
+    assert wait_until(lambda: not folder.exists() and not answers(observed.web), 3 * LIMIT_S)
