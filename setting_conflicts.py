@@ -13,7 +13,7 @@ SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AW
 
 
 def conflicts(settings: "Settings") -> Iterator[str]:
-    """Yield what is set without what it needs, or against something else."""
+    """Yield settings that lack another one, or contradict it."""
     pair = {
         "KAFKA_CLIENT_CERT": settings.kafka_client_cert,
         "KAFKA_CLIENT_CERT_KEY": settings.kafka_client_cert_key,
@@ -123,6 +123,6 @@ def tls_errors(settings: "Settings") -> list[str]:
 
 
 def _names(values: Mapping[str, object], *, given: bool) -> str:
-    """Return the variables that have a value, or those that have none, and a verb for them."""
+    """Return the names of *given* or missing variables, and a verb for them."""
     names = [name for name, value in values.items() if bool(value) is given]
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"

@@ -53,7 +53,7 @@ PUBLISH = Histogram(
 )
 REPLIES = Counter(
     "rendezvous_replies_received_total",
-    "Replies that ended a wait, by their way: straight from Kafka, or redis",
+    "Replies that ended a wait, by their way: straight (from Kafka) or redis",
     ("way",),
 )
 WORKERS = Gauge("rendezvous_workers", "Worker processes that serve", multiprocess_mode="livesum")
@@ -109,7 +109,7 @@ REPLY_PATH_READ = Gauge(
 )
 REPLY_PATH_LAG = Gauge(
     "rendezvous_reply_path_lag_seconds",
-    "How late the replies processes read the reply topic, as they say in Redis",
+    "How late the replies processes read the reply topic, as they report in Redis",
     ("topic",),
     multiprocess_mode="livemax",
 )
@@ -130,7 +130,7 @@ _http_duration_of = cache(HTTP_DURATION.labels)
 
 
 def prepare_route(path: str, topic: str, problems: Iterable[str]) -> None:
-    """Create what counts a route, at 0: an increase from nothing would not be seen."""
+    """Create the series of a route at 0: Prometheus misses increases from nothing."""
     for outcome in ("reply", "pending", "accepted", *problems):
         outcomes_of(path, outcome)
     for sent in ("yes", "no", "unknown"):

@@ -71,7 +71,7 @@ class CorrelationId:
 
 
 def is_stream_id(text: str) -> bool:
-    """Return whether *text*, a correlation id, is one where the last value is the reply."""
+    """Return whether the last of several values is the reply to this id."""
     nonce = text.split(".")[2:3]
     return bool(nonce) and nonce[0][_NONCE_LENGTH - 1 : _NONCE_LENGTH] in _STREAM_LETTERS
 

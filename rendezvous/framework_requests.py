@@ -72,7 +72,7 @@ LastValues = Mapping[str, bytes | None]
 @dataclass(frozen=True, slots=True)
 class ForeignRequester:
     """
-    What distinguishes a requester that is not a gateway: its ids, and how it reads replies.
+    A requester that is not a gateway: its ids, and how it reads replies.
 
     Args:
         id_headers: the id as it came, under each name under which it came.
@@ -85,7 +85,7 @@ class ForeignRequester:
     sent_ms: int | None = None
 
     def reply_headers(self, status: int, body: bytes) -> list[tuple[str, bytes]]:
-        """Return the headers that tell it which request a reply answers, and whether it failed."""
+        """Return the headers of its reply: the id, and whether it failed."""
         headers = list(self.id_headers)
         if self.is_nest:
             headers.append(_NEST_LAST)
@@ -98,7 +98,7 @@ class ForeignRequester:
         return headers + [(name, text) for name in names if name is not None]
 
     def journal_id(self, *request: object) -> str:
-        """Return a text that only a redelivery of the same *request* has: its ids may repeat."""
+        """Return a text that only redeliveries of *request* share: ids may repeat."""
         same = repr((self.id_headers, self.sent_ms, *request))
         return _DIGEST + sha256(same.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The state of this replies process: what it leaves in Redis for the live page."""
+"""The state of this replies process for the live page."""
 
 from collections.abc import Mapping
 

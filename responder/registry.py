@@ -30,7 +30,7 @@ class HandlerError(Exception):
 
 class Retry(Exception):
     """
-    Raised by a handler that has had no effect, to be called again for the same request.
+    Raised by a handler without effect, to be called again for the request.
 
     Args:
         detail: what the client gets to read if the last attempt fails too.

@@ -278,7 +278,7 @@ class RequestProcessor:
         except Postponed as postponed:
             self._counts.add("retried", request.topic)
             self._log.info(
-                "the handler asks for another attempt; repeating it after %g s",
+                "the handler raised Retry; calling it again in %g s",
                 postponed.pause_s,
                 extra=request_fields(request),
             )
@@ -288,7 +288,7 @@ class RequestProcessor:
     def _exhausted(self, request: Request, attempts: Attempts) -> Reply:
         self._counts.add("failed", request.topic)
         logger.warning(
-            "the handler did not finish; attempts: %d, the last one ended by %s",
+            "the handler did not succeed in %d attempts, the last one ended by %s",
             attempts.begun,
             attempts.exception,
             extra=request_fields(request),

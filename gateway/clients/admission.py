@@ -13,7 +13,7 @@ from gateway.problems import Overloaded, Sent, TooManyInFlight
 QUEUED_ENVIRON_KEY = "rendezvous.queued_s"
 #: Key of whether the server holds a slot for a request, in its WSGI environment.
 SLOT_ENVIRON_KEY = "rendezvous.slot"
-#: Key of whether the server left a body unread, since its client was not known when it began.
+#: WSGI key: whether the server left the body unread because it did not know the client.
 BODY_UNREAD_ENVIRON_KEY = "rendezvous.body_unread"
 
 

@@ -46,7 +46,7 @@ class Client:
 
     @property
     def label(self) -> str:
-        """The name in metrics; one for all clients with tokens, as there may be any number."""
+        """The name in metrics; clients with tokens share one, to bound their number."""
         return TOKEN_LABEL if self.name.startswith(TOKEN_NAME_PREFIX) else self.name
 
     def may_use(self, path: str) -> bool:

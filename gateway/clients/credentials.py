@@ -1,4 +1,4 @@
-"""What a client proves its identity with: an API key or a token, as a bearer credential."""
+"""Credentials of clients: API keys and tokens, as bearer credentials."""
 
 import re
 from collections.abc import Sequence
@@ -70,19 +70,17 @@ class Credentials:
             TokenKeysUnavailable: when the keys to verify the token cannot be fetched.
         """
         if not values:
-            detail = f'the request has no {self._name}; send it as "Authorization: Bearer <it>"'
+            detail = f'the request has no {self._name}; send "Authorization: Bearer <{self._name}>"'
             raise Unauthorized(detail, key_given=False, sent=sent)
         if _credential(values[0]) is None:
-            detail = (
-                f'the Authorization header is not one "Bearer <{self._name}>"; send exactly that'
-            )
+            detail = f'the Authorization header is malformed; send one "Bearer <{self._name}>"'
             raise Unauthorized(detail, key_given=True, sent=sent)
         try:
             client = self._find(values[0], may_wait=True)
         except TokenRefused as refused:
             raise Unauthorized(str(refused), key_given=True, sent=sent) from None
         except (KeysUnavailable, Undecided):
-            detail = "the issuer of the token does not provide its keys now; send again"
+            detail = "the keys that verify the token cannot be fetched; send again later"
             raise TokenKeysUnavailable(detail, sent=sent) from None
         if client is None:
             detail = "the API key is unknown; ask the operator of this gateway for a valid one"

@@ -1,1 +1,1 @@
-"""The figures of the live page: what this process leaves in Redis, and those of all processes."""
+"""Figures of the live page: written by each process, merged for all."""

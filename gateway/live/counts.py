@@ -1,4 +1,4 @@
-"""Counts of the responses of each route, and what they were within the last seconds."""
+"""Counts of responses by route, in total and within the last seconds."""
 
 import time
 from collections import Counter, deque
@@ -19,7 +19,7 @@ FAILED_STATUS = 500
 
 @dataclass(slots=True)
 class RouteCounts:
-    """How many responses a route has had, how many failed, and how long they took."""
+    """Numbers of responses of a route, of failed ones, and durations."""
 
     finished: int = 0
     failed: int = 0

@@ -1,4 +1,4 @@
-"""What to look at on the live page: what fails, and what should be corrected."""
+"""Findings of the live page: what fails or should be corrected."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -60,7 +60,8 @@ def _process_findings(processes: Sequence[Json]) -> Iterator[Json]:
         if process["state"] == "silent":
             # Of several, the others do its work.
             state = "warning" if process["kind"] in running else "failing"
-            text = f"has written nothing for {process['age_s']:.0f} s; it hangs or has died"
+            advice = "see its log, and restart it if it hangs"
+            text = f"has written nothing for {process['age_s']:.0f} s; {advice}"
             yield _finding(state, f"{_name(process)} {text}")
         elif process["state"] != "stopped":
             yield from _own_findings(process)
@@ -73,7 +74,8 @@ def _process_findings(processes: Sequence[Json]) -> Iterator[Json]:
 def _own_findings(process: Json) -> Iterator[Json]:
     """Yield what a running process reports of itself, and its clock."""
     if abs(process["clock_ahead_s"]) > CLOCK_TOLERANCE_S:
-        text = f"the clock of {_name(process)} differs; synchronize it (NTP)"
+        ahead_s = process["clock_ahead_s"]
+        text = f"the clock of {_name(process)} differs by {abs(ahead_s):.0f} s; set it (NTP)"
         yield _finding("warning", text)
     for problem in process["problems"]:
         yield _finding("failing", str(problem))

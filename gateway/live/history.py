@@ -61,7 +61,7 @@ class History:
         self._by_number = kept | merged
 
     def to_json(self) -> Json:
-        """Return a list of STEPS values for each figure, oldest first; null where there is none."""
+        """Return STEPS values of each figure, oldest first; null for none."""
         last = self._number() - 1
         steps = [self._by_number.get(n, {}) for n in range(last - STEPS + 1, last + 1)]
         routes = sorted({route for step in steps for route in step.get("routes", ())})

@@ -46,7 +46,7 @@ def figures(snapshots: Sequence[Snapshot], reply_topic: str) -> Json:
 
 
 def _understood(snapshot: Snapshot) -> Snapshot:
-    """Return *snapshot*; only the facts of its process if it is of a release with other figures."""
+    """Return *snapshot*; of another format only the facts of its process."""
     values = snapshot.values
     if values.get("format") == FORMAT:
         return snapshot

@@ -150,7 +150,7 @@ def _value(gauge: Gauge) -> int:
 
 
 def _breakers() -> dict[str, list[int]]:
-    """Return by topic whether its breaker is open for all, and the number of clients it is for."""
+    """Return by topic whether the breaker is open for all, and for how many clients."""
     found: dict[str, list[int]] = {}
     for place, gauge in enumerate((metrics.BREAKERS_OPEN, metrics.BREAKER_CLIENTS)):
         for metric in gauge.collect():

@@ -48,7 +48,7 @@ class SnapshotWriter:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread, and leave word that this process has stopped."""
+        """Stop the thread, and write that this process has stopped."""
         self._closing.set()
         if self._thread is None:
             return
@@ -79,4 +79,4 @@ class SnapshotWriter:
         try:
             self._snapshots.write(self._own.node, values, step)
         except StoreUnavailable as error:
-            self._log.info("the live page lacks this process: %s", error)
+            self._log.info("the live page does not show this process: %s", error)

@@ -29,7 +29,7 @@ from rendezvous.process.stdio import make_output_nonblocking
 
 logger = logging.getLogger(__name__)
 
-#: Interval of looking after the arbiter, and after files of workers that have ended, in seconds.
+#: Interval of checks for the arbiter, and for files of ended workers, in seconds.
 CHECK_INTERVAL_S = 0.5
 #: In place of a process id: the sums of workers that have ended.
 ENDED = "0"
@@ -65,7 +65,7 @@ class WorkerFiles(Collector):
         return {pid for _, pid in self._files() if _runs(pid)}
 
     def _files(self) -> Iterator[tuple[Path, int]]:
-        """Yield each file and the id of its process, but for those that have no process."""
+        """Yield each file of a process, and the id of the process."""
         for file in self._folder.glob("*.db"):
             pid = file.stem.rpartition("_")[2]
             if pid.isdecimal() and pid != ENDED:
@@ -99,7 +99,7 @@ class WorkerFiles(Collector):
 
 
 def main(environ: Mapping[str, str]) -> None:
-    """Serve until the arbiter says so by SIGUSR1, or has ended and all workers too."""
+    """Serve until SIGUSR1, or until the arbiter and all workers have ended."""
     port, folder, arbiter, log_format = sys.argv[1:]
     # To the last: a stop signal often goes to all processes, and the workers drain after it.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):

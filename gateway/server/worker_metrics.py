@@ -1,5 +1,5 @@
 """
-The metrics of all workers together, for the arbiter: their folder, and the process that reads it.
+Metrics of all workers: their folder, and the process that serves it.
 
 Each worker counts in files of its own, which prometheus_client maps into memory. A process beside
 the workers adds them up: it answers while workers hang, end or cannot boot.

@@ -1,4 +1,4 @@
-"""Whether a process without an HTTP port works, for the probes of its management port."""
+"""Health of a process without HTTP clients, for probes of its management port."""
 
 from rendezvous.process.watchdog import Watchdog
 

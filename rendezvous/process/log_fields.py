@@ -42,7 +42,7 @@ def trace_id_in(traceparent: str) -> str | None:
 
 
 def request_fields(request: Request, span: tracing.Span = tracing.NO_SPAN) -> Fields:
-    """Return the fields of a log line about *request*, in *span* if that is not the current one."""
+    """Return the log fields of *request*; of *span*, by default the current one."""
     trace_id, span_id = span.ids or (trace_id_in(request.header(TRACEPARENT) or ""), None)
     return {
         "correlation_id": request.correlation_id,

@@ -1,4 +1,4 @@
-"""Text that is safe in a log line: it begins no line or field, and contains no credential."""
+"""Makes text safe for log lines: no forged lines or fields, no credentials."""
 
 import re
 

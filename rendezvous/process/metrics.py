@@ -30,13 +30,13 @@ KAFKA_ERRORS = Counter(
 
 
 def show_build() -> None:
-    """Set the metric with the version; leave out when each other one was created."""
+    """Set the metric with the version; omit the time when each metric was created."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     BUILD.labels(__version__, platform.python_version()).set(1)
 
 
 def show_only(gauge: Gauge, values: Mapping[Any, float], shown: Collection[Labels]) -> set[Labels]:
-    """Set *gauge* to each of *values*; remove those of *shown* that are none; return what is."""
+    """Set *gauge* to *values*, remove others that were *shown*, return those set."""
     for labels, value in values.items():
         gauge.labels(*labels).set(value)
     for labels in set(shown) - set(values):

@@ -50,7 +50,7 @@ _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
 class Push:
     """
-    Pushes the metrics of a registry again and again, from a thread of its own.
+    Pushes the metrics of a registry at intervals, from its own thread.
 
     Args:
         service: the name of this process; OTEL_SERVICE_NAME takes precedence.

@@ -165,7 +165,7 @@ def _nodes(redis: Redis) -> list[Redis]:
 
 
 def shards_behind(redis: Redis) -> int:
-    """Return how many shards the server has that *redis* takes for one; 1 if it has none."""
+    """Return the number of shards behind *redis*; 1 if it is no cluster."""
     if isinstance(redis, ClusterRedis):
         return 1
     try:

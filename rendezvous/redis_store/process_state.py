@@ -1,4 +1,4 @@
-"""The state of a process without HTTP, as it leaves it in Redis for the live page."""
+"""Writes the state of a process without HTTP for the live page."""
 
 import logging
 import os
@@ -46,7 +46,7 @@ class ProcessState:
         try:
             self._snapshots.write(self._node, {**self._facts, **values, "state": state}, {})
         except StoreUnavailable as error:
-            self._log.info("the live page lacks this process: %s", error)
+            self._log.info("the live page does not show this process: %s", error)
 
 
 class StateWriter:
@@ -68,7 +68,7 @@ class StateWriter:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread, and leave word that this process has stopped."""
+        """Stop the thread, and write that this process has stopped."""
         self._closing.set()
         self._thread.join(timeout=2)
         self._state.write({**self._values(), "problems": []}, "stopped")

@@ -1,5 +1,5 @@
 """
-What each process leaves in Redis for the live page: its state now, and steps of its history.
+Snapshots of processes and steps of their history in Redis, for the live page.
 
 A snapshot is one JSON object for each process, which overwrites its last one. A step is one JSON
 object for each process and STEP_S; the steps of all processes are in one sorted set, by time.

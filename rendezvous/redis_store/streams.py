@@ -1,5 +1,5 @@
 """
-The values of replies that come in several records, of which the last one counts.
+Keeps the latest of several values that a responder sends for one request.
 
 A value that another may follow is no reply yet: it is kept beside the replies, by the offset of its
 record, until the record that ends the stream. One key for each request keeps the latest value, in
@@ -22,7 +22,7 @@ Named = tuple[CorrelationId, Reply]
 
 
 def is_unfinished(named: Named) -> bool:
-    """Return whether a reply by itself is not the answer: a value before the last, or an end."""
+    """Return whether a record alone is not the reply: an earlier value, or an end."""
     cid, reply = named
     return cid.is_stream and reply.part is not StreamPart.LAST
 
@@ -37,7 +37,7 @@ class Streams:
 
     def answers(self, replies: Sequence[Named], ttls_ms: Sequence[int]) -> list[Reply | None]:
         """
-        Return the answer that each of *replies* leads to; None for a value, which is kept.
+        Return the reply that each record leads to; None for a kept value.
 
         The answer that the end of a stream leads to is the latest value, if there is one.
 

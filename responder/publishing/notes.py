@@ -1,4 +1,4 @@
-"""Notes the result of a request: in the log if it failed, and in its span."""
+"""Notes the outcome of a request in its span, and failures in the log."""
 
 import logging
 from http import HTTPStatus

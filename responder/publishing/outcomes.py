@@ -12,7 +12,7 @@ from responder.publishing.replies import ReplyPublisher
 
 class OutcomePublisher:
     """
-    Publishes what becomes of requests. Safe to use from several threads.
+    Publishes replies and dead letters. Safe to use from several threads.
 
     Args:
         dead_letters: None to dead-letter nothing.
@@ -50,7 +50,7 @@ class OutcomePublisher:
         self._dead_letters.publish(record, failure, end_one)
 
     def dead_letter(self, record: Any, failure: Failure, on_end: Callable[[], None]) -> None:
-        """Publish the dead letter of *record*; without a topic for it, there is nothing to do."""
+        """Publish the dead letter of *record*, if there is a topic for it."""
         if self._dead_letters is None:
             on_end()
         else:

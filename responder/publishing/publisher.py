@@ -209,7 +209,7 @@ class Publisher:
             record.on_end()
 
     def _failed(self, record: Outgoing, error: Exception) -> None:
-        """Let *record* be sent again, or end it; also on the producer's thread, without waits."""
+        """Schedule *record* for another send, or end it; never waits."""
         count_kafka_error("producer", error)
         if isinstance(error, _TOO_LARGE) and not record.is_replaced:
             record.value, record.headers = record.smaller(error)

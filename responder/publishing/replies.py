@@ -32,7 +32,7 @@ class ReplyPublisher(Publisher):
 
     def publish(self, request: Request, reply: Reply, on_end: Callable[[], None]) -> None:
         """
-        Publish *reply* until it is acknowledged or nobody can want it any more.
+        Publish *reply* until it is acknowledged or no client can get it.
 
         Args:
             on_end: see Outgoing.
@@ -56,10 +56,10 @@ class ReplyPublisher(Publisher):
         )
 
     def _give_up_ms(self, request: Request) -> int:
-        """Return when nobody can want the reply any more, in Unix time."""
+        """Return when no client can get the reply any more, in Unix time."""
         if request.requester is None:
             return request.deadline_ms + self._retention_ms
-        # Nobody fetches it later. A deadline that a stranger chose must not hold up the commits.
+        # No requester fetches it later. A deadline far away must not hold up the commits.
         return min(request.deadline_ms, epoch_ms() + MAX_WAIT_MS) + CLOCK_TOLERANCE_MS
 
     def _report(self, record: Outgoing, error: Exception) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 class ReplyTopics:
     """
-    Answers ``topic in reply_topics``: a header of a stranger must not choose any topic.
+    Answers ``topic in reply_topics``: a header must not choose an arbitrary topic.
 
     Args:
         patterns: names of topics, in which ``*`` stands for any characters.

@@ -1,4 +1,4 @@
-"""RequestReader: reads the request in a record, and refuses reply topics that are not allowed."""
+"""RequestReader: reads requests in records, and refuses reply topics."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ class RequestReader:
         return request
 
     def _begin_ms(self, sent_ms: int | None, received_ms: int | None) -> int:
-        """Return when the requester began to wait, by our clock as far as it is known."""
+        """Return when the requester began to wait, by our clock if possible."""
         # The timestamp is by the requester's clock, which can differ by any time.
         if received_ms is not None:
             return received_ms

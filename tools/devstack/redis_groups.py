@@ -1,4 +1,4 @@
-"""Several Redis servers of which one takes over when another fails: a cluster, and Sentinels."""
+"""Groups of Redis servers that fail over: a cluster, and Sentinels."""
 
 import abc
 from collections.abc import Iterator

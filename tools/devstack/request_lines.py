@@ -1,4 +1,4 @@
-"""The access log of the gateway for a person: one aligned line per request, and a summary."""
+"""Makes the access log readable: an aligned line per request, and a summary."""
 
 import json
 import re
@@ -41,7 +41,7 @@ class Answered(NamedTuple):
 
     @property
     def is_of_no_interest(self) -> bool:
-        """Whether nobody has sent it to see its response."""
+        """Whether a probe or a page of the gateway sent it, not a person."""
         if self.fields.get("request_id") == PROBE_ID:
             return True
         return self.status[0] == "2" and bool(_OWN.fullmatch(self.path.partition("?")[0]))
@@ -66,7 +66,7 @@ class RequestLines:
         self._durations_ms: dict[str, Counter[int]] = {}
 
     def readable(self, line: str) -> str | None:
-        """Return *line* for a person; None if it is not worth one."""
+        """Return *line* in readable form; None to omit it."""
         answered = _parsed(line)
         if answered is None:
             return self._with_level(line)

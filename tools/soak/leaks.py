@@ -151,7 +151,7 @@ def measure(deployment: Deployment, minutes: float, per_s: float, folder: Path) 
 
 
 def _keys_left(redis: Redis) -> int:
-    """Return the number of keys without those of the live page, which outlive the processes."""
+    """Return the number of keys, without those of the live page."""
     return sum(b":live" not in key for key in redis.scan_iter(count=1000))
 
 

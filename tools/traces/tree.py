@@ -8,7 +8,7 @@ _NAME_WIDTH = 34
 
 
 def trace_of(spans: Sequence[Span], trace_id: str) -> list[Span]:
-    """Return the spans of a trace, and those of other traces that have links to it."""
+    """Return the spans of a trace, and spans of others that link to it."""
     own = [span for span in spans if span.trace_id == trace_id]
     ids = {span.span_id for span in own}
     return own + [s for s in spans if s.trace_id != trace_id and ids.intersection(s.links)]

@@ -1,1 +1,1 @@
-"""JSON Web Tokens (JWT): keys of their issuer, and verification; PyJWT is an optional package."""
+"""JSON Web Tokens: the issuer's keys, and verification by PyJWT, an optional package."""

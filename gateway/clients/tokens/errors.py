@@ -6,8 +6,8 @@ class TokenRefused(Exception):
 
 
 class KeysUnavailable(Exception):
-    """Raised when the key of the token may exist and the issuer's keys cannot be fetched."""
+    """Raised when the issuer's keys cannot be fetched; the token may be valid."""
 
 
 class Undecided(Exception):
-    """Raised when the keys have to be fetched first, and the one who asks cannot wait."""
+    """Raised when the keys must be fetched first, and *may_wait* is false."""

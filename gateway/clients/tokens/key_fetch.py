@@ -39,9 +39,9 @@ def _read(response: Any) -> bytes:
     while chunk := response.read1(_CHUNK_BYTES):
         document += chunk
         if len(document) > MAX_RESPONSE_BYTES:
-            raise FetchError(f"it answers more than {MAX_RESPONSE_BYTES} bytes")
+            raise FetchError(f"its response exceeds {MAX_RESPONSE_BYTES} bytes")
         if time.monotonic() > end_s:
-            raise FetchError(f"its answer takes longer than {MAX_RESPONSE_S:g} s")
+            raise FetchError(f"its response takes longer than {MAX_RESPONSE_S:g} s")
     return document
 
 

@@ -1,4 +1,4 @@
-"""Keeps the keys of a token issuer: fetches them in the background, again and again."""
+"""Keeps the keys of a token issuer, and fetches them at intervals."""
 
 import logging
 import math

@@ -113,7 +113,7 @@ class TokenVerifier:
         # Only the names of keys count: jku, x5u, jwk and x5c would let a token bring its own key.
         if not isinstance(algorithm, str) or algorithm not in self._rules.algorithms:
             expected = ", ".join(self._rules.algorithms)
-            raise TokenRefused(f"the token is not signed with one of {expected}; get such a one")
+            raise TokenRefused(f"the token is not signed with one of {expected}; get one that is")
         if "crit" in header or not _is_access_token(header.get("typ")):
             raise TokenRefused("the token is not for access (typ, crit); get an access token")
         if key_id is not None and not isinstance(key_id, str):
@@ -140,7 +140,7 @@ class TokenVerifier:
                 options={"require": ["exp", "iss", "aud"], "enforce_minimum_key_length": True},
             )
         except MissingRequiredClaimError as error:
-            raise TokenRefused(f"the token has no claim {error.claim!r}; get another") from None
+            raise TokenRefused(f"the token has no claim {error.claim!r}; get one with it") from None
         except Exception as error:  # noqa: BLE001  a token can be any text
             detail = next((text for kind, text in _DETAILS if isinstance(error, kind)), _MALFORMED)
             raise TokenRefused(detail) from None
@@ -188,7 +188,7 @@ def _name_in(claims: Mapping[str, Any], claim: str) -> str:
 
 
 def _scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Return the scopes: RFC 8693 has them in one text, some issuers in a list or in `scp`."""
+    """Return the scopes: a text (RFC 8693), or a list, in `scope` or `scp`."""
     found: list[str] = []
     for claim in ("scope", "scp"):
         value = claims.get(claim)

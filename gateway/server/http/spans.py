@@ -25,7 +25,7 @@ def begin(request: Any, waited_s: float) -> tracing.Span:
 def describe(
     span: tracing.Span, environ: Mapping[str, Any], status: int, headers: list[tuple[str, str]]
 ) -> None:
-    """Add what is known of a request at its end: its *environ* may lack any key."""
+    """Add the facts in *environ*, which may lack any key, at the end."""
     if not span.is_recorded:
         return
     get = environ.get

@@ -74,7 +74,7 @@ def live_page(figures: LiveFigures, require_admin: Callable[[], None]) -> Bluepr
 
 
 def note_problem(recent: RecentProblems, problem: Problem) -> None:
-    """Add the *problem* of the current request to the *recent* ones, if it is for a route."""
+    """Add *problem* to the *recent* ones if the current request is for a route."""
     rule = request.url_rule
     if rule is not None and rule.endpoint.startswith(ROUTE_ENDPOINT):
         recent.add(problem, f"{request.method} {rule.rule}", current_client().name)

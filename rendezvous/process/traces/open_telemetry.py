@@ -31,7 +31,7 @@ _EMPTY = contexts.Context()
 
 
 class _Span:
-    """A span of OpenTelemetry behind our seam."""
+    """A span of OpenTelemetry, as a tracing.Span."""
 
     __slots__ = ("_span", "_token")
 
@@ -259,6 +259,6 @@ def _sender(record: Any) -> trace.SpanContext | None:
 
 
 def _link(record: Any) -> trace.Link | None:
-    """Return a link to the span that sent *record*; None if there is none that is sampled."""
+    """Return a link to the span that sent *record*; None if not sampled."""
     context = _sender(record)
     return trace.Link(context) if context is not None and context.trace_flags.sampled else None

@@ -55,7 +55,8 @@ def test_after_the_last_attempt_the_client_gets_503_and_the_record_is_dead_lette
     assert letter.header("dead-letter-attempts") == "3"
     assert running.counts == {"retried": 2, "failed": 1, "dead-lettered": 1}
     assert (
-        "did not finish; attempts: 3, the last one ended by responder.registry.Retry" in caplog.text
+        "did not succeed in 3 attempts, the last one ended by responder.registry.Retry"
+        in caplog.text
     )
 
 

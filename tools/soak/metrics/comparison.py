@@ -1,4 +1,4 @@
-"""What the oracle counted beside the counters of the processes."""
+"""Compares the counts of the oracle with the counters of the processes."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Load, faults that end no process, and a reload of each gateway; then the comparison."""
+"""Measures: load, faults and reloads, then the comparison of counters."""
 
 import os
 import signal

@@ -138,8 +138,8 @@ def test_a_responder_that_has_died_is_named_with_its_topics():
 
     assert found["processes"][-1]["topics"] == ["orders"]
     assert texts(found) == [
-        "responder process ee (h, 8) of topics orders has written nothing for 9 s; it hangs or "
-        "has died",
+        "responder process ee (h, 8) of topics orders has written nothing for 9 s; see its log, "
+        "and restart it if it hangs",
         "no responder process runs; start one (python -m responder) or see its log",
     ]
 
@@ -172,7 +172,7 @@ def test_problems_warnings_and_clocks_of_processes_are_named_once():
 
     assert texts(found) == [
         kafka,
-        "the clock of gateway process bb (h, 7) differs; synchronize it (NTP)",
+        "the clock of gateway process bb (h, 7) differs by 5 s; set it (NTP)",
         "w",
     ]
 

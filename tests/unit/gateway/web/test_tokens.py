@@ -380,7 +380,7 @@ def test_api_keys_and_tokens_work_beside_each_other(send, issuer):
     assert_invalid(send(altered(SHOP)), "the API key is unknown")
     response = send()
     assert response.status_code == 401
-    assert "the request has no API key or token; send it as" in response.json["detail"]
+    assert "the request has no API key or token; send" in response.json["detail"]
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="rendezvous"'
 
 
