@@ -119,7 +119,10 @@ def test_gauges_add_up_the_workers(observed: Observed) -> None:
     threads = observed.deployment.settings.threads - 4
 
     assert wait_until(lambda: Scrape(observed.web)("rendezvous_workers") == 2, LIMIT_S)
-    assert Scrape(observed.web)("rendezvous_in_flight_limit_requests") == 2 * threads
+    # Each worker sets its gauges within half a second.
+    assert wait_until(
+        lambda: Scrape(observed.web)("rendezvous_in_flight_limit_requests") == 2 * threads, LIMIT_S
+    )
     assert Scrape(observed.web)("rendezvous_build_info") == 1
     # The arbiter, which imports the metrics too, has no say.
     assert wait_until(lambda: Scrape(observed.web)("rendezvous_reply_path_read") == 1, LIMIT_S)
