@@ -67,7 +67,7 @@ class Tracing:
         if not _asks_for_traces(self._environ):
             return
         for name, supported in _SUPPORTED.items():
-            value = self._environ.get(name, supported)
+            value = self._environ.get(name) or supported
             if value != supported:
                 logger.error("%s=%s is not supported: no traces; set %s", name, value, supported)
                 return

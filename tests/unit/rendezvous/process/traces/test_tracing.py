@@ -82,7 +82,7 @@ def test_without_a_variable_that_asks_for_traces_there_is_no_tracer(environ, cap
             "OTEL_TRACES_EXPORTER=zipkin is not supported: no traces; set otlp",
         ),
         (
-            ENDPOINT,
+            ENDPOINT | {"OTEL_EXPORTER_OTLP_PROTOCOL": ""},
             "OTEL_* variables ask for traces, but OpenTelemetry is not installed (...): no traces; "
             "install requirements-tracing.txt",
         ),
