@@ -82,7 +82,7 @@ upgrade: $(INSTALLED)  ## replace processes by those of the previous release and
 		$(if $(PREVIOUS),--previous $(PREVIOUS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE)) \
 		$(if $(DELIVERY),--env REPLY_DELIVERY=$(DELIVERY))
 
-deadletters: $(INSTALLED)  ## handlers that fail, while responders and the broker are killed, every record accounted for; MINUTES=6 (Java 17, Maven)
+deadletters: $(INSTALLED)  ## fail handlers while responders and the broker are killed, and account for each record; MINUTES=6 (Java 17, Maven)
 	@exec $(BIN)/python -m tools.soak dead-letters --kafka apache --rate 60 --minutes $(or $(MINUTES),6) \
 		$(if $(SEED),--seed $(SEED))
 
@@ -138,7 +138,7 @@ sbom: $(RUNTIME)/.installed  ## write a software bill of materials of what runs:
 licences: $(RUNTIME)/.installed  ## write the licences of what runs into docs/reference/licences.md, and check them
 	@PATH=$(BIN):$$PATH $(BIN)/python -m tools.licences $(RUNTIME)/bin/python
 
-audit: $(INSTALLED)  ## look what runs up in the advisory database of PyPI; fails too if it cannot be asked
+audit: $(INSTALLED)  ## check what runs against PyPI's advisory database; fails too if that does not answer
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
 	@$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --requirement requirements.txt \
 		--requirement requirements-jwt.txt
