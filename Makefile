@@ -42,7 +42,7 @@ e2e: $(INSTALLED)  ## run the tests of the whole over HTTP; KAFKA=embedded|apach
 faults: $(INSTALLED)  ## run the tests that kill brokers and cut networks (Java 17, Maven); half an hour
 	@exec $(BIN)/pytest tests/faults $(KAFKA_OPTION)
 
-interop: $(INSTALLED)  ## the examples and other frameworks (Java 17, Maven, Node.js, Go, Rust as there); FRAMEWORKS="spring go" CASES=all REQUESTERS=all REQUESTS=200
+interop: $(INSTALLED)  ## build the examples and other frameworks, and drive them over HTTP (Java 17, Maven, Node.js, Go, Rust as there); FRAMEWORKS="spring go" CASES=all REQUESTERS=all REQUESTS=200
 	@exec $(BIN)/python -m tests.interop $(if $(CASES),--cases $(CASES),--requests $(or $(REQUESTS),200) $(FRAMEWORKS) \
 		$(if $(REQUESTERS),--requesters $(REQUESTERS)))
 
