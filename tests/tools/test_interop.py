@@ -81,7 +81,8 @@ def test_each_framework_has_its_folder_and_a_route_for_each_case(framework):
 
 
 def test_the_routes_of_the_examples_lead_to_each_of_their_topics():
-    routed = {route.topic for route in load_routes(ROOT / "examples/routes.toml")}
+    # Without that of our own responder, by which make run knows that it is ready.
+    routed = {route.topic for route in load_routes(ROOT / "examples/routes.toml")} - {"echo"}
     topics = {
         topic
         for framework in FRAMEWORKS
