@@ -12,7 +12,7 @@ help:  ## show this list
 
 .venv: $(INSTALLED)  ## create the virtual environment and install everything
 
-$(INSTALLED): requirements.txt requirements.in requirements-jwt.txt requirements-tracing.txt requirements-dev.txt
+$(INSTALLED): requirements.txt requirements.in requirements-jwt.txt requirements-tracing.txt requirements-msk-iam.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %s; 3.11 or later is needed, for example: make PYTHON=python3.13 ..." % ("$(PYTHON)", sys.version.split()[0]) if sys.version_info < (3, 11) else 0)'
 	@echo "installing into .venv ..."
 	@$(PYTHON) -m venv .venv
