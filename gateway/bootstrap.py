@@ -35,8 +35,8 @@ from gateway.routing.table import Route, reply_timeouts_by_topic
 from gateway.web.app import create_app
 from rendezvous.correlation import CorrelationIds
 from rendezvous.kafka_client.connect import kafka_problem
-from rendezvous.kafka_client.opening import consumer_options
-from rendezvous.kafka_client.partition_consumer import PartitionConsumer
+from rendezvous.kafka_client.consuming.opening import consumer_options
+from rendezvous.kafka_client.consuming.partition_consumer import PartitionConsumer
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.producer import RequestProducer
 from rendezvous.process.startup import Tracing, exit_now
@@ -45,7 +45,7 @@ from rendezvous.redis_store.cancellations import Cancellations
 from rendezvous.redis_store.gateway_registry import GatewayRegistry
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.kept_replies import KeptReplies
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from rendezvous.redis_store.snapshots import Snapshots
 from settings import Settings

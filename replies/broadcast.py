@@ -12,8 +12,8 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from rendezvous.kafka_client.groupless import GrouplessConsumer
-from rendezvous.kafka_client.opening import build_consumer
+from rendezvous.kafka_client.consuming.groupless import GrouplessConsumer
+from rendezvous.kafka_client.consuming.opening import build_consumer
 
 #: Interval of checking for new partitions, in seconds; metadata_max_age_ms is added to it.
 PARTITIONS_CHECK_INTERVAL_S = 5.0

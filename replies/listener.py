@@ -21,7 +21,7 @@ from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds
 from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavailable
 from rendezvous.framework_replies import failure_report
-from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
+from rendezvous.kafka_client.consuming.consumer import RecordsByPartition, ResilientConsumer
 from rendezvous.kafka_client.reply_records import excess_of, reply_in
 from rendezvous.process.health import ProcessHealth
 from rendezvous.process.log_fields import TRACEPARENT, trace_id_in

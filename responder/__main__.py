@@ -18,8 +18,8 @@ from kafka.errors import KafkaError
 from redis import Redis
 
 from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
-from rendezvous.kafka_client.consumer import ResilientConsumer
-from rendezvous.kafka_client.opening import consumer_options
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.process.counts import OutcomeCounts
@@ -29,7 +29,7 @@ from rendezvous.process.push import start_push
 from rendezvous.process.startup import Tracing, exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.process_state import ProcessState, StateWriter
 from rendezvous.redis_store.snapshots import Snapshots
 from responder.cancelled import CancelledRequests

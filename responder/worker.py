@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from rendezvous.correlation import epoch_ms
-from rendezvous.kafka_client.consumer import RecordsByPartition, ResilientConsumer
+from rendezvous.kafka_client.consuming.consumer import RecordsByPartition, ResilientConsumer
 from rendezvous.process.counts import BACKLOG, LAG, OutcomeCounts
 from rendezvous.process.health import ProcessHealth
 from rendezvous.process.metrics import Labels, show_only

@@ -28,7 +28,7 @@ from rendezvous import correlation
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds
 from rendezvous.errors import ForeignCorrelationId, UnusableReply
-from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
 from rendezvous.redis_store.heartbeats import HEARTBEAT_TTL_S, ReplyPathHeartbeats
 from rendezvous.redis_store.replies import MIN_TTL_MS, ReplyStore, reply_key
 from replies.listener import ReplyListener

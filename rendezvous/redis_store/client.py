@@ -22,7 +22,7 @@ from redis.exceptions import (
 
 from rendezvous.errors import StoreUnavailable
 from rendezvous.process.metrics import REDIS_ERRORS
-from rendezvous.redis_store.cluster import ClusterRedis
+from rendezvous.redis_store.connecting.cluster import ClusterRedis
 
 #: Number of shards in an answer to CLUSTER INFO.
 _SHARDS = re.compile(r"cluster_size:(\d+)")

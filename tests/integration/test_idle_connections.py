@@ -11,8 +11,8 @@ from redis import Redis
 
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.kafka_client.producer import RequestProducer
-from rendezvous.redis_store import connection as connection_module
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting import connection as connection_module
+from rendezvous.redis_store.connecting.opening import open_redis
 from settings import Settings
 from tools.devstack.embedded_redis import EmbeddedRedis
 from tools.devstack.kafka.embedded import EmbeddedBroker

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.client import ping
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from tools.devstack.ports import LOOPBACK, free_port
 from tools.devstack.redis_groups import SERVICE, WatchedRedis

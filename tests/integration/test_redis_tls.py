@@ -14,7 +14,7 @@ from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationIds, epoch_ms
 from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.client import ping
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.replies import Put, ReplyStore
 from tests.support.certificates import Authority, require_openssl
 from tests.support.tls_proxy import TlsProxy

@@ -7,7 +7,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import RetriableError
 
 from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from tests.support.deployment import Deployment, Gateway
 from tests.support.records import records_of

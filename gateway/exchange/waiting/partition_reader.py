@@ -15,8 +15,8 @@ from typing import Protocol
 
 from gateway.exchange.waiting.reply_keys import MAX_TRIES, ReplyKeys
 from gateway.exchange.waiting.straight_replies import StraightReplies
-from rendezvous.kafka_client.consumer import RecordsByPartition
-from rendezvous.kafka_client.partition_consumer import PartitionConsumer
+from rendezvous.kafka_client.consuming.consumer import RecordsByPartition
+from rendezvous.kafka_client.consuming.partition_consumer import PartitionConsumer
 from rendezvous.process.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.clients.api_keys import hash_of
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from tests.fakes import altered
 from tests.support.api_clients import ApiClient, keys_table, send_all, without_ids
 from tests.support.deployment import Deployment, Gateway

@@ -24,12 +24,12 @@ from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.exchange.waiting.poller import Poller
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds, epoch_ms
-from rendezvous.kafka_client.consumer import ResilientConsumer
-from rendezvous.kafka_client.opening import consumer_options
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.producer import PatchedProducer
 from rendezvous.kafka_client.producer import RequestProducer
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from tests.support.deployment import Deploy
 from tests.support.load import OWN, Load

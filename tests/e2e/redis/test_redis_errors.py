@@ -15,7 +15,7 @@ from redis import Redis
 
 from gateway.exchange.claims import Claim, Claims
 from rendezvous.redis_store.cancellations import Cancellations
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from tests.support.deployment import Deploy, Deployment, Gateway
 from tests.support.records import records_of
 from tests.support.reply_topic import ReplyTopic, fetched

@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from rendezvous.kafka_client.opening import consumer_options
+from rendezvous.kafka_client.consuming.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from tests.support.brokers import on_apache_kafka
 from tests.support.deployment import Deploy

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rendezvous.kafka_client import stalls
+from rendezvous.kafka_client.consuming import stalls
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 
 RECORDS = 10

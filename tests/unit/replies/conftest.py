@@ -5,7 +5,7 @@ import threading
 import pytest
 from kafka import TopicPartition
 
-from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from replies.listener import ReplyListener

@@ -11,7 +11,7 @@ from gateway.exchange.waiting.mailbox import Mailbox
 from gateway.exchange.waiting.poller import Poller
 from rendezvous.contract import Reply
 from rendezvous.correlation import epoch_ms
-from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
 from rendezvous.process.watchdog import Watchdog
 from replies.listener import GATHER_MIN_REPLIES, ReplyListener
 from tests.fakes import eventually, raising, record_calls

@@ -7,7 +7,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.errors import CommitFailedError
 
-from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from replies.listener import ReplyListener

@@ -7,7 +7,7 @@ from kafka import TopicPartition
 
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import epoch_ms
-from rendezvous.kafka_client.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
 from rendezvous.process.counts import OutcomeCounts
 from rendezvous.process.watchdog import Watchdog
 from responder.publishing.dead_letters import DeadLetters

@@ -24,9 +24,9 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
-from rendezvous.kafka_client.consumer import ResilientConsumer
-from rendezvous.kafka_client.opening import consumer_options
-from rendezvous.kafka_client.partition_consumer import PartitionConsumer
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.opening import consumer_options
+from rendezvous.kafka_client.consuming.partition_consumer import PartitionConsumer
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from tools.devstack.kafka.apache import ApacheKafka
 from tools.devstack.kafka.topics import create_topics

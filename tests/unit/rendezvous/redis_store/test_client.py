@@ -17,7 +17,7 @@ from rendezvous.redis_store.client import (
     ping,
     store_unavailable,
 )
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from tests.fakes import raising
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from rendezvous.contract import Outcome, Reply
 from rendezvous.errors import StoreUnavailable
-from rendezvous.redis_store.opening import open_redis
+from rendezvous.redis_store.connecting.opening import open_redis
 from responder.dedup import redis_journal as journal_module
 from responder.dedup.journal import InProgress
 from responder.dedup.redis_journal import CLAIM_MS, RedisJournal

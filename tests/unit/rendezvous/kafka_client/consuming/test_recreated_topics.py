@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from rendezvous.kafka_client.recreated_topics import CHECK_INTERVAL_S, RecreatedTopics
+from rendezvous.kafka_client.consuming.recreated_topics import CHECK_INTERVAL_S, RecreatedTopics
 from tests.fakes import FakeClock
 
 OLD, NEW, ZERO = UUID(int=1), UUID(int=2), UUID(int=0)

@@ -15,11 +15,11 @@ from typing import Any, Self
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
-from rendezvous.kafka_client.consumer_errors import advice, is_about_a_record
-from rendezvous.kafka_client.lag import Lag
-from rendezvous.kafka_client.opening import AssignmentListener, build_consumer
-from rendezvous.kafka_client.recreated_topics import RecreatedTopics
-from rendezvous.kafka_client.stalls import Stalls
+from rendezvous.kafka_client.consuming.consumer_errors import advice, is_about_a_record
+from rendezvous.kafka_client.consuming.lag import Lag
+from rendezvous.kafka_client.consuming.opening import AssignmentListener, build_consumer
+from rendezvous.kafka_client.consuming.recreated_topics import RecreatedTopics
+from rendezvous.kafka_client.consuming.stalls import Stalls
 from rendezvous.process.metrics import count_kafka_error
 from rendezvous.process.throttled_log import ThrottledLog
 

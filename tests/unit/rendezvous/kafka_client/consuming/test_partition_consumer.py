@@ -4,7 +4,7 @@ import pytest
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
-from rendezvous.kafka_client.partition_consumer import PartitionConsumer
+from rendezvous.kafka_client.consuming.partition_consumer import PartitionConsumer
 from tests.fakes import FakeConsumer, FakeRecord
 
 P0, P1, P2 = (TopicPartition("replies", number) for number in range(3))
@@ -84,7 +84,7 @@ def test_the_last_known_number_of_partitions_counts_while_kafka_fails(kafka):
 
 
 def test_it_is_not_reading_after_an_error(kafka, monkeypatch):
-    monkeypatch.setattr("rendezvous.kafka_client.consumer.ERROR_PAUSE_S", 0.001)
+    monkeypatch.setattr("rendezvous.kafka_client.consuming.consumer.ERROR_PAUSE_S", 0.001)
     consumer = open_one(kafka)
     before = consumer.is_reading()
     kafka.fail_poll(kafka_errors.KafkaConnectionError("gone"))

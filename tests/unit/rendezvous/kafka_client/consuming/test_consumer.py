@@ -4,8 +4,8 @@ import pytest
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
-from rendezvous.kafka_client.consumer import ResilientConsumer
-from rendezvous.kafka_client.opening import consumer_options
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.opening import consumer_options
 from tests.fakes import FakeConsumer, FakeRecord, eventually, raising
 from tests.support.metric_values import increases
 
@@ -15,7 +15,7 @@ RECORD = FakeRecord(b"x", [])
 
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch):
-    monkeypatch.setattr("rendezvous.kafka_client.consumer.ERROR_PAUSE_S", 0.001)
+    monkeypatch.setattr("rendezvous.kafka_client.consuming.consumer.ERROR_PAUSE_S", 0.001)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_the_missing_right_is_logged(kafka, consumer, error, advice, caplog):
 
 
 def test_no_partition_counts_as_read_after_a_recent_error(kafka, consumer, monkeypatch):
-    monkeypatch.setattr("rendezvous.kafka_client.consumer.ERROR_MEMORY_S", 0.05)
+    monkeypatch.setattr("rendezvous.kafka_client.consuming.consumer.ERROR_MEMORY_S", 0.05)
     kafka.fail_poll(kafka_errors.TopicAuthorizationFailedError({"replies"}))
     before = consumer.lags_s()
     consumer.poll()
@@ -110,7 +110,7 @@ def test_no_partition_counts_as_read_after_a_recent_error(kafka, consumer, monke
 
 
 def test_a_recreated_topic_is_read_from_the_beginning(kafka, consumer, monkeypatch):
-    monkeypatch.setattr("rendezvous.kafka_client.recreated_topics.CHECK_INTERVAL_S", 0)
+    monkeypatch.setattr("rendezvous.kafka_client.consuming.recreated_topics.CHECK_INTERVAL_S", 0)
     kafka.recreate("replies")
     kafka.feed(FakeRecord(b"x", [], 41))
     consumer.poll()

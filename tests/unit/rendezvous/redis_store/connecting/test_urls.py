@@ -1,6 +1,6 @@
 """REDIS_URL of several servers."""
 
-from rendezvous.redis_store.urls import cluster_nodes, sentinel_options
+from rendezvous.redis_store.connecting.urls import cluster_nodes, sentinel_options
 
 
 def test_a_cluster_has_one_url_and_further_addresses():

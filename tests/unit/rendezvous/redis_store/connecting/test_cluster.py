@@ -12,8 +12,8 @@ from redis.exceptions import (
     SlotNotCoveredError,
 )
 
-from rendezvous.redis_store import cluster as cluster_module
-from rendezvous.redis_store.cluster import ClusterRedis, Topology
+from rendezvous.redis_store.connecting import cluster as cluster_module
+from rendezvous.redis_store.connecting.cluster import ClusterRedis, Topology
 
 
 class FakeCluster:

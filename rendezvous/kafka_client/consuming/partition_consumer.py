@@ -7,8 +7,8 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from rendezvous.kafka_client.groupless import GrouplessConsumer
-from rendezvous.kafka_client.opening import build_consumer
+from rendezvous.kafka_client.consuming.groupless import GrouplessConsumer
+from rendezvous.kafka_client.consuming.opening import build_consumer
 
 
 class PartitionConsumer(GrouplessConsumer):

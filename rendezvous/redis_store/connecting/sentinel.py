@@ -9,7 +9,7 @@ from redis.connection import Connection, SSLConnection
 from redis.exceptions import ConnectionError, RedisError
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from rendezvous.redis_store.connection import ReopeningConnection
+from rendezvous.redis_store.connecting.connection import ReopeningConnection
 
 #: Time between two questions for the primary while it is used, in seconds, and after one without
 #: an answer.

@@ -8,16 +8,16 @@ from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.retry import Retry
 
-from rendezvous.redis_store import urls
-from rendezvous.redis_store.cluster import ClusterRedis
-from rendezvous.redis_store.connection import (
+from rendezvous.redis_store.connecting import urls
+from rendezvous.redis_store.connecting.cluster import ClusterRedis
+from rendezvous.redis_store.connecting.connection import (
     Failovers,
     TcpConnection,
     TlsConnection,
     UnixConnection,
 )
-from rendezvous.redis_store.pool import WaitingPool
-from rendezvous.redis_store.sentinel import PlainToPrimary, Primary, TlsToPrimary
+from rendezvous.redis_store.connecting.pool import WaitingPool
+from rendezvous.redis_store.connecting.sentinel import PlainToPrimary, Primary, TlsToPrimary
 
 #: Maximum time to connect, and to wait for an answer, in seconds. Every user of the client retries
 #: on its own schedule; retries of redis-py would multiply the time.

@@ -7,8 +7,8 @@ import pytest
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
-from rendezvous.kafka_client.consumer import ResilientConsumer
-from rendezvous.kafka_client.stalls import (
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
+from rendezvous.kafka_client.consuming.stalls import (
     MAX_REOPEN_S,
     QUIET_S,
     REOPEN_S,
@@ -225,7 +225,7 @@ def test_a_suspended_process_that_has_nothing_to_read_goes_on(clock, stalls, kaf
 def impatient(monkeypatch):
     """Shorten all times."""
     for name in ("CHECK_INTERVAL_S", "ASK_INTERVAL_S", "STALL_S", "REOPEN_S"):
-        monkeypatch.setattr(f"rendezvous.kafka_client.stalls.{name}", 0.0)
+        monkeypatch.setattr(f"rendezvous.kafka_client.consuming.stalls.{name}", 0.0)
 
 
 def replaced(kafka: FakeConsumer) -> FakeConsumer:

@@ -3,7 +3,7 @@
 import pytest
 from kafka import TopicPartition
 
-from rendezvous.kafka_client.lag import Lag
+from rendezvous.kafka_client.consuming.lag import Lag
 from tests.fakes import FakeRecord, batch_of
 
 P0, P1 = TopicPartition("replies", 0), TopicPartition("replies", 1)

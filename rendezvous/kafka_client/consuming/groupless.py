@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rendezvous.kafka_client.consumer import OnCommit, ResilientConsumer
+from rendezvous.kafka_client.consuming.consumer import OnCommit, ResilientConsumer
 
 
 class GrouplessConsumer(ResilientConsumer):

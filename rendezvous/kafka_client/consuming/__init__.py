@@ -1,0 +1,1 @@
+"""Consumers that survive broken records, stalls and restarting brokers."""

@@ -1,0 +1,1 @@
+"""Connections to one Redis, a Redis Cluster, or a Redis with Sentinels."""
