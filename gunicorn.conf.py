@@ -21,7 +21,7 @@ from gateway.server.request_queue import QueueLimits
 from gateway.server.shutdown import install_graceful_shutdown
 from gateway.server.worker_metrics import worker_metrics
 from rendezvous import __version__
-from rendezvous.process.push import asks_for_push
+from rendezvous.process.monitoring.push import asks_for_push
 from rendezvous.process.startup import freeze_loaded_objects
 from rendezvous.process.stdio import make_output_nonblocking
 

@@ -42,10 +42,10 @@ from rendezvous.kafka_client.producer import RequestProducer
 from rendezvous.process.startup import Tracing, exit_now
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations
+from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.gateway_registry import GatewayRegistry
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.kept_replies import KeptReplies
-from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from rendezvous.redis_store.snapshots import Snapshots
 from settings import Settings

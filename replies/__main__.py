@@ -12,14 +12,14 @@ from rendezvous.kafka_client.connect import connect_with_retries, kafka_problem
 from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
 from rendezvous.kafka_client.consuming.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
-from rendezvous.process.health import ProcessHealth
-from rendezvous.process.management import serve_process
-from rendezvous.process.push import start_push
+from rendezvous.process.monitoring.health import ProcessHealth
+from rendezvous.process.monitoring.management import serve_process
+from rendezvous.process.monitoring.push import start_push
 from rendezvous.process.startup import Tracing, exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.client import eviction_policy, ping
-from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.connecting.opening import open_redis
+from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.replies import ReplyStore
 from rendezvous.redis_store.snapshots import Snapshots
 from replies.broadcast import BroadcastConsumer

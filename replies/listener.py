@@ -23,9 +23,9 @@ from rendezvous.errors import ForeignCorrelationId, MalformedRecord, StoreUnavai
 from rendezvous.framework_replies import failure_report
 from rendezvous.kafka_client.consuming.consumer import RecordsByPartition, ResilientConsumer
 from rendezvous.kafka_client.reply_records import excess_of, reply_in
-from rendezvous.process.health import ProcessHealth
 from rendezvous.process.log_fields import TRACEPARENT, trace_id_in
-from rendezvous.process.metrics import Labels, show_only
+from rendezvous.process.monitoring.health import ProcessHealth
+from rendezvous.process.monitoring.metrics import Labels, show_only
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.process.traces import tracing
 from rendezvous.process.watchdog import Watchdog

@@ -23,9 +23,9 @@ from rendezvous.kafka_client.consuming.opening import consumer_options
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
 from rendezvous.process.counts import OutcomeCounts
-from rendezvous.process.health import ProcessHealth
-from rendezvous.process.management import serve_process
-from rendezvous.process.push import start_push
+from rendezvous.process.monitoring.health import ProcessHealth
+from rendezvous.process.monitoring.management import serve_process
+from rendezvous.process.monitoring.push import start_push
 from rendezvous.process.startup import Tracing, exit_now, freeze_loaded_objects, start_process
 from rendezvous.process.watchdog import Watchdog
 from rendezvous.redis_store.cancellations import Cancellations

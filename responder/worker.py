@@ -14,8 +14,8 @@ from typing import Any
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.consuming.consumer import RecordsByPartition, ResilientConsumer
 from rendezvous.process.counts import BACKLOG, LAG, OutcomeCounts
-from rendezvous.process.health import ProcessHealth
-from rendezvous.process.metrics import Labels, show_only
+from rendezvous.process.monitoring.health import ProcessHealth
+from rendezvous.process.monitoring.metrics import Labels, show_only
 from rendezvous.process.watchdog import Watchdog
 from responder.keyed_executor import KeyedExecutor
 from responder.offsets import Offsets

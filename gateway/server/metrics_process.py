@@ -23,8 +23,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from rendezvous.process.logs import configure_logs
-from rendezvous.process.management import ManagementServer
-from rendezvous.process.push import start_push
+from rendezvous.process.monitoring.management import ManagementServer
+from rendezvous.process.monitoring.push import start_push
 from rendezvous.process.stdio import make_output_nonblocking
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from gateway.server.http.refusals import Limits
 from gateway.server.request_queue import QueueLimits
 from gateway.server.shutdown import ShutdownState
 from gateway.server.threads import RequestThreads
-from rendezvous.process.metrics import show_build
+from rendezvous.process.monitoring.metrics import show_build
 
 #: Interval of the search for clients that are too slow, in seconds.
 SWEEP_INTERVAL_S = 0.25

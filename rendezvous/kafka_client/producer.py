@@ -16,7 +16,7 @@ from kafka import errors as kafka_errors
 
 from rendezvous.kafka_client.patches.producer import PatchedProducer
 from rendezvous.kafka_client.patches.prompt_client import prompt_client
-from rendezvous.process.metrics import count_kafka_error
+from rendezvous.process.monitoring.metrics import count_kafka_error
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from redis.exceptions import (
 )
 
 from rendezvous.errors import StoreUnavailable
-from rendezvous.process.metrics import REDIS_ERRORS
+from rendezvous.process.monitoring.metrics import REDIS_ERRORS
 from rendezvous.redis_store.connecting.cluster import ClusterRedis
 
 #: Number of shards in an answer to CLUSTER INFO.

@@ -19,7 +19,7 @@ from kafka import errors as kafka_errors
 
 from rendezvous.correlation import epoch_ms
 from rendezvous.process.counts import OutcomeCounts
-from rendezvous.process.metrics import count_kafka_error
+from rendezvous.process.monitoring.metrics import count_kafka_error
 from rendezvous.process.throttled_log import ThrottledLog
 from rendezvous.process.traces import tracing
 

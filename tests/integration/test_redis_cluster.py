@@ -27,10 +27,10 @@ from rendezvous.redis_store.client import (
     shards_behind,
     store_unavailable,
 )
+from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.gateway_registry import GatewayRegistry
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.kept_replies import KeptReplies
-from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.replies import Put, ReplyStore
 from rendezvous.redis_store.snapshots import Snapshots
 from rendezvous.redis_store.streams import Streams

@@ -11,8 +11,8 @@ from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 
 from rendezvous.errors import StoreUnavailable, WritesRefused
-from rendezvous.redis_store.connecting import connection as connection_module
 from rendezvous.redis_store.client import execute
+from rendezvous.redis_store.connecting import connection as connection_module
 from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.replies import ReplyStore
 from tools.devstack.embedded_redis import EmbeddedRedis

@@ -18,7 +18,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"rendezvous", "open_telemetry", "otlp_metrics"},
         {"prometheus_client", "pythonjsonlogger"},
     ),
-    "rendezvous/process/otlp_metrics.py": (
+    "rendezvous/process/monitoring/otlp_metrics.py": (
         {"rendezvous"},
         {"opentelemetry", "prometheus_client"},
     ),
@@ -237,3 +237,10 @@ def test_no_module_uses_private_names_of_foreign_objects(path):
 )
 def test_no_private_name_is_overlooked(source, found):
     assert list(private_uses(source)) == found
+
+
+def test_no_folder_holds_more_than_a_dozen_modules():
+    folders = {file.parent for package in PACKAGES for file in (ROOT / package).rglob("*.py")}
+    sizes = {str(folder.relative_to(ROOT)): len([*folder.glob("[!_]*.py")]) for folder in folders}
+
+    assert {folder: size for folder, size in sizes.items() if size > 12} == {}

@@ -20,7 +20,7 @@ from rendezvous.kafka_client.consuming.lag import Lag
 from rendezvous.kafka_client.consuming.opening import AssignmentListener, build_consumer
 from rendezvous.kafka_client.consuming.recreated_topics import RecreatedTopics
 from rendezvous.kafka_client.consuming.stalls import Stalls
-from rendezvous.process.metrics import count_kafka_error
+from rendezvous.process.monitoring.metrics import count_kafka_error
 from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import pytest
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 import responder.__main__ as entry_point
-from rendezvous.process.health import ProcessHealth
+from rendezvous.process.monitoring.health import ProcessHealth
 from rendezvous.process.watchdog import Watchdog
 from settings import Settings
 from tests.fakes import FakeProducer, raising

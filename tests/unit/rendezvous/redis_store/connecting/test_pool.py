@@ -7,8 +7,8 @@ import time
 import pytest
 from redis import exceptions as redis_errors
 
-from rendezvous.redis_store.connecting import pool as pool_module
 from rendezvous.redis_store.client import store_unavailable
+from rendezvous.redis_store.connecting import pool as pool_module
 from rendezvous.redis_store.connecting.pool import WaitingPool
 
 

@@ -9,10 +9,10 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from rendezvous.process import management
-from rendezvous.process.health import ProcessHealth
-from rendezvous.process.management import ManagementServer
-from rendezvous.process.metrics import show_only
+from rendezvous.process.monitoring import management
+from rendezvous.process.monitoring.health import ProcessHealth
+from rendezvous.process.monitoring.management import ManagementServer
+from rendezvous.process.monitoring.metrics import show_only
 from rendezvous.process.watchdog import Watchdog
 from tests.fakes import eventually
 from tests.support.scrape import get

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from rendezvous.process.push import asks_for_push, start_push
+from rendezvous.process.monitoring.push import asks_for_push, start_push
 from tests.support.otlp_collector import collector as running_collector
 
 

@@ -18,8 +18,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
 from rendezvous import __version__
-from rendezvous.process.health import ProcessHealth
-from rendezvous.process.metrics import show_build
+from rendezvous.process.monitoring.health import ProcessHealth
+from rendezvous.process.monitoring.metrics import show_build
 
 logger = logging.getLogger(__name__)
 

@@ -49,7 +49,7 @@ def start_push(
             logger.error("%s=%s is not supported: no metrics; set %s", name, value, supported)
             return _nothing
     try:
-        from rendezvous.process.otlp_metrics import Push
+        from rendezvous.process.monitoring.otlp_metrics import Push
     except ImportError as error:
         logger.error(
             "OTEL_* variables ask for metrics, but OpenTelemetry is not installed (%s): none are "
