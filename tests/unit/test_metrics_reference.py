@@ -7,7 +7,8 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
 from gateway import metrics as gateway_metrics
-from rendezvous.process import counts, metrics
+from rendezvous.process import counts
+from rendezvous.process.monitoring import metrics
 from replies import metrics as replies_metrics
 
 Metric = Counter | Gauge | Histogram
