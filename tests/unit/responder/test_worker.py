@@ -171,8 +171,10 @@ def test_replies_without_acknowledgement_count_as_unfinished(run):
     assert len(running.producer.sent) == count
 
 
-def test_one_poll_takes_each_batch_while_there_is_room(run):
+def test_one_poll_takes_each_batch_while_there_is_room(run, monkeypatch):
     batches = 50
+    # Room for all of them, however slow the handlers are.
+    monkeypatch.setattr("responder.worker.BACKLOG_PER_THREAD", 10 * batches)
     running = run(Reply.to, threads=1)
     polls_before = running.kafka.polls
     for batch in range(batches):
