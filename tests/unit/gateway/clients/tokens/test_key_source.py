@@ -210,7 +210,7 @@ def test_another_status_is_an_error(issuer, status):
 def test_a_response_that_is_too_large_is_an_error(issuer):
     issuer.body = b"x" * (key_fetch.MAX_RESPONSE_BYTES + 1)
 
-    with pytest.raises(FetchError, match="more than 500000 bytes"):
+    with pytest.raises(FetchError, match="exceeds 500000 bytes"):
         fetch(issuer.url)
 
 
