@@ -25,6 +25,7 @@ EXPECTED_ERRORS = {
     "overloaded": {"no"},
     "shutting-down": {"no"},
     "responder-silent": {"no"},
+    "token-keys-unavailable": {"no"},
     "not-sent": {"no", "unknown"},
     "reply-timeout": {"yes", "unknown"},
     "reply-store-unavailable": {"no", "yes", "unknown"},
