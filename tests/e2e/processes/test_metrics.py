@@ -142,6 +142,10 @@ def test_the_others_have_probes_and_the_gateway_its_own(observed: Observed) -> N
     assert b"/metrics" in body
 
 
+def has_metric(collector: Collector, service: str, name: str) -> bool:
+    return name in collector.metrics_of(service)
+
+
 def test_each_process_pushes_what_it_serves(observed: Observed) -> None:
     served = Scrape(observed.web)("rendezvous_outcomes_total", outcome="reply")
 
@@ -161,7 +165,8 @@ def test_each_process_pushes_what_it_serves(observed: Observed) -> None:
         ("rendezvous-responder", "rendezvous_handler"),
         ("rendezvous-gateway", "http.server.request.duration"),
     ):
-        assert name in observed.collector.metrics_of(service)
+        # Each process pushes at its own time.
+        assert wait_until(partial(has_metric, observed.collector, service, name), LIMIT_S)
 
 
 def test_counts_outlive_workers_and_the_process_that_serves_them(observed: Observed) -> None:

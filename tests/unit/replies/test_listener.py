@@ -239,12 +239,13 @@ def test_replies_of_a_partition_that_has_just_moved_away_are_stored(
 def test_a_reply_that_fails_its_client_is_a_line_each_and_no_other_reply_is(
     running, kafka, new_id, caplog
 ):
-    good, failed, late = new_id(), new_id(), new_id()
+    good, failed, late, expired = new_id(), new_id(), new_id(), new_id(-3_600_000)
     kafka.feed(record(good, 0, status="404", timestamp_ms=good.deadline_ms))
     kafka.feed(record(failed, 1, status="503"))
     kafka.feed(record(late, 2, timestamp_ms=late.deadline_ms + 1_500))
     kafka.feed(record(late, 3, timestamp_ms=late.deadline_ms + 1_500))
-    eventually(lambda: kafka.committed_offset(P0) == 4)
+    kafka.feed(record(expired, 4, status="503", timestamp_ms=late.deadline_ms))
+    eventually(lambda: kafka.committed_offset(P0) == 5)
 
     lines = [(r.getMessage(), r.__dict__["correlation_id"]) for r in caplog.records]
     came_late = ("the reply came 1.5 s after the deadline", late.text)
