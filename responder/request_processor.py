@@ -30,6 +30,8 @@ from responder.registry import Handler, HandlerError, Retry, checked
 
 logger = logging.getLogger(__name__)
 
+_LATE = "dropped, its deadline passed %.1f s ago"
+
 
 class _Stopped(Exception):
     """Raised when stop() prevented that a request is handled."""
@@ -219,9 +221,9 @@ class RequestProcessor:
 
     def _drop_late(self, request: Request, late_ms: int) -> Reply | None:
         self._counts.add("expired", request.topic)
-        logger.warning(
-            "dropped, its deadline passed %.1f s ago", late_ms / 1000, extra=request_fields(request)
-        )
+        # An old backlog has thousands; they are counted.
+        log = self._log if late_ms > MAX_WAIT_MS else logger
+        log.warning(_LATE, late_ms / 1000, extra=request_fields(request))
         ahead_s = self._clock_skew.ahead_s() if request.requester is None else None
         if ahead_s is None:
             return None

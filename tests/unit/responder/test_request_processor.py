@@ -113,6 +113,16 @@ def test_while_our_clock_is_ahead_a_late_request_is_refused_instead_of_dropped(
     assert "was not carried out" in json.loads(refused.value)["detail"]
 
 
+@pytest.mark.parametrize(("late_ms", "lines"), [(10_000, 8), (3_600_000, 1)])
+def test_each_late_request_is_a_line_unless_it_is_of_an_old_backlog(run, caplog, late_ms, lines):
+    running = run()
+    running.kafka.highwaters[P0] = 100  # there is more
+    running.feed(*[record(f"id-{offset}", offset, due_in_ms=-late_ms) for offset in range(8)])
+    eventually(lambda: running.committed() == 8)
+
+    assert caplog.text.count("dropped, its deadline passed") == lines
+
+
 def test_late_requests_of_a_backlog_do_not_indicate_clock_skew(run, monkeypatch):
     monkeypatch.setattr("responder.clock_skew.MIN_LATE_S", 0.0)
     running = run()
