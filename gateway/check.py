@@ -119,14 +119,14 @@ def token_key_findings(settings: Settings) -> Iterator[Finding]:
     if not is_private(settings.jwt_jwks_url):
         yield Finding(
             True,
-            "JWT_JWKS_URL is http://: whoever can change what it sends can make tokens; "
+            "JWT_JWKS_URL is http://: what it sends can be changed on its way, so that anybody can make tokens; "
             "use https://",
             is_warning=True,
         )
 
 
 def is_private(url: str) -> bool:
-    """Return whether nobody between here and *url* can change what it sends."""
+    """Return whether what *url* sends cannot be changed on its way."""
     parts = urlsplit(url)
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 

@@ -208,7 +208,7 @@ class ReplyListener:
             self._count("unusable")
         late_ms = record.timestamp - correlation_id.deadline_ms
         is_failure = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or late_ms > 0
-        # Nobody asks for an expired one, and an old backlog has thousands; they are counted.
+        # No client can fetch an expired one, and an old backlog has thousands; they are counted.
         if is_failure and self._store.remaining_ms(correlation_id) > 0:
             _log_failure(record, reply, late_ms)
         return correlation_id, reply
