@@ -119,7 +119,7 @@ def token_key_findings(settings: Settings) -> Iterator[Finding]:
     if not is_private(settings.jwt_jwks_url):
         yield Finding(
             True,
-            "JWT_JWKS_URL is http://: what it sends can be changed on its way, so that anybody can make tokens; "
+            "JWT_JWKS_URL is http://: keys can be replaced on their way, and then tokens forged; "
             "use https://",
             is_warning=True,
         )
