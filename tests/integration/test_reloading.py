@@ -173,7 +173,8 @@ def test_the_access_log_names_the_client_and_no_key(tmp_path: Path):
         lines = server.logged().splitlines()
         requests = [line.split(" ") for line in lines if "/echo" in line]
         clients = [field for fields in requests for field in fields if field.startswith("client=")]
-        assert clients == ["client=valid", "client=-"]
+        # Two workers may have logged them, each in its own time.
+        assert sorted(clients) == ["client=-", "client=valid"]
         assert not [line for line in lines if is_secret(line)]
 
 
