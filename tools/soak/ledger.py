@@ -1,12 +1,10 @@
 """Executions recorded by all responders, in SQLite."""
 
-import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Longer than any pause, because a paused responder may hold the lock.
-BUSY_TIMEOUT_S = 10.0
+from tools.soak.shared_database import open_table
 
 
 @dataclass(frozen=True)
@@ -29,15 +27,8 @@ class Ledger:
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        # Unsynchronised WAL: what a killed process wrote survives, a power failure does not matter.
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = OFF")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS effects "
-            "(number INTEGER, correlation_id TEXT, digest TEXT, at_s REAL)"
+        self._connection = open_table(
+            file, "effects (number INTEGER, correlation_id TEXT, digest TEXT, at_s REAL)"
         )
 
     def record(self, number: int, correlation_id: str, digest: str, at_s: float) -> None:

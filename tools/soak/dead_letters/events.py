@@ -1,12 +1,11 @@
 """What the responders did, event by event, in SQLite: it survives SIGKILL."""
 
-import sqlite3
 import threading
 from dataclasses import astuple, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tools.soak.ledger import BUSY_TIMEOUT_S
+from tools.soak.shared_database import open_table
 
 
 class Did(StrEnum):
@@ -50,15 +49,10 @@ class EventLog:
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        # Unsynchronised WAL: what a killed process wrote survives, a power failure does not matter.
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = OFF")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS events (pid INTEGER, did TEXT, correlation_id TEXT, "
-            "partition INTEGER, position INTEGER, key TEXT)"
+        self._connection = open_table(
+            file,
+            "events (pid INTEGER, did TEXT, correlation_id TEXT, partition INTEGER, "
+            "position INTEGER, key TEXT)",
         )
 
     def add(self, event: Event) -> None:
