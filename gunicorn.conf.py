@@ -22,6 +22,7 @@ from gateway.server.shutdown import install_graceful_shutdown
 from gateway.server.worker_metrics import worker_metrics
 from rendezvous import __version__
 from rendezvous.process.monitoring.push import asks_for_push
+from rendezvous.process.scheduling import do_not_preempt
 from rendezvous.process.startup import freeze_loaded_objects
 from rendezvous.process.stdio import make_output_nonblocking
 
@@ -116,6 +117,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """Pin the worker before it does anything else."""
     cpu_affinity.pin_worker(worker)
+    do_not_preempt()
 
 
 def post_worker_init(worker: Any) -> None:

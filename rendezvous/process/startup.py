@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 
 from rendezvous import __version__
 from rendezvous.process.logs import configure_logs
+from rendezvous.process.scheduling import do_not_preempt
 from rendezvous.process.stdio import drain, make_output_nonblocking
 from rendezvous.process.traces import tracing
 from settings import REQUIRED, Settings, SettingsError
@@ -36,6 +37,7 @@ def start_process(required: Collection[str] = REQUIRED) -> tuple[Settings, threa
     Args:
         required: the settings without a default.
     """
+    do_not_preempt()
     make_output_nonblocking()
     try:
         settings = Settings.from_env(required=required)
