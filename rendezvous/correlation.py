@@ -14,7 +14,6 @@ import time
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 from itsdangerous import Signer
 
@@ -179,17 +178,14 @@ class SigningKey:
     def __init__(self, secret_key: str) -> None:
         salt = b"rendezvous.correlation-id"
         key = Signer(secret_key, salt, key_derivation="hmac", digest_method=sha256).derive_key()
-        self._inner, self._outer = _hmac_states(key)
-        self._owner_key = hmac.digest(key, b"rendezvous.owner", "sha256")
+        self._mac = _Mac(key)
+        self._owner_mac = _Mac(hmac.digest(key, b"rendezvous.owner", "sha256"))
         # Allows testing guesses of the key as each signed id does, and no faster; therefore
         # settings.py refuses keys that can be guessed.
         self.fingerprint = hmac.digest(key, b"rendezvous.deployment", "sha256")[:8].hex()
 
     def sign(self, signed: str) -> str:
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(signed.encode())
-        outer.update(inner.digest())
-        return f"{signed}.{_base64(outer.digest())}"
+        return f"{signed}.{_base64(self._mac.of(signed))}"
 
     def is_signed(self, text: str) -> bool:
         # Compared as text: several base64 texts decode to the same bytes, and only the issued one
@@ -204,19 +200,28 @@ class SigningKey:
     def owner_tag(self, nonce: str, owner: str) -> str:
         if not owner:
             return ""
-        tag = hmac.digest(self._owner_key, f"{nonce}{owner}".encode(), "sha256")[:_OWNER_BYTES]
-        return _base64(tag)
+        return _base64(self._owner_mac.of(f"{nonce}{owner}")[:_OWNER_BYTES])
 
 
-def _hmac_states(key: bytes) -> tuple[Any, Any]:
+class _Mac:
     """
-    Return the initial states of HMAC-SHA256 (RFC 2104) for *key* of 32 bytes.
+    HMAC-SHA256 (RFC 2104) with a *key* of 32 bytes, from prepared states by two short hashes.
 
-    From these states, two short hashes sign an id. The hmac module repeats the set-up for each
-    signature and releases the GIL; waiting for it takes longer than the signature.
+    The hmac module repeats the set-up for each text and releases the GIL; waiting for it takes
+    longer than the rest.
     """
-    padded = key.ljust(sha256().block_size, b"\0")
-    return sha256(bytes(b ^ 0x36 for b in padded)), sha256(bytes(b ^ 0x5C for b in padded))
+
+    def __init__(self, key: bytes) -> None:
+        padded = key.ljust(sha256().block_size, b"\0")
+        self._inner = sha256(bytes(b ^ 0x36 for b in padded))
+        self._outer = sha256(bytes(b ^ 0x5C for b in padded))
+
+    def of(self, text: str) -> bytes:
+        """Return the MAC of *text*."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def _base64(data: bytes) -> str:
