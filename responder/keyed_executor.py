@@ -85,8 +85,8 @@ class KeyedExecutor:
             thread = threading.Thread(
                 target=self._run, name=f"handler_{len(self._threads)}", daemon=True
             )
+            thread.start()  # it fails where the system has no thread left
             self._threads.append(thread)
-            thread.start()
 
     def _run(self) -> None:
         key: Key = None

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from responder.keyed_executor import KeyedExecutor, Later
-from tests.fakes import eventually
+from tests.fakes import eventually, raising
 
 
 @pytest.fixture
@@ -145,12 +145,31 @@ def test_no_more_threads_exist_than_allowed_or_than_there_were_tasks_at_once():
     executor, proceed = KeyedExecutor(4), threading.Event()
     executor.submit_all([("only", lambda: None)])
     threads_for_one = len(executor._threads)
-    executor.submit_all((key, lambda: proceed.wait(10)) for key in range(20))
+    running: list[int] = []
+
+    def task():
+        running.append(1)
+        proceed.wait(10)
+
+    executor.submit_all((key, task) for key in range(20))
+    eventually(lambda: len(running) >= 4)
     threads_for_many = len(executor._threads)
     proceed.set()
     executor.close()
 
     assert (threads_for_one, threads_for_many) == (1, 4)
+
+
+def test_a_thread_that_cannot_be_started_is_started_for_the_next_task(executor, monkeypatch):
+    done: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", raising(RuntimeError("can't start new thread")))
+        with pytest.raises(RuntimeError):
+            executor.submit_all([(None, partial(done.append, 1))])
+
+    executor.submit_all([(None, partial(done.append, 2))])
+
+    eventually(lambda: done == [1, 2])
 
 
 def test_a_task_that_raises_blocks_neither_its_key_nor_its_thread(caplog):
