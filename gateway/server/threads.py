@@ -125,31 +125,41 @@ class RequestThreads(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress 
 class _WithSlot:
     """A task that holds a slot: it answers one request, then those that wait."""
 
-    __slots__ = ("_channel", "_threads")
+    __slots__ = ("_channel", "_has_slot", "_threads")
 
     def __init__(self, threads: RequestThreads, channel: Any) -> None:
         self._threads = threads
         self._channel = channel
+        self._has_slot = True
 
     def service(self) -> None:
         """Answer requests until none waits; the slot stays with this thread."""
-        channel = self._channel
-        while channel is not None:
+        while self._channel is not None:
+            channel = self._channel
             try:
                 self._answer(channel)
             except BaseException:
                 self._threads.logger.exception("Exception when servicing %r", channel)
                 channel.cancel()
-            channel = self._threads.next_or_release()
+            self._pass_on()
+            self._has_slot = True
 
     def _answer(self, channel: Any) -> None:
         request = channel.requests[0]
         request.has_slot = True
+        # Before it is logged: its client may send the next one, and needs a slot for it.
+        request.on_answered = self._pass_on
         if request.was_queued and channel.client_has_left():
             # It may have closed its side only: then it reads this.
             detail = "the client closed its side of the connection while its request waited"
             request.refuse(Overloaded(f"{detail} for a slot; send it again", sent=Sent.NO))
         channel.service()
+
+    def _pass_on(self) -> None:
+        """Take the next request that waits for the slot; without one release it."""
+        if self._has_slot:
+            self._has_slot = False
+            self._channel = self._threads.next_or_release()
 
     def cancel(self) -> None:
         """Give up the request; waitress calls it when its threads end."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from gunicorn.workers.base import Worker
-from waitress import wasyncore
 
 from gateway import metrics
 from gateway.clients.admission import SlotRules
@@ -17,6 +16,7 @@ from gateway.server.http.connections import Connections
 from gateway.server.http.forwarded import trust_named_proxies
 from gateway.server.http.listener import adjustments, listen
 from gateway.server.http.refusals import Limits
+from gateway.server.http.sockets import Sockets
 from gateway.server.request_queue import QueueLimits
 from gateway.server.shutdown import ShutdownState
 from gateway.server.threads import RequestThreads
@@ -24,8 +24,6 @@ from rendezvous.process.monitoring.metrics import show_build
 
 #: Interval of the search for clients that are too slow, in seconds.
 SWEEP_INTERVAL_S = 0.25
-#: poll() takes whole milliseconds, in seconds.
-POLL_RESOLUTION_S = 0.001
 #: Interval of the worker's heartbeats to the arbiter, which expects one every 30 s, in seconds.
 HEARTBEAT_INTERVAL_S = 0.5
 #: Extra time a worker keeps serving when signalled directly, not by the arbiter, in seconds.
@@ -33,6 +31,8 @@ DIRECT_STOP_DELAY_S = 1.0
 #: gunicorn's hooks that would never be called.
 _UNCALLED_HOOKS = ("pre_request", "post_request")
 
+#: How often a worker that drains looks whether its threads are done, in seconds.
+DRAIN_LOOK_S = 0.01
 #: Maximum time for idle threads to end, in seconds.
 END_THREADS_S = 1.0
 
@@ -64,9 +64,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         self._stop_at_s = float("inf")
         self.next_heartbeat_s = 0.0
         self._next_sweep_s = 0.0
-        #: waitress's table of sockets, by file descriptor.
-        self._sockets: dict[int, Any] = {}
         self.servers: list[Any] = []
+        self._sockets: Sockets
         self.connections: Connections
         self.threads: RequestThreads
 
@@ -92,8 +91,12 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
             self._stop_at_s = min(self._stop_at_s, stop_at_s)
             return
         self.alive = False
+        self._wake()
+
+    def _wake(self) -> None:
+        """End the turn of the main loop."""
         for server in self.servers:
-            server.pull_trigger()  # wakes the main loop
+            server.trigger.pull_trigger()
 
     def run(self) -> None:
         """Serve until told to stop, then drain."""
@@ -126,6 +129,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         )
         application = trust_named_proxies(self.wsgi, self.cfg)
         adj = adjustments(self.limits)
+        self._sockets = Sockets()
         self.servers = [
             listen(sock, application, adj, self._sockets, self.threads, self.connections)
             for sock in self.sockets
@@ -134,7 +138,9 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     def _turn(self) -> None:
         """Handle what has come, and look after slow clients and the heartbeat."""
         timeout_s = self._idle_s()
-        wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._sockets, count=1)
+        for server in self.servers:
+            self._sockets.note(server)  # whether it accepts depends on the time
+        self._sockets.turn(timeout_s)
         for server in self.servers:
             server.accept_due()
         now_s = time.monotonic()
@@ -142,6 +148,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         if now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + SWEEP_INTERVAL_S
             self.connections.sweep(now_s)
+            self._sockets.note_all()
         if now_s >= self.next_heartbeat_s:
             self.next_heartbeat_s = now_s + HEARTBEAT_INTERVAL_S
             self.notify()
@@ -158,9 +165,11 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     def _idle_s(self) -> float:
         """Return how long the main loop may wait for events."""
         timeout_s = SWEEP_INTERVAL_S if self.connections.channels else HEARTBEAT_INTERVAL_S
+        if self.connections.draining:
+            timeout_s = min(timeout_s, DRAIN_LOOK_S)
         due_in_s = [self.threads.waiting.next_due_s - time.monotonic()]
         due_in_s += [yields_s for server in self.servers if (yields_s := server.yields_s()) > 0]
-        return min(timeout_s, max(0.0, min(due_in_s)) + POLL_RESOLUTION_S)
+        return min(timeout_s, max(0.0, min(due_in_s)))
 
     def _has_parent(self) -> bool:
         if self.ppid == os.getppid():
@@ -173,6 +182,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         if self.nr >= self.max_requests and self.alive:
             self.log.info("restarting this worker after the current request")
             self.alive = False
+            self._wake()
 
     def _drain(self) -> None:
         """Answer what has been received and what still comes on open connections."""
@@ -190,3 +200,4 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
             return  # they write to the wake-up pipe, whose file descriptor could be reused
         for server in servers:
             server.trigger.close()
+        self._sockets.close()

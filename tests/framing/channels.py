@@ -117,6 +117,7 @@ class Connection:
             effective_port=80,
             server_name="x",
             pull_trigger=lambda: None,
+            sockets=SimpleNamespace(note=_ignore),
             connections=Connections(
                 Limits(MAX_BODY_BYTES),
                 threads=4,
@@ -184,6 +185,8 @@ class Connection:
         connection = self
 
         class CountingParser(parser_class):  # type: ignore[misc]
+            on_answered = staticmethod(_ignore)
+
             def received(self, data: bytes) -> int:
                 consumed: int = super().received(data)
                 connection._consumed += consumed

@@ -4,7 +4,8 @@ import socket
 import time
 from typing import Any
 
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.utilities import InternalServerError
 
 from gateway.problems import BodyUnreadable, Problem, Sent
 from gateway.server.http import refusals
@@ -23,6 +24,8 @@ DISCARD_FACTOR = 4
 SILENT_S, SLOW_S = 0.1, 1.0
 #: Use of a connection that is closed for another only well above the limit.
 IN_USE = 3
+#: How much is received of the next request while one is answered.
+EARLY_BYTES = 8_192
 #: Maximum time without progress of a response that a client does not read, in seconds.
 UNREAD_LIMIT_S = 10.0
 
@@ -39,6 +42,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     error_task_class = RefusalTask
     parser_class = RequestParser
     request: RequestParser | None
+    close_when_flushed: bool
+    current_outbuf_count: int
 
     def __init__(self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: Any) -> None:
         super().__init__(server, sock, addr, adj, map=map)
@@ -57,6 +62,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         self._head = b""
         #: Bytes that follow the request that is being answered.
         self._ahead = b""
+        #: Whether to read nothing until the request is answered.
+        self._is_paused = False
         #: When it is closed, read or not; 0 before our side is closed.
         self._linger_until_s = 0.0
         #: How much is still read and discarded before it is closed.
@@ -101,13 +108,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         return now_s - self.progress_s > SLOW_S
 
     def readable(self) -> bool:
-        """Return whether bytes may be received."""
+        """
+        Return whether to wait for bytes.
+
+        Also while a request is answered: then the main loop need not be told when that is done.
+        """
         if self._linger_until_s:
             return True
-        return not self._ahead and self._may_read()
+        return not (self._is_paused or self.will_close or self.close_when_flushed)
 
     def _may_read(self) -> bool:
-        # As in waitress, spelled out: the main loop asks for each connection in each turn.
         return not (
             self.requests
             or self.total_outbufs_len
@@ -118,23 +128,57 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def handle_read(self) -> None:
         """Receive bytes of a request; after a refusal discard them."""
-        try:
-            data = self.socket.recv(self.adj.recv_bytes)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
         if self._linger_until_s:
-            self._discard_bytes -= len(data)
-            if not data or self._discard_bytes <= 0:
-                self.handle_close()
-        elif data:
+            self._discard()
+        elif self._ahead or self.is_answering:
+            self._receive_early()
+            return
+        else:
+            self._receive()
+        self.server.sockets.note(self)
+
+    def _receive(self) -> None:
+        data = self._received_bytes(self.adj.recv_bytes)
+        if data:
             self.received(data)
+        elif data is None:
+            return
         elif self.request and self.request.head_complete:
             detail = "the connection was closed before the end of the body; send the whole body"
             self.refuse(BodyUnreadable(detail, sent=Sent.NO))
         else:
             self.handle_close()
+
+    def _receive_early(self) -> None:
+        """Receive a part of the next request; the rest, or the end, waits for the response."""
+        data = None if self._ahead else self._received_bytes(EARLY_BYTES)
+        if data:
+            self.received(data)
+            if self.request is not None:  # else it waits for the same as before
+                self.server.sockets.note(self)
+            return
+        # In this order: a thread looks at _is_paused after it has taken off the request.
+        self._is_paused = True
+        if not self.is_answering:
+            self._go_on()
+        self.server.sockets.note(self)
+
+    def _discard(self) -> None:
+        data = self._received_bytes(self.adj.recv_bytes)
+        if data is not None:
+            self._discard_bytes -= len(data)
+            if not data or self._discard_bytes <= 0:
+                self.handle_close()
+
+    def _received_bytes(self, max_bytes: int) -> bytes | None:
+        """Return received bytes: none at the end, None if they have not come yet."""
+        try:
+            data: bytes = self.socket.recv(max_bytes)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        return data
 
     def client_has_left(self) -> bool:
         """Return whether the client of a whole request has closed its side, or the connection."""
@@ -146,10 +190,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
             return False
         except OSError:
             return True
-
-    def handle_expt(self) -> None:
-        """Close: HTTP is not sent as urgent data, which would wake the main loop without end."""
-        self.abort()
 
     def received(self, data: bytes) -> None:
         """Add *data*, and hand a whole request to a thread."""
@@ -191,19 +231,50 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def service(self) -> None:
         """Answer the request, in a thread; the main loop then parses the next one."""
+        request = self.requests[0]
         try:
-            super().service()
-        except BaseException:  # a request that is not taken off holds its connection for good
+            if self.connected:
+                self._answer(request)
+        except ClientDisconnected:
+            self.logger.info("Client disconnected while serving %s", request.path)
+        except BaseException:
             self.connections.log.exception("%s: a response failed; closing", self.peer)
-            with self.requests_lock:
-                self.requests: list[RequestParser] = []
-            self.will_close = True
-            self.server.pull_trigger()
+        self.answered(request, closes=True)  # else it would hold its connection for good
+
+    def _answer(self, request: RequestParser) -> None:
+        task = (self.error_task_class if request.error else self.task_class)(self, request)
+        try:
+            task.service()
+        except ClientDisconnected:
+            raise
+        except Exception:
+            self.logger.exception("Exception while serving %s", request.path)
+            if not task.wrote_header:
+                request.error = InternalServerError("")
+                request.was_queued = False  # its wait is counted already
+                self.error_task_class(self, request).service()
+
+    def answered(self, request: RequestParser, *, closes: bool) -> None:
+        """
+        Take off *request*, whose response is written, unless it is taken off already.
+
+        Args:
+            closes: whether to close the connection once the response is sent.
+        """
+        if request not in self.requests:
+            return
+        request.close()
+        if self.current_outbuf_count:  # as in waitress: a new buffer for the next response
+            self.current_outbuf_count = self.adj.outbuf_high_watermark
         self.responses += 1
+        self.close_when_flushed = self.close_when_flushed or closes
+        request.on_answered()
+        with self.requests_lock:
+            self.requests: list[RequestParser] = []  # from here on another thread may answer
         if self.total_outbufs_len:
             self.server.trigger.pull_trigger(self.connections.limit_unread_bytes)
-        if self._ahead:
-            self.server.trigger.pull_trigger(self._advance)
+        if self._ahead or self._is_paused or self.writable():
+            self._wake_main_loop()
 
     def write_soon(self, data: Any) -> int:
         """Send *data*, or as much as can be sent; the main loop sends the rest."""
@@ -213,7 +284,19 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         if not self.total_outbufs_len:
             self.progress_s = time.monotonic()
         written: int = super().write_soon(data)
+        if self.total_outbufs_len:
+            self._wake_main_loop()
         return written
+
+    def _wake_main_loop(self) -> None:
+        """Let the main loop do what is left to do."""
+        self.server.trigger.pull_trigger(self._go_on)
+
+    def _go_on(self) -> None:
+        """Read, parse and wait for what is due; called by the main loop."""
+        self._is_paused = False
+        self._advance()
+        self.server.sockets.note(self)
 
     def write_with_next(self, head: bytes) -> None:
         """Send *head* in one packet with what is written next."""
@@ -225,7 +308,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         super().handle_write()
         if self.total_outbufs_len < unsent_bytes:
             self.progress_s = time.monotonic()
-        self._advance()
+        self._go_on()
 
     def refuse(self, problem: Problem) -> None:
         """Answer an incomplete request with *problem*, and close."""

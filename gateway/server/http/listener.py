@@ -12,6 +12,7 @@ from waitress.server import TcpWSGIServer, UnixWSGIServer
 from gateway.server.http.channel import Channel
 from gateway.server.http.connections import Connections
 from gateway.server.http.refusals import MAX_HEAD_BYTES, Limits
+from gateway.server.http.sockets import Sockets
 
 #: Errors of accept() when the system has no file descriptor or memory left.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -57,6 +58,7 @@ class _Listener:
 
     channel_class = Channel
     connections: Connections
+    sockets: Sockets
     #: Whether connections wait.
     _is_due = False
     #: Since when they are left to other workers; 0 if they are not.
@@ -101,7 +103,7 @@ class _Listener:
     def _room_after_yielding(self) -> int:
         """Leave a connection to the others; return 1 if they have not accepted it in time."""
         now_s = time.monotonic()
-        if now_s - self._looks_again_s > YIELD_STEP_S:
+        if now_s - self._looks_again_s > YIELD_S:  # a busy loop looks late
             self._yields_since_s = now_s  # it is another connection
         if now_s - self._yields_since_s >= YIELD_S:
             self._yields_since_s = now_s
@@ -159,7 +161,7 @@ def listen(
     gunicorn_socket: Any,
     application: Any,
     adj: Adjustments,
-    sockets: dict[int, Any],
+    sockets: Sockets,
     threads: Any,
     connections: Connections,
 ) -> TcpListener | UnixListener:
@@ -177,6 +179,7 @@ def listen(
         bind_socket=False,
     )
     server.connections = connections
+    server.sockets = sockets
     server.accepting = True
     return server
 

@@ -43,6 +43,10 @@ _IS_LENGTH = re.compile(rb"[0-9]{1,18}")
 ReadsBody = Callable[[Mapping[str, str]], bool]
 
 
+def _do_nothing() -> None:
+    """Let a request without a slot be answered."""
+
+
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """
     One request that is being received.
@@ -68,6 +72,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     def __init__(self, adj: Any, reads_body: ReadsBody = lambda headers: True) -> None:
         super().__init__(adj)
         self._reads_body = reads_body
+        #: Called when its response is written.
+        self.on_answered: Callable[[], None] = _do_nothing
         self._head = bytearray()
         self._lines = 0  # in _head
         self._may_skip_line = True

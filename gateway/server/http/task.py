@@ -72,6 +72,8 @@ class _Logged:
         with spans.begin(task.request, task.queued_s) as span:
             try:
                 super().service()  # type: ignore[misc]
+                # Before it is logged: meanwhile the client sends its next request.
+                task.channel.answered(task.request, closes=task.close_on_finish)
             finally:
                 if task.complete:
                     self._note(time.monotonic() - begun_s, span)
@@ -175,8 +177,6 @@ class RefusalTask(_Logged, ErrorTask):  # type: ignore[misc]
         problem = refusals.problem_of(self.request.error)
         self.kind, self.sent = problem.kind, problem.sent
         outcomes_of(NO_ROUTE, problem.kind).inc()
-        # After an exception of the application, waitress has made an empty one.
-        self.request = channel.requests[0]
         channel.connections.events.warning(
             "%s: %s: %s", channel.peer, problem.status, problem.detail
         )

@@ -31,15 +31,15 @@ USED: dict[Any, str] = {
         "error_log exception info now setup warning"
     ),
     glogging: "SafeAtoms _gunicorn",
-    wasyncore: "loop",
+    wasyncore: "readwrite",
     server.BaseWSGIServer: (
         "_map accept accepting add_task channel_class del_channel fix_addr handle_accept "
-        "pull_trigger readable set_socket_options socket trigger"
+        "readable set_socket_options socket trigger"
     ),
     server: "TcpWSGIServer UnixWSGIServer",
     trigger.trigger: "close pull_trigger",
     channel.HTTPChannel: (
-        "addr adj close_when_flushed connected error_task_class handle_close handle_expt "
+        "addr adj close_when_flushed connected current_outbuf_count error_task_class handle_close "
         "handle_read handle_write parser_class readable received requests requests_lock "
         "send_continue sent_continue server service socket task_class total_outbufs_len "
         "will_close write_soon"
@@ -125,7 +125,7 @@ def test_a_name_that_vanished_is_noticed():
         (task.ThreadedTaskDispatcher, "start_new_thread", "self target thread_no"),
         (task.Task, "__init__", "self channel request"),
         (trigger.trigger, "pull_trigger", "self thunk"),
-        (wasyncore, "loop", "timeout use_poll map count"),
+        (wasyncore, "readwrite", "obj flags"),
     ],
 )
 def test_a_function_has_the_parameters_that_we_use(owner, name, parameters):

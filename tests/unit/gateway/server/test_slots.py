@@ -133,6 +133,19 @@ def test_requests_up_to_slots_and_queue_are_served_in_order(send, serving, gatew
     eventually(lambda: gateway.admission._in_flight == 0)
 
 
+def test_a_client_that_sends_again_at_once_finds_the_slot_that_it_had(
+    new_running, gateway, monkeypatch
+):
+    running = new_running(wsgi=gateway, slot_rules=gateway, threads=2 * SLOTS)
+    monkeypatch.setattr(running.connections.log, "access", lambda *args: time.sleep(0.01))
+    release(gateway, 20)
+    with running.connect() as client:
+        for n in range(20):
+            exchanged(client, GET % (b"/%d" % n, b"one"), b"/%d" % n)
+
+    assert gateway.rejected == []
+
+
 def test_kept_alive_connections_use_all_slots_again_and_again(send, serving, gateway):
     release(gateway, 1_000)
     # A client may send again before the thread that answered it has released its slot.

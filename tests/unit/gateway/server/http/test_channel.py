@@ -3,7 +3,6 @@
 import socket
 import threading
 import time
-from contextlib import suppress
 
 import pytest
 
@@ -194,16 +193,6 @@ def test_bytes_of_a_client_that_is_gone_before_100_continue_are_not_held(running
     eventually(lambda: not running.connections.channels)
 
     assert running.connections.held_bytes == 0
-
-
-def test_urgent_data_closes_the_connection(running):
-    """Else the main loop would be woken by it without end."""
-    with running.connect() as client:
-        client.settimeout(1)
-        client.send(b"x", socket.MSG_OOB)
-
-        with suppress(ConnectionResetError):
-            assert read_to_end(client) == b""
 
 
 def test_http_1_0_is_told_once_whether_the_connection_is_kept(new_running):
