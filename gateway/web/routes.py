@@ -75,13 +75,14 @@ class RouteViews:
         def view(**parameters: object) -> Response:
             try:
                 result = handle(request.environ, request.path, current_client(), parameters)
+                response = _response(route, result)
             except Problem as problem:  # its response counts it
                 problem.is_safe = request.method in BODILESS
                 metrics.sent_of(route.topic, problem.sent or Sent.UNKNOWN).inc()
                 raise
             metrics.outcomes_of(route.path, _outcome(route, result)).inc()
             metrics.sent_of(route.topic, Sent.YES).inc()
-            return _response(route, result)
+            return response
 
         return view
 

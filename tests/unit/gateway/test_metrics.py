@@ -9,9 +9,10 @@ from gateway.clients.client import Client, Rate
 from gateway.clients.rates import RateLimiter
 from gateway.problems import RateLimited
 from gateway.routing.table import Route
+from gateway.web import routes
 from rendezvous.contract import Reply
 from rendezvous.errors import UnusableReply
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, raising
 from tests.support.metric_values import increases, value
 from tests.unit.gateway.exchange.test_breaker import breakers as new_breakers
 from tests.unit.gateway.exchange.test_breaker import exchange, time_out
@@ -78,6 +79,22 @@ def test_a_reply_that_no_http_response_can_be_made_of_counts_as_sent(new_app, pu
 
     with outcome("bad-reply"), sent("yes"):
         assert client.post("/echo").status_code == 502
+
+
+def test_a_reply_whose_condition_fails_counts_as_its_problem_alone(new_app, publisher):
+    publisher.responder = lambda request: Reply.to(request, headers=(("etag", '"5"'),))
+    client = new_app([Route("/a", "echo", methods=("GET",))]).test_client()
+
+    with outcome("http", route="/a"), outcome("reply", 0, route="/a"), sent("yes"):
+        assert client.get("/a", headers={"If-Match": '"6"'}).status_code == 412
+
+
+def test_a_failure_to_make_a_response_counts_once(new_app, monkeypatch):
+    monkeypatch.setattr(routes, "reply_response", raising(RuntimeError("a fault")))
+    client = new_app().test_client()
+
+    with outcome("http"), outcome("reply", 0):
+        assert client.post("/echo", data=b"x").status_code == 500
 
 
 def test_a_replay_counts_as_a_reply_and_as_a_replay(new_app):
