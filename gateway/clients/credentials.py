@@ -1,7 +1,6 @@
 """Credentials of clients: API keys and tokens, as bearer credentials."""
 
 import re
-from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.clients.api_keys import ApiKeys
@@ -57,26 +56,26 @@ class Credentials:
         except (TokenRefused, KeysUnavailable, Undecided):
             return None
 
-    def authenticate(self, values: Sequence[str], sent: Sent | None) -> Client:
+    def authenticate(self, authorization: str | None, sent: Sent | None) -> Client:
         """
         Return the client; waits for the issuer's keys if need be.
 
         Args:
-            values: of the Authorization headers.
+            authorization: the Authorization header; several are joined with commas.
             sent: the `sent` member of the problem that is raised.
 
         Raises:
             Unauthorized: when there is no valid credential.
             TokenKeysUnavailable: when the keys to verify the token cannot be fetched.
         """
-        if not values:
+        if authorization is None:
             detail = f'the request has no {self._name}; send "Authorization: Bearer <{self._name}>"'
             raise Unauthorized(detail, key_given=False, sent=sent)
-        if _credential(values[0]) is None:
+        if _credential(authorization) is None:
             detail = f'the Authorization header is malformed; send one "Bearer <{self._name}>"'
             raise Unauthorized(detail, key_given=True, sent=sent)
         try:
-            client = self._find(values[0], may_wait=True)
+            client = self._find(authorization, may_wait=True)
         except TokenRefused as refused:
             raise Unauthorized(str(refused), key_given=True, sent=sent) from None
         except (KeysUnavailable, Undecided):

@@ -146,8 +146,8 @@ class ClientAccess:
             return
         is_exchange = request.blueprint != _REPLIES
         sent = Sent.NO if is_exchange else None
-        values = request.headers.getlist("Authorization")
-        client = g.client = self._credentials.authenticate(values, sent)
+        authorization = request.environ.get("HTTP_AUTHORIZATION")
+        client = g.client = self._credentials.authenticate(authorization, sent)
         request.environ[CLIENT_ENVIRON_KEY] = client.name
         if request.environ.get(BODY_UNREAD_ENVIRON_KEY):
             # When its head came, its key was not known yet.
