@@ -104,7 +104,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: Options) -> int:
     setups = {name: setup_of(name, dict(options.env)) for name in options.subjects}
-    plan = Plan(options.subjects, options.cases, options.rounds, options.seconds, setups)
+    plan = Plan(
+        options.subjects, options.cases, options.rounds, options.seconds, setups, alternate=True
+    )
     if options.embedded and (others := set(options.subjects) - set(ON_EMBEDDED)):
         raise CannotRun(f"--embedded: leave out {', '.join(sorted(others))}, whose fetches wait")
     host, results = _on_servers(
