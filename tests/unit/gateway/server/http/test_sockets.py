@@ -257,7 +257,7 @@ def test_a_log_that_fails_does_not_take_off_the_next_request(new_running, monkey
     assert [b"200 OK" in each for each in (first, response, third)] == [True] * 3
 
 
-def test_urgent_data_wakes_nobody(new_running, slow_sweep, turns):
+def test_urgent_data_does_not_wake_the_main_loop(new_running, slow_sweep, turns):
     running = new_running()
     with running.connect() as client:
         exchanged(client, REQUEST, END)
