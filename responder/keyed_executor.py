@@ -128,8 +128,9 @@ class KeyedExecutor:
             heapq.heappush(self._later, (due_s, next(self._numbers), key, later.task))
             self._later_changed.notify()
             if self._timer is None and not self._closed:
-                self._timer = threading.Thread(target=self._run_timer, name="later", daemon=True)
-                self._timer.start()
+                timer = threading.Thread(target=self._run_timer, name="later", daemon=True)
+                timer.start()  # it fails where the system has no thread left
+                self._timer = timer
 
     def _run_timer(self) -> None:
         """Make postponed tasks ready when they are due."""

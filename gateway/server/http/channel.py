@@ -139,10 +139,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def _receive(self) -> None:
         data = self._received_bytes(self.adj.recv_bytes)
+        if data is None:
+            return
         if data:
             self.received(data)
-        elif data is None:
-            return
         elif self.request and self.request.head_complete:
             detail = "the connection was closed before the end of the body; send the whole body"
             self.refuse(BodyUnreadable(detail, sent=Sent.NO))
@@ -159,9 +159,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
             return
         # In this order: a thread looks at _is_paused after it has taken off the request.
         self._is_paused = True
-        if not self.is_answering:
+        if self.is_answering:
+            self.server.sockets.note(self)
+        else:
             self._go_on()
-        self.server.sockets.note(self)
 
     def _discard(self) -> None:
         data = self._received_bytes(self.adj.recv_bytes)
