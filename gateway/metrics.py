@@ -97,7 +97,7 @@ BREAKER_CLIENTS = Gauge(
 
 CHECK_FAILS = Gauge(
     "rendezvous_check_fails",
-    "1 while a check of readiness finds a problem, by what it checks",
+    "1 while a check that /readyz needs finds a problem: kafka, reply topic, redis, jwt_jwks_url",
     ("check",),
     multiprocess_mode="livemax",
 )

@@ -258,8 +258,7 @@ class RequestProcessor:
             with handler_time_of(request.topic).time():
                 reply = checked(self._handlers[request.topic](request))
         except HandlerError as error:
-            self._counts.add("failed", request.topic)
-            return notes.logged(error.reply_to(request), request, began_s)
+            reply = error.reply_to(request)
         except Retry as error:
             return self._retry(attempts, request, error)
         except (Exception, SystemExit) as error:
@@ -270,7 +269,8 @@ class RequestProcessor:
             failure = Failure.by(Reason.HANDLER_FAILED, error, attempts.begun)
             problem = Reply.problem(request, 500, "Responder failed", detail)
             return replace(problem, detail=failure.to_text())
-        self._counts.add("answered", request.topic)
+        # Below 500 the mistake is the client's.
+        self._counts.add("answered" if reply.status < 500 else "failed", request.topic)
         return notes.logged(reply, request, began_s)
 
     def _retry(self, attempts: Attempts, request: Request, error: Retry) -> Reply:

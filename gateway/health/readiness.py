@@ -33,16 +33,19 @@ class Check:
     Args:
         subject: what is checked, for messages.
         find_problem: returns what is wrong, or None.
+        optional: whether most requests succeed in spite of a problem; then no metric shows it.
     """
 
-    def __init__(self, subject: str, find_problem: Callable[[], str | None]) -> None:
+    def __init__(
+        self, subject: str, find_problem: Callable[[], str | None], *, optional: bool = False
+    ) -> None:
         self.subject = subject
         self._find_problem = find_problem
         self._problem: str | None = f"{subject} is not checked yet"
         self._has_result = False
         self._checked_s = time.monotonic()
         self._closing = threading.Event()
-        self._fails = CHECK_FAILS.labels(subject.removeprefix("The ").lower())
+        self._fails = None if optional else CHECK_FAILS.labels(subject.removeprefix("The ").lower())
 
     def start(self) -> None:
         """Start the thread."""
@@ -57,9 +60,12 @@ class Check:
     def problem(self) -> str | None:
         """Return what is wrong, or None."""
         age_s = time.monotonic() - self._checked_s
+        found = self._problem
         if age_s > STALE_AFTER_S:
-            return f"{self.subject} has not answered for {age_s:.0f} s; check whether it hangs"
-        return self._problem
+            found = f"{self.subject} has not answered for {age_s:.0f} s; check whether it hangs"
+        # Here too, since a check that hangs cannot.
+        self._show(found)
+        return found
 
     def local_problem(self) -> str | None:
         """Return what is wrong with this process, whatever the server answers, or None."""
@@ -86,8 +92,12 @@ class Check:
                 logger.log(level, "%s: %s", self.subject, problem or "ready")
             self._problem, self._checked_s = problem, time.monotonic()
             self._has_result = True
-            self._fails.set(problem is not None)
+            self._show(problem)
             self._closing.wait(CHECK_PAUSE_S)
+
+    def _show(self, problem: str | None) -> None:
+        if self._fails is not None:
+            self._fails.set(problem is not None)
 
 
 class TokenKeys(Protocol):
@@ -150,10 +160,11 @@ class Readiness:
             checks.append(Check("The reply topic", reader.problem))
         optional: list[Check] = []
         if reply_path_health is not None:
-            (checks if needs_redis else optional).append(Check("Redis", reply_path_health.problem))
+            redis = Check("Redis", reply_path_health.problem, optional=not needs_redis)
+            (checks if needs_redis else optional).append(redis)
         if token_keys is not None:
             checks.append(Check("JWT_JWKS_URL", token_keys.problem))
-            optional.append(Check("JWT_JWKS_URL", token_keys.warning))
+            optional.append(Check("JWT_JWKS_URL", token_keys.warning, optional=True))
         return cls(checks, draining, reply_path_health, optional)
 
     def start(self) -> None:

@@ -12,9 +12,9 @@ logger = logging.getLogger("responder")
 
 OUTCOMES = prometheus_client.Counter(
     "rendezvous_responder_outcomes_total",
-    "Requests of a responder by outcome: answered, failed, repeated, expired, cancelled, "
-    "malformed, refused; and retried for each further attempt, dead-lettered, and unsent or "
-    "skipped when their replies were not published",
+    "Requests of a responder by outcome: answered, failed (an exception, or a status of 500 or "
+    "more), repeated, expired, cancelled, malformed, refused; and retried for each further "
+    "attempt, dead-lettered, and unsent or skipped when their replies were not published",
     ("topic", "outcome"),
 )
 HANDLER_TIME = prometheus_client.Histogram(

@@ -202,6 +202,24 @@ def test_a_handler_error_is_answered_with_its_status_and_detail(run):
     assert json.loads(sent.value)["detail"] == "quantity must be 1 or more"
 
 
+@pytest.mark.parametrize(
+    ("handler", "outcome"),
+    [
+        (raising(HandlerError(400, "no")), "answered"),
+        (raising(HandlerError(499, "no")), "answered"),
+        (raising(HandlerError(500, "no")), "failed"),
+        (lambda request: Reply.to(request, status=404), "answered"),
+        (lambda request: Reply.to(request, status=503), "failed"),
+    ],
+)
+def test_a_handler_that_refuses_a_request_has_not_failed(run, handler, outcome):
+    running = run(handler)
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.committed() == 1)
+
+    assert running.counts == {outcome: 1}
+
+
 def test_a_topic_without_a_handler_is_answered_with_500(run):
     running = run()
     request = Request("the-id", "others", "replies", epoch_ms() + 10_000)

@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from gateway.health.readiness import STALE_AFTER_S, STUCK_AFTER_S, Check, Readiness
 from tests.fakes import eventually
@@ -132,6 +133,39 @@ def test_a_problem_of_redis_is_a_warning_if_replies_come_straight_from_kafka(
         found.close()
 
 
+def shown_problem(subject: str) -> float:
+    return REGISTRY.get_sample_value("rendezvous_check_fails", {"check": subject}) or 0
+
+
+def test_the_metric_shows_a_problem_until_it_is_gone(readiness, redis):
+    redis.found = "Redis is out of memory"
+    eventually(lambda: shown_problem("redis") == 1)
+    redis.found = None
+
+    eventually(lambda: shown_problem("redis") == 0)
+
+
+def test_the_metric_shows_no_warning(kafka, redis):
+    keys: Any = Dependency()
+    keys.warning = lambda: "the keys are old"
+    reader: Any = Dependency()
+    redis.found = "Redis is out of memory"
+    found = Readiness.of(kafka, ["orders"], bool, redis, reader, needs_redis=False, token_keys=keys)
+    found.start()
+    try:
+        eventually(lambda: found.warnings() == ["Redis is out of memory", "the keys are old"])
+        shown = {subject: shown_problem(subject) for subject in ("redis", "jwt_jwks_url")}
+        keys.found = "no keys"
+        eventually(lambda: shown_problem("jwt_jwks_url") == 1)
+        runs = len(redis.checked) + 3
+        eventually(lambda: len(redis.checked) > runs)
+    finally:
+        found.close()
+
+    assert shown == {"redis": 0, "jwt_jwks_url": 0}
+    assert shown_problem("jwt_jwks_url") == 1
+
+
 def test_a_problem_is_logged_once(readiness, redis, caplog):
     caplog.set_level("INFO")
     redis.found = "out of memory"
@@ -155,11 +189,12 @@ def test_a_hanging_check_is_a_problem_although_its_last_result_was_good():
     check.start()
     eventually(lambda: not results and check.problem() is None)
     check._checked_s -= STALE_AFTER_S + 1
-    problem = check.problem()
+    problem, shown = check.problem(), shown_problem("kafka")
     resume.set()
     check.close()
 
     assert problem == "Kafka has not answered for 6 s; check whether it hangs"
+    assert shown == 1
 
 
 def test_the_check_threads_end_after_close(kafka, redis):
