@@ -135,10 +135,12 @@ def _document(file: Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RoutesError(f"ROUTES_FILE={file} cannot be read: {reason}") from error
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        document = tomllib.loads(content.decode("utf-8"))
+        repr(document)  # raises for a hexadecimal number too long for any error to show
     except (ValueError, RecursionError) as error:
         # tomllib passes on the errors of very long numbers and very deep nesting.
         raise RoutesError(f"{file}: not TOML: {error}") from error
+    return document
 
 
 def _are_tables(tables: object) -> TypeGuard[list[dict[str, Any]]]:

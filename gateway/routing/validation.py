@@ -35,6 +35,11 @@ _OWN_PATHS = ("/livez", "/readyz", "/replies", "/problems", "/openapi.json", "/d
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _PARAMETER = re.compile(r"<(?:(?:string|int|float|path|uuid):)?([A-Za-z_][A-Za-z0-9_]*)>")
+#: Constants of Python: werkzeug compiles each rule, with its parameters as names.
+_NO_PARAMETERS = frozenset({"None", "True", "False"})
+#: What the path of a request never has when it is compared (RFC 3986, section 3.3): delimiters,
+#: and what stands for a byte or is invalid.
+_NOT_IN_PATH = re.compile(r"[?#%\\\x00-\x20\x7f]")
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,200}", re.ASCII)
 #: Request headers that are never forwarded: they concern only the client and this gateway.
 _PRIVATE_HEADERS = frozenset(
@@ -140,9 +145,16 @@ def _path_errors(path: object) -> list[str]:
     if is_own_path(path):
         return [f"path={path!r}: the gateway serves this path itself; choose another"]
     rest = _PARAMETER.sub("", path)
-    if "<" in rest or ">" in rest:
+    if set("<>{}") & set(rest):
         return [f"path={path!r}: expected parameters as <name>"]
+    if found := _NOT_IN_PATH.search(rest):
+        return [f"path={path!r}: {found.group()!r} cannot be in the path of a request; remove it"]
+    parts = path[1:].split("/")
+    if "" in parts[:-1] or {".", ".."} & set(parts):
+        return [f"path={path!r}: no part of it can be empty, '.' or '..': clients resolve these"]
     parameters = _PARAMETER.findall(path)
+    if names := sorted(_NO_PARAMETERS & set(parameters)):
+        return [f"path={path!r}: a parameter cannot be named {names[0]}; choose another name"]
     if len(set(parameters)) < len(parameters):
         return [f"path={path!r}: expected each parameter once"]
     return []
