@@ -76,6 +76,8 @@ MAX_HEADERS_BYTES = 32_000
 MAX_HEADERS = 100
 #: Maximum number of names of headers in an error.
 _LISTED_NAMES = 20
+#: Headers whose value HTTP servers parse as a URI.
+_URIS = frozenset({"location", "content-location"})
 #: A token and a field value of RFC 9110, sections 5.6.2 and 5.5, in ASCII.
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FIELD_VALUE = re.compile(rb"[\t -~]*")
@@ -102,7 +104,7 @@ def header_error(name: str, value: bytes) -> str | None:
         return f"has {len(value)} bytes; the maximum is {MAX_HEADER_BYTES}"
     if not _FIELD_VALUE.fullmatch(value) or not _FIELD_NAME.fullmatch(name):
         return "contains characters that HTTP does not allow"
-    if name.lower() == "location" and not _is_uri_reference(value.decode("ascii").strip()):
+    if name.lower() in _URIS and not _is_uri_reference(value.decode("ascii").strip()):
         return f"is not a URI: {value[:40]!r}"
     return None
 

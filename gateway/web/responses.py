@@ -19,6 +19,7 @@ from gateway.clients.request_facts import (
 )
 from gateway.metrics import NO_ROUTE, outcomes_of
 from gateway.problems import HttpProblem, Problem, Sent
+from gateway.web.conditions import evaluate_conditions
 from gateway.web.pages.html import page_response, prefers_html, render
 from gateway.web.trace import REQUEST_ID
 from rendezvous.contract import CONTENT_TYPE, Reply
@@ -121,7 +122,7 @@ def for_caches(response: Response, *, is_private: bool) -> None:
     environ = dict(request.environ)
     if "HTTP_IF_NONE_MATCH" in environ:  # section 13.1.3: then the date does not count
         environ.pop("HTTP_IF_MODIFIED_SINCE", None)
-    response.make_conditional(environ)
+    evaluate_conditions(response, environ)
     if response.status_code == HTTPStatus.PRECONDITION_FAILED:
         detail = "the reply has another ETag than If-Match; fetch it without If-Match"
         raise HttpProblem(412, "Precondition Failed", detail, {}, Sent.YES)

@@ -8,6 +8,8 @@ from io import BytesIO
 from flask import Response, request
 from werkzeug.wsgi import wrap_file
 
+from gateway.web.conditions import evaluate_conditions
+
 #: Cache-Control of files whose content may change with the next release.
 ONE_MINUTE = "max-age=60"
 #: Cache-Control of files whose path contains a digest of their content.
@@ -52,7 +54,7 @@ class ConstantFile:
         response.headers["X-Content-Type-Options"] = "nosniff"
         # Without parts: a Range is ignored, as RFC 9110 (section 14.2) allows.
         response.headers["Accept-Ranges"] = "none"
-        response.make_conditional(request)
+        evaluate_conditions(response, request.environ)
         return response
 
 

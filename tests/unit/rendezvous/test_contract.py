@@ -287,9 +287,10 @@ def test_an_invalid_header_name_makes_a_reply_unusable(name):
 @pytest.mark.parametrize(
     "location", ["http://[", "//host:port", "//host:99999", "//.example", "//" + "a" * 64]
 )
-def test_a_location_that_is_not_a_uri_makes_a_reply_unusable(location):
+@pytest.mark.parametrize("name", ["Location", "content-location"])
+def test_a_location_that_is_not_a_uri_makes_a_reply_unusable(name, location):
     with pytest.raises(UnusableReply, match="not a URI"):
-        Reply.decode(b"", [*ID, ("Location", location.encode())])
+        Reply.decode(b"", [*ID, (name, location.encode())])
 
 
 @pytest.mark.parametrize("location", ["/orders/7", "", "a b", "//h:1/", "http://[::1]:80/?a=%zz#b"])

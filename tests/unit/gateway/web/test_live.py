@@ -43,6 +43,7 @@ def bearer(key):
         (basic(""), 401),
         (basic("\N{SNOWMAN}"), 401),
         ({"Authorization": "Basic !!!"}, 401),
+        ({"Authorization": "Basic \xff"}, 401),
         ({"Authorization": f"Digest {ADMIN}"}, 401),
         ({"Authorization": f'Digest username="{ADMIN}"'}, 401),
         ({"Authorization": "Bearer"}, 401),

@@ -248,6 +248,14 @@ def test_each_encoding_is_cacheable_by_its_own_etag(client, headers):
     assert changed.status_code == 200
 
 
+@pytest.mark.parametrize("year", ["2026", "99999999999999999999"])
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_a_date_is_no_condition_for_a_page_without_one(client, path, year):
+    given = {"If-Modified-Since": f"Fri, 27 Nov {year} 12:00:00 GMT"}
+
+    assert client.get(path, headers=given).status_code == 200
+
+
 @pytest.mark.parametrize("headers", [{}, GZIP])
 def test_a_range_is_ignored(client, headers):
     path = path_of(client, "swagger-ui-bundle.js")

@@ -9,6 +9,7 @@ from tests.unit.apps import new_app
 from tests.unit.gateway.web.routes.gateway import assert_problem
 
 TAG, DATE = '"7"', "Fri, 27 Nov 2026 12:00:00 GMT"
+NEVER = f"Mon, 01 Jan {10**20} 00:00:00 GMT"
 EARLIER, LATER = "Fri, 27 Nov 2026 11:59:59 GMT", "Fri, 27 Nov 2026 12:00:01 GMT"
 BOTH = {"etag": TAG, "last-modified": DATE}
 
@@ -150,6 +151,9 @@ def test_only_a_get_gets_a_cache_control_of_the_gateway(client_of):
         ({"last-modified": DATE}, {"If-Modified-Since": EARLIER}, 200),
         ({"last-modified": DATE}, {"If-Modified-Since": "yesterday"}, 200),
         ({"last-modified": "yesterday"}, {"If-Modified-Since": DATE}, 200),
+        ({"last-modified": DATE}, {"If-Modified-Since": NEVER}, 200),
+        ({"last-modified": NEVER}, {"If-Modified-Since": DATE}, 200),
+        ({"last-modified": DATE}, {"If-Modified-Since": f"{DATE[:-3]}+{10**20}"}, 200),
         (BOTH, {"If-None-Match": '"6"', "If-Modified-Since": DATE}, 200),
         ({"last-modified": DATE}, {"If-None-Match": TAG, "If-Modified-Since": DATE}, 200),
         (BOTH, {"If-None-Match": TAG, "If-Modified-Since": EARLIER}, 304),
