@@ -106,7 +106,9 @@ def on_starting(server: Any) -> None:
 
 def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker our settings, what all workers share, and its core."""
-    worker.limits = Limits(_settings.max_body_bytes, _settings.request_read_timeout_s)
+    worker.limits = Limits(
+        _settings.max_body_bytes, _settings.request_read_timeout_s, _settings.max_reply_bytes
+    )
     worker.queue_limits = QueueLimits(_settings.queue_length, _settings.queue_share)
     worker.drain_delay_s = _settings.drain_delay_s
     worker.shutdown_state = server.shutdown_state

@@ -101,8 +101,12 @@ class Output(io.TextIOBase):
         self._queued_bytes += len(data)
         self._queue.put(data)
         if self._writer is None:
+            # In this order: a signal handler that logs meanwhile must start no second one.
             self._writer = threading.Thread(target=self._write_queue, name="output", daemon=True)
-            self._writer.start()
+            try:
+                self._writer.start()
+            except RuntimeError:  # the system has no thread left; the next line tries again
+                self._writer = None
 
     def _write_queue(self) -> None:
         for batch in self._batches():

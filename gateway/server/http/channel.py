@@ -82,18 +82,24 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         return bool(self.requests or self.total_outbufs_len)
 
     @property
+    def _has_begun(self) -> bool:
+        """Whether a part of the next request has come; an empty line behind a body is none."""
+        return self.request is not None and self.request.received_bytes > 0
+
+    @property
     def is_lingering(self) -> bool:
         """Whether our side is closed and the client's is not yet."""
         return bool(self._linger_until_s)
 
     def use(self, now_s: float) -> int:
         """Return what a connection without a whole request is worth; the least goes first."""
-        age_s = now_s - (self.since_s if self.request is None else self.begun_s)
+        has_begun = self._has_begun
+        age_s = now_s - (self.begun_s if has_begun else self.since_s)
         if self._linger_until_s:
             # Closed at once, its client might get a reset in place of its response.
             lingers_s = now_s - (self._linger_until_s - self._linger_s)
             return 1 if lingers_s > SLOW_S else IN_USE
-        if self.request is not None:
+        if has_begun:
             return 1 if age_s > SLOW_S else IN_USE
         if self.responses:
             return 2  # kept alive
@@ -202,8 +208,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         while self._ahead and self.connected and self._may_read():
             if self.request is None:
                 self.request = self.parser_class(self.adj, self.connections.reads_body)
-                self.begun_s = time.monotonic()
             request = self.request
+            if not request.received_bytes:
+                self.begun_s = time.monotonic()
             consumed = request.received(self._ahead)
             self._ahead = self._ahead[consumed:]
             if request.completed:
@@ -332,7 +339,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         elif self.is_answering:
             self.since_s = now_s  # idle from here on, if the client has the response meanwhile
             self._enforce_progress(now_s)
-        elif self.request is not None:
+        elif self.request is not None and self._has_begun:
             self._enforce_receive_time(self.request, now_s)
         elif now_s >= min(self.since_s + self._max_idle_s(), drain_until_s):
             self.will_close = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.server.connection_counts import FairShare
 from gateway.server.http import refusals
 from gateway.server.http.parser import ReadsBody
-from gateway.server.http.refusals import Limits
+from gateway.server.http.refusals import MAX_HEAD_BYTES, Limits
 from rendezvous.process.throttled_log import ThrottledLog
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class Connections:
     When a limit of number or memory is reached, those go first that hold most and give least.
 
     Args:
-        threads: number of requests whose bodies fit into the memory for incomplete requests, and
-            of responses that fit into the memory for unread ones.
+        threads: number of the largest requests that fit into the memory for incomplete ones, and
+            of the largest responses that fit into the memory for unread ones.
         keepalive_s: how long a connection may be idle between requests; 0 to close each.
         share: this worker's share of all connections.
         count_request: called with each request that reaches the application.
@@ -47,7 +47,8 @@ class Connections:
         reads_body: ReadsBody,
     ) -> None:
         self.limits = limits
-        self.max_held_bytes = limits.max_body_bytes * threads
+        self.max_held_bytes = threads * (limits.max_body_bytes + MAX_HEAD_BYTES)
+        self.max_unread_bytes = threads * max(limits.max_body_bytes, limits.max_reply_bytes)
         self.max_connections = max_connections
         self.keepalive_s = keepalive_s
         self.log = log
@@ -142,15 +143,22 @@ class Connections:
             self._share.update(len(self.channels))
         for channel in list(self.channels):
             channel.enforce_deadline(now_s)
+        self.limit_unread_bytes()
 
     def limit_unread_bytes(self) -> None:
-        """Close connections with unread responses, the slowest first, until the rest fits."""
+        """
+        Close connections with unread responses, the slowest first, until the rest fits.
+
+        Those whose client reads are closed only above twice the limit.
+        """
         unread = [channel for channel in self.channels if channel.total_outbufs_len]
         unread_bytes = sum(channel.total_outbufs_len for channel in unread)
-        if unread_bytes <= self.max_held_bytes:
+        if unread_bytes <= self.max_unread_bytes:
             return
+        now_s = time.monotonic()
         for channel in sorted(unread, key=lambda channel: channel.progress_s):
-            if unread_bytes <= self.max_held_bytes:
+            factor = 1 if channel.is_unread(now_s) else 2
+            if unread_bytes <= factor * self.max_unread_bytes:
                 return
             unread_bytes -= channel.total_outbufs_len
             self.events.warning(

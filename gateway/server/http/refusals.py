@@ -15,10 +15,11 @@ HEAD_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may send."""
+    """What a client may send, and get."""
 
     max_body_bytes: int = 900_000
     request_timeout_s: float = 30.0  # to receive a request, from its first byte to its last
+    max_reply_bytes: int = 900_000
 
     def timeout_s(self, *, in_body: bool) -> float:
         """Return the maximum time to receive a request, or only its head."""

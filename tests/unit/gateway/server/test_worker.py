@@ -121,14 +121,18 @@ def test_a_thread_that_outlives_the_drain_writes_to_no_file_of_others(
     """The pipe that wakes the main loop may have the file descriptor of another file by then."""
     monkeypatch.setattr(worker_module, "END_THREADS_S", 0.1)
     running = new_running(graceful_timeout=0)
-    go_on = threading.Event()
-    running.worker.servers[0].application = lambda environ, start: (
-        go_on.wait(10) and application(environ, start)
-    )
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(environ, start_response):
+        entered.set()
+        go_on.wait(10)
+        return application(environ, start_response)
+
     server, threads = running.worker.servers[0], running.worker.threads
+    server.application = slow
     with running.connect() as client:
         client.sendall(request(3))
-        eventually(lambda: any(c.requests for c in running.connections.channels))
+        entered.wait(10)
         running.stop()
         eventually(running.ended)
         others = [socket.socketpair() for _ in range(4)]

@@ -76,6 +76,18 @@ def test_lines_are_written_in_order(stream, pipe):
     assert read_until(pipe[0], b"line 499") == [f"line {n}" for n in range(500)]
 
 
+def test_lines_are_written_once_the_system_has_a_thread_for_that(stream, pipe, monkeypatch):
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as no_thread:
+        no_thread.setattr(threading.Thread, "start", fail)
+        stream.write("first\n")
+    stream.write("second\n")
+
+    assert read(pipe[0], 13) == b"first\nsecond\n"
+
+
 def test_characters_that_utf_8_cannot_encode_are_escaped(stream, pipe):
     stream.write("\ud800 ä\n")
 

@@ -16,6 +16,7 @@ from tests.unit.gateway.server.running_worker import (
     KEEP_ALIVE,
     LARGE,
     MAX_BODY_BYTES,
+    MAX_CONNECTIONS,
     THREADS,
     application,
     exchanged,
@@ -28,7 +29,7 @@ from tests.unit.gateway.server.running_worker import (
 
 
 def test_a_client_that_does_not_read_its_response_holds_no_thread(running, monkeypatch):
-    running.connections.max_held_bytes = 10 * LARGE
+    running.connections.max_unread_bytes = 10 * LARGE
     clients = [running.connect() for _ in range(2 * THREADS)]
     for client in clients:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -45,7 +46,7 @@ def test_a_client_that_does_not_read_its_response_is_disconnected(
     monkeypatch.setattr(channel_module, "UNREAD_LIMIT_S", 0.2)
     # Memory for all of them, so that only the time counts.
     running = new_running(threads=4)
-    running.connections.max_held_bytes = 10 * LARGE
+    running.connections.max_unread_bytes = 10 * LARGE
     clients = [running.connect() for _ in range(3)]
     for client in clients:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -59,7 +60,7 @@ def test_a_client_that_does_not_read_its_response_is_disconnected(
 
 def test_unread_responses_have_a_limit_of_memory(running, warnings):
     # Room for one, also before its first byte is sent, and not for two.
-    running.connections.max_held_bytes = LARGE + LARGE // 2
+    running.connections.max_unread_bytes = LARGE + LARGE // 2
     clients = [running.connect() for _ in range(3)]
     eventually(lambda: len(running.connections.channels) == 3)
     for client in clients:
@@ -72,9 +73,31 @@ def test_unread_responses_have_a_limit_of_memory(running, warnings):
         client.close()
 
 
+def test_a_response_larger_than_the_limit_is_whole_for_a_client_that_reads(running, warnings):
+    running.connections.max_unread_bytes = LARGE * 3 // 4
+    with running.connect() as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        response = read_to_end(client)
+
+    assert len(response) > LARGE
+    assert warnings == []
+
+
+def test_unread_responses_never_exceed_twice_the_limit(running, monkeypatch, warnings):
+    monkeypatch.setattr(channel_module, "SLOW_S", 60.0)  # all of them count as read
+    running.connections.max_unread_bytes = LARGE * 3 // 4
+    clients = [running.connect() for _ in range(3)]
+    for client in clients:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    eventually(lambda: len(running.connections.channels) == 1)
+
+    for client in clients:
+        client.close()
+
+
 def test_pipelined_requests_are_answered_one_after_the_other_as_they_are_read(running):
     """Else the responses to one packet of requests could fill the memory."""
-    running.connections.max_held_bytes = 10 * LARGE
+    running.connections.max_unread_bytes = 10 * LARGE
     with running.connect() as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
         eventually(lambda: any(c.total_outbufs_len for c in running.connections.channels))
@@ -90,7 +113,22 @@ def test_pipelined_requests_are_answered_one_after_the_other_as_they_are_read(ru
 # Incomplete requests
 
 
-def test_incomplete_requests_hold_at_most_one_body_per_thread(running):
+def test_heads_in_parts_are_no_burden_where_bodies_are_small(new_running):
+    running = new_running(max_body_bytes=1)
+    first, rest = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 1_000, b"\r\n\r\n"
+    clients = [running.connect() for _ in range(MAX_CONNECTIONS)]
+    for client in clients:
+        client.sendall(first)
+    eventually(lambda: running.connections.held_bytes == len(first) * len(clients))
+
+    responses = [exchanged(client, rest, b"\r\n\r\n0") for client in clients]
+    assert {response.split(b"\r\n")[0] for response in responses} == {b"HTTP/1.1 200 OK"}
+    for client in clients:
+        client.close()
+
+
+def test_incomplete_requests_hold_at_most_one_request_per_thread(running):
+    running.connections.max_held_bytes = THREADS * MAX_BODY_BYTES
     slow = [running.connect() for _ in range(THREADS)]
     for client in slow:
         client.sendall(request(MAX_BODY_BYTES, sent=MAX_BODY_BYTES - 100))
@@ -122,6 +160,29 @@ def test_a_request_that_is_too_slow_gets_a_408(running, monkeypatch, sent):
 
     assert response.startswith(b"HTTP/1.1 408 ")
     assert b"send faster" in response
+
+
+def test_an_empty_line_behind_a_body_begins_no_request(running, monkeypatch):
+    """RFC 9112, section 2.2: some clients send one."""
+    monkeypatch.setattr(refusals, "HEAD_TIMEOUT_S", 0.01)
+    sweep, swept_s = running.connections.sweep, []
+
+    def noted_sweep(now_s):
+        sweep(now_s)
+        swept_s.append(now_s)
+
+    running.connections.sweep = noted_sweep
+    with running.connect() as client:
+        exchanged(client, KEEP_ALIVE % 2 + b"xx\r\n", b"\r\n\r\n2")
+        [channel] = running.connections.channels
+        eventually(lambda: channel.request is not None)
+        came_s = time.monotonic()
+        eventually(lambda: swept_s and swept_s[-1] > came_s + refusals.HEAD_TIMEOUT_S)
+        monkeypatch.setattr(refusals, "HEAD_TIMEOUT_S", 10.0)
+        before_s = time.monotonic()
+
+        assert exchanged(client, KEEP_ALIVE % 3 + b"xxx", b"\r\n\r\n3").startswith(b"HTTP/1.1 200")
+        assert channel.begun_s > before_s
 
 
 def test_a_connection_that_sends_nothing_is_closed(running, monkeypatch):
@@ -166,7 +227,7 @@ def test_a_large_response_that_was_slow_to_come_is_not_cut(running, monkeypatch)
         return application(environ, start_response)
 
     running.worker.servers[0].application = slow
-    running.connections.max_held_bytes = 10 * LARGE
+    running.connections.max_unread_bytes = 10 * LARGE
     with running.connect() as client:
         client.sendall(b"GET /large HTTP/1.0\r\n\r\n")
         time.sleep(1.3)  # some sweeps pass before the client reads
@@ -205,7 +266,7 @@ def test_http_1_0_is_told_once_whether_the_connection_is_kept(new_running):
 
 def test_a_connection_is_idle_only_since_its_response_was_read(running):
     running.connections.keepalive_s = 0.2
-    running.connections.max_held_bytes = 10 * LARGE
+    running.connections.max_unread_bytes = 10 * LARGE
     with running.connect() as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         eventually(lambda: any(c.total_outbufs_len for c in running.connections.channels))
@@ -229,7 +290,7 @@ def test_a_failure_of_the_application_has_no_body_for_head(running):
 def test_a_client_whose_responses_have_one_size_is_not_cut_off(running, monkeypatch):
     """Its progress is that each of them is read, not that less and less is unread."""
     monkeypatch.setattr(channel_module, "UNREAD_LIMIT_S", 0.3)
-    running.connections.max_held_bytes = 10 * LARGE
+    running.connections.max_unread_bytes = 10 * LARGE
     with running.connect() as client:
         for _ in range(4):
             client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -86,7 +86,13 @@ def test_at_the_limit_several_connections_are_accepted_in_a_turn(running, monkey
     silent = [running.connect() for _ in range(MAX_CONNECTIONS)]
     eventually(lambda: len(running.connections.channels) == MAX_CONNECTIONS)
     added: list[object] = []
-    monkeypatch.setattr(running.connections, "add", added.append)
+    add = running.connections.add
+
+    def noted_add(channel):
+        added.append(channel)
+        add(channel)
+
+    monkeypatch.setattr(running.connections, "add", noted_add)
     with running.paused():
         new = [running.connect() for _ in range(5)]
     with running.paused():

@@ -216,7 +216,7 @@ def test_a_connection_that_closes_with_its_response_closes_at_once(new_running, 
 
 def test_the_main_loop_sends_what_a_thread_could_not(new_running, slow_sweep):
     running = new_running()
-    running.connections.max_held_bytes = 10 * LARGE
+    running.connections.max_unread_bytes = 10 * LARGE
 
     assert len(running.response_to(b"GET /large HTTP/1.0\r\n\r\n")) > LARGE
 
