@@ -1,4 +1,4 @@
-# make run and make test need Python 3.11 or later and nothing else.
+# make run and make test need Python 3.11 or later; without openssl the tests of TLS are skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -27,7 +27,7 @@ run: $(INSTALLED)  ## start everything on this machine; KAFKA=embedded|apache RE
 # Broker of the end-to-end tests: Apache Kafka if Java and Maven are there; CI uses KAFKA=both.
 KAFKA_OPTION = $(if $(KAFKA),--kafka $(KAFKA))
 
-test: $(INSTALLED)  ## run all tests; KAFKA=embedded|apache|both
+test: $(INSTALLED)  ## run all tests but those of faults; KAFKA=embedded|apache|both, by default apache with Java 17 and Maven
 	@exec $(BIN)/pytest $(KAFKA_OPTION)
 
 unit: $(INSTALLED)  ## run the tests without servers

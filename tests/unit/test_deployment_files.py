@@ -50,7 +50,9 @@ def test_the_guide_counts_the_connections_to_redis_that_app_json_needs():
     env = {name: int(APP["env"][name]["value"]) for name in ("WEB_CONCURRENCY", "THREADS")}
     counts = {name: one["quantity"] for name, one in APP["formation"].items()}
     web = counts["web"] * env["WEB_CONCURRENCY"] * (env["THREADS"] + EXTRA_REDIS_CONNECTIONS)
-    responder = counts["responder"] * (Settings.responder_threads + 3)
+    # Without a journal: one to poll for cancelled requests, one for the live page.
+    assert "RESPONDER_JOURNAL" not in APP["env"]
+    responder = counts["responder"] * 2
 
     assert f"= {web + counts['replies'] + responder} at most" in text_of("docs/guides/deploy.md")
 
