@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 SECONDS ?= 60
+# What options need, each with a file of its own.
+EXTRAS := jwt tracing msk-iam
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv run test unit integration e2e faults interop framing fuzz conform bench soak leaks upgrade deadletters traces attack check format manifests lock sbom licences audit clean
@@ -12,11 +14,11 @@ help:  ## show this list
 
 .venv: $(INSTALLED)  ## create the virtual environment and install everything
 
-$(INSTALLED): requirements.txt requirements.in requirements-jwt.txt requirements-tracing.txt requirements-msk-iam.txt requirements-dev.txt
+$(INSTALLED): requirements.txt requirements.in requirements-dev.txt $(wildcard requirements-*.in) $(EXTRAS:%=requirements-%.txt)
 	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %s; 3.11 or later is needed, for example: make PYTHON=python3.13 ..." % ("$(PYTHON)", sys.version.split()[0]) if sys.version_info < (3, 11) else 0)'
 	@echo "installing into .venv ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-jwt.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt $(EXTRAS:%=-r requirements-%.txt)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
@@ -123,13 +125,15 @@ $(RUNTIME)/.installed: $(INSTALLED) requirements-supply.txt pyproject.toml rende
 	@rm -rf build *.egg-info
 	@touch $@
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
 lock: $(INSTALLED)  ## pin what runs, with hashes: requirements.in to requirements.txt, and so on; NEWER=--upgrade
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" $(NEWER) requirements.in --output-file requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" $(NEWER) --constraint requirements.txt requirements-jwt.in \
-		--output-file requirements-jwt.txt
+	@$(LOCK) $(NEWER) requirements.in --output-file requirements.txt
+	@for extra in $(EXTRAS); do \
+		$(LOCK) $(NEWER) --constraint requirements.txt requirements-$$extra.in --output-file requirements-$$extra.txt || exit 1; \
+	done
 
 sbom: $(RUNTIME)/.installed  ## write a software bill of materials of what runs: .supply/sbom.cdx.json (CycloneDX)
 	@$(BIN)/cyclonedx-py environment --output-reproducible --output-file .supply/sbom.cdx.json $(RUNTIME)/bin/python

@@ -21,10 +21,10 @@ def requirements(name: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if re.match(r"\w", line)]
 
 
-#: What runs, as it was chosen: always, and where clients have tokens.
-CHOSEN = ("requirements.in", "requirements-jwt.in")
-LOCKS = ("requirements.txt", "requirements-jwt.txt")
-PINNED = list(zip(CHOSEN, LOCKS, strict=True))
+#: What the image installs: what always runs, and what clients with tokens need.
+IN_IMAGE = ("requirements.txt", "requirements-jwt.txt")
+LOCKS = (*IN_IMAGE, "requirements-tracing.txt", "requirements-msk-iam.txt")
+PINNED = [(lock.replace(".txt", ".in"), lock) for lock in LOCKS]
 
 
 def locked(*locks: str) -> dict[str, Requirement]:
@@ -81,7 +81,7 @@ def documented() -> list[Package]:
 def test_the_table_has_the_licence_of_each_package_that_runs():
     applies = {
         name: pin(one)
-        for name, one in locked().items()
+        for name, one in locked(*IN_IMAGE).items()
         if not one.marker or one.marker.evaluate(PYTHON_3_11)
     }
 
