@@ -103,7 +103,8 @@ class KeyedExecutor:
                 key, task = self._ready.popleft()
             try:
                 outcome = task()
-            except Exception:
+            except BaseException:
+                # Nothing would replace this thread, nor run what waits behind the task.
                 logger.exception("a task failed")
                 continue
             if isinstance(outcome, Later):

@@ -100,7 +100,7 @@ class RequestProcessor:
                 return self._process(record, received_ms, on_end, attempts)
         except _Stopped:
             return None
-        except Exception as error:
+        except BaseException as error:
             # An unfinished record would block all further commits of its partition.
             logger.exception("record %s failed and is skipped", _position(record))
             self._counts.add("skipped", record.topic)
@@ -262,8 +262,9 @@ class RequestProcessor:
             return notes.logged(error.reply_to(request), request, began_s)
         except Retry as error:
             return self._retry(attempts, request, error)
-        except (Exception, SystemExit) as error:
-            # The traceback is for the log of the responder, not for the client.
+        except BaseException as error:
+            # Also SystemExit, asyncio.CancelledError and panics of libraries in Rust, which are no
+            # Exceptions. The traceback is for the log of the responder, not for the client.
             logger.exception("the handler failed", extra=timed_fields(request, began_s))
             self._counts.add("failed", request.topic)
             detail = f"the handler of {request.topic} failed; its log has the cause"

@@ -274,7 +274,7 @@ class Publisher:
                 continue
             try:
                 error = self._send(record)
-            except Exception:
+            except BaseException:
                 # An unfinished record would block all further commits of its partition.
                 logger.exception("%s: it cannot be sent to %s", record.name, record.topic)
                 self._counts.add("skipped", record.request_topic)

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from responder.keyed_executor import KeyedExecutor, Later
-from tests.fakes import eventually, raising
+from tests.fakes import Panic, eventually, raising
 
 
 @pytest.fixture
@@ -172,13 +172,11 @@ def test_a_thread_that_cannot_be_started_is_started_for_the_next_task(executor, 
     eventually(lambda: done == [1, 2])
 
 
-def test_a_task_that_raises_blocks_neither_its_key_nor_its_thread(caplog):
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), Panic("a fault")])
+def test_a_task_that_raises_blocks_neither_its_key_nor_its_thread(error, caplog):
     executor, done = KeyedExecutor(1), []
 
-    def wrong():
-        raise RuntimeError("a fault")
-
-    executor.submit_all([("a", wrong), ("a", lambda: done.append("behind"))])
+    executor.submit_all([("a", raising(error)), ("a", lambda: done.append("behind"))])
     eventually(lambda: done == ["behind"])
     executor.close()
 
