@@ -3,11 +3,14 @@
 import heapq
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+
+from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ class Later:
 
 class KeyedExecutor:
     """
-    A thread pool that keeps the order of tasks with the same key.
+    A thread pool that keeps the order of tasks with the same key; call start() before use.
 
     A task that returns Later waits without a thread; those behind it with the same key wait too.
 
@@ -47,11 +50,22 @@ class KeyedExecutor:
         self._later: list[tuple[float, int, Key, Task]] = []
         self._numbers = itertools.count()
         self._later_changed = threading.Condition(self._lock)
-        self._timer: threading.Thread | None = None
+        self._timer = threading.Thread(target=self._run_timer, name="later", daemon=True)
         self._closed = False
+        self._log = ThrottledLog(logger)
+
+    def start(self) -> None:
+        """Start the thread that makes postponed tasks ready."""
+        # Not when the first task is postponed: if that failed, the task would be lost.
+        self._timer.start()
 
     def submit_all(self, tasks: Iterable[tuple[Key, Task]]) -> None:
-        """Run each of *tasks* after the earlier ones with the same key."""
+        """
+        Run each of *tasks* after the earlier ones with the same key.
+
+        Raises:
+            RuntimeError: when there is no thread to run them, and none can be started.
+        """
         with self._changed:
             for key, task in tasks:
                 self._add(key, task)
@@ -63,8 +77,7 @@ class KeyedExecutor:
             self._closed = True
             self._changed.notify_all()
             self._later_changed.notify_all()
-            timers = [] if self._timer is None else [self._timer]
-        for thread in (*self._threads, *timers):
+        for thread in (*self._threads, self._timer):
             thread.join()
 
     def _add(self, key: Key, task: Task) -> None:
@@ -81,12 +94,26 @@ class KeyedExecutor:
     def _wake_threads(self) -> None:
         self._changed.notify(min(len(self._ready), self._idle))
         missing = min(len(self._ready) - self._idle, self._max_threads - len(self._threads))
-        for _ in range(missing):
-            thread = threading.Thread(
-                target=self._run, name=f"handler_{len(self._threads)}", daemon=True
+        try:
+            for _ in range(missing):
+                self._start_thread()
+        except RuntimeError as error:  # the system has no thread left
+            if not self._threads:
+                raise
+            self._log.warning(
+                "%s: %d of %d handler threads run; raise the limit of threads or lower "
+                "RESPONDER_THREADS",
+                error,
+                len(self._threads),
+                self._max_threads,
             )
-            thread.start()  # it fails where the system has no thread left
-            self._threads.append(thread)
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(
+            target=self._run, name=f"handler_{len(self._threads)}", daemon=True
+        )
+        thread.start()
+        self._threads.append(thread)
 
     def _run(self) -> None:
         key: Key = None
@@ -128,10 +155,6 @@ class KeyedExecutor:
         with self._changed:
             heapq.heappush(self._later, (due_s, next(self._numbers), key, later.task))
             self._later_changed.notify()
-            if self._timer is None and not self._closed:
-                timer = threading.Thread(target=self._run_timer, name="later", daemon=True)
-                timer.start()  # it fails where the system has no thread left
-                self._timer = timer
 
     def _run_timer(self) -> None:
         """Make postponed tasks ready when they are due."""
@@ -142,4 +165,5 @@ class KeyedExecutor:
                     _, _, key, task = heapq.heappop(self._later)
                     self._ready.append((key, task))
                 self._wake_threads()
-                self._later_changed.wait(self._later[0][0] - now_s if self._later else None)
+                next_s = self._later[0][0] if self._later else math.inf
+                self._later_changed.wait(min(next_s - now_s, threading.TIMEOUT_MAX))

@@ -71,6 +71,7 @@ class ResponderWorker:
 
     def run(self, stop: threading.Event) -> None:
         """Process requests until *stop* is set, then finish and commit those begun."""
+        self._executor.start()
         try:
             while not stop.is_set():
                 self._watchdog.reset()
