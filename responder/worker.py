@@ -135,13 +135,13 @@ class ResponderWorker:
         self._shown = show_only(LAG, lags_s, self._shown)
 
     def _drain(self) -> None:
-        """Wait for the handlers that have begun and for their replies, then commit."""
+        """Wait for the handlers that have begun, then for their replies, then commit."""
         self._health.problems = ["this process is shutting down"]
         # From here on the platform limits the time, not the watchdog.
         self._watchdog.stop()
-        self._processor.stop(FINISH_S)
+        self._processor.stop()
         self._executor.close()
-        self._processor.close()
+        self._processor.close(FINISH_S)
         self._consumer.commit(self._offsets.to_commit())
         self._consumer.close()
         self._counts.log()

@@ -194,7 +194,7 @@ def test_shutdown_waits_for_acknowledgements(run):
     running.feed(record("the-id", 0))
     eventually(lambda: running.producer.sent)
     running.stop.set()
-    eventually(lambda: running.processor._outcomes.is_stopping)
+    eventually(lambda: running.processor._is_stopping)
     future.succeed()
     running.end()
 
@@ -213,7 +213,7 @@ def test_shutdown_finishes_begun_requests_and_leaves_the_others(run):
     running.feed(record("begun", 0), record("queued", 1))
     begun.wait(10)
     running.stop.set()
-    eventually(lambda: running.processor._outcomes.is_stopping)
+    eventually(lambda: running.processor._is_stopping)
     proceed.set()
     running.end()
 
@@ -221,6 +221,50 @@ def test_shutdown_finishes_begun_requests_and_leaves_the_others(run):
     assert running.committed() == 1
     assert running.kafka.closed
     assert not running.producer.closed  # by the entry point that built it
+
+
+class Slow:
+    """A handler that waits for *proceed* with a request whose body is "slow"."""
+
+    def __init__(self):
+        self.begun, self.proceed = threading.Event(), threading.Event()
+
+    def __call__(self, request):
+        if request.body == b"slow":
+            self.begun.set()
+            assert self.proceed.wait(10)
+        return Reply.to(request)
+
+
+@pytest.fixture
+def stopping(run):
+    """Return a worker that was told to stop while a handler works on "slow", its first request."""
+    handler = Slow()
+
+    def start(*records, producer=None):
+        running = run(handler, producer)
+        running.proceed = handler.proceed
+        running.feed(record("slow", 0, body=b"slow"), *records)
+        assert handler.begun.wait(10)
+        eventually(lambda: len(running.replies()) == len(records))
+        running.stop.set()
+        eventually(lambda: running.processor._is_stopping)
+        return running
+
+    yield start
+    handler.proceed.set()
+
+
+def test_shutdown_publishes_the_reply_of_a_handler_however_long_that_takes(stopping, monkeypatch):
+    monkeypatch.setattr(worker, "FINISH_S", 0.02)
+    running = stopping()
+    stopped_s = time.monotonic()
+    eventually(lambda: time.monotonic() > stopped_s + 2 * worker.FINISH_S)
+    running.proceed.set()
+    running.end()
+
+    assert list(running.replies()) == ["slow"]
+    assert running.committed() == 1
 
 
 def test_each_turn_of_the_loop_resets_the_watchdog(run):
