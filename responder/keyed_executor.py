@@ -61,24 +61,29 @@ class KeyedExecutor:
 
     def submit_all(self, tasks: Iterable[tuple[Key, Task]]) -> None:
         """
-        Run each of *tasks* after the earlier ones with the same key.
+        Run each of *tasks* after the earlier ones with the same key; drop them after close().
 
         Raises:
             RuntimeError: when there is no thread to run them, and none can be started.
         """
         with self._changed:
+            if self._closed:
+                return
             for key, task in tasks:
                 self._add(key, task)
             self._wake_threads()
 
-    def close(self) -> None:
-        """Drop the tasks that have not begun, and wait for the others."""
+    def close(self, timeout_s: float | None = None) -> bool:
+        """
+        Drop the tasks that have not begun, and wait for the others; can be called again.
+
+        Returns whether all have ended; False after *timeout_s*.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             self._later_changed.notify_all()
-        for thread in (*self._threads, self._timer):
-            thread.join()
+            return self._changed.wait_for(lambda: not self._threads, timeout_s)
 
     def _add(self, key: Key, task: Task) -> None:
         if key is None:
@@ -126,6 +131,8 @@ class KeyedExecutor:
                     self._changed.wait()
                     self._idle -= 1
                 if self._closed:
+                    self._threads.remove(threading.current_thread())
+                    self._changed.notify_all()
                     return
                 key, task = self._ready.popleft()
             try:

@@ -121,6 +121,31 @@ def test_closing_waits_for_running_tasks_and_drops_the_others():
     assert done == ["first"]
 
 
+def test_closing_says_whether_all_tasks_have_ended_and_can_be_repeated():
+    executor, begun, proceed = started(2), threading.Event(), threading.Event()
+
+    def task():
+        begun.set()
+        proceed.wait(10)
+
+    executor.submit_all([("a", task), ("b", lambda: None)])
+    assert begun.wait(10)
+    before = executor.close(timeout_s=0.01)
+    proceed.set()
+
+    assert (before, executor.close(timeout_s=1), executor.close()) == (False, True, True)
+
+
+def test_tasks_that_come_after_closing_are_dropped_and_get_no_thread(monkeypatch):
+    executor, done = started(2), list[int]()
+    executor.close()
+    with no_thread_left(monkeypatch):
+        executor.submit_all([("a", partial(done.append, 1))])
+
+    assert executor.close()
+    assert done == []
+
+
 def test_tasks_without_a_key_run_concurrently(executor):
     all_begun, done = threading.Barrier(4), []
 
