@@ -29,6 +29,7 @@ under one name.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -43,6 +44,7 @@ from rendezvous.framework_requests import (
     REPLY_TOPIC_HEADERS,
     ForeignRequester,
     deadline_in,
+    digest_of,
     id_in,
     partition_in,
     quarkus_partition,
@@ -66,6 +68,13 @@ PATH_PARAMETER = "path."
 #: The deadline of a request that no client waits for; it has no reply topic.
 NO_DEADLINE_MS = 9_999_999_999_999
 CLIENT = "client"
+
+#: Format of the correlation ids that gateways issue; see correlation.py.
+GATEWAY_ID = re.compile(
+    r"[0-9a-f]{8}\.[0-9]{13}(?:-[0-9]{1,7})?\.[A-Za-z0-9_-]{22}(?:[A-Za-z0-9_-]{11})?"
+    r"\.[A-Za-z0-9_-]{43}",
+    re.ASCII,
+)
 
 _OWN_HEADERS = (DEADLINE, METHOD, PATH, QUERY, CLIENT, STATUS, CONTENT_TYPE)
 #: Headers of a request record that an HTTP client must not set, in lower case.
@@ -96,6 +105,7 @@ class Request:
     is_stream: bool = False  # whether the last of several values is the reply, as in NestJS
     is_for_quarkus: bool = False  # whether the reply partition is written for Quarkus too
     requester: ForeignRequester | None = None  # None: a gateway
+    sent_ms: int | None = None  # timestamp of the record (Unix time in ms), if it has one
 
     def json(self) -> Any:
         """Return the body parsed as JSON; raise ValueError when it is not JSON."""
@@ -153,10 +163,11 @@ class Request:
     @property
     def journal_id(self) -> str:
         """Text that each delivery of this request has, and no other request."""
-        if self.requester is None:
+        if self.requester is None and GATEWAY_ID.fullmatch(self.correlation_id):
             return self.correlation_id
+        # The ids of other services may repeat, also if they write the same headers as a gateway.
         place = (self.topic, self.reply_topic, self.reply_partition)
-        return self.requester.journal_id(*place, self.key, self.body)
+        return digest_of(self.correlation_id, self.sent_ms, *place, self.key, self.body)
 
     @classmethod
     def decode(
@@ -185,7 +196,7 @@ class Request:
         deadline_ms = deadline_in(last, default_deadline_ms)
         correlation_id, id_headers = id_in(headers)
         reply_topic = reply_topic_in(text, can_miss=deadline_ms == NO_DEADLINE_MS)
-        requester = requester_in(last, correlation_id, id_headers, sent_ms)
+        requester = requester_in(last, correlation_id, id_headers)
         return cls(
             correlation_id=correlation_id,
             topic=topic,
@@ -207,4 +218,5 @@ class Request:
             # Only a gateway knows who the client is.
             client=known.get(CLIENT) if requester is None else None,
             requester=requester,
+            sent_ms=sent_ms,
         )

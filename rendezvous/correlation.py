@@ -8,7 +8,6 @@ long the reply is kept, and after the random part a tag of its owner, which only
 
 import hmac
 import os
-import re
 import secrets
 import time
 from base64 import urlsafe_b64encode
@@ -17,16 +16,12 @@ from hashlib import sha256
 
 from itsdangerous import Signer
 
+from rendezvous.contract import GATEWAY_ID
 from rendezvous.errors import ForeignCorrelationId
 
 MAX_ID_LENGTH = 128
 #: Maximum retention in an id, in seconds: seven digits.
 MAX_KEEP_S = 9_999_999
-_FORMAT = re.compile(
-    r"[0-9a-f]{8}\.[0-9]{13}(?:-[0-9]{1,7})?\.[A-Za-z0-9_-]{22}(?:[A-Za-z0-9_-]{11})?"
-    r"\.[A-Za-z0-9_-]{43}",
-    re.ASCII,
-)
 #: Length of the random text in the third part of an id; the rest is the tag of the owner.
 _NONCE_LENGTH = 22
 #: Size of the tag of an owner: 64 bits are enough, since the signature covers the tag.
@@ -230,7 +225,7 @@ def _base64(data: bytes) -> str:
 
 def _check_format(text: str) -> None:
     # First of all: it limits the size of what is hashed.
-    if len(text) > MAX_ID_LENGTH or not _FORMAT.fullmatch(text):
+    if len(text) > MAX_ID_LENGTH or not GATEWAY_ID.fullmatch(text):
         raise ForeignCorrelationId("it does not have the format of a correlation id")
 
 

@@ -77,12 +77,10 @@ class ForeignRequester:
     Args:
         id_headers: the id as it came, under each name under which it came.
         is_nest: whether it is NestJS.
-        sent_ms: timestamp of its record (Unix time in ms), if it has one.
     """
 
     id_headers: tuple[tuple[str, bytes], ...]
     is_nest: bool = False
-    sent_ms: int | None = None
 
     def reply_headers(self, status: int, body: bytes) -> list[tuple[str, bytes]]:
         """Return the headers of its reply: the id, and whether it failed."""
@@ -96,11 +94,6 @@ class ForeignRequester:
         text = _error_text(status, _json_object(body), body).encode()
         names = (_ERROR_TEXTS.get(name) for name, _ in self.id_headers)
         return headers + [(name, text) for name in names if name is not None]
-
-    def journal_id(self, *request: object) -> str:
-        """Return a text that only redeliveries of *request* share: ids may repeat."""
-        same = repr((self.id_headers, self.sent_ms, *request))
-        return _DIGEST + sha256(same.encode()).hexdigest()
 
 
 def id_in(headers: Headers) -> tuple[str, tuple[tuple[str, bytes], ...]]:
@@ -120,6 +113,11 @@ def id_in(headers: Headers) -> tuple[str, tuple[tuple[str, bytes], ...]]:
     if len(values) > 1:
         raise MalformedRecord("several values for the correlation id")
     return _text_of(values.pop()), tuple(dict.fromkeys(found))
+
+
+def digest_of(*facts: object) -> str:
+    """Return a text that stands for *facts* and is the text of no correlation id."""
+    return _DIGEST + sha256(repr(facts).encode()).hexdigest()
 
 
 def reply_topic_in(text: Mapping[str, list[str]], *, can_miss: bool) -> str:
@@ -156,7 +154,6 @@ def requester_in(
     last: LastValues,
     correlation_id: str,
     id_headers: tuple[tuple[str, bytes], ...],
-    sent_ms: int | None,
 ) -> ForeignRequester | None:
     """Return the requester, or None for a gateway and for services that write the same headers."""
     is_ours = dict(id_headers).keys() in _OUR_NAMES and not correlation_id.startswith(_HEX)
@@ -164,7 +161,7 @@ def requester_in(
         return None
     # It alone writes its reply partition under this name in digits.
     is_nest = _DIGITS.fullmatch(last.get(_SPRING_PARTITION) or b"") is not None
-    return ForeignRequester(id_headers, is_nest, sent_ms)
+    return ForeignRequester(id_headers, is_nest)
 
 
 def quarkus_partition(partition: int | None) -> list[tuple[str, bytes]]:

@@ -84,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with ExitStack() as closing:
         closing.callback(spans.close)
         closing.callback(push_last)
-        closing.callback(producer.close, timeout=5)
+        # The worker has waited for its acknowledgements: what is left has been given up.
+        closing.callback(producer.close, timeout=1)
         closing.callback(watchdog.stop)
         redis = _redis(settings, closing)
         journal, cancelled = _journal_and_cancelled(settings, redis, closing)

@@ -3,11 +3,14 @@
 import heapq
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+
+from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ class Later:
 
 class KeyedExecutor:
     """
-    A thread pool that keeps the order of tasks with the same key.
+    A thread pool that keeps the order of tasks with the same key; call start() before use.
 
     A task that returns Later waits without a thread; those behind it with the same key wait too.
 
@@ -47,25 +50,40 @@ class KeyedExecutor:
         self._later: list[tuple[float, int, Key, Task]] = []
         self._numbers = itertools.count()
         self._later_changed = threading.Condition(self._lock)
-        self._timer: threading.Thread | None = None
+        self._timer = threading.Thread(target=self._run_timer, name="later", daemon=True)
         self._closed = False
+        self._log = ThrottledLog(logger)
+
+    def start(self) -> None:
+        """Start the thread that makes postponed tasks ready."""
+        # Not when the first task is postponed: if that failed, the task would be lost.
+        self._timer.start()
 
     def submit_all(self, tasks: Iterable[tuple[Key, Task]]) -> None:
-        """Run each of *tasks* after the earlier ones with the same key."""
+        """
+        Run each of *tasks* after the earlier ones with the same key; drop them after close().
+
+        Raises:
+            RuntimeError: when there is no thread to run them, and none can be started.
+        """
         with self._changed:
+            if self._closed:
+                return
             for key, task in tasks:
                 self._add(key, task)
             self._wake_threads()
 
-    def close(self) -> None:
-        """Drop the tasks that have not begun, and wait for the others."""
+    def close(self, timeout_s: float | None = None) -> bool:
+        """
+        Drop the tasks that have not begun, and wait for the others; can be called again.
+
+        Returns whether all have ended; False after *timeout_s*.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             self._later_changed.notify_all()
-            timers = [] if self._timer is None else [self._timer]
-        for thread in (*self._threads, *timers):
-            thread.join()
+            return self._changed.wait_for(lambda: not self._threads, timeout_s)
 
     def _add(self, key: Key, task: Task) -> None:
         if key is None:
@@ -81,12 +99,26 @@ class KeyedExecutor:
     def _wake_threads(self) -> None:
         self._changed.notify(min(len(self._ready), self._idle))
         missing = min(len(self._ready) - self._idle, self._max_threads - len(self._threads))
-        for _ in range(missing):
-            thread = threading.Thread(
-                target=self._run, name=f"handler_{len(self._threads)}", daemon=True
+        try:
+            for _ in range(missing):
+                self._start_thread()
+        except RuntimeError as error:  # the system has no thread left
+            if not self._threads:
+                raise
+            self._log.warning(
+                "%s: %d of %d handler threads run; raise the limit of threads or lower "
+                "RESPONDER_THREADS",
+                error,
+                len(self._threads),
+                self._max_threads,
             )
-            thread.start()  # it fails where the system has no thread left
-            self._threads.append(thread)
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(
+            target=self._run, name=f"handler_{len(self._threads)}", daemon=True
+        )
+        thread.start()
+        self._threads.append(thread)
 
     def _run(self) -> None:
         key: Key = None
@@ -99,11 +131,14 @@ class KeyedExecutor:
                     self._changed.wait()
                     self._idle -= 1
                 if self._closed:
+                    self._threads.remove(threading.current_thread())
+                    self._changed.notify_all()
                     return
                 key, task = self._ready.popleft()
             try:
                 outcome = task()
-            except Exception:
+            except BaseException:
+                # Nothing would replace this thread, nor run what waits behind the task.
                 logger.exception("a task failed")
                 continue
             if isinstance(outcome, Later):
@@ -127,10 +162,6 @@ class KeyedExecutor:
         with self._changed:
             heapq.heappush(self._later, (due_s, next(self._numbers), key, later.task))
             self._later_changed.notify()
-            if self._timer is None and not self._closed:
-                timer = threading.Thread(target=self._run_timer, name="later", daemon=True)
-                timer.start()  # it fails where the system has no thread left
-                self._timer = timer
 
     def _run_timer(self) -> None:
         """Make postponed tasks ready when they are due."""
@@ -141,4 +172,5 @@ class KeyedExecutor:
                     _, _, key, task = heapq.heappop(self._later)
                     self._ready.append((key, task))
                 self._wake_threads()
-                self._later_changed.wait(self._later[0][0] - now_s if self._later else None)
+                next_s = self._later[0][0] if self._later else math.inf
+                self._later_changed.wait(min(next_s - now_s, threading.TIMEOUT_MAX))

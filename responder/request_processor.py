@@ -74,6 +74,7 @@ class RequestProcessor:
         self._reader = reader or RequestReader()
         self._clock_skew = ClockSkew()
         self._log = ThrottledLog(logger)
+        self._is_stopping = False
 
     def process(
         self,
@@ -100,7 +101,7 @@ class RequestProcessor:
                 return self._process(record, received_ms, on_end, attempts)
         except _Stopped:
             return None
-        except Exception as error:
+        except BaseException as error:
             # An unfinished record would block all further commits of its partition.
             logger.exception("record %s failed and is skipped", _position(record))
             self._counts.add("skipped", record.topic)
@@ -144,13 +145,13 @@ class RequestProcessor:
         record = Undecodable(partition.topic, partition.partition, offset)
         self._outcomes.dead_letter(record, failure, on_end)
 
-    def stop(self, within_s: float) -> None:
-        """Begin no more requests that wait for the journal; publish outcomes for *within_s*."""
-        self._outcomes.stop(within_s)
+    def stop(self) -> None:
+        """Begin no more requests that wait for the journal; those that have begun go on."""
+        self._is_stopping = True
 
-    def close(self) -> None:
-        """After stop(): return once all replies have ended, or its time is over."""
-        self._outcomes.close()
+    def close(self, within_s: float) -> None:
+        """Return once all outcomes are published, or after *within_s*; then publish nothing."""
+        self._outcomes.close(within_s)
 
     def _answer(
         self, request: Request, received_ms: int | None, attempts: Attempts
@@ -184,7 +185,7 @@ class RequestProcessor:
         reply = self._reply(request, attempts)
         if reply is not None:
             return reply
-        if self._outcomes.is_stopping:
+        if self._is_stopping:
             raise _Stopped
         if attempts.begun:
             self._end_claim(request, attempts)
@@ -247,10 +248,7 @@ class RequestProcessor:
             self._deduplicator.end_claim(request)
 
     def _may_begin(self, request: Request) -> bool:
-        return (
-            not self._outcomes.is_stopping
-            and epoch_ms() <= request.deadline_ms + CLOCK_TOLERANCE_MS
-        )
+        return not self._is_stopping and epoch_ms() <= request.deadline_ms + CLOCK_TOLERANCE_MS
 
     def _handle(self, attempts: Attempts, request: Request) -> Reply:
         began_s = time.monotonic()
@@ -261,8 +259,9 @@ class RequestProcessor:
             reply = error.reply_to(request)
         except Retry as error:
             return self._retry(attempts, request, error)
-        except (Exception, SystemExit) as error:
-            # The traceback is for the log of the responder, not for the client.
+        except BaseException as error:
+            # Also SystemExit, asyncio.CancelledError and panics of libraries in Rust, which are no
+            # Exceptions. The traceback is for the log of the responder, not for the client.
             logger.exception("the handler failed", extra=timed_fields(request, began_s))
             self._counts.add("failed", request.topic)
             detail = f"the handler of {request.topic} failed; its log has the cause"

@@ -17,6 +17,7 @@ from rendezvous.process.counts import BACKLOG, LAG, OutcomeCounts
 from rendezvous.process.monitoring.health import ProcessHealth
 from rendezvous.process.monitoring.metrics import Labels, show_only
 from rendezvous.process.watchdog import Watchdog
+from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS
 from responder.keyed_executor import KeyedExecutor
 from responder.offsets import Offsets
 from responder.request_processor import RequestProcessor
@@ -28,10 +29,14 @@ SUMMARY_INTERVAL_S = 10.0
 SHOW_INTERVAL_S = 1.0
 #: Maximum time to publish the remaining replies while stopping, in seconds.
 FINISH_S = 5.0
+#: Maximum time to keep the partitions while handlers end, in seconds. After it each request of a
+#: gateway that has begun is past its deadline, so that no other responder begins it again.
+KEEP_PARTITIONS_S = (MAX_WAIT_MS + CLOCK_TOLERANCE_MS) / 1000
 #: Maximum number of unfinished requests per thread before the next poll. One whose reply is not
 #: acknowledged is unfinished.
 BACKLOG_PER_THREAD = 4
-#: Maximum time without a poll while the backlog is full, in seconds: polls send heartbeats.
+#: Maximum time without a poll while the backlog is full, or while stopping, in seconds: a member
+#: of a group that does not poll loses its partitions.
 ROOM_WAIT_S = 0.2
 
 
@@ -71,11 +76,13 @@ class ResponderWorker:
 
     def run(self, stop: threading.Event) -> None:
         """Process requests until *stop* is set, then finish and commit those begun."""
+        self._executor.start()
         try:
             while not stop.is_set():
                 self._watchdog.reset()
                 self._process_records(self._poll())
                 self._commit_and_log()
+            self._await_handlers()
         finally:
             self._drain()
 
@@ -84,7 +91,10 @@ class ResponderWorker:
         if self._offsets.wait_for_room(self._max_backlog, ROOM_WAIT_S):
             self._consumer.resume()
             return self._consumer.poll()
-        # A paused consumer that polls stays a member of its group.
+        return self._poll_paused()
+
+    def _poll_paused(self) -> RecordsByPartition:
+        """Stay a member of the group without reading, except for new partitions."""
         self._consumer.pause()
         return self._consumer.poll(timeout_ms=0)
 
@@ -117,13 +127,16 @@ class ResponderWorker:
         now_s = time.monotonic()
         if now_s - self._committed_s > COMMIT_INTERVAL_S:
             self._committed_s = now_s
-            self._consumer.commit_async(self._offsets.to_commit(), self._offsets.note_committed)
+            self._commit()
         if now_s - self._shown_s > SHOW_INTERVAL_S:
             self._shown_s = now_s
             self._show_state()
         if now_s - self._summary_s > SUMMARY_INTERVAL_S:
             self._summary_s = now_s
             self._counts.log()
+
+    def _commit(self) -> None:
+        self._consumer.commit_async(self._offsets.to_commit(), self._offsets.note_committed)
 
     def _show_state(self) -> None:
         """Set the metrics of the consumer, and its problem for the probes."""
@@ -133,14 +146,26 @@ class ResponderWorker:
         lags_s = {(p.topic, str(p.partition)): lag for p, lag in self._consumer.lags_s().items()}
         self._shown = show_only(LAG, lags_s, self._shown)
 
+    def _await_handlers(self) -> None:
+        """Keep the partitions until the handlers that have begun have ended, or time is over."""
+        self._begin_no_more()
+        give_up_s = time.monotonic() + KEEP_PARTITIONS_S
+        while not self._executor.close(ROOM_WAIT_S) and time.monotonic() < give_up_s:
+            # The executor drops records of a partition that has just been assigned.
+            self._process_records(self._poll_paused())
+            self._commit()
+
     def _drain(self) -> None:
-        """Wait for the handlers that have begun and for their replies, then commit."""
-        self._health.problems = ["this process is shutting down"]
-        # From here on the platform limits the time, not the watchdog.
-        self._watchdog.stop()
-        self._processor.stop(FINISH_S)
+        """Wait for the handlers that have begun, then for their replies, then commit."""
+        self._begin_no_more()
         self._executor.close()
-        self._processor.close()
+        self._processor.close(FINISH_S)
         self._consumer.commit(self._offsets.to_commit())
         self._consumer.close()
         self._counts.log()
+
+    def _begin_no_more(self) -> None:
+        self._health.problems = ["this process is shutting down"]
+        # From here on the platform limits the time, not the watchdog.
+        self._watchdog.stop()
+        self._processor.stop()

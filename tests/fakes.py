@@ -35,6 +35,10 @@ def eventually(condition: Callable[[], object], within_s: float = 10.0) -> None:
         time.sleep(0.002)
 
 
+class Panic(BaseException):
+    """What libraries in Rust raise for a fault of theirs: no Exception."""
+
+
 def raising(error: BaseException) -> Callable[..., Any]:
     """Return a function that raises *error*."""
 

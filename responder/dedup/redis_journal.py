@@ -99,6 +99,9 @@ class RedisJournal:
                 self._renew()
             except StoreUnavailable as error:
                 self._log.warning("the claims on running requests are not renewed (%s)", error)
+            except Exception:
+                # The thread must survive: without claims a second delivery would be handled.
+                logger.exception("renewing the claims on running requests failed; trying again")
 
     def _renew(self) -> None:
         # With the lock, so that a claim is not renewed after its end(): a redelivery would wait.

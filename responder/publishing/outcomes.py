@@ -1,6 +1,7 @@
 """OutcomePublisher: publishes the reply to a request, its dead letter, or both."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,11 +22,6 @@ class OutcomePublisher:
     def __init__(self, replies: ReplyPublisher, dead_letters: DeadLetters | None) -> None:
         self._replies = replies
         self._dead_letters = dead_letters
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether stop() has been called."""
-        return self._replies.is_stopping
 
     def publish(
         self, record: Any, request: Request, reply: Reply, on_end: Callable[[], None]
@@ -56,17 +52,12 @@ class OutcomePublisher:
         else:
             self._dead_letters.publish(record, failure, on_end)
 
-    def stop(self, within_s: float) -> None:
-        """Publish nothing any more after *within_s*."""
-        self._replies.stop(within_s)
+    def close(self, within_s: float) -> None:
+        """Return once everything is acknowledged, or after *within_s*; then publish nothing."""
+        give_up_s = time.monotonic() + within_s
+        self._replies.close(give_up_s)
         if self._dead_letters is not None:
-            self._dead_letters.stop(within_s)
-
-    def close(self) -> None:
-        """After stop(): return once everything is acknowledged, or its time is over."""
-        self._replies.close()
-        if self._dead_letters is not None:
-            self._dead_letters.close()
+            self._dead_letters.close(give_up_s)
 
 
 class _Countdown:

@@ -50,7 +50,7 @@ class Outgoing:
     Args:
         name: of what it is about, for the log.
         request_topic: of the request that it is about, for the counts.
-        on_end: called once it is acknowledged or discarded, by any thread; never when stop() ended
+        on_end: called once it is acknowledged or discarded, by any thread; never when close() ended
             it before: the request must be delivered again.
         smaller: returns value and headers that replace its own if they are too large.
         partition: where it goes if that exists; elsewhere by key.
@@ -86,7 +86,7 @@ class Publisher:
     def __init__(self, producer: Any, counts: OutcomeCounts, thread_name: str) -> None:
         self._producer = producer
         self._counts = counts
-        self._give_up_s = math.inf  # monotonic clock; finite once stopping
+        self._give_up_s = math.inf  # monotonic clock; finite once closing
         self._log = ThrottledLog(logger)
         self._changed = threading.Condition(threading.Lock())
         self._unacknowledged: set[Outgoing] = set()
@@ -98,24 +98,16 @@ class Publisher:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether stop() has been called."""
-        return self._give_up_s < math.inf
-
     def start(self) -> None:
         """Start the thread that sends records again."""
         self._thread.start()
 
-    def stop(self, within_s: float) -> None:
-        """Send no record any more after *within_s*."""
-        self._give_up_s = time.monotonic() + within_s
-
-    def close(self) -> None:
-        """After stop(): return once all records have ended, or its time is over."""
+    def close(self, give_up_s: float) -> None:
+        """Return once all records have ended, or at *give_up_s* (monotonic clock); then stop."""
         with self._changed:
+            self._give_up_s = give_up_s
             self._changed.wait_for(
-                lambda: not self._unacknowledged, max(0.0, self._give_up_s - time.monotonic())
+                lambda: not self._unacknowledged, max(0.0, give_up_s - time.monotonic())
             )
             self._closed = True
             self._changed.notify_all()
@@ -198,7 +190,7 @@ class Publisher:
             if record not in self._unacknowledged:
                 return False
             self._unacknowledged.remove(record)
-            if self.is_stopping and not self._unacknowledged:
+            if not self._unacknowledged and self._give_up_s < math.inf:
                 self._changed.notify_all()
         return True
 
@@ -274,7 +266,7 @@ class Publisher:
                 continue
             try:
                 error = self._send(record)
-            except Exception:
+            except BaseException:
                 # An unfinished record would block all further commits of its partition.
                 logger.exception("%s: it cannot be sent to %s", record.name, record.topic)
                 self._counts.add("skipped", record.request_topic)

@@ -57,10 +57,11 @@ class ReplyPublisher(Publisher):
 
     def _give_up_ms(self, request: Request) -> int:
         """Return when no client can get the reply any more, in Unix time."""
-        if request.requester is None:
-            return request.deadline_ms + self._retention_ms
-        # No requester fetches it later. A deadline far away must not hold up the commits.
-        return min(request.deadline_ms, epoch_ms() + MAX_WAIT_MS) + CLOCK_TOLERANCE_MS
+        # A deadline far away, which only other requesters name, must not hold up the commits.
+        deadline_ms = min(request.deadline_ms, epoch_ms() + MAX_WAIT_MS)
+        # Only clients of a gateway fetch it later.
+        is_gateways = request.requester is None
+        return deadline_ms + (self._retention_ms if is_gateways else CLOCK_TOLERANCE_MS)
 
     def _report(self, record: Outgoing, error: Exception) -> None:
         log = self._log if record.is_reported else logger

@@ -2,7 +2,8 @@
 A responder with a side effect in a SQLite file; it kills itself at the moment DIE_AT.
 
 ``EFFECTS_FILE`` is the database. With ``EFFECTS_JOURNAL=sql`` effect and reply share a transaction.
-``EFFECTS_PAUSE_S`` is the maximum sleep of the handler. ``DIE_AT`` is one of MOMENTS.
+The handler sleeps for ``EFFECTS_WORK_S`` and for a random time up to ``EFFECTS_PAUSE_S``.
+``DIE_AT`` is one of MOMENTS.
 """
 
 import os
@@ -54,6 +55,10 @@ def die_at(moment: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def seconds(name: str) -> float:
+    return float(os.environ.get(name, "0"))
+
+
 @handles("effects")
 def effect(request: Request) -> Reply:
     """Insert one effect, and reply with its number."""
@@ -63,7 +68,7 @@ def effect(request: Request) -> Reply:
         )
         database.commit()
         die_at("before the effect")
-        time.sleep(random.random() * float(os.environ.get("EFFECTS_PAUSE_S", "0")))
+        time.sleep(seconds("EFFECTS_WORK_S") + random.random() * seconds("EFFECTS_PAUSE_S"))
         if os.environ.get("EFFECTS_JOURNAL") == "sql":
             reply = SqlJournal(database).once(request, lambda: insert_effect(database, request))
         else:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rendezvous.contract import Request
-from rendezvous.framework_requests import MAX_BINARY_ID_BYTES, id_in
+from rendezvous.correlation import CorrelationIds, new_node
+from rendezvous.framework_requests import ID_HEADERS, MAX_BINARY_ID_BYTES, id_in
 from tests.strategies import record_headers, record_values
 
 SENT_MS = 1_700_000_000_000
@@ -64,12 +65,32 @@ def test_only_a_redelivery_has_the_same_journal_id():
     assert len(request.journal_id) <= 200
 
 
-def test_the_journal_id_of_a_gateways_request_is_its_correlation_id():
-    request = Request("the-id", "orders", "replies", SENT_MS)
-    copied = Request.decode("orders", None, b"", [("correlation-id", b"the-id"),
-                            ("reply-topic", b"r"), ("deadline", b"1")])  # fmt: skip
+def of_our_format(correlation_id, sent_ms=SENT_MS, names=("correlation-id",)):
+    """Return a request with the headers of a gateway, or of a service that writes the same."""
+    headers = [(name, correlation_id.encode()) for name in names]
+    headers += [("reply-topic", b"replies"), ("deadline", b"%d" % (SENT_MS + 10_000))]
+    return Request.decode("orders", None, b"", headers, sent_ms=sent_ms)
 
-    assert (request.journal_id, copied.journal_id) == ("the-id", "the-id")
+
+@pytest.mark.parametrize(
+    "options", [{}, {"owner": "shop"}, {"keep_s": 60}, {"is_stream": True, "owner": "shop"}]
+)
+@pytest.mark.parametrize("names", [ID_HEADERS[:1], ID_HEADERS])
+def test_the_journal_id_of_a_gateways_request_is_its_correlation_id(names, options):
+    issued = CorrelationIds("a secret").issue(new_node(), SENT_MS, **options)
+    published_again = of_our_format(issued, SENT_MS + 1, names)
+
+    assert of_our_format(issued, SENT_MS, names).journal_id == issued
+    assert published_again.journal_id == issued
+
+
+@pytest.mark.parametrize("names", [ID_HEADERS[:1], ID_HEADERS])
+def test_an_id_without_the_format_of_a_gateways_does_not_identify_a_request_by_itself(names):
+    first, redelivered = of_our_format("1", SENT_MS, names), of_our_format("1", SENT_MS, names)
+    used_again = of_our_format("1", SENT_MS + 1, names)
+
+    assert first.journal_id == redelivered.journal_id
+    assert used_again.journal_id != first.journal_id
 
 
 @given(record_headers, record_values)

@@ -12,7 +12,7 @@ from rendezvous.framework_replies import DEAD_LETTER_HEADERS
 from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from responder.publishing.failure import Failure, Reason
 from responder.registry import HandlerError
-from tests.fakes import FakeFuture, FakeProducer, FakeRecord, eventually, raising
+from tests.fakes import FakeFuture, FakeProducer, FakeRecord, Panic, eventually, raising
 from tests.unit.responder.conftest import P0, P1, record
 
 DLQ = "dead"
@@ -249,20 +249,39 @@ def test_a_dead_letter_that_fails_again_has_the_headers_of_its_last_failure(run)
     assert letter.header("dead-letter-offset") == "9"
 
 
-def test_a_reply_that_cannot_be_sent_leaves_a_dead_letter(run):
-    class Refusing(FakeProducer):
-        def send(self, topic, **arguments):
-            if topic != DLQ:
-                raise AssertionError("of the library")
-            return super().send(topic, **arguments)
+class Raising(FakeProducer):
+    """A producer whose first send() to *topic* raises *error*."""
 
-    running = run(producer=Refusing(), dlq_topic=DLQ)
+    def __init__(self, topic, error):
+        super().__init__()
+        self._errors = {topic: error}
+
+    def send(self, topic, **arguments):
+        if topic in self._errors:
+            raise self._errors.pop(topic)
+        return super().send(topic, **arguments)
+
+
+@pytest.mark.parametrize("error", [AssertionError("of the library"), Panic()])
+def test_a_reply_that_cannot_be_sent_leaves_a_dead_letter(run, error):
+    running = run(producer=Raising("replies", error), dlq_topic=DLQ)
     running.feed(record("the-id", 0))
     eventually(lambda: running.committed() == 1)
 
     (letter,) = running.dead_letters()
     assert letter.header("dead-letter-reason") == "not-answered"
     assert running.counts == {"answered": 1, "skipped": 1, "dead-lettered": 1}
+
+
+@pytest.mark.parametrize("error", [AssertionError("of the library"), Panic()])
+def test_a_dead_letter_that_cannot_be_sent_blocks_neither_its_partition_nor_others(run, error):
+    running = run(raising(RuntimeError()), Raising(DLQ, error), dlq_topic=DLQ)
+    running.feed(record("the-id", 0))
+    eventually(lambda: running.committed() == 1)
+    running.feed(record("next", 1))
+    eventually(lambda: running.committed() == 2)
+
+    assert running.counts == {"failed": 2, "skipped": 1, "dead-lettered": 1}
 
 
 def test_a_failure_survives_the_journal():

@@ -2,17 +2,24 @@
 
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 
 from responder.keyed_executor import KeyedExecutor, Later
-from tests.fakes import eventually, raising
+from tests.fakes import Panic, eventually, raising
+
+
+def started(threads):
+    executor = KeyedExecutor(threads)
+    executor.start()
+    return executor
 
 
 @pytest.fixture
 def executor():
-    executor = KeyedExecutor(4)
+    executor = started(4)
     yield executor
     executor.close()
 
@@ -73,7 +80,7 @@ def test_a_slow_key_delays_no_other_key(executor):
 
 
 def test_a_busy_key_shares_a_single_thread_with_others():
-    executor, proceed = KeyedExecutor(1), threading.Event()
+    executor, proceed = started(1), threading.Event()
     done: list[object] = []
 
     def busy(number):
@@ -90,7 +97,7 @@ def test_a_busy_key_shares_a_single_thread_with_others():
 
 
 def test_closing_waits_for_running_tasks_and_drops_the_others():
-    executor, begun, proceed, done = KeyedExecutor(1), threading.Event(), threading.Event(), []
+    executor, begun, proceed, done = started(1), threading.Event(), threading.Event(), []
 
     def first():
         begun.set()
@@ -112,6 +119,31 @@ def test_closing_waits_for_running_tasks_and_drops_the_others():
     closing.join(10)
 
     assert done == ["first"]
+
+
+def test_closing_says_whether_all_tasks_have_ended_and_can_be_repeated():
+    executor, begun, proceed = started(2), threading.Event(), threading.Event()
+
+    def task():
+        begun.set()
+        proceed.wait(10)
+
+    executor.submit_all([("a", task), ("b", lambda: None)])
+    assert begun.wait(10)
+    before = executor.close(timeout_s=0.01)
+    proceed.set()
+
+    assert (before, executor.close(timeout_s=1), executor.close()) == (False, True, True)
+
+
+def test_tasks_that_come_after_closing_are_dropped_and_get_no_thread(monkeypatch):
+    executor, done = started(2), list[int]()
+    executor.close()
+    with no_thread_left(monkeypatch):
+        executor.submit_all([("a", partial(done.append, 1))])
+
+    assert executor.close()
+    assert done == []
 
 
 def test_tasks_without_a_key_run_concurrently(executor):
@@ -142,7 +174,7 @@ def test_tasks_that_come_while_threads_are_idle_run_concurrently_too(executor):
 
 
 def test_no_more_threads_exist_than_allowed_or_than_there_were_tasks_at_once():
-    executor, proceed = KeyedExecutor(4), threading.Event()
+    executor, proceed = started(4), threading.Event()
     executor.submit_all([("only", lambda: None)])
     threads_for_one = len(executor._threads)
     running: list[int] = []
@@ -160,25 +192,78 @@ def test_no_more_threads_exist_than_allowed_or_than_there_were_tasks_at_once():
     assert (threads_for_one, threads_for_many) == (1, 4)
 
 
-def test_a_thread_that_cannot_be_started_is_started_for_the_next_task(executor, monkeypatch):
-    done: list[int] = []
+@contextmanager
+def no_thread_left(monkeypatch):
+    """Let the start of any thread fail."""
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", raising(RuntimeError("can't start new thread")))
-        with pytest.raises(RuntimeError):
-            executor.submit_all([(None, partial(done.append, 1))])
+        yield
+
+
+def test_a_first_thread_that_cannot_be_started_is_started_for_the_next_task(executor, monkeypatch):
+    done: list[int] = []
+    with no_thread_left(monkeypatch), pytest.raises(RuntimeError):
+        executor.submit_all([(None, partial(done.append, 1))])
 
     executor.submit_all([(None, partial(done.append, 2))])
 
     eventually(lambda: done == [1, 2])
 
 
-def test_a_task_that_raises_blocks_neither_its_key_nor_its_thread(caplog):
-    executor, done = KeyedExecutor(1), []
+def test_tasks_share_the_threads_that_run_if_no_other_can_be_started(executor, monkeypatch, caplog):
+    busy, done = threading.Event(), []
+    executor.submit_all([("busy", partial(busy.wait, 10))])
+    with no_thread_left(monkeypatch):
+        executor.submit_all([("other", lambda: done.append(1))])
+    busy.set()
+    eventually(lambda: done == [1])
 
-    def wrong():
-        raise RuntimeError("a fault")
+    assert "can't start new thread: 1 of 4 handler threads run" in caplog.text
 
-    executor.submit_all([("a", wrong), ("a", lambda: done.append("behind"))])
+
+def test_tasks_are_postponed_also_while_no_thread_can_be_started(executor, monkeypatch):
+    begun, proceed, done = threading.Event(), threading.Event(), []
+
+    def first():
+        begun.set()
+        proceed.wait(10)
+        return Later(0.01, lambda: done.append("again"))
+
+    executor.submit_all([("a", first), ("a", lambda: done.append("behind"))])
+    assert begun.wait(10)
+    with no_thread_left(monkeypatch):
+        proceed.set()
+        eventually(lambda: done == ["again", "behind"], within_s=1)
+
+
+def test_a_postponed_task_that_gets_no_thread_of_its_own_delays_no_later_one(executor, monkeypatch):
+    busy, done = threading.Event(), []
+    executor.submit_all([("a", lambda: Later(0.1, lambda: done.append("first")))])
+    eventually(lambda: executor._later and executor._idle == 1)
+    executor.submit_all([("busy", partial(busy.wait, 10))])  # takes the only thread
+    with no_thread_left(monkeypatch):
+        eventually(lambda: not executor._later)
+    busy.set()
+    eventually(lambda: done == ["first"])
+    executor.submit_all([("b", lambda: Later(0.01, lambda: done.append("second")))])
+
+    eventually(lambda: done == ["first", "second"], within_s=1)
+
+
+def test_a_pause_of_centuries_delays_no_other_task(executor):
+    done = []
+    executor.submit_all([("a", lambda: Later(1e10, lambda: done.append("in centuries")))])
+    eventually(lambda: executor._later)
+    executor.submit_all([("b", lambda: Later(0.01, lambda: done.append("soon")))])
+
+    eventually(lambda: done == ["soon"], within_s=1)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), Panic("a fault")])
+def test_a_task_that_raises_blocks_neither_its_key_nor_its_thread(error, caplog):
+    executor, done = started(1), []
+
+    executor.submit_all([("a", raising(error)), ("a", lambda: done.append("behind"))])
     eventually(lambda: done == ["behind"])
     executor.close()
 
@@ -223,7 +308,7 @@ def test_postponed_tasks_begin_when_they_are_due_although_the_only_thread_was_bu
 
 
 def test_a_postponed_task_is_dropped_by_close():
-    executor, done = KeyedExecutor(2), list[int]()
+    executor, done = started(2), list[int]()
     begun = threading.Event()
 
     def task():

@@ -1,5 +1,6 @@
 """RequestProcessor: which requests are handled, and how failures are answered."""
 
+import asyncio
 import json
 import threading
 from dataclasses import replace
@@ -11,7 +12,7 @@ from rendezvous.contract import NO_DEADLINE_MS, Reply, Request
 from rendezvous.correlation import epoch_ms
 from rendezvous.kafka_client.patches.bounded_batches import DroppedValue
 from responder.registry import HandlerError
-from tests.fakes import FakeRecord, eventually, raising
+from tests.fakes import FakeRecord, Panic, eventually, raising
 from tests.support.metric_values import Increase
 from tests.unit.responder.conftest import P0, record
 
@@ -190,6 +191,22 @@ def test_an_exception_is_answered_with_500_without_its_traceback(run, caplog):
     assert b"Traceback" not in sent.value
     assert "a secret of ours" in caplog.text
     assert running.counts == {"failed": 1}
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError(), Panic()])
+def test_an_exception_of_any_class_is_answered_with_500_and_blocks_nothing(run, error):
+    def handler(request):
+        if request.body == b"bad":
+            raise error
+        return Reply.to(request)
+
+    running = run(handler, threads=1)
+    running.feed(record("the-id", 0, key=b"k", body=b"bad"), record("behind", 1, key=b"k"))
+    eventually(lambda: running.committed() == 2, within_s=1)
+
+    replies = running.replies()
+    assert [replies[cid].header("status") for cid in ("the-id", "behind")] == ["500", "200"]
+    assert running.counts == {"failed": 1, "answered": 1}
 
 
 def test_a_handler_error_is_answered_with_its_status_and_detail(run):

@@ -194,7 +194,7 @@ def test_shutdown_waits_for_acknowledgements(run):
     running.feed(record("the-id", 0))
     eventually(lambda: running.producer.sent)
     running.stop.set()
-    eventually(lambda: running.processor._outcomes.is_stopping)
+    eventually(lambda: running.processor._is_stopping)
     future.succeed()
     running.end()
 
@@ -213,7 +213,7 @@ def test_shutdown_finishes_begun_requests_and_leaves_the_others(run):
     running.feed(record("begun", 0), record("queued", 1))
     begun.wait(10)
     running.stop.set()
-    eventually(lambda: running.processor._outcomes.is_stopping)
+    eventually(lambda: running.processor._is_stopping)
     proceed.set()
     running.end()
 
@@ -221,6 +221,118 @@ def test_shutdown_finishes_begun_requests_and_leaves_the_others(run):
     assert running.committed() == 1
     assert running.kafka.closed
     assert not running.producer.closed  # by the entry point that built it
+
+
+class Slow:
+    """A handler that waits for *proceed* with a request whose body is "slow"."""
+
+    def __init__(self):
+        self.begun, self.proceed = threading.Event(), threading.Event()
+
+    def __call__(self, request):
+        if request.body == b"slow":
+            self.begun.set()
+            assert self.proceed.wait(10)
+        return Reply.to(request)
+
+
+@pytest.fixture
+def stopping(run, monkeypatch):
+    """Return a worker that was told to stop while a handler works on "slow", its first request."""
+    monkeypatch.setattr(worker, "ROOM_WAIT_S", 0.005)
+    handler = Slow()
+
+    def start(*records, producer=None):
+        running = run(handler, producer)
+        running.proceed = handler.proceed
+        running.feed(record("slow", 0, body=b"slow"), *records)
+        assert handler.begun.wait(10)
+        eventually(lambda: len(running.replies()) == len(records))
+        running.stop.set()
+        eventually(lambda: running.processor._is_stopping)
+        return running
+
+    yield start
+    handler.proceed.set()
+
+
+def await_polls(running, number=5):
+    polls = running.kafka.polls
+    eventually(lambda: running.kafka.polls >= polls + number)
+
+
+def test_shutdown_publishes_the_reply_of_a_handler_however_long_that_takes(stopping, monkeypatch):
+    monkeypatch.setattr(worker, "FINISH_S", 0.02)
+    running = stopping()
+    stopped_s = time.monotonic()
+    eventually(lambda: time.monotonic() > stopped_s + 2 * worker.FINISH_S)
+    running.proceed.set()
+    running.end()
+
+    assert list(running.replies()) == ["slow"]
+    assert running.committed() == 1
+
+
+def test_a_stopping_worker_keeps_its_partitions_and_commits_until_its_handlers_have_ended(stopping):
+    acknowledgement = FakeFuture()
+    running = stopping(record("fast", 7, partition=1), producer=FakeProducer(acknowledgement))
+    running.feed(record("next", 8, partition=1))
+    await_polls(running)
+    acknowledgement.succeed()
+    eventually(lambda: running.committed(P1) == 8)
+    paused, closed = running.kafka.paused(), running.kafka.closed
+    running.proceed.set()
+    running.end()
+
+    assert (paused, closed) == ({P0, P1}, False)
+    assert set(running.replies()) == {"slow", "fast"}
+    assert (running.committed(P0), running.committed(P1)) == (1, 8)
+
+
+def test_a_stopping_worker_leaves_what_it_still_reads_to_a_successor(stopping):
+    running = stopping()
+    assigned_just_now = record("new", 4, partition=1)
+    running.kafka.feed(assigned_just_now, although_paused=True)
+    eventually(running.kafka.is_drained)
+    await_polls(running, 2)
+    running.kafka.positions[P1] = 5
+    running.kafka.fail_poll(ValueError("it cannot be decoded"), held=P1)
+    eventually(running.kafka.is_drained)
+    await_polls(running)
+    running.proceed.set()
+    running.end()
+
+    assert list(running.replies()) == ["slow"]
+    assert (running.committed(P0), running.committed(P1)) == (1, 4)
+
+
+def test_a_stopping_worker_keeps_its_partitions_no_longer_than_a_redelivery_can_begin(
+    stopping, monkeypatch
+):
+    assert worker.KEEP_PARTITIONS_S == 62
+    monkeypatch.setattr(worker, "KEEP_PARTITIONS_S", 0.0)
+    running = stopping()
+    polls = running.kafka.polls
+    time.sleep(0.05)  # ten turns
+    polls_later = running.kafka.polls
+    running.proceed.set()
+    running.end()
+
+    assert polls_later - polls <= 1
+    assert list(running.replies()) == ["slow"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_of_the_library_during_shutdown_loses_no_reply(stopping):
+    running = stopping()
+    running.kafka.fail_poll(AssertionError("of the library"))
+    eventually(running.kafka.is_drained)
+    running.proceed.set()
+    running.end()
+
+    assert list(running.replies()) == ["slow"]
+    assert running.committed() == 1
+    assert running.kafka.closed
 
 
 def test_each_turn_of_the_loop_resets_the_watchdog(run):

@@ -6,16 +6,23 @@ import pytest
 from kafka import errors as kafka_errors
 
 from rendezvous.contract import Reply
+from rendezvous.correlation import CorrelationIds, epoch_ms, new_node
+from rendezvous.framework_requests import ID_HEADERS
 from responder.clock_skew import CLOCK_TOLERANCE_MS
 from responder.dedup.redis_journal import RedisJournal
 from responder.registry import Retry
-from tests.fakes import FakeProducer, eventually
+from tests.fakes import FakeProducer, FakeRecord, eventually
 from tests.unit.responder.conftest import record
 
 
 @pytest.fixture
 def journal(redis):
     return RedisJournal(redis, "responder", ttl_s=100)
+
+
+def issued_id():
+    """Return an id as a gateway issues it."""
+    return CorrelationIds("a secret").issue(new_node(), epoch_ms() + 30_000)
 
 
 def counting(effects):
@@ -37,6 +44,37 @@ def test_a_redelivered_request_is_handled_once_and_answered_twice(run, journal, 
 
     assert effects == ["the-id"]
     assert [sent.value for sent in running.producer.sent] == [b"1", b"1"]
+    assert running.counts == {"answered": 1, "repeated": 1}
+
+
+@pytest.mark.parametrize("names", [ID_HEADERS[:1], ID_HEADERS], ids=["ours", "all"])
+def test_an_id_that_a_service_with_the_headers_of_a_gateway_uses_again_is_handled_again(
+    run, journal, names
+):
+    headers = [(name, b"1") for name in names]
+    headers += [("reply-topic", b"replies"), ("deadline", b"%d" % (epoch_ms() + 30_000))]
+    first = FakeRecord(b"of Ann", headers, 0, None, "orders", timestamp=1)
+    running = run(lambda request: Reply.to(request, request.body), journal=journal)
+    running.feed(
+        first,
+        replace(first, value=b"of Bob", offset=1),
+        replace(first, timestamp=2, offset=2),
+        replace(first, offset=3),  # a redelivery
+    )
+    eventually(lambda: running.committed() == 4)
+
+    assert sorted(sent.value for sent in running.producer.sent) == [b"of Ann"] * 3 + [b"of Bob"]
+    assert running.counts == {"answered": 3, "repeated": 1}
+
+
+def test_a_request_that_a_gateway_publishes_again_is_handled_once(run, journal):
+    effects: list[str] = []
+    published = record(issued_id(), 0)
+    running = run(counting(effects), journal=journal)
+    running.feed(*[replace(published, offset=n, timestamp=n + 1) for n in range(2)])
+    eventually(lambda: running.committed() == 2)
+
+    assert len(effects) == 1
     assert running.counts == {"answered": 1, "repeated": 1}
 
 
@@ -197,6 +235,7 @@ def test_a_second_delivery_waits_while_the_first_waits_for_another_attempt(run, 
 
 @pytest.mark.parametrize("end", ["answered", "cancelled"])
 def test_no_claim_is_renewed_after_the_last_attempt(run, journal, redis, end):
+    cid = issued_id()
     cancelled: set[str] = set()
     calls: list[str] = []
 
@@ -207,13 +246,13 @@ def test_no_claim_is_renewed_after_the_last_attempt(run, journal, redis, end):
         return Reply.to(request)
 
     running = run(handler, journal=journal, max_attempts=2, cancelled=cancelled)
-    running.feed(record("the-id", 0))
+    running.feed(record(cid, 0))
     eventually(lambda: running.counts["retried"] == 1)
     if end == "cancelled":
-        cancelled.add("the-id")
+        cancelled.add(cid)
     eventually(lambda: running.counts[end] == 1)
 
     eventually(lambda: running.committed() == 1)
     redis.flushall()
     # A claim that is held here would be InProgress.
-    journal.begin("the-id")
+    journal.begin(cid)

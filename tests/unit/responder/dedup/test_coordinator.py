@@ -95,7 +95,7 @@ def test_no_request_is_handled_while_its_journal_raises(error, caplog):
 
 def test_a_delivery_that_waits_for_another_returns_its_reply():
     journal = FakeJournal(begin=[InProgress("the-id")] * 3)
-    journal.saved["the-id"] = Reply("the-id", b"of the other")
+    journal.saved[REQUEST.journal_id] = Reply(REQUEST.journal_id, b"of the other")
     deduplicator, handler, counts = set_up(journal)
 
     assert deduplicator.answer(REQUEST, handler) == Reply("the-id", b"of the other")
@@ -133,7 +133,7 @@ def test_a_reply_that_another_delivery_saved_first_is_returned():
     deduplicator, _, _ = set_up(journal)
 
     def overtaken(request):
-        journal.saved["the-id"] = Reply("the-id", b"of the other")
+        journal.saved[REQUEST.journal_id] = Reply(REQUEST.journal_id, b"of the other")
         return Reply.to(request, b"own")
 
     assert deduplicator.answer(REQUEST, overtaken) == Reply("the-id", b"of the other")

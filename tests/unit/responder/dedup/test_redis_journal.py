@@ -9,6 +9,7 @@ import pytest
 
 from rendezvous.contract import Outcome, Reply
 from rendezvous.errors import StoreUnavailable
+from rendezvous.redis_store.client import execute
 from rendezvous.redis_store.connecting.opening import open_redis
 from responder.dedup import redis_journal as journal_module
 from responder.dedup.journal import InProgress
@@ -152,6 +153,26 @@ def test_claims_are_renewed_again_after_an_outage_of_redis(
         eventually(lambda: redis.pttl(CLAIM_KEY) > 1_000)
     finally:
         redis_server.connected = True
+        journal.close()
+
+
+def test_claims_are_renewed_again_after_any_error(journal, redis, monkeypatch):
+    errors = [ValueError("of the library")]
+
+    def failing_once(pipeline):
+        if errors:
+            raise errors.pop()
+        return execute(pipeline)
+
+    monkeypatch.setattr(journal_module, "RENEW_PAUSE_S", 0.005)
+    monkeypatch.setattr(journal_module, "execute", failing_once)
+    journal.start()
+    try:
+        eventually(lambda: not errors)
+        journal.begin("the-id")
+        redis.pexpire(CLAIM_KEY, 1_000)
+        eventually(lambda: redis.pttl(CLAIM_KEY) > 1_000, within_s=1)
+    finally:
         journal.close()
 
 

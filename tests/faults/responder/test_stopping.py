@@ -1,0 +1,58 @@
+"""A responder is stopped while a handler works, longer than a member of a group may go unheard."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.faults.responder.side_effects import TIMEOUT_S, SideEffectDeployment
+from tests.support.deployment import Process
+from tools.devstack.process.server import Server
+from tools.devstack.waiting import wait_until
+
+pytestmark = pytest.mark.faults
+
+#: Above the time to publish replies while stopping (5 s) and the session timeout (6 s), in seconds.
+WORK_S = 9
+
+
+@pytest.fixture
+def deployment(
+    kafka: Server, redis_server: Server, tmp_path: Path
+) -> Iterator[SideEffectDeployment]:
+    with SideEffectDeployment(kafka, redis_server, tmp_path, partitions=1) as deployment:
+        yield deployment
+
+
+def test_a_handler_that_ends_long_after_the_stop_is_answered_and_its_request_not_repeated(
+    deployment: SideEffectDeployment,
+):
+    responders = [deployment.start_responder("sql", EFFECTS_WORK_S=str(WORK_S)) for _ in range(2)]
+    with ThreadPoolExecutor(1) as client:
+        waiting = client.submit(deployment.gateway.post, "/effects", b"slow")
+        begun = handling(deployment, responders)
+        begun.child.terminate()
+        response = waiting.result()
+    code = begun.child.wait(TIMEOUT_S)
+    # One partition: a repeated request would be handled before this one.
+    next_response = deployment.gateway.post("/effects", b"next")
+
+    assert (response.status, next_response.status) == (201, 201), deployment.logs()
+    assert code == 0
+    assert deployment.effects.counts("deliveries") == {
+        response.correlation_id: 1,
+        next_response.correlation_id: 1,
+    }
+
+
+def handling(deployment: SideEffectDeployment, responders: list[Process]) -> Process:
+    """Return the one of *responders* that has begun to handle a request."""
+    found: list[Process] = []
+
+    def find() -> bool:
+        found[:] = filter(deployment.effects.has_delivery_to, responders)
+        return bool(found)
+
+    assert wait_until(find, TIMEOUT_S), deployment.logs()
+    return found[0]
