@@ -16,9 +16,14 @@ class HandlerError(Exception):
     Args:
         status: the HTTP status of the response, 400-599.
         detail: what happened and what to do, for the client.
+
+    Raises:
+        ValueError: for another status; the client then gets a 500.
     """
 
     def __init__(self, status: int, detail: str) -> None:
+        if not isinstance(status, int) or not 400 <= status <= 599:
+            raise ValueError(f"HandlerError({status!r}, ...): expected a status from 400 to 599")
         super().__init__(detail)
         self.status = status
         self.detail = detail

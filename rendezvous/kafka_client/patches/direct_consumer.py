@@ -5,8 +5,8 @@ Bug: kafka-python 3.0 does it on a thread of its own. A fetch that is answered w
 the next one is overlooked: its records wait for the retry backoff or for another fetch. And each
 poll() hands three tasks to that thread and waits for each.
 Reproduce: test_an_answered_fetch_is_not_overlooked in tests/unit/rendezvous/kafka_client/patches.
-Effect: polls and fetches can be long. Without it the responder takes 1.12 to 1.21 times the CPU, web
-and replies 1.05 to 1.08 times.
+Effect: polls and fetches can be long. Without it the responder takes 1.12 to 1.21 times the CPU,
+web and replies 1.05 to 1.08 times.
 Remove: when the test passes with a plain KafkaConsumer. On kafka-python's main branch (3.1) it does
 not: the fetcher is the same, and _poll_once() and stop() are in kafka.net.backend.selector.
 Cost: heartbeats are sent only while the consumer is polled, at least every few seconds.

@@ -8,7 +8,7 @@ import pytest
 import responder.handlers  # noqa: F401  # registers the handlers
 from rendezvous.contract import Reply
 from responder import registry
-from responder.registry import Handlers, HandlersNotLoaded, load_handlers, registered
+from responder.registry import HandlerError, Handlers, HandlersNotLoaded, load_handlers, registered
 
 
 def handler(request):
@@ -58,7 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 HANDLER = """
 from rendezvous.contract import Reply
-from responder.registry import handles
+from responder.registry import HandlerError, handles
 
 handles("{topic}")(Reply.to)
 """
@@ -92,3 +92,9 @@ def test_modules_without_a_handler_are_refused(folder):
 
     with pytest.raises(HandlersNotLoaded, match=r"^shop registers no handler; put @handles"):
         load_handlers(["shop"])
+
+
+@pytest.mark.parametrize("status", ["404", 200, 399, 600, None])
+def test_a_handler_error_has_the_status_of_an_error(status):
+    with pytest.raises(ValueError, match="expected a status from 400 to 599"):
+        HandlerError(status, "no")
