@@ -214,21 +214,28 @@ class RequestPublisher:
             self._reconnect.wait()
             self._reconnect.clear()
             while not self._connected.is_set() and not self._closing.is_set():
-                problem = self._find_problem() or self._connect()
+                problem = self._try_to_connect()
                 if problem is not None:
                     self._problem = problem
                     self._closing.wait(CONNECT_PAUSE_S)
 
-    def _connect(self) -> str | None:
+    def _try_to_connect(self) -> str | None:
         """Build the producer; return why it cannot be built, or None."""
         try:
-            producer = self._open_producer()
+            problem = self._find_problem()
+            if problem is None:
+                self._connect()
         except ConnectionError as error:
             return str(error)
         except Exception as error:
             # Without this thread no request would ever be published again.
             logger.exception("building the producer failed; trying again")
             return f"the producer cannot be built ({error}); the log has the cause"
+        return problem
+
+    def _connect(self) -> None:
+        """Build the producer; raise ConnectionError if no broker answers."""
+        producer = self._open_producer()
         for topic in self._topics:
             if self._closing.is_set():
                 break  # each takes up to a second, and close() waits for two
@@ -237,9 +244,8 @@ class RequestPublisher:
             if not self._closing.is_set():
                 self._producer = producer
                 self._connected.set()
-                return None
+                return
         producer.close()
-        return None
 
     def _replace_if_lost(self, producer: RequestProducer) -> None:
         reason = producer.lost

@@ -60,6 +60,15 @@ def test_an_unexpected_error_while_connecting_is_retried(new_publisher, brokers)
     assert new_publisher().publish(REQUEST, 10, never).acknowledged
 
 
+def test_an_unexpected_error_while_the_brokers_are_tried_is_retried(new_publisher, brokers):
+    brokers.problem = RuntimeError("the token endpoint does not answer")
+    publisher = new_publisher()
+    eventually(lambda: "token endpoint" in publisher._problem)
+    brokers.problem = None
+
+    assert publisher.publish(REQUEST, 10, never).acknowledged
+
+
 def test_start_in_another_process_builds_a_new_producer(new_publisher, brokers):
     publisher = connected(new_publisher())
     publisher.start()  # as after a fork
