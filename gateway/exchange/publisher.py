@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -94,6 +95,8 @@ class RequestPublisher:
         #: Guards _producer, which request threads and the producer's own thread replace.
         self._lock = threading.Lock()
         self._producer: RequestProducer | None = None
+        #: Producers that were replaced, for the connector to close.
+        self._lost: deque[RequestProducer] = deque()
         self._connected = threading.Event()
         self._reconnect = threading.Event()
         self._closing = threading.Event()
@@ -218,6 +221,7 @@ class RequestPublisher:
                 if problem is not None:
                     self._problem = problem
                     self._closing.wait(CONNECT_PAUSE_S)
+            self._close_lost()
 
     def _try_to_connect(self) -> str | None:
         """Build the producer; return why it cannot be built, or None."""
@@ -247,6 +251,13 @@ class RequestPublisher:
                 return
         producer.close()
 
+    def _close_lost(self) -> None:
+        while self._lost:
+            try:
+                self._lost.popleft().close()
+            except Exception:
+                logger.exception("closing a producer that was replaced failed")
+
     def _replace_if_lost(self, producer: RequestProducer) -> None:
         reason = producer.lost
         if reason is None:
@@ -258,6 +269,6 @@ class RequestPublisher:
             self._connected.clear()
         self._problem = f"the producer is being rebuilt after {reason}"
         logger.error("the producer fails every send from now on (%s); rebuilding it", reason)
-        # Not on this thread, which may be the producer's own: close() waits for that one.
-        threading.Thread(target=producer.close, daemon=True).start()
+        # Not closed on this thread, which may be the producer's own: close() waits for that one.
+        self._lost.append(producer)
         self._reconnect.set()
