@@ -21,6 +21,7 @@ from gateway.exchange.publisher import Publication
 from gateway.exchange.requester import Requester
 from rendezvous.contract import Reply, Request
 from rendezvous.correlation import CorrelationIds
+from rendezvous.kafka_client.patches.direct_consumer import UndecodableRecord
 from rendezvous.kafka_client.producer import PublishRefused
 from rendezvous.redis_store.replies import ReplyStore
 
@@ -271,7 +272,6 @@ class FakeConsumer:
         self.subscribed: list[str] = []
         self.closed = False
         self.topic_ids: dict[str, UUID] = {}
-        self.held: TopicPartition | None = None
         self.member = True
         self.members = 1
         self.ends_error: Exception | None = None
@@ -289,10 +289,10 @@ class FakeConsumer:
         """Let the next poll() return *records*, in the order of the calls."""
         self._script.append((batch_of(*records), although_paused))
 
-    def fail_poll(self, error: Exception, held: TopicPartition | None = None) -> None:
-        """Let the next poll() raise *error*, while it decodes records of *held*."""
-        self._script.append((error, True))
-        self.held = held
+    def fail_poll(self, error: Exception, decoding: TopicPartition | None = None) -> None:
+        """Let the next poll() raise *error*, of the next record of the partition *decoding*."""
+        found = error if decoding is None else UndecodableRecord(decoding, error)
+        self._script.append((found, True))
 
     def recreate(self, topic: str) -> None:
         """Give *topic* a new id."""
@@ -321,9 +321,6 @@ class FakeConsumer:
             raise found
         self.assigned |= set(found)
         return found
-
-    def held_partition(self) -> TopicPartition | None:
-        return self.held
 
     def topic_id(self, topic: str) -> UUID | None:
         return self.topic_ids.get(topic)

@@ -5,13 +5,13 @@ A client that repeats a request under the same key, on any replica, gets the rep
 whether that has arrived yet or not.
 """
 
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from gateway.exchange.claims import Claim, Claims, claim_name
 from gateway.exchange.pending_request import ExchangeResult, PendingRequest
+from gateway.exchange.releases import Releases
 from gateway.exchange.requester import EarlierRequestNotSent, Requester
 from gateway.problems import (
     BadReply,
@@ -27,8 +27,6 @@ from gateway.problems import (
 )
 from rendezvous.errors import StoreUnavailable
 from rendezvous.redis_store.kept_replies import KeptReplies
-
-logger = logging.getLogger(__name__)
 
 KEY_HEADER = "Idempotency-Key"
 #: "true" on a response that is the reply to an earlier request with the same key.
@@ -99,6 +97,7 @@ class Idempotency:
         limits: "KeptRepliesLimits | None" = None,
     ) -> None:
         self._claims = claims
+        self._releases = Releases(claims)
         self._requester = requester
         self.ttl_s = ttl_s
         self._limits = limits
@@ -139,8 +138,8 @@ class Idempotency:
                 )
 
     def release(self, key: str, pending: PendingRequest) -> None:
-        """Free *key*, which was claimed for *pending*; log an error of Redis."""
-        self._release(*_named_claim(key, pending))
+        """Free *key*, which was claimed for *pending*, now or when Redis answers."""
+        self._releases.release(*_named_claim(key, pending))
 
     def _confirm(self, name: str, own: Claim, pending: PendingRequest) -> Claim | None:
         """Keep the claim as long as the reply; return the current claim."""
@@ -155,7 +154,7 @@ class Idempotency:
                     self._limits.admit(owner, own.correlation_id, self.ttl_s)
                 return self._claims.confirm(name, own, ttl_ms)
         except Problem:
-            self._release(name, own)
+            self._releases.release(name, own)
             raise
 
     def _result_of_earlier(
@@ -176,17 +175,6 @@ class Idempotency:
             return self._claims.is_current(name, claim)
         except StoreUnavailable:
             return True  # unknown: keep waiting
-
-    def _release(self, name: str, own: Claim) -> None:
-        try:
-            self._claims.release(name, own)
-        except StoreUnavailable as error:
-            logger.error(
-                "not published, and its idempotency key stays claimed for up to %d s: %s",
-                self.ttl_s,
-                error,
-                extra={"correlation_id": own.correlation_id},
-            )
 
 
 class KeptRepliesLimits:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -94,6 +95,8 @@ class RequestPublisher:
         #: Guards _producer, which request threads and the producer's own thread replace.
         self._lock = threading.Lock()
         self._producer: RequestProducer | None = None
+        #: Producers that were replaced, for the connector to close.
+        self._lost: deque[RequestProducer] = deque()
         self._connected = threading.Event()
         self._reconnect = threading.Event()
         self._closing = threading.Event()
@@ -214,21 +217,29 @@ class RequestPublisher:
             self._reconnect.wait()
             self._reconnect.clear()
             while not self._connected.is_set() and not self._closing.is_set():
-                problem = self._find_problem() or self._connect()
+                problem = self._try_to_connect()
                 if problem is not None:
                     self._problem = problem
                     self._closing.wait(CONNECT_PAUSE_S)
+            self._close_lost()
 
-    def _connect(self) -> str | None:
+    def _try_to_connect(self) -> str | None:
         """Build the producer; return why it cannot be built, or None."""
         try:
-            producer = self._open_producer()
+            problem = self._find_problem()
+            if problem is None:
+                self._connect()
         except ConnectionError as error:
             return str(error)
         except Exception as error:
             # Without this thread no request would ever be published again.
             logger.exception("building the producer failed; trying again")
             return f"the producer cannot be built ({error}); the log has the cause"
+        return problem
+
+    def _connect(self) -> None:
+        """Build the producer; raise ConnectionError if no broker answers."""
+        producer = self._open_producer()
         for topic in self._topics:
             if self._closing.is_set():
                 break  # each takes up to a second, and close() waits for two
@@ -237,9 +248,15 @@ class RequestPublisher:
             if not self._closing.is_set():
                 self._producer = producer
                 self._connected.set()
-                return None
+                return
         producer.close()
-        return None
+
+    def _close_lost(self) -> None:
+        while self._lost:
+            try:
+                self._lost.popleft().close()
+            except Exception:
+                logger.exception("closing a producer that was replaced failed")
 
     def _replace_if_lost(self, producer: RequestProducer) -> None:
         reason = producer.lost
@@ -252,6 +269,6 @@ class RequestPublisher:
             self._connected.clear()
         self._problem = f"the producer is being rebuilt after {reason}"
         logger.error("the producer fails every send from now on (%s); rebuilding it", reason)
-        # Not on this thread, which may be the producer's own: close() waits for that one.
-        threading.Thread(target=producer.close, daemon=True).start()
+        # Not closed on this thread, which may be the producer's own: close() waits for that one.
+        self._lost.append(producer)
         self._reconnect.set()

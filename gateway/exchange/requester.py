@@ -133,7 +133,9 @@ class Requester:
                 acknowledged = publication.acknowledged  # read once: it may still change
             except PublishRefused as error:
                 raise refused(error, correlation_id) from error
-        if reply is not None and address is not None:
+        if address is not None and reply is not None and reply.outcome is not Outcome.UNUSABLE:
+            # An unusable one may have come without headers, for which its key was taken. Delivered
+            # again, it would be the reply to the next request with that key.
             address.give_back()
         if reply is None and options.respond_async and acknowledged:
             return None

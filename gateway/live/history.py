@@ -47,8 +47,10 @@ class History:
 
     def since(self) -> int:
         """Return the number of the first step to read."""
-        oldest, last = self._number() - STEPS, max(self._by_number, default=0)
-        return max(oldest, last - UNFINISHED + 1)
+        current = self._number()
+        # There are later ones, of processes whose clocks are ahead.
+        last = min(current - 1, max(self._by_number, default=0))
+        return max(current - STEPS, last - UNFINISHED + 1)
 
     def add(self, since: int, steps: Iterable[Json]) -> None:
         """Replace the steps from number *since* on by *steps*, of all processes."""

@@ -17,6 +17,7 @@ from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 
 from rendezvous.kafka_client.oauth_tokens import TokenError
+from rendezvous.kafka_client.patches.msk_iam import CredentialsError, name_aws_errors
 
 #: The problem when a port is open and a client still cannot use it.
 NOT_KAFKA = (
@@ -114,19 +115,14 @@ def _sasl_problem(conversation: _Conversation, arguments: Mapping[str, Any]) -> 
 def _authentication_problem(
     conversation: _Conversation, arguments: Mapping[str, Any]
 ) -> str | None:
+    name_aws_errors()
     name = arguments["sasl_mechanism"]
     mechanism = get_sasl_mechanism(name)(**arguments)
     for _ in range(_MAX_STEPS):
         try:
             proof = mechanism.auth_bytes()
-        except TokenError as error:
+        except (TokenError, CredentialsError) as error:
             return str(error.args[0])
-        except (AttributeError, kafka_errors.KafkaConfigurationError):
-            # From kafka-python's AWS_MSK_IAM: botocore has found nothing.
-            return (
-                "no AWS credentials or no region; set AWS_DEFAULT_REGION, and give this process "
-                "a role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            )
         answer = conversation.ask(SaslAuthenticateRequest(proof, version=0))
         if answer.error_code:
             return _refusal(name, answer.error_message)

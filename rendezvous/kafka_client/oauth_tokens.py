@@ -116,7 +116,11 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # kafka-pytho
             self._timer.cancel()
         self._timer = threading.Timer(pause_s, self._renew)
         self._timer.daemon = True
-        self._timer.start()
+        try:
+            self._timer.start()
+        except RuntimeError as error:
+            # The token is valid nevertheless, and the first connection after it asks for another.
+            logger.warning("the OAuth token is not renewed before it expires: %s", error)
 
     def _renew(self) -> None:
         # Without the lock: the old token is valid meanwhile.

@@ -125,14 +125,25 @@ def execute(pipeline: Pipeline) -> list[Any]:
     Raises:
         StoreUnavailable: when Redis refuses or does not answer.
     """
+    answers = execute_each(pipeline)
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise store_unavailable(answer) from answer
+    return answers
+
+
+def execute_each(pipeline: Pipeline) -> list[Any]:
+    """
+    Execute *pipeline* in one round trip; return the answer or the RedisError of each command.
+
+    In a Redis Cluster some shards may answer while others do not.
+    """
+    commands = len(pipeline)
     try:
         # redis-py would put the arguments of the command, such as a reply, into the message.
-        answers = pipeline.execute(raise_on_error=False)
-        for answer in answers:
-            if isinstance(answer, RedisError):
-                raise answer
+        answers: list[Any] = pipeline.execute(raise_on_error=False)
     except RedisError as error:
-        raise store_unavailable(error) from error
+        return [error] * commands
     return answers
 
 

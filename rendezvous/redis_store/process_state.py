@@ -75,5 +75,9 @@ class StateWriter:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self._state.write(self._values())
+            try:
+                self._state.write(self._values())
+            except Exception:
+                # Without its thread this process would look as if it hung.
+                logger.exception("writing the state of this process failed; trying again")
             self._closing.wait(INTERVAL_S)

@@ -18,7 +18,7 @@ from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import CorrelationId
 from rendezvous.errors import StoreUnavailable, UnusableReply, WritesRefused
 from rendezvous.process.throttled_log import ThrottledLog
-from rendezvous.redis_store.client import execute, store_unavailable
+from rendezvous.redis_store.client import execute, execute_each, store_unavailable
 from rendezvous.redis_store.kept_replies import count_stored, read_accounts
 from rendezvous.redis_store.streams import Named, Streams, is_unfinished
 
@@ -129,20 +129,36 @@ class ReplyStore:
         """
         if not correlation_ids:
             return {}
+        found, failures = self.fetch_available(correlation_ids)
+        for error in failures.values():
+            raise error
+        return found
+
+    def fetch_available(
+        self, correlation_ids: Sequence[str]
+    ) -> tuple[dict[str, Reply], dict[str, StoreUnavailable]]:
+        """
+        Do as fetch_many(), and return the failures instead of raising the first.
+
+        They are named by node, since all replies to one are in one shard of a Redis Cluster.
+        """
         by_node: dict[str, list[str]] = {}
         for cid in correlation_ids:
-            by_node.setdefault(_node(cid), []).append(cid)
+            by_node.setdefault(node_of(cid), []).append(cid)
         # One MGET for each node: a Redis Cluster refuses keys of several slots in one command.
         pipeline = self._redis.pipeline(transaction=False)
         for cids in by_node.values():
             pipeline.mget(list(map(reply_key, cids)))
-        answers = execute(pipeline)
-        return {
-            cid: _decoded(cid, value)
-            for cids, values in zip(by_node.values(), answers, strict=True)
-            for cid, value in zip(cids, values, strict=True)
-            if isinstance(value, bytes)
-        }
+        found: dict[str, Reply] = {}
+        failures: dict[str, StoreUnavailable] = {}
+        for (node, cids), values in zip(by_node.items(), execute_each(pipeline), strict=True):
+            if isinstance(values, RedisError):
+                failures[node] = store_unavailable(values)
+                failures[node].__cause__ = values
+                continue
+            stored = zip(cids, values, strict=True)
+            found |= {cid: _decoded(cid, v) for cid, v in stored if isinstance(v, bytes)}
+        return found, failures
 
     def fetch(self, correlation_id: str) -> Reply | None:
         """Return the reply to *correlation_id* if it has arrived; see fetch_many()."""
@@ -181,10 +197,11 @@ class ReplyStore:
 def reply_key(correlation_id: str) -> str:
     """Return the Redis key of the reply to *correlation_id*."""
     # The hash tag keeps the keys of one node in one slot of a Redis Cluster, where MGET needs them.
-    return f"reply:{{{_node(correlation_id)}}}:{correlation_id}"
+    return f"reply:{{{node_of(correlation_id)}}}:{correlation_id}"
 
 
-def _node(correlation_id: str) -> str:
+def node_of(correlation_id: str) -> str:
+    """Return the node that issued *correlation_id*."""
     return correlation_id.partition(".")[0]
 
 

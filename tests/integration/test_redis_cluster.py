@@ -3,17 +3,19 @@
 import re
 import time
 from collections.abc import Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 from redis import Redis
 from redis.crc import key_slot
-from redis.exceptions import NoPermissionError
+from redis.exceptions import MovedError, NoPermissionError
 
 from gateway.clients.client import Client, Rate
 from gateway.clients.rates import RateLimiter
 from gateway.exchange.claims import Claim, Claims
+from gateway.exchange.waiting.mailbox import Mailbox
+from gateway.exchange.waiting.poller import Poller
 from gateway.health.diagnostics import redis_findings
 from rendezvous.contract import Reply
 from rendezvous.correlation import CorrelationId, CorrelationIds, epoch_ms
@@ -31,7 +33,7 @@ from rendezvous.redis_store.connecting.opening import open_redis
 from rendezvous.redis_store.gateway_registry import GatewayRegistry
 from rendezvous.redis_store.heartbeats import ReplyPathHeartbeats
 from rendezvous.redis_store.kept_replies import KeptReplies
-from rendezvous.redis_store.replies import Put, ReplyStore
+from rendezvous.redis_store.replies import Put, ReplyStore, reply_key
 from rendezvous.redis_store.snapshots import Snapshots
 from rendezvous.redis_store.streams import Streams
 from responder.dedup.journal import InProgress
@@ -223,6 +225,35 @@ def test_a_hanging_shard_costs_a_batch_no_more_than_one_time_out(
     assert wait_until(lambda: stores(store, replies), LIMIT_S)
 
 
+def test_a_waiter_for_a_reply_in_a_hanging_shard_does_not_delay_others(
+    redis: Redis, cluster: ClusteredRedis
+):
+    store, mailbox = ReplyStore(redis, 60), Mailbox()
+    victim, other, *_ = cluster.primaries()
+    lost, own = id_on(victim), id_on(other)
+    mailbox.node = own.node
+    poller = Poller(store, mailbox)
+    poller.check()  # knows the nodes from now on
+    poller.start()
+    victim.pause()
+    try:
+        with mailbox.waiting_for(lost.text) as hanging, mailbox.waiting_for(own.text) as waiter:
+            assert wait_until(lambda: lost.node in poller._resting, LIMIT_S)
+            began_s = time.monotonic()
+            store.put_many([(own, Reply(own.text, b"x"))])
+            assert waiter.wait(LIMIT_S) is not None
+            took_s = time.monotonic() - began_s
+            assert hanging.wait(0) is None
+        assert poller.store_error is None
+        with pytest.raises(StoreUnavailable):
+            poller.poll(lost.text)
+    finally:
+        victim.resume()
+        poller.close()
+
+    assert took_s < 0.2
+
+
 def test_other_shards_go_on_while_one_fails_over(redis: Redis, cluster: ClusteredRedis):
     write_all(redis, "before")
     victim = cluster.primaries()[0]
@@ -249,6 +280,16 @@ def stream_answers(streams: Streams, cids: list[CorrelationId]) -> list[bytes]:
     ends = [Reply(cid.text, b"", part=StreamPart.END) for cid in cids]
     found = streams.answers(list(zip(cids, ends, strict=True)), ttls_ms)
     return [reply.body for reply in found if reply is not None]
+
+
+def id_on(server: EmbeddedRedis) -> CorrelationId:
+    """Return an id whose reply is kept by the primary *server*."""
+    with Redis.from_url(server.url) as client:
+        for cid in new_ids():
+            with suppress(MovedError):
+                client.get(reply_key(cid.text))
+                return cid
+    raise AssertionError("no id of these nodes is there")
 
 
 def keys_on(server: EmbeddedRedis) -> list[str]:

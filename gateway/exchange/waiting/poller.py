@@ -16,7 +16,7 @@ from gateway.exchange.waiting.waiter import Waiter
 from rendezvous.contract import Reply
 from rendezvous.errors import StoreUnavailable, WritesRefused
 from rendezvous.process.watchdog import Watchdog
-from rendezvous.redis_store.replies import ReplyStore
+from rendezvous.redis_store.replies import ReplyStore, node_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ MAX_FALLBACK_S = 1.0
 FALLBACK_PER_AGE = 0.5
 #: Pause after a failed poll, in seconds.
 FAILURE_PAUSE_S = 0.1
+#: Pause after a poll that failed for another process alone, in seconds: its shard of a Redis
+#: Cluster may hang. Its waiters ask once more at their deadlines.
+SHARD_PAUSE_S = 2.0
 #: Failed polls in a row after which new requests are rejected. A single one may be a connection
 #: that was reset, or a machine that was suspended for a moment.
 MAX_FAILURES = 2
@@ -104,6 +107,8 @@ class Poller:
         self._failures = 0  # of polls, in a row
         self._polled_s = time.monotonic()
         self._sleeps_until_s = 0.0
+        #: Nodes of other processes that are not polled for, and until when by the monotonic clock.
+        self._resting: dict[str, float] = {}
         self._thread: threading.Thread | None = None
         self.store_error: str | None = None
         self.write_error: str | None = None
@@ -191,24 +196,39 @@ class Poller:
         return last_s + min(max((last_s - waiter.since_s) * share, shortest_s), longest_s)
 
     def _poll(self, waiting: list[str]) -> None:
+        own = self._mailbox.node
         try:
-            found = self._store.fetch_many(waiting or [self._mailbox.node])
-        except StoreUnavailable as error:
-            self._record_failure(error)
-        else:
-            if self.store_error is not None:
-                logger.info("Redis answers again")
-            self.store_error = None
-            self._failures = 0
-            self._settle(found)
+            # No reply has the id *own*, which tells whether the shard of this process answers.
+            found, failures = self._store.fetch_available([own, *self._awake(waiting)])
         finally:
             self._polled_s = time.monotonic()
+        if own in failures:
+            self._record_failure(failures[own])
+        else:
+            self._record_success()
+            # A poll waits for each shard that hangs, and so would all waiters.
+            self._resting |= dict.fromkeys(failures, self._polled_s + SHARD_PAUSE_S)
+        self._settle(found)
+
+    def _awake(self, waiting: list[str]) -> list[str]:
+        """Return the ids of *waiting* whose nodes do not rest."""
+        now_s = time.monotonic()
+        self._resting = {node: end_s for node, end_s in self._resting.items() if end_s > now_s}
+        if not self._resting:
+            return waiting
+        return [cid for cid in waiting if node_of(cid) not in self._resting]
 
     def _settle(self, found: dict[str, Reply]) -> None:
         for correlation_id, reply in found.items():
             waiter = self._mailbox.waiter(correlation_id)
             if self._mailbox.settle(correlation_id, reply) and waiter is not None:
                 self._on_found(waiter)
+
+    def _record_success(self) -> None:
+        if self.store_error is not None:
+            logger.info("Redis answers again")
+        self.store_error = None
+        self._failures = 0
 
     def _record_failure(self, error: StoreUnavailable) -> None:
         self._failures += 1

@@ -57,7 +57,8 @@ class ReplyKeys:
         Let *key* be taken again, once the reply has come.
 
         The key of a request without a reply is not given back: its handler may still run, and the
-        next request with that key would wait for it.
+        next request with that key would wait for it. Nor is that of an unusable reply: without
+        headers it is known by its key, and may be delivered again.
         """
         self._free.append(key)
 

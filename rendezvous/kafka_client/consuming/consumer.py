@@ -15,11 +15,12 @@ from typing import Any, Self
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
-from rendezvous.kafka_client.consuming.consumer_errors import advice, is_about_a_record
+from rendezvous.kafka_client.consuming.consumer_errors import advice
 from rendezvous.kafka_client.consuming.lag import Lag
 from rendezvous.kafka_client.consuming.opening import AssignmentListener, build_consumer
 from rendezvous.kafka_client.consuming.recreated_topics import RecreatedTopics
 from rendezvous.kafka_client.consuming.stalls import Stalls
+from rendezvous.kafka_client.patches.direct_consumer import UndecodableRecord
 from rendezvous.process.monitoring.metrics import count_kafka_error
 from rendezvous.process.throttled_log import ThrottledLog
 
@@ -88,16 +89,13 @@ class ResilientConsumer:
         """Return the next records; empty when none came in time or Kafka failed."""
         try:
             self._before_poll()
+            batch: RecordsByPartition = self._consumer.poll(timeout_ms=timeout_ms)
         except kafka_errors.KafkaError as error:
             self._pause_after(error)
             return {}
-        try:
-            batch: RecordsByPartition = self._consumer.poll(timeout_ms=timeout_ms)
-        except Exception as error:
-            if not self._recover_from(error):
-                raise
+        except UndecodableRecord as found:
+            self._skip_record(found.partition, found.error)
             return {}
-        # Outside of "try": an error below is not about a record, and must not skip one.
         self._unread.difference_update(batch)
         self._lag.note(
             batch, self._consumer.assignment(), self._end_offset, self._consumer.known_position
@@ -246,17 +244,6 @@ class ResilientConsumer:
             self._warn.info(NOT_COMMITTED, result)
         else:
             on_commit({partition: position.offset for partition, position in positions.items()})
-
-    def _recover_from(self, error: Exception) -> bool:
-        """Make the next poll() possible; return False when *error* is not Kafka's."""
-        if isinstance(error, kafka_errors.KafkaError) and not is_about_a_record(error):
-            self._pause_after(error)
-            return True
-        partition = self._consumer.held_partition()
-        if partition is None:
-            return False
-        self._skip_record(partition, error)
-        return True
 
     def _pause_after(self, error: kafka_errors.KafkaError) -> None:
         self._lag.note_pause()

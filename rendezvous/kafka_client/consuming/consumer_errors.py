@@ -1,4 +1,4 @@
-"""What an error of a consumer is about, and advice."""
+"""Advice about the errors of a consumer."""
 
 from kafka import errors as kafka_errors
 
@@ -14,11 +14,3 @@ def advice(error: kafka_errors.KafkaError) -> str:
     if isinstance(error, kafka_errors.SaslAuthenticationFailedError):
         return "; correct KAFKA_USERNAME and KAFKA_PASSWORD, or with OAUTHBEARER KAFKA_OAUTH_..."
     return ""
-
-
-def is_about_a_record(error: kafka_errors.KafkaError) -> bool:
-    """Return whether *error* is about the record that was being decoded."""
-    # The plain KafkaError is "no complete records were found".
-    return type(error) is kafka_errors.KafkaError or isinstance(
-        error, (kafka_errors.CorruptRecordError, kafka_errors.UnsupportedCodecError)
-    )

@@ -1,9 +1,9 @@
 """
-PatchedConsumer: a KafkaConsumer that exposes broken records and topic ids.
+PatchedConsumer: a KafkaConsumer that names broken records, and exposes topic ids.
 
 Bug 1: kafka-python 3.0 raises once for a record that it cannot decode, and its next poll() never
 returns, at 100 % CPU; the error does not name the record.
-Reproduce: undecodable records in tests/e2e/kafka/test_reply_records.py, without held_partition().
+Reproduce: undecodable records in tests/e2e/kafka/test_reply_records.py, without UndecodableRecord.
 Effect: one broken record does not stop every reply.
 Remove: when the error has a partition and an offset, as Java's RecordDeserializationException.
 
@@ -35,7 +35,8 @@ class PatchedConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has 
     """
     A KafkaConsumer whose broken records and recreated topics can be noticed.
 
-    Its options are those of a KafkaConsumer. It is driven by the thread that polls it.
+    Its options are those of a KafkaConsumer. It is driven by the thread that polls it. For a record
+    that cannot be decoded poll() raises UndecodableRecord; seek past it before the next poll().
 
     Args:
         max_value_bytes: larger values in compressed batches are DroppedValues.
@@ -47,11 +48,6 @@ class PatchedConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has 
         super().__init__(*topics, **options)
         poll_in_caller_thread(self, bound_batches(self, max_value_bytes))
         finish_pending_joins(self)
-
-    def held_partition(self) -> TopicPartition | None:
-        """Return the partition whose records the last poll() was decoding when it failed."""
-        held = self._fetcher._next_partition_records
-        return None if held is None else held.topic_partition
 
     def topic_id(self, topic: str) -> UUID | None:
         """Return the id that the brokers gave to *topic*; None when it is unknown."""

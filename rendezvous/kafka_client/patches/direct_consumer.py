@@ -23,6 +23,14 @@ from rendezvous.kafka_client.patches.bounded_batches import MAX_POLL_BYTES, Limi
 RECORDS_PER_CHECK = 16
 
 
+class UndecodableRecord(Exception):
+    """Raised by poll() for the next record of *partition*; *error* is the library's."""
+
+    def __init__(self, partition: Any, error: Exception) -> None:
+        super().__init__(partition, error)
+        self.partition, self.error = partition, error
+
+
 def poll_in_caller_thread(consumer: Any, limits: Limits) -> None:
     """
     Let *consumer*, a KafkaConsumer that was not polled yet, do its I/O in poll().
@@ -76,10 +84,13 @@ def _fetched(
         try:
             records, more = fetcher.fetched_records(part, update_offsets=update_offsets)
         except Exception as error:
-            if not found:
-                raise
-            _raise_later(fetcher, error)
-            break
+            held = fetcher._next_partition_records
+            if found:
+                _raise_later(held, error)
+                break
+            if held:
+                raise UndecodableRecord(held.topic_partition, error) from error
+            raise
         for partition, new in records.items():
             found.setdefault(partition, []).extend(new)
         returned = sum(map(len, records.values()))
@@ -89,10 +100,9 @@ def _fetched(
     return found, more
 
 
-def _raise_later(fetcher: Any, error: Exception) -> None:
+def _raise_later(held: Any, error: Exception) -> None:
     """Let the next poll raise *error*: the records before it are returned first."""
-    held = fetcher._next_partition_records
-    # Without one it is not about a record: the next fetch ends with the same error.
+    # Without records it is not about one: the next fetch ends with the same error.
     if held:
         held._next_inline_exception = error
 

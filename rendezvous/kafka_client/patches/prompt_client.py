@@ -20,6 +20,7 @@ from kafka.net.selector import NetworkSelector
 
 from rendezvous.kafka_client.patches.assertions import decode_without_assertions
 from rendezvous.kafka_client.patches.fast_selector import FastSelector
+from rendezvous.kafka_client.patches.msk_iam import name_aws_errors
 
 NO_WAIT_MS = 0
 
@@ -34,7 +35,9 @@ class PromptNetwork(NetworkSelector):  # type: ignore[misc]  # kafka-python has 
 
 def prompt_client(**options: Any) -> KafkaNetClient:
     """Return a client on a PromptNetwork, for the option ``kafka_client`` of kafka-python."""
-    decode_without_assertions()  # here, since every client of ours is built with it
+    # Here, since every client of ours is built with it.
+    decode_without_assertions()
+    name_aws_errors()
     options |= {"selector": FastSelector}
     return KafkaNetClient(net=PromptNetwork(**options), **options)
 

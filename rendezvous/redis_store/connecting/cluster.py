@@ -164,10 +164,7 @@ class ClusterRedis(Redis):
         answers: list[Any] = [None] * len(commands)
         unsent = list(range(len(commands)))
         for _ in range(MAX_SENDS):
-            by_node: dict[ClusterNode, list[int]] = {}
-            for n in unsent:
-                by_node.setdefault(self._topology.node_of(commands[n][0][1]), []).append(n)
-            for node, numbers in by_node.items():
+            for node, numbers in self._by_node(commands, unsent, answers).items():
                 found = self._execute_on(node, [commands[n] for n in numbers])
                 for n, answer in zip(numbers, found, strict=True):
                     answers[n] = answer
@@ -184,6 +181,20 @@ class ClusterRedis(Redis):
         """Close all connections."""
         self._topology.close()
         super().close()
+
+    def _by_node(
+        self, commands: Sequence[Command], numbers: Sequence[int], answers: list[Any]
+    ) -> dict[ClusterNode, list[int]]:
+        """Return *numbers* of commands by node; the answer to one without a node is its error."""
+        found: dict[ClusterNode, list[int]] = {}
+        for n in numbers:
+            try:
+                node = self._topology.node_of(commands[n][0][1])
+            except ClusterDownError as error:
+                answers[n] = error
+            else:
+                found.setdefault(node, []).append(n)
+        return found
 
     def _execute_on(self, node: ClusterNode, commands: Sequence[Command]) -> Sequence[Any]:
         pipeline: Any = self._topology.client_of(node).pipeline(transaction=False)

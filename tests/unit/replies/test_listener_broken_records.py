@@ -99,7 +99,7 @@ def test_the_log_line_of_a_record_without_an_id_lists_its_headers(running, kafka
 def test_an_undecodable_record_is_skipped_and_counted(running, kafka, new_id, caplog):
     caplog.set_level("INFO")
     kafka.positions[P0] = 0
-    kafka.fail_poll(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), held=P0)
+    kafka.fail_poll(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), decoding=P0)
     kafka.feed(record(new_id(), 1))
     eventually(lambda: kafka.committed_offset(P0) == 2)
     running.end()

@@ -81,7 +81,7 @@ def test_the_position_of_a_record_that_cannot_be_decoded_is_dead_lettered(run, d
     running = run(dlq_topic=dlq_topic)
     running.kafka.positions[P0] = 4
     error = UnicodeDecodeError("utf-8", b"secret", 0, 1, "invalid start byte")
-    running.kafka.fail_poll(error, held=P0)
+    running.kafka.fail_poll(error, decoding=P0)
     eventually(lambda: running.committed() == 5)
 
     assert running.counts == {"malformed": 1} | ({"dead-lettered": 1} if dlq_topic else {})

@@ -27,5 +27,5 @@ PARTS: tuple[tuple[str, type, str], ...] = (
     ("access log", TextAccessLogger, "access"),
     ("sender", Sender, "run_once"),
     ("poller", Poller, "_poll"),
-    ("query", ReplyStore, "fetch_many"),
+    ("query", ReplyStore, "fetch_available"),
 )

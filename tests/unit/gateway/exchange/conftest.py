@@ -17,10 +17,15 @@ class Brokers:
     """Builds the Kafka clients of one publisher."""
 
     def __init__(self):
-        self.problem = None
+        self.problem: str | Exception | None = None
         self.producers = []
         self.next_producers: deque[FakeProducer | Exception] = deque()
         self.admin = FakeAdmin(["orders", "replies"])
+
+    def find_problem(self):
+        if isinstance(self.problem, Exception):
+            raise self.problem
+        return self.problem
 
     def open_producer(self, *args):
         found = self.next_producers.popleft() if self.next_producers else FakeProducer()
@@ -53,7 +58,7 @@ def new_publisher(brokers):
             3.0,
             900_000,
             topics,
-            find_problem=lambda: brokers.problem,
+            find_problem=brokers.find_problem,
             open_producer=brokers.open_producer,
             new_lookup=brokers.new_lookup,
         )

@@ -6,7 +6,7 @@ import pytest
 from kafka import errors as kafka_errors
 
 from rendezvous.kafka_client.producer import PublishRefused
-from tests.fakes import FakeFuture, FakeProducer, eventually
+from tests.fakes import FakeFuture, FakeProducer, eventually, raising
 from tests.unit.gateway.exchange.conftest import REQUEST, connected, never
 
 
@@ -60,6 +60,15 @@ def test_an_unexpected_error_while_connecting_is_retried(new_publisher, brokers)
     assert new_publisher().publish(REQUEST, 10, never).acknowledged
 
 
+def test_an_unexpected_error_while_the_brokers_are_tried_is_retried(new_publisher, brokers):
+    brokers.problem = RuntimeError("the token endpoint does not answer")
+    publisher = new_publisher()
+    eventually(lambda: "token endpoint" in publisher._problem)
+    brokers.problem = None
+
+    assert publisher.publish(REQUEST, 10, never).acknowledged
+
+
 def test_start_in_another_process_builds_a_new_producer(new_publisher, brokers):
     publisher = connected(new_publisher())
     publisher.start()  # as after a fork
@@ -85,6 +94,36 @@ def test_a_lost_producer_is_replaced(new_publisher, brokers, raised_by_send):
     assert len(brokers.producers) == 2
     eventually(lambda: brokers.producers[0].closed)
     assert not brokers.producers[1].closed
+
+
+def test_a_lost_producer_is_replaced_although_no_thread_can_be_started(
+    new_publisher, brokers, monkeypatch
+):
+    future = FakeFuture()
+    brokers.next_producers.append(FakeProducer(future))
+    publisher = new_publisher()
+    publication = publisher.publish(REQUEST, 10, never)
+    monkeypatch.setattr(threading.Thread, "start", raising(RuntimeError("can't start new thread")))
+    future.fail(kafka_errors.UnknownProducerIdError())
+
+    assert publication.failure is not None
+    assert publisher.publish(REQUEST, 10, never).acknowledged
+    eventually(lambda: brokers.producers[0].closed)
+
+
+def test_a_lost_producer_that_cannot_be_closed_does_not_end_the_connector(
+    new_publisher, brokers, caplog, monkeypatch
+):
+    lost = [FakeProducer(FakeFuture().fail(kafka_errors.UnknownProducerIdError())) for _ in "12"]
+    monkeypatch.setattr(lost[0], "close", raising(RuntimeError("it is closed already")))
+    brokers.next_producers.extend(lost)
+    publisher = new_publisher()
+    for _ in lost:
+        publisher.publish(REQUEST, 10, never)
+    eventually(lambda: lost[1].closed)
+
+    assert publisher.publish(REQUEST, 10, never).acknowledged
+    assert "closing a producer that was replaced failed" in caplog.text
 
 
 def test_late_failures_of_a_replaced_producer_do_not_replace_its_successor(new_publisher, brokers):

@@ -17,6 +17,7 @@ from gateway.exchange.waiting.reply_keys import ReplyKeys
 from gateway.problems import Sent
 from rendezvous.contract import Outcome, Reply, Request
 from rendezvous.correlation import epoch_ms
+from rendezvous.errors import UnusableReply
 from rendezvous.kafka_client.partitioning import murmur2_partition
 from rendezvous.kafka_client.producer import PublishRefused, PublishTooLarge
 from tests.fakes import WaitingClient, eventually, record_calls
@@ -479,6 +480,22 @@ def test_a_request_has_the_partition_and_a_key_of_its_address(direct, publisher)
     assert request.reply_partition == 7
     assert ("reply-partition", b"7") in headers
     assert murmur2_partition(key, 12) == 7
+
+
+def test_a_record_key_is_used_again_after_a_reply_but_not_after_an_unusable_one(direct, publisher):
+    client = WaitingClient(direct, 10)
+    client.send_and_receive(new_request)
+    publisher.responder = lambda request: Reply.unusable(
+        UnusableReply(request.correlation_id, "the reply was dropped")
+    )
+    with pytest.raises(problems.BadReply):
+        client.send_and_receive(new_request)
+    publisher.responder = Reply.to
+    client.send_and_receive(new_request)
+
+    first, second, third = (request.encode()[0] for request in publisher.published)
+    assert first == second
+    assert third != second  # without headers, a redelivery of the unusable reply names it
 
 
 def test_a_request_with_a_key_of_its_own_keeps_it_and_gets_the_partition(direct, publisher):

@@ -227,3 +227,16 @@ def test_the_latest_steps_are_read_again_and_replaced():
 
     assert since == 997
     assert history.to_json()["routes"]["a"]["rate"][-4:] == [1.0, None, 2.0, 2.0]
+
+
+def test_a_process_whose_clock_is_ahead_does_not_keep_later_steps_of_others_from_being_read():
+    now = 1_000
+    history = History(lambda: now)
+    ahead = {"t": 1_030, "routes": {}}
+    history.add(0, [{"t": 999, "routes": {"a": counted(10)}}, ahead])
+    now = 1_001
+    since = history.since()
+    history.add(since, [{"t": t, "routes": {"a": counted(20)}} for t in (999, 1_000)] + [ahead])
+
+    assert since == 998
+    assert history.to_json()["routes"]["a"]["rate"][-2:] == [2.0, 2.0]

@@ -14,6 +14,7 @@ from rendezvous.kafka_client.handshake import NOT_KAFKA, handshake_problem
 from settings import Settings
 from tests.fakes import raising
 from tests.support.certificates import EXPIRED, Authority, require_openssl
+from tests.unit.rendezvous.kafka_client.conftest import FAILING_PROFILE
 
 
 def settings_for(url, **env):
@@ -329,6 +330,10 @@ AWS = {
     "AWS_SECRET_ACCESS_KEY": "hunter2",
     "AWS_DEFAULT_REGION": "eu-central-1",
 }
+NOTHING_FOUND = (
+    "no AWS credentials or no region; set AWS_DEFAULT_REGION, and give this process a role or "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
 
 
 @pytest.mark.parametrize(
@@ -341,30 +346,33 @@ AWS = {
             "it refuses the AWS credentials (no alice); allow kafka-cluster:Connect, and correct "
             "AWS_DEFAULT_REGION",
         ),
-        *(
-            (
-                answering(),
-                missing,
-                "no AWS credentials or no region; set AWS_DEFAULT_REGION, and give this process a "
-                "role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            )
-            for missing in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID")
-        ),
+        (answering(), "AWS_DEFAULT_REGION", NOTHING_FOUND),
+        (answering(), "AWS_ACCESS_KEY_ID", NOTHING_FOUND),
     ],
 )
-def test_msk_iam_signs_with_the_credentials_of_aws(monkeypatch, tmp_path, answer, missing, problem):
-    # Nothing of this machine: no profile, no role.
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def test_msk_iam_signs_with_the_credentials_of_aws(
+    monkeypatch, aws_config, answer, missing, problem
+):
     for name, value in AWS.items():
         monkeypatch.setenv(name, "" if name == missing else value)
+
+    assert msk_problem(answer) == problem
+
+
+def test_a_service_of_aws_that_fails_is_named_in_one_line(aws_config):
+    aws_config.write_text(FAILING_PROFILE)
+
+    assert msk_problem(answering()) == (
+        "AWS gives no credentials (Error when retrieving credentials from custom-process: STS is "
+        "asleep); check the role of this process, and that AWS can be reached"
+    )
+
+
+def msk_problem(answer):
     arguments = {
         "sasl_mechanism": "AWS_MSK_IAM",
         "security_protocol": "SASL_SSL",
         "host": "b-1.example",
     }
     with listening(answer) as port, socket.create_connection(("127.0.0.1", port), 5) as connection:
-        found = handshake_problem(connection, arguments)
-
-    assert found == problem
+        return handshake_problem(connection, arguments)

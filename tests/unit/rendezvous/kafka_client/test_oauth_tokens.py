@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from rendezvous.kafka_client.oauth_tokens import (
     TokenProvider,
     fetch_token,
 )
+from tests.fakes import raising
 from tests.support.token_endpoint import token_endpoint
 from tools.devstack.waiting import wait_until
 
@@ -148,6 +150,16 @@ def test_a_renewal_that_fails_is_tried_again(monkeypatch, caplog):
     assert wait_until(lambda: tokens.token() == "two", 5)
     assert calls[3] - calls[0] < 1
     assert caplog.messages[0] == "the OAuth token is not renewed yet: asleep"
+
+
+def test_a_token_is_returned_even_if_no_thread_can_be_started_to_renew_it(monkeypatch, caplog):
+    monkeypatch.setattr(threading.Timer, "start", raising(RuntimeError("can't start new thread")))
+    tokens, _ = provider(Token("one", 60))
+
+    assert tokens.token() == "one"
+    assert caplog.messages == [
+        "the OAuth token is not renewed before it expires: can't start new thread"
+    ]
 
 
 def test_an_expired_token_is_never_returned():

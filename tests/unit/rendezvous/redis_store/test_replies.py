@@ -4,7 +4,7 @@ import json
 
 import pytest
 from redis.client import Pipeline
-from redis.exceptions import ConnectionError
+from redis.exceptions import ConnectionError, TimeoutError
 
 from rendezvous.contract import Outcome, Reply
 from rendezvous.correlation import epoch_ms
@@ -157,6 +157,34 @@ def test_an_unreachable_redis_raises_store_unavailable(store, new_id, redis_serv
         with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
             call()
         assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+def test_a_shard_that_fails_leaves_the_replies_to_other_nodes(store, ids, monkeypatch):
+    cids = [ids.read(ids.issue(node, epoch_ms() + 30_000)) for node in ("0a1b2c3d", "ffffffff")]
+    store.put_many([(cid, Reply(cid.text)) for cid in cids])
+    first, second = (cid.text for cid in cids)
+    execute = Pipeline.execute
+
+    def first_fails(pipeline, **options):
+        return [TimeoutError("no answer"), *execute(pipeline, **options)[1:]]
+
+    monkeypatch.setattr(Pipeline, "execute", first_fails)
+
+    found, failures = store.fetch_available([first, second])
+    assert found == {second: Reply(second)}
+    assert {node: error.advice.partition(":")[0] for node, error in failures.items()} == {
+        "0a1b2c3d": "Redis does not answer"
+    }
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        store.fetch_many([first, second])
+
+
+def test_if_nothing_answers_each_node_has_failed(store, redis_server):
+    redis_server.connected = False
+
+    found, failures = store.fetch_available(["0a1b2c3d.x", "ffffffff.x", "0a1b2c3d.y"])
+    assert found == {}
+    assert set(failures) == {"0a1b2c3d", "ffffffff"}
 
 
 def test_the_retention_in_an_id_applies_if_it_is_longer(store, redis, ids):

@@ -19,8 +19,10 @@ from gateway.exchange.waiting.poller import (
 )
 from gateway.exchange.waiting.waiter import Waiter
 from rendezvous.contract import Reply
+from rendezvous.correlation import epoch_ms
 from rendezvous.errors import StoreUnavailable, WritesRefused
 from rendezvous.process.watchdog import EXIT_CODE, Watchdog
+from rendezvous.redis_store.replies import node_of
 from tests.fakes import eventually, raising, record_calls
 
 
@@ -45,16 +47,32 @@ def started(store, mailbox):
 
 
 def failing(store, monkeypatch, failures):
-    """Let polls raise *failures*, one each; None is success."""
-    fetch_many, failures = store.fetch_many, iter(failures)
+    """Let polls fail with *failures* for all nodes, one each; None is success."""
+    fetch, failures = store.fetch_available, iter(failures)
 
     def fetch_or_fail(cids):
         failure = next(failures, None)
-        if failure is not None:
+        if failure is None:
+            return fetch(cids)
+        if not isinstance(failure, StoreUnavailable):
             raise failure
-        return fetch_many(cids)
+        return {}, dict.fromkeys(map(node_of, cids), failure)
 
-    monkeypatch.setattr(store, "fetch_many", fetch_or_fail)
+    monkeypatch.setattr(store, "fetch_available", fetch_or_fail)
+
+
+def failing_for(store, monkeypatch, *nodes):
+    """Let polls fail for *nodes*; return the list to which each poll adds its ids."""
+    fetch, polls = store.fetch_available, []
+
+    def fetch_or_fail(cids):
+        polls.append(cids)
+        found, _ = fetch([cid for cid in cids if node_of(cid) not in nodes])
+        failed = {node_of(cid) for cid in cids} & {*nodes}
+        return found, dict.fromkeys(failed, StoreUnavailable("the shard hangs"))
+
+    monkeypatch.setattr(store, "fetch_available", fetch_or_fail)
+    return polls
 
 
 @pytest.mark.parametrize("is_early", [True, False])
@@ -86,17 +104,17 @@ def test_each_waiter_gets_its_own_reply(mailbox, poller, store, new_id):
 
 
 def test_one_poll_covers_all_waiters(mailbox, poller, store, new_id, monkeypatch):
-    polls = record_calls(monkeypatch, store, "fetch_many")
+    polls = record_calls(monkeypatch, store, "fetch_available")
     cids = [new_id().text for _ in range(3)]
 
     with ExitStack() as stack:
         for cid in cids:
             stack.enter_context(mailbox.waiting_for(cid))
-        eventually(lambda: (cids,) in polls)
+        eventually(lambda: ([mailbox.node, *cids],) in polls)
 
 
 def test_redis_is_not_polled_while_no_request_waits(mailbox, started, store, new_id, monkeypatch):
-    polls = record_calls(monkeypatch, store, "fetch_many")
+    polls = record_calls(monkeypatch, store, "fetch_available")
     started()
     with mailbox.waiting_for(new_id().text):
         eventually(lambda: polls)
@@ -124,7 +142,7 @@ def test_a_new_waiter_whose_reply_comes_straight_does_not_wake_the_poller(
     mailbox, started, store, new_id, monkeypatch
 ):
     monkeypatch.setattr("gateway.exchange.waiting.poller.IDLE_S", 30.0)
-    polls = record_calls(monkeypatch, store, "fetch_many")
+    polls = record_calls(monkeypatch, store, "fetch_available")
     poller = started(comes_straight=lambda waiter: waiter.topic == "straight")
     eventually(lambda: poller._sleeps_until_s - time.monotonic() > 20)
     with mailbox.waiting_for(new_id().text, "straight"):
@@ -255,13 +273,13 @@ def test_single_failed_polls_reject_no_requests(mailbox, started, store, new_id,
     monkeypatch.setattr("gateway.exchange.waiting.poller.FAILURE_PAUSE_S", 0.001)
     errors = []
     failing(store, monkeypatch, [StoreUnavailable("reset"), None] * 4)
-    fetch_many = store.fetch_many
+    fetch = store.fetch_available
 
     def recording(cids):
         errors.append(poller.store_error)
-        return fetch_many(cids)
+        return fetch(cids)
 
-    monkeypatch.setattr(store, "fetch_many", recording)
+    monkeypatch.setattr(store, "fetch_available", recording)
     poller = started()
     cid = new_id(30_000)
     with mailbox.waiting_for(cid.text) as waiter:
@@ -270,6 +288,55 @@ def test_single_failed_polls_reject_no_requests(mailbox, started, store, new_id,
         assert waiter.wait(10) is not None
 
     assert set(errors) == {None}
+
+
+def test_a_failure_for_another_process_alone_concerns_its_own_waiters_alone(
+    mailbox, started, store, ids, monkeypatch
+):
+    nodes = (mailbox.node, "00000000", "ffffffff")
+    own, other, failing = (ids.read(ids.issue(node, epoch_ms() + 30_000)) for node in nodes)
+    failing_for(store, monkeypatch, "ffffffff")
+    poller = started()
+    with (
+        mailbox.waiting_for(failing.text) as hanging,
+        mailbox.waiting_for(own.text) as first,
+        mailbox.waiting_for(other.text) as second,
+    ):
+        eventually(lambda: poller._resting)
+        store.put_many([(cid, Reply(cid.text)) for cid in (own, other)])
+        assert first.wait(10) is not None
+        assert second.wait(10) is not None
+        assert hanging.wait(0) is None
+    assert poller.store_error is None
+
+
+def test_while_the_shard_of_this_process_fails_replies_to_others_are_found(
+    mailbox, started, store, new_id, monkeypatch
+):
+    failing_for(store, monkeypatch, mailbox.node)
+    poller = started()
+    cid = new_id(30_000)  # of another process
+    with mailbox.waiting_for(cid.text) as waiter:
+        eventually(lambda: poller.store_error is not None)
+        store.put_many([(cid, Reply(cid.text))])
+        assert waiter.wait(10) is not None
+    assert poller.store_error == "the shard hangs"
+
+
+def test_a_node_whose_shard_fails_is_polled_for_again_after_a_pause(
+    idle, mailbox, store, new_id, monkeypatch
+):
+    monkeypatch.setattr("gateway.exchange.waiting.poller.SHARD_PAUSE_S", 0.05)
+    cid = new_id().text
+    polls = failing_for(store, monkeypatch, node_of(cid))
+    idle._poll([cid])
+    idle._poll([cid])
+    at_once = list(polls)
+    eventually(lambda: idle._awake([cid]))
+    idle._poll([cid])
+
+    assert at_once == [[mailbox.node, cid], [mailbox.node]]
+    assert polls[-1] == [mailbox.node, cid]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -318,7 +385,7 @@ def test_an_idle_poller_resets_its_watchdog(started, monkeypatch):
 def test_a_poller_that_hangs_ends_the_process(mailbox, started, store, new_id, monkeypatch):
     hangs = threading.Event()
     exit_codes: list[int] = []
-    monkeypatch.setattr(store, "fetch_many", lambda ids: hangs.wait(30) and {})
+    monkeypatch.setattr(store, "fetch_available", lambda ids: hangs.wait(30) and ({}, {}))
     started(Watchdog("the poller of the test", 0.05, exit_codes.append))
     with mailbox.waiting_for(new_id().text):
         eventually(lambda: exit_codes)

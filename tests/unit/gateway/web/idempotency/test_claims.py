@@ -207,13 +207,18 @@ def test_without_redis_nothing_is_published(gateway, redis_server):
     assert gateway.published == []
 
 
-def test_a_key_that_cannot_be_released_stays_claimed_and_is_logged(gateway, other, caplog):
-    gateway.publisher.refused_at_once = PublishRefused("no")
-    gateway.claims.failing = {"release"}
-    assert_problem(gateway.post(path="/hasty"), 503, "not-sent", "no")
+def test_a_key_that_cannot_be_released_stays_claimed_until_redis_answers(
+    gateway, other, monkeypatch, caplog
+):
+    monkeypatch.setattr("gateway.exchange.releases.RETRY_S", 0.01)
+    gateway.claims.failing = {"confirm", "release"}  # the confirmation is executed nevertheless
+    assert_problem(gateway.post(path="/hasty"), 503, "reply-store-unavailable", "no")
 
-    assert "its idempotency key stays claimed for up to 600 s" in caplog.text
+    assert "its idempotency key stays claimed until Redis answers" in caplog.text
     assert_problem(other.post(path="/hasty"), 503, "reply-timeout", "unknown")
+    gateway.claims.failing.clear()
+    eventually(lambda: other.post(path="/hasty").status_code == 200)
+    assert (gateway.published, len(other.published)) == ([], 1)
 
 
 def test_a_retry_that_cannot_read_the_claim_keeps_waiting(

@@ -41,13 +41,12 @@ def test_records_are_returned_as_the_library_returns_them(kafka, consumer):
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
         kafka_errors.CorruptRecordError("crc"),
         kafka_errors.UnsupportedCodecError("zstd"),
-        kafka_errors.KafkaError("no complete records were found"),
         RuntimeError("whatever"),
     ],
 )
 def test_a_record_that_cannot_be_decoded_is_skipped_and_counted(kafka, consumer, error, caplog):
     kafka.positions[P1] = 41
-    kafka.fail_poll(error, held=P1)
+    kafka.fail_poll(error, decoding=P1)
     kafka.feed(RECORD)
 
     assert consumer.poll() == {}
@@ -68,9 +67,8 @@ def test_a_record_that_cannot_be_decoded_is_skipped_and_counted(kafka, consumer,
     ],
 )
 def test_kafka_errors_do_not_end_polling(kafka, consumer, error, caplog):
-    # The library holds a partition all the same: its record is not the cause.
     kafka.positions[P0] = 7
-    kafka.fail_poll(error, held=P0)
+    kafka.fail_poll(error)
     kafka.feed(RECORD)
 
     assert consumer.poll() == {}
@@ -125,11 +123,15 @@ def test_a_recreated_topic_is_read_from_the_beginning(kafka, consumer, monkeypat
     assert kafka.positions == {P0: 0, P1: 0}
 
 
-def test_an_error_without_a_held_partition_is_raised(kafka, consumer):
-    kafka.fail_poll(RuntimeError("an unexpected error"))
+def test_an_error_that_is_neither_of_a_record_nor_of_kafka_is_raised_and_skips_no_record(
+    kafka, consumer
+):
+    kafka.positions[P0] = 7
+    kafka.fail_poll(OSError("too many open files"))
 
-    with pytest.raises(RuntimeError, match="an unexpected error"):
+    with pytest.raises(OSError, match="too many open files"):
         consumer.poll()
+    assert kafka.positions[P0] == 7
 
 
 @pytest.mark.parametrize("ours", ["_lag.note", "_recreated.is_due"])
@@ -138,7 +140,6 @@ def test_an_error_of_our_own_is_raised_and_skips_no_record(kafka, consumer, monk
     monkeypatch.setattr(getattr(consumer, target), name, raising(ValueError("our own error")))
     kafka.positions[P0] = 7
     kafka.feed(RECORD)
-    kafka.held = P0  # more records of the same batch
 
     with pytest.raises(ValueError, match="our own error"):
         consumer.poll()

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka import errors as kafka_errors
 from kafka.consumer.fetcher import Fetcher
-from kafka.record import MemoryRecords
+from kafka.record import MemoryRecords, MemoryRecordsBuilder
+from kafka.record.default_records import DefaultRecordBatch
 
+from rendezvous.kafka_client.consuming.consumer import ResilientConsumer
 from rendezvous.kafka_client.patches.bounded_batches import MAX_POLL_BYTES
 from rendezvous.kafka_client.patches.consumer import PatchedConsumer
-from rendezvous.kafka_client.patches.direct_consumer import RECORDS_PER_CHECK
+from rendezvous.kafka_client.patches.direct_consumer import RECORDS_PER_CHECK, UndecodableRecord
+from tests.fakes import raising
 
 P0 = TopicPartition("replies", 0)
 TIMEOUT_MS = 50
@@ -66,11 +70,57 @@ def test_a_patched_consumer_has_no_thread(new_consumer):
     assert set(threading.enumerate()) == before
 
 
-def test_a_new_consumer_has_no_held_partition_and_no_topic_ids(new_consumer):
-    consumer = new_consumer(PatchedConsumer)
+def test_a_new_consumer_knows_no_topic_ids(new_consumer):
+    assert new_consumer(PatchedConsumer).topic_id("replies") is None
 
-    assert consumer.held_partition() is None
-    assert consumer.topic_id("replies") is None
+
+@pytest.fixture
+def reading(new_consumer) -> Any:
+    """A consumer that has fetched the records 0, 1 and 2, of which none was read."""
+    builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=10_000)
+    for n in range(3):
+        builder.append(timestamp=1, key=None, value=b"%d" % n, headers=[])
+    builder.close()
+    consumer = new_consumer(PatchedConsumer)
+    consumer.assign([P0])
+    consumer.seek(P0, 0)
+    fetcher = consumer._fetcher
+    records = MemoryRecords(bytes(builder.buffer()))
+    fetcher._next_partition_records = fetcher.PartitionRecords(0, P0, records)
+    return consumer
+
+
+def offsets(batch: Any) -> list[int]:
+    return [record.offset for records in batch.values() for record in records]
+
+
+def test_an_error_of_a_record_names_its_partition_after_the_records_before_it(reading, monkeypatch):
+    left, decode = [0, 1], DefaultRecordBatch._read_msg
+
+    def decode_two(batch, *args, **kwargs):
+        left.pop()  # an IndexError for the third, as for a record that is cut off
+        return decode(batch, *args, **kwargs)
+
+    monkeypatch.setattr(DefaultRecordBatch, "_read_msg", decode_two)
+
+    assert offsets(reading.poll(TIMEOUT_MS)) == [0, 1]
+    with pytest.raises(UndecodableRecord) as raised:
+        reading.poll(TIMEOUT_MS)
+    assert raised.value.partition == P0
+    assert isinstance(raised.value.error, kafka_errors.CorruptRecordError)
+    assert reading.known_position(P0) == 2
+
+
+@pytest.mark.parametrize("read", [1, 3], ids=["some records are left", "all were read"])
+def test_an_error_that_is_not_about_a_record_skips_none(reading, monkeypatch, read):
+    consumer = ResilientConsumer(reading)
+    reading.poll(TIMEOUT_MS, max_records=read)
+    monkeypatch.setattr(reading._coordinator, "poll", raising(OSError("too many open files")))
+
+    with pytest.raises(OSError, match="too many open files"):
+        consumer.poll(TIMEOUT_MS)
+    assert reading.known_position(P0) == read
+    assert consumer.undecodable == 0
 
 
 @pytest.fixture
@@ -108,7 +158,7 @@ def test_an_error_behind_records_is_raised_by_the_next_poll(scripted):
     assert fetcher.fetch_records(timeout_ms=TIMEOUT_MS) == ({P0: PART}, False)
     with pytest.raises(ValueError, match="of a record"):
         records.take()
-    with pytest.raises(ValueError, match="at once"):
+    with pytest.raises(UndecodableRecord, match="at once"):
         fetcher.fetch_records(timeout_ms=TIMEOUT_MS)
     fetcher._next_partition_records = None
 

@@ -19,6 +19,8 @@ MODULES = {
     "kafka.protocol.admin": {"DescribeGroupsRequest"},
     "kafka.structs": {"MemberState"},
     "kafka.net.compat": {"KafkaNetClient"},
+    "kafka.net.sasl": {"register_sasl_mechanism"},
+    "kafka.net.sasl.msk": {"SaslMechanismAwsMskIam"},
     "kafka.net.selector": {"NetworkSelector"},
     "kafka.record.default_records": {"DefaultRecord"},
     "kafka.record.util": {"decode_varint"},

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from fakeredis import FakeRedis
 from redis.cluster import ClusterNode
 from redis.exceptions import (
     ClusterDownError,
@@ -49,6 +50,27 @@ def test_a_slot_without_a_node_is_found_once_it_has_one():
         topology.node_of("key")
 
     assert topology.node_of("key").port == 1
+
+
+def test_a_slot_without_a_node_fails_its_own_commands_alone():
+    class Holey(FakeCluster):
+        """A cluster without a node for "gone"."""
+
+        def get_node_from_key(self, key: object) -> ClusterNode:
+            if key == "gone":
+                raise SlotNotCoveredError("Slot is not covered")
+            return ClusterNode("127.0.0.1", 1)
+
+        def get_redis_connection(self, node: ClusterNode) -> FakeRedis:
+            return FakeRedis()
+
+    pipeline = ClusterRedis(Holey).pipeline(transaction=False)  # type: ignore[arg-type]
+    for key in ("gone", "here"):
+        pipeline.set(key, b"x")
+
+    gone, here = pipeline.execute(raise_on_error=False)
+    assert isinstance(gone, ClusterDownError)
+    assert here is True
 
 
 def test_the_nodes_of_the_url_are_asked_again_when_all_others_are_gone():
