@@ -296,7 +296,7 @@ def test_a_stopping_worker_leaves_what_it_still_reads_to_a_successor(stopping):
     eventually(running.kafka.is_drained)
     await_polls(running, 2)
     running.kafka.positions[P1] = 5
-    running.kafka.fail_poll(ValueError("it cannot be decoded"), held=P1)
+    running.kafka.fail_poll(ValueError("it cannot be decoded"), decoding=P1)
     eventually(running.kafka.is_drained)
     await_polls(running)
     running.proceed.set()
