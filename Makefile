@@ -114,38 +114,43 @@ manifests:  ## render deploy/kubernetes from the chart in deploy/helm (Helm 3.17
 		--set settings.KAFKA_URL=kafka://kafka:9092 --set settings.REDIS_URL=redis://redis:6379/0 \
 		| sed '/^# Source: /d'; } > $(MANIFESTS)
 
-# This package and what it needs to run, in an environment of its own, and the tools that read it.
+# Tools of their own environment: among others they bring jsonschema's checks of formats, by which
+# the tests would see other errors.
+TOOLS := .supply/tools
+# This package and what it needs to run, for these tools to read.
 RUNTIME := .supply/venv
 
-$(RUNTIME)/.installed: $(INSTALLED) requirements-supply.txt pyproject.toml rendezvous/__init__.py
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
-	@rm -rf $(RUNTIME) && $(BIN)/python -m venv --without-pip $(RUNTIME)
-	@$(BIN)/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check -r requirements.txt -r requirements-jwt.txt
-	@$(BIN)/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check --no-deps .
+$(TOOLS)/.installed: requirements-supply.txt
+	@rm -rf $(TOOLS) && $(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
+	@touch $@
+
+$(RUNTIME)/.installed: $(TOOLS)/.installed requirements.txt requirements-jwt.txt pyproject.toml rendezvous/__init__.py
+	@rm -rf $(RUNTIME) && $(PYTHON) -m venv --without-pip $(RUNTIME)
+	@$(TOOLS)/bin/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check -r requirements.txt -r requirements-jwt.txt
+	@$(TOOLS)/bin/pip --python $(RUNTIME)/bin/python install --quiet --disable-pip-version-check --no-deps .
 	@rm -rf build *.egg-info
 	@touch $@
 
-LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+LOCK := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-lock: $(INSTALLED)  ## pin what runs, with hashes: requirements.in to requirements.txt, and so on; NEWER=--upgrade
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
+lock: $(TOOLS)/.installed  ## pin what runs, with hashes: requirements.in to requirements.txt, and so on; NEWER=--upgrade
 	@$(LOCK) $(NEWER) requirements.in --output-file requirements.txt
 	@for extra in $(EXTRAS); do \
 		$(LOCK) $(NEWER) --constraint requirements.txt requirements-$$extra.in --output-file requirements-$$extra.txt || exit 1; \
 	done
 
 sbom: $(RUNTIME)/.installed  ## write a software bill of materials of what runs: .supply/sbom.cdx.json (CycloneDX)
-	@$(BIN)/cyclonedx-py environment --output-reproducible --output-file .supply/sbom.cdx.json $(RUNTIME)/bin/python
+	@$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --output-file .supply/sbom.cdx.json $(RUNTIME)/bin/python
 	@echo .supply/sbom.cdx.json
 
 licences: $(RUNTIME)/.installed  ## write the licences of what runs into docs/reference/licences.md, and check them
-	@PATH=$(BIN):$$PATH $(BIN)/python -m tools.licences $(RUNTIME)/bin/python
+	@PATH=$(TOOLS)/bin:$$PATH $(TOOLS)/bin/python -m tools.licences $(RUNTIME)/bin/python
 
-audit: $(INSTALLED)  ## check what runs against PyPI's advisory database; fails too if that does not answer
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-supply.txt
-	@$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --requirement requirements.txt \
-		--requirement requirements-jwt.txt
+audit: $(TOOLS)/.installed  ## check what runs against PyPI's advisory database; fails too if that does not answer
+	@$(TOOLS)/bin/pip-audit --strict --progress-spinner off --disable-pip --requirement requirements.txt \
+		$(EXTRAS:%=--requirement requirements-%.txt)
 
 clean:  ## remove the virtual environment, caches and results
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .devstack .soak .bench .attack .supply .interop
