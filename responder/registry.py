@@ -26,7 +26,7 @@ class HandlerError(Exception):
             raise ValueError(f"HandlerError({status!r}, ...): expected a status from 400 to 599")
         super().__init__(detail)
         self.status = status
-        self.detail = detail
+        self.detail = str(detail)  # an exception is an easy mistake
 
     def reply_to(self, request: Request) -> Reply:
         """Return the error reply to *request*, as problem details (RFC 9457)."""

@@ -75,7 +75,9 @@ class Releases:
             name, claim = self._waiting.popleft()
             try:
                 self._claims.release(name, claim)
-            except StoreUnavailable:
+            except Exception as error:
                 # Behind the others, whose shards of a Redis Cluster may answer.
                 self._waiting.append((name, claim))
-                return
+                if isinstance(error, StoreUnavailable):
+                    return
+                raise

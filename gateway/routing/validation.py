@@ -37,9 +37,9 @@ _HEADER = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _PARAMETER = re.compile(r"<(?:(?:string|int|float|path|uuid):)?([A-Za-z_][A-Za-z0-9_]*)>")
 #: Constants of Python: werkzeug compiles each rule, with its parameters as names.
 _NO_PARAMETERS = frozenset({"None", "True", "False"})
-#: What the path of a request never has when it is compared (RFC 3986, section 3.3): delimiters,
-#: and what stands for a byte or is invalid.
-_NOT_IN_PATH = re.compile(r"[?#%\\\x00-\x20\x7f]")
+#: Not literal in a path: it is compared with the decoded path of a request, without its query. So
+#: these are taken for an encoded character, a query or a Windows path by mistake.
+_NOT_IN_PATH = re.compile(r"[?#%\\\x00-\x1f\x7f]")
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,200}", re.ASCII)
 #: Request headers that are never forwarded: they concern only the client and this gateway.
 _PRIVATE_HEADERS = frozenset(
@@ -148,7 +148,9 @@ def _path_errors(path: object) -> list[str]:
     if set("<>{}") & set(rest):
         return [f"path={path!r}: expected parameters as <name>"]
     if found := _NOT_IN_PATH.search(rest):
-        return [f"path={path!r}: {found.group()!r} cannot be in the path of a request; remove it"]
+        return [
+            f"path={path!r}: {found.group()!r} cannot be in it; write a path without query, decoded"
+        ]
     parts = path[1:].split("/")
     if "" in parts[:-1] or {".", ".."} & set(parts):
         return [f"path={path!r}: no part of it can be empty, '.' or '..': clients resolve these"]

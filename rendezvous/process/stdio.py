@@ -82,6 +82,7 @@ class Output(io.TextIOBase):
         with self._lock:
             if self._dropping:
                 self._dropped_lines += data.count(b"\n")
+                self._start_writer()
             elif self._queued_bytes + len(data) > self._capacity_bytes:
                 self._dropping = True
                 self._dropped_lines = data.count(b"\n")
@@ -100,13 +101,17 @@ class Output(io.TextIOBase):
     def _put(self, data: bytes) -> None:
         self._queued_bytes += len(data)
         self._queue.put(data)
-        if self._writer is None:
-            # In this order: a signal handler that logs meanwhile must start no second one.
-            self._writer = threading.Thread(target=self._write_queue, name="output", daemon=True)
-            try:
-                self._writer.start()
-            except RuntimeError:  # the system has no thread left; the next line tries again
-                self._writer = None
+        self._start_writer()
+
+    def _start_writer(self) -> None:
+        if self._writer is not None:
+            return
+        # In this order: a signal handler that logs meanwhile must start no second one.
+        self._writer = threading.Thread(target=self._write_queue, name="output", daemon=True)
+        try:
+            self._writer.start()
+        except RuntimeError:  # the system has no thread left; the next line tries again
+            self._writer = None
 
     def _write_queue(self) -> None:
         for batch in self._batches():

@@ -8,7 +8,7 @@ that send them to another partition, late ones, and all while REPLY_DELIVERY is 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from gateway.exchange.waiting.mailbox import Mailbox
@@ -31,8 +31,8 @@ MAX_FALLBACK_S = 1.0
 FALLBACK_PER_AGE = 0.5
 #: Pause after a failed poll, in seconds.
 FAILURE_PAUSE_S = 0.1
-#: Pause after a poll that failed for another process alone, in seconds: its shard of a Redis
-#: Cluster may hang. Its waiters ask once more at their deadlines.
+#: Pause after two polls in a row that failed for another process alone, in seconds: its shard of a
+#: Redis Cluster may hang. Its waiters ask once more at their deadlines.
 SHARD_PAUSE_S = 2.0
 #: Failed polls in a row after which new requests are rejected. A single one may be a connection
 #: that was reset, or a machine that was suspended for a moment.
@@ -109,6 +109,8 @@ class Poller:
         self._sleeps_until_s = 0.0
         #: Nodes of other processes that are not polled for, and until when by the monotonic clock.
         self._resting: dict[str, float] = {}
+        #: Nodes of other processes for which the last poll failed.
+        self._failing: set[str] = set()
         self._thread: threading.Thread | None = None
         self.store_error: str | None = None
         self.write_error: str | None = None
@@ -199,15 +201,16 @@ class Poller:
         own = self._mailbox.node
         try:
             # No reply has the id *own*, which tells whether the shard of this process answers.
-            found, failures = self._store.fetch_available([own, *self._awake(waiting)])
+            awake = self._awake(waiting)
+            found, failures = self._store.fetch_available([own, *awake])
         finally:
             self._polled_s = time.monotonic()
         if own in failures:
             self._record_failure(failures[own])
         else:
             self._record_success()
-            # A poll waits for each shard that hangs, and so would all waiters.
-            self._resting |= dict.fromkeys(failures, self._polled_s + SHARD_PAUSE_S)
+            self._let_rest(failures.keys() & self._failing)
+            self._failing = self._failing - set(map(node_of, awake)) | failures.keys()
         self._settle(found)
 
     def _awake(self, waiting: list[str]) -> list[str]:
@@ -217,6 +220,10 @@ class Poller:
         if not self._resting:
             return waiting
         return [cid for cid in waiting if node_of(cid) not in self._resting]
+
+    def _let_rest(self, nodes: Iterable[str]) -> None:
+        # A poll waits for each shard that hangs, and so would all waiters.
+        self._resting |= dict.fromkeys(nodes, self._polled_s + SHARD_PAUSE_S)
 
     def _settle(self, found: dict[str, Reply]) -> None:
         for correlation_id, reply in found.items():

@@ -1,12 +1,13 @@
 """Registry: each topic has one handler; modules of handlers are loaded by name."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 import responder.handlers  # noqa: F401  # registers the handlers
-from rendezvous.contract import Reply
+from rendezvous.contract import Reply, Request
 from responder import registry
 from responder.registry import HandlerError, Handlers, HandlersNotLoaded, load_handlers, registered
 
@@ -57,7 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 HANDLER = """
-from rendezvous.contract import Reply
+from rendezvous.contract import Reply, Request
 from responder.registry import HandlerError, handles
 
 handles("{topic}")(Reply.to)
@@ -98,3 +99,10 @@ def test_modules_without_a_handler_are_refused(folder):
 def test_a_handler_error_has_the_status_of_an_error(status):
     with pytest.raises(ValueError, match="expected a status from 400 to 599"):
         HandlerError(status, "no")
+
+
+@pytest.mark.parametrize("detail", [ValueError("sold out"), b"sold out", {"sold out"}])
+def test_the_detail_of_a_handler_error_may_be_of_any_type(detail):
+    reply = HandlerError(409, detail).reply_to(Request("id", "orders", "replies", 0))
+
+    assert "sold out" in json.loads(reply.body)["detail"]

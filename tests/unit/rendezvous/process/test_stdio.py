@@ -13,7 +13,7 @@ import pytest
 
 from rendezvous.process import stdio
 from rendezvous.process.stdio import Output
-from tests.fakes import eventually
+from tests.fakes import eventually, raising
 
 CAPACITY_BYTES = 10_000
 LINE = "x" * 99 + "\n"
@@ -77,15 +77,24 @@ def test_lines_are_written_in_order(stream, pipe):
 
 
 def test_lines_are_written_once_the_system_has_a_thread_for_that(stream, pipe, monkeypatch):
-    def fail(thread):
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as no_thread:
-        no_thread.setattr(threading.Thread, "start", fail)
+        no_thread.setattr(threading.Thread, "start", raising(RuntimeError("no thread")))
         stream.write("first\n")
     stream.write("second\n")
 
     assert read(pipe[0], 13) == b"first\nsecond\n"
+
+
+def test_a_queue_that_was_full_before_there_was_a_thread_is_written(stream, pipe, monkeypatch):
+    with monkeypatch.context() as no_thread:
+        no_thread.setattr(threading.Thread, "start", raising(RuntimeError("no thread")))
+        for _ in range(CAPACITY_BYTES // len(LINE) + 1):
+            stream.write(LINE)
+    stream.write(LINE)
+
+    assert (
+        read(pipe[0], CAPACITY_BYTES + 1)[:CAPACITY_BYTES] == CAPACITY_BYTES // 100 * LINE.encode()
+    )
 
 
 def test_characters_that_utf_8_cannot_encode_are_escaped(stream, pipe):

@@ -210,6 +210,24 @@ def test_an_if_match_that_does_not_match_is_a_412(client_of, reply_with):
     assert "another ETag than If-Match" in problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("reply", "date"),
+    [({"etag": TAG}, {"If-Modified-Since": NEVER}), (BOTH | {"last-modified": NEVER}, {})],
+)
+def test_a_date_that_no_clock_can_have_changes_no_other_condition(
+    client_of, reply_with, reply, date
+):
+    reply_with(**reply)
+    client = client_of()
+    same = client.get("/a/b", headers={"If-None-Match": TAG} | date)
+    other = client.get("/a/b", headers={"If-Match": '"6"'} | date)
+
+    whole = client.get("/a/b", headers=date)
+
+    assert (same.status_code, other.status_code, whole.status_code) == (304, 412, 200)
+    assert whole.headers.get("Last-Modified") == reply.get("last-modified")
+
+
 def test_a_route_without_get_allows_neither_get_nor_head(client_of):
     client = client_of(methods=("POST",))
 
