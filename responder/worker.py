@@ -17,7 +17,6 @@ from rendezvous.process.counts import BACKLOG, LAG, OutcomeCounts
 from rendezvous.process.monitoring.health import ProcessHealth
 from rendezvous.process.monitoring.metrics import Labels, show_only
 from rendezvous.process.watchdog import Watchdog
-from responder.clock_skew import CLOCK_TOLERANCE_MS, MAX_WAIT_MS
 from responder.keyed_executor import KeyedExecutor
 from responder.offsets import Offsets
 from responder.request_processor import RequestProcessor
@@ -29,9 +28,9 @@ SUMMARY_INTERVAL_S = 10.0
 SHOW_INTERVAL_S = 1.0
 #: Maximum time to publish the remaining replies while stopping, in seconds.
 FINISH_S = 5.0
-#: Maximum time to keep the partitions while handlers end, in seconds. After it each request of a
-#: gateway that has begun is past its deadline, so that no other responder begins it again.
-KEEP_PARTITIONS_S = (MAX_WAIT_MS + CLOCK_TOLERANCE_MS) / 1000
+#: Maximum time to keep the partitions while handlers end, in seconds; new requests in them wait as
+#: long. After it a request with the default REPLY_TIMEOUT_S would not begin again elsewhere.
+KEEP_PARTITIONS_S = 5.0
 #: Maximum number of unfinished requests per thread before the next poll. One whose reply is not
 #: acknowledged is unfinished.
 BACKLOG_PER_THREAD = 4
@@ -69,6 +68,7 @@ class ResponderWorker:
         self._watchdog = watchdog
         self._health = health or ProcessHealth(watchdog)
         self._offsets = Offsets()
+        self._has_left = False
         consumer.on_skipped = self._skip
         self._committed_s = self._summary_s = time.monotonic()
         self._shown_s = -math.inf
@@ -150,7 +150,11 @@ class ResponderWorker:
         """Keep the partitions until the handlers that have begun have ended, or time is over."""
         self._begin_no_more()
         give_up_s = time.monotonic() + KEEP_PARTITIONS_S
-        while not self._executor.close(ROOM_WAIT_S) and time.monotonic() < give_up_s:
+        while not self._executor.close(ROOM_WAIT_S):
+            if time.monotonic() >= give_up_s:
+                # Others begin what waits in these partitions; handlers and replies go on here.
+                self._leave_group()
+                return
             # The executor drops records of a partition that has just been assigned.
             self._process_records(self._poll_paused())
             self._commit()
@@ -160,9 +164,15 @@ class ResponderWorker:
         self._begin_no_more()
         self._executor.close()
         self._processor.close(FINISH_S)
-        self._consumer.commit(self._offsets.to_commit())
-        self._consumer.close()
+        self._leave_group()
         self._counts.log()
+
+    def _leave_group(self) -> None:
+        """Commit what has finished, and leave, unless it has left."""
+        if not self._has_left:
+            self._has_left = True
+            self._consumer.commit(self._offsets.to_commit())
+            self._consumer.close()
 
     def _begin_no_more(self) -> None:
         self._health.problems = ["this process is shutting down"]
