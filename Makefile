@@ -114,8 +114,8 @@ manifests:  ## render deploy/kubernetes from the chart in deploy/helm (Helm 3.17
 		--set settings.KAFKA_URL=kafka://kafka:9092 --set settings.REDIS_URL=redis://redis:6379/0 \
 		| sed '/^# Source: /d'; } > $(MANIFESTS)
 
-# Tools of their own environment: among others they bring jsonschema's checks of formats, by which
-# the tests would see other errors.
+# These tools have an environment of their own: they bring checks of formats to jsonschema, which
+# would give the tests other errors.
 TOOLS := .supply/tools
 # This package and what it needs to run, for these tools to read.
 RUNTIME := .supply/venv

@@ -119,10 +119,7 @@ def for_caches(response: Response, *, is_private: bool) -> None:
     # RFC 9110, section 13.2.1: conditions apply to successful responses only.
     if not 200 <= response.status_code < 300:
         return
-    environ = dict(request.environ)
-    if "HTTP_IF_NONE_MATCH" in environ:  # section 13.1.3: then the date does not count
-        environ.pop("HTTP_IF_MODIFIED_SINCE", None)
-    evaluate_conditions(response, environ)
+    evaluate_conditions(response, request.environ)
     if response.status_code == HTTPStatus.PRECONDITION_FAILED:
         detail = "the reply has another ETag than If-Match; fetch it without If-Match"
         raise HttpProblem(412, "Precondition Failed", detail, {}, Sent.YES)
