@@ -118,7 +118,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(server: Any, worker: Any) -> None:
     """Pin the worker before it does anything else."""
-    cpu_affinity.pin_worker(worker)
+    cpu_affinity.keep_on_core(worker)
     do_not_preempt()
 
 

@@ -51,7 +51,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     shutdown_state = ShutdownState()
     #: Of all workers of the server.
     connection_counts = ConnectionCounts(1)
-    #: The processor core that it is pinned to (see gateway.server.cpu_affinity).
+    #: The processor core on which it begins (see gateway.server.cpu_affinity).
     core: int | None = None
     #: Which requests take a slot, and how many wait for one.
     slot_rules: SlotRules | None = None

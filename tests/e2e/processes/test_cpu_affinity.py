@@ -1,4 +1,4 @@
-"""CPU affinity of workers if there are as many as CPUs."""
+"""CPU affinity of workers."""
 
 import os
 import signal
@@ -53,7 +53,14 @@ def test_each_worker_and_its_successor_is_pinned_to_a_cpu_of_its_own(deploy: Dep
         assert are_pinned_to_distinct_cpus(workers_of(arbiter))
 
 
-def test_a_single_worker_is_not_pinned(deploy: Deploy):
+def test_a_single_worker_is_pinned_to_one_of_the_cpus(deploy: Deploy):
     with deploy(env={"WEB_CONCURRENCY": "1"}) as deployment:
+        [worker] = workers_of(deployment.gateway.child.pid)
+        assert len(cpus_of(worker)) == 1
+        assert cpus_of(worker) <= CPUS
+
+
+def test_without_cpu_affinity_no_worker_is_pinned(deploy: Deploy):
+    with deploy(env={"WEB_CONCURRENCY": "1", "CPU_AFFINITY": "no"}) as deployment:
         [worker] = workers_of(deployment.gateway.child.pid)
         assert cpus_of(worker) == CPUS

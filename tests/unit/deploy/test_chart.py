@@ -95,16 +95,16 @@ def test_each_process_accepts_its_variables(values, process):
 
     assert set(env) - {"FORWARDED_ALLOW_IPS"} <= SETTABLE | SECRET
     assert settings.drain_delay_s == 5
-    assert settings.cpu_affinity is False
+    assert settings.cpu_affinity is True
 
 
 def test_numbers_and_words_reach_the_processes_as_they_are_read():
-    given = {"IDEMPOTENCY_MAX_BYTES": 10**15, "REPLY_TIMEOUT_S": 0.5, "CPU_AFFINITY": True}
+    given = {"IDEMPOTENCY_MAX_BYTES": 10**15, "REPLY_TIMEOUT_S": 0.5, "CPU_AFFINITY": False}
     settings = Settings.from_env(environment(render(merged(LEAST, settings=given)), "web"))
 
     assert settings.idempotency_max_bytes == 10**15
     assert settings.reply_timeout_s == 0.5
-    assert settings.cpu_affinity is True
+    assert settings.cpu_affinity is False
 
 
 def test_each_secret_reaches_the_processes_that_read_it():

@@ -1,17 +1,29 @@
-"""Workers are pinned to a core each where there are as many as cores."""
+"""Each worker runs on one core, the one that others load least."""
 
 import logging
 import os
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
 
-from gateway.server.cpu_affinity import core_for_new_worker, free_core, pin_to, pin_worker
+from gateway.server import cpu_affinity
+from gateway.server.cpu_affinity import (
+    CoreKeeper,
+    better_core,
+    core_for_new_worker,
+    free_core,
+    keep_on_core,
+    pin_to,
+    usable_cores,
+)
 from tests.fakes import raising
 from tests.unit.apps import SECRET_KEY
 from tests.unit.test_architecture import ROOT
+from tools.devstack.waiting import wait_until
 
 
 @pytest.fixture
@@ -28,48 +40,49 @@ def test_each_worker_gets_another_core(cores):
     cores(2, 5, 7)
     taken: list[int | None] = []
     for _ in range(3):
-        taken.append(free_core(taken, 3))
-    assert taken == [2, 5, 7]
+        taken.append(free_core(taken))
+    assert sorted(core for core in taken if core is not None) == [2, 5, 7]
+
+
+def test_gateways_that_start_together_do_not_all_begin_on_the_same_core(cores):
+    cores(*range(16))
+    assert len({free_core([]) for _ in range(100)}) > 8
 
 
 def test_a_replacement_gets_the_core_of_the_worker_that_ended(cores):
     cores(0, 1)
-    assert free_core([0], 2) == 1
-    assert free_core([1], 2) == 0
+    assert free_core([0]) == 1
+    assert free_core([1]) == 0
 
 
-def test_during_a_reload_each_core_has_two_workers(cores):
+def test_workers_without_a_core_do_not_count(cores):
     cores(0, 1)
-    taken: list[int | None] = [1, 0]
-    for _ in range(2):
-        taken.append(free_core(taken, 2))
-    assert sorted(core for core in taken if core is not None) == [0, 0, 1, 1]
+    assert {free_core([None, 0]) for _ in range(20)} == {1}
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 5, 8])
-def test_with_more_or_fewer_workers_than_cores_none_is_pinned(cores, workers):
-    cores(0, 1, 2, 3)
-    assert free_core([], workers) is None
-    assert free_core([None], 4) == 0
+@pytest.mark.parametrize(("workers", "on_each_core"), [(4, [2, 2]), (5, [2, 3])])
+def test_more_workers_than_cores_share_them_evenly(cores, workers, on_each_core):
+    cores(0, 1)
+    taken: list[int | None] = []
+    for _ in range(workers):
+        taken.append(free_core(taken))
+    assert sorted([taken.count(0), taken.count(1)]) == on_each_core
 
 
-def test_a_single_worker_is_not_pinned(cores):
+def test_on_a_single_core_no_worker_is_pinned(cores):
     cores(0)
-    assert free_core([], 1) is None
+    assert free_core([]) is None
 
 
 def test_without_cpu_affinity_in_the_system_no_worker_is_pinned(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert free_core([], 2) is None
+    assert free_core([]) is None
 
 
 def test_all_threads_of_a_process_are_pinned():
     program = """
 import os, threading
 from gateway.server.cpu_affinity import pin_to
-from tests.fakes import raising
-from tests.unit.apps import SECRET_KEY
-from tests.unit.test_architecture import ROOT
 found, go = [], threading.Event()
 def note():
     go.wait()
@@ -104,51 +117,219 @@ def test_an_affinity_that_the_system_forbids_raises(monkeypatch):
         pin_to(0)
 
 
+def test_a_thread_that_ends_meanwhile_is_no_error(monkeypatch):
+    monkeypatch.setattr(os, "sched_setaffinity", raising(ProcessLookupError(3, "No such process")))
+    pin_to(0)
+
+
 def test_a_new_worker_gets_a_core_that_no_running_worker_has(cores):
     cores(0, 1)
     running = {4711: SimpleNamespace(core=0)}
 
-    assert core_for_new_worker(SimpleNamespace(WORKERS=running, num_workers=2)) == 1
+    assert core_for_new_worker(SimpleNamespace(WORKERS=running)) == 1
 
 
 @pytest.mark.parametrize(
-    ("core", "error", "messages"),
+    ("core", "error", "messages", "is_moved"),
     [
-        (None, None, []),
-        (1, None, ["worker 7 is pinned to core 1"]),
-        (1, OSError("forbidden"), ["worker 7 is not pinned to a core: forbidden"]),
+        (None, None, [], False),
+        (1, None, ["worker 7 is pinned to core 1"], True),
+        (1, OSError("forbidden"), ["worker 7 is not pinned to a core: forbidden"], False),
     ],
 )
-def test_the_core_of_a_worker_is_logged(caplog, monkeypatch, core, error, messages):
+def test_the_core_of_a_worker_is_logged(caplog, monkeypatch, core, error, messages, is_moved):
     def pin(_):
         if error is not None:
             raise error
 
-    monkeypatch.setattr("gateway.server.cpu_affinity.pin_to", pin)
+    started = []
+    monkeypatch.setattr(cpu_affinity, "pin_to", pin)
+    monkeypatch.setattr(CoreKeeper, "start", lambda keeper: started.append(keeper.core))
     caplog.set_level(logging.INFO)
 
-    pin_worker(SimpleNamespace(core=core, pid=7, log=logging.getLogger("worker")))
+    keep_on_core(SimpleNamespace(core=core, pid=7, log=logging.getLogger("worker")))
 
     assert caplog.messages == messages
+    assert started == ([core] if is_moved else [])
 
 
-#: Prints the core that gunicorn.conf.py gives to the first worker.
+@pytest.mark.parametrize(
+    ("busy", "own", "found"),
+    [
+        ({0: 1.0, 1: 0.1, 2: 0.2}, 0.3, 1),
+        ({0: 0.9, 1: 0.1}, 0.3, None),  # there is time left
+        ({0: 1.0, 1: 0.1}, 0.8, None),  # others use both alike
+        ({0: 1.0, 1: 0.6}, 0.2, None),  # moving back would be next
+        ({0: 1.0, 1: 1.0}, 0.5, None),
+        ({0: 1.0, 1: 0.0}, 1.1, None),  # counted at different times
+        ({1: 0.8, 2: 0.3}, 0.3, 2),  # its core may not be used any more
+        ({0: 1.0}, 0.1, None),
+        ({}, 0.3, None),
+    ],
+)
+def test_the_better_core_is_the_one_that_others_use_clearly_less(busy, own, found):
+    assert better_core(busy, 0, 0, own) == found
+
+
+@pytest.mark.parametrize(
+    ("busy", "found"),
+    [
+        # Two workers share core 1, and what is not pinned uses 0.7 of core 0.
+        ({0: 0.7, 1: 1.0}, 0),
+        ({0: 0.8, 1: 1.0}, None),
+        ({0: 0.7, 1: 0.9}, None),
+        ({1: 1.0}, None),
+    ],
+)
+def test_a_worker_returns_from_a_full_core_to_its_first_one(busy, found):
+    assert better_core(busy, 1, 0, 0.5) == found
+
+
+class Machine(CoreLoads):
+    """Three cores, and a process that runs on the first of them."""
+
+    def __init__(self, monkeypatch, caplog):
+        super().__init__()
+        self.shares = {0: 1.0, 1: 0.5, 2: 0.1}
+        self.own_s = 0.0
+        self.now_s = 0.0
+        self.affinity = {0}
+        self.parent = {0, 1, 2}
+        self.chance = 0.0
+        self.log = caplog
+        caplog.set_level(logging.INFO)
+        monkeypatch.setattr(
+            os, "sched_getaffinity", lambda pid: self.parent if pid else self.affinity
+        )
+        monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
+        self.keeper = CoreKeeper(
+            0,
+            self,
+            cpu_s=lambda: self.own_s,
+            pin=self._pin,
+            chance=lambda: self.chance,
+        )
+
+    def busy(self):
+        return self.shares
+
+    def _pin(self, core):
+        self.affinity = {core}
+
+    def look(self, own):
+        """Look after a second in which the process used *own* of its core."""
+        self.now_s += 1
+        self.own_s += own
+        self.keeper.look()
+        return self.affinity
+
+
+@pytest.fixture
+def machine(monkeypatch, caplog):
+    return Machine(monkeypatch, caplog)
+
+
+def test_a_worker_leaves_a_core_that_others_load(machine):
+    assert machine.look(0.3) == {2}
+    [message] = machine.log.messages
+    assert message.endswith("moved from core 0 to core 2, which others use less")
+    assert machine.look(0.3) == {2}
+
+
+def test_half_of_the_workers_on_a_loaded_core_stay(machine):
+    machine.chance = cpu_affinity.MOVE_PROBABILITY
+    assert machine.look(0.3) == {0}
+
+
+def test_a_worker_that_gets_no_time_leaves_a_full_core(machine):
+    assert machine.look(0.0) == {2}
+
+
+def test_a_worker_uses_only_the_cores_of_its_arbiter(machine):
+    machine.parent = {0, 1}
+    assert machine.look(0.1) == {1}
+
+
+def test_a_worker_whose_container_got_other_cores_is_pinned_again(machine):
+    machine.parent = machine.affinity = {1, 2}
+    machine.chance = 0.99
+    assert machine.look(0.3) == {2}
+
+
+def test_a_worker_returns_when_its_first_core_has_time_again(machine):
+    assert machine.look(0.3) == {2}
+    machine.shares = {0: 0.6, 1: 0.6, 2: 1.0}
+    assert machine.look(0.5) == {0}
+
+
+def test_a_worker_whose_parent_has_gone_stays(machine, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", raising(ProcessLookupError(3, "No such process")))
+    assert machine.look(0.3) == {0}
+
+
+def test_a_refused_move_ends_the_search_with_a_warning(machine, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: setattr(machine, "now_s", 1.0))
+    machine.own_s = 0.5
+    machine.keeper._pin = raising(PermissionError(1, "Operation not permitted"))
+
+    machine.keeper._run()
+
+    [message] = machine.log.messages
+    assert message.endswith("is not moved between cores: [Errno 1] Operation not permitted")
+
+
+#: A process that uses a third of the core in its argument, and moves.
+MOVER = """
+import sys, threading, time
+from gateway.server.cpu_affinity import CoreKeeper, pin_to
+pin_to(int(sys.argv[1]))
+CoreKeeper(int(sys.argv[1])).start()
+print("pinned", flush=True)
+while True:
+    until_s = time.thread_time() + 0.01
+    while time.thread_time() < until_s:
+        pass
+    time.sleep(0.02)
+"""
+HOG = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+
+
+@pytest.mark.skipif(len(usable_cores(0)) < 2, reason="needs Linux and two cores")
+def test_a_process_leaves_a_core_that_is_really_loaded(tmp_path):
+    core, *others = sorted(usable_cores(0))
+    with ExitStack() as processes:
+
+        def start(program):
+            child = processes.enter_context(
+                subprocess.Popen([sys.executable, "-c", program, str(core)], cwd=ROOT)
+            )
+            processes.callback(child.kill)
+            return child
+
+        mover = start(MOVER)
+        for _ in range(3):
+            start(HOG)
+
+        assert wait_until(lambda: os.sched_getaffinity(mover.pid) <= set(others), 60)
+
+
+#: Prints whether gunicorn.conf.py gives a core to the first worker.
 FIRST_CORE = """
 import os, runpy
 from types import SimpleNamespace
 os.sched_getaffinity = lambda pid: {0, 1}
 settings = runpy.run_path("gunicorn.conf.py")
 server = SimpleNamespace(
-    WORKERS={}, num_workers=2, shutdown_state=None, connection_counts=None
+    WORKERS={}, shutdown_state=None, connection_counts=None
 )
 worker = SimpleNamespace()
 settings["pre_fork"](server, worker)
-print(worker.core)
+print(worker.core is not None)
 """
 
 
-@pytest.mark.parametrize(("setting", "core"), [("yes", "0"), ("no", "None")])
-def test_cpu_affinity_can_be_turned_off(setting, core):
+@pytest.mark.parametrize(("setting", "is_pinned"), [("yes", "True"), ("no", "False")])
+def test_cpu_affinity_can_be_turned_off(setting, is_pinned):
     environment = {
         "CPU_AFFINITY": setting,
         "KAFKA_URL": "127.0.0.1:1",
@@ -164,4 +345,4 @@ def test_cpu_affinity_can_be_turned_off(setting, core):
         check=False,
     )
 
-    assert (ended.stdout, ended.stderr) == (f"{core}\n", "")
+    assert (ended.stdout, ended.stderr) == (f"{is_pinned}\n", "")

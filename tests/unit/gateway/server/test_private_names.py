@@ -19,7 +19,7 @@ from tests.unit.test_architecture import ROOT
 #: What is read, called or overridden, by the class or module that has it.
 USED: dict[Any, str] = {
     arbiter.Arbiter: (
-        "LISTENERS WORKERS log manage_workers master_pid murder_workers num_workers reap_workers "
+        "LISTENERS WORKERS log manage_workers master_pid murder_workers reap_workers "
         "reexec_pid reload stop systemd wait_for_signals"
     ),
     base.Worker: (
