@@ -96,7 +96,7 @@ def better_core(busy: Mapping[int, float], core: int, first: int, own: float) ->
         return min(busy, key=busy.__getitem__, default=None)
     if busy[core] < FULL:
         return None
-    if core != first and busy.get(first, 1.0) <= 1 - MIN_GAIN:
+    if busy.get(first, 1.0) <= 1 - MIN_GAIN:  # then it is not this one
         return first
     others = {one: share - own if one == core else share for one, share in busy.items()}
     best = min(others, key=others.__getitem__)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.server import cpu_affinity
+from gateway.server.core_loads import CoreLoads
 from gateway.server.cpu_affinity import (
     CoreKeeper,
     better_core,
@@ -233,7 +234,12 @@ def test_a_worker_leaves_a_core_that_others_load(machine):
     assert machine.look(0.3) == {2}
     [message] = machine.log.messages
     assert message.endswith("moved from core 0 to core 2, which others use less")
+    machine.shares = {0: 1.0, 1: 0.1, 2: 0.5}
     assert machine.look(0.3) == {2}
+
+
+def test_a_worker_stays_on_a_core_that_it_fills_itself(machine):
+    assert machine.look(0.8) == {0}
 
 
 def test_half_of_the_workers_on_a_loaded_core_stay(machine):
