@@ -1,7 +1,9 @@
 """Entry point of `replies`: settings, then clients, then store replies until SIGTERM."""
 
+import argparse
 import logging
 import os
+from collections.abc import Sequence
 from functools import partial
 
 from redis import Redis
@@ -36,8 +38,14 @@ REDIS_CONNECTIONS = 1
 GATHER_S = {"direct": 0.050, "store": 0.005}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run until SIGTERM or SIGINT."""
+    argparse.ArgumentParser(
+        prog="python -m replies",
+        description="Store the replies that Kafka delivers in Redis, where gateways find them.",
+        epilog="It needs KAFKA_URL, REDIS_URL and SECRET_KEY, as the gateway has them; all "
+        "variables are in docs/reference/settings.md.",
+    ).parse_args(arguments)
     settings, stop = start_process((*REQUIRED, "REDIS_URL"))
     topic = settings.prefixed(settings.reply_topic)
     watchdog = Watchdog("the loop that stores replies", end=exit_now)

@@ -115,6 +115,8 @@ def _read_options(arguments: Sequence[str] | None) -> None:
         "python -m responder",
         description="Answer requests with the handlers of modules that the environment or "
         "--handlers names.",
+        epilog="It needs KAFKA_URL, as the gateway has it; all variables are in "
+        "docs/reference/settings.md.",
     )
     parser.add_argument(
         "--handlers",

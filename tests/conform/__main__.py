@@ -1,9 +1,6 @@
-"""
-Test a deployment against its OpenAPI description with schemathesis, by a fixed seed.
+"""Test a deployment against its OpenAPI description with schemathesis, by a fixed seed."""
 
-python -m tests.conform [SEED] [EXAMPLES]
-"""
-
+import argparse
 import os
 import shutil
 import subprocess
@@ -80,5 +77,10 @@ def _arguments(port: int, seed: int, examples: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    given = [int(argument) for argument in sys.argv[1:]]
-    sys.exit(main(*(given + [1, 180][len(given) :])))
+    parser = argparse.ArgumentParser(prog="python -m tests.conform", description=__doc__)
+    parser.add_argument("seed", nargs="?", type=int, default=1, help="(%(default)s)")
+    parser.add_argument(
+        "examples", nargs="?", type=int, default=180, help="of each operation (%(default)s)"
+    )
+    options = parser.parse_args()
+    sys.exit(main(options.seed, options.examples))

@@ -1,16 +1,16 @@
 """
 Send seeded streams through the gateway's parser, h11 and llhttp, and others through haproxy.
 
-    python -m tests.framing [STREAMS [STREAMS_THROUGH_HAPROXY [SEED]]]
-
 Fails with each stream that is delimited differently, and each request behind haproxy that got the
 response of another one.
 """
 
+import argparse
 import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from tests.framing.behind_haproxy import NotAvailable, haproxy_and_gateway, through_haproxy
@@ -67,10 +67,16 @@ def send_through_haproxy(streams: int, first_seed: int) -> int:
 
 def main() -> int:
     """Run both tests."""
-    defaults = [20_000, 4_000, 1]
-    given = [int(text) for text in sys.argv[1:]]
-    streams, behind_haproxy, seed = [*given, *defaults[len(given) :]]
-    wrong = [compare(streams, seed), send_through_haproxy(behind_haproxy, seed)]
+    parser = argparse.ArgumentParser(prog="python -m tests.framing", description=__doc__)
+    add = partial(parser.add_argument, nargs="?", type=int, help="(%(default)s)")
+    add("streams", default=20_000)
+    add("behind_haproxy", default=4_000)
+    add("seed", default=1)
+    given = parser.parse_args()
+    wrong = [
+        compare(given.streams, given.seed),
+        send_through_haproxy(given.behind_haproxy, given.seed),
+    ]
     return 1 if any(wrong) else 0
 
 

@@ -1,12 +1,11 @@
 """
 Fuzz one decoder with atheris for a number of seconds.
 
-    python -m tests.fuzz request|reply|id SECONDS
-
 Fails with the input when a decoder raises anything but an error of the contract. The corpus starts
 with SEEDS and is not kept.
 """
 
+import argparse
 import contextlib
 import sys
 import tempfile
@@ -114,7 +113,11 @@ SEEDS: dict[str, list[bytes]] = {
 
 def main() -> None:
     """Fuzz the decoder named on the command line."""
-    name, seconds = sys.argv[1], int(sys.argv[2])
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("decoder", choices=DECODERS)
+    parser.add_argument("seconds", type=int, help="how long to fuzz it")
+    options = parser.parse_args()
+    name, seconds = options.decoder, options.seconds
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):
             (Path(corpus) / f"seed-{number}").write_bytes(seed)
