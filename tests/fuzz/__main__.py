@@ -116,8 +116,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("decoder", choices=DECODERS)
     parser.add_argument("seconds", type=int, help="how long to fuzz it")
-    options = parser.parse_args()
-    name, seconds = options.decoder, options.seconds
+    given = parser.parse_args()
+    name, seconds = given.decoder, given.seconds
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):
             (Path(corpus) / f"seed-{number}").write_bytes(seed)
