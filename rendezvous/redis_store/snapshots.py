@@ -22,6 +22,8 @@ KEEP_S = 120
 #: Length of a step of the history, and of the history, in seconds.
 STEP_S = 10
 HISTORY_S = 600
+#: How long steps are kept, in seconds: a clock that is ahead must not remove those of others.
+KEEP_STEPS_S = 2 * HISTORY_S
 #: How long the names of processes are kept, in seconds: their clocks may differ.
 KEEP_NAMES_S = 3_600
 #: Maximum number of processes whose snapshots are read, the latest ones.
@@ -71,10 +73,10 @@ class Snapshots:
         pipeline.zremrangebyscore(self._key, "-inf", now_ms - KEEP_NAMES_S * 1000)
         pipeline.expire(self._key, KEEP_NAMES_S)
         if step:
-            oldest = step["t"] - HISTORY_S // STEP_S
+            oldest = step["t"] - KEEP_STEPS_S // STEP_S
             pipeline.zadd(self._history, {json.dumps({**step, "node": node}): step["t"]})
             pipeline.zremrangebyscore(self._history, "-inf", oldest)
-            pipeline.expire(self._history, 2 * HISTORY_S)
+            pipeline.expire(self._history, KEEP_STEPS_S)
         execute(pipeline)
 
     def read(self) -> list[Snapshot]:

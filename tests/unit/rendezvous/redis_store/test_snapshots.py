@@ -61,15 +61,25 @@ def test_what_is_no_snapshot_is_left_out(snapshots, redis, value):
     assert snapshots.read() == []
 
 
-def test_steps_are_kept_for_the_length_of_the_history(snapshots):
-    for number in range(1_000, 1_000 + STEPS + 20):
+def test_steps_are_kept_for_twice_the_length_of_the_history(snapshots):
+    for number in range(1_000, 1_000 + 2 * STEPS + 20):
         snapshots.write("aa", {}, {"t": number})
         snapshots.write("bb", {}, {"t": number})
 
     numbers = [step["t"] for step in snapshots.read_steps(0)]
 
-    assert len(numbers) == 2 * STEPS
-    assert [step["node"] for step in snapshots.read_steps(1_000 + STEPS + 19)] == ["aa", "bb"]
+    assert len(numbers) == 2 * 2 * STEPS
+    assert [step["node"] for step in snapshots.read_steps(1_000 + 2 * STEPS + 19)] == ["aa", "bb"]
+
+
+def test_a_clock_that_is_ahead_by_the_length_of_the_history_removes_no_step_of_it(snapshots):
+    for number in range(1_000, 1_000 + STEPS):
+        snapshots.write("aa", {}, {"t": number})
+    snapshots.write("bb", {}, {"t": 1_000 + 2 * STEPS - 1})
+
+    nodes = [step["node"] for step in snapshots.read_steps(1_000)]
+
+    assert nodes == ["aa"] * STEPS + ["bb"]
 
 
 def test_all_keys_expire_and_are_in_one_slot(snapshots, redis):
