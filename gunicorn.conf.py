@@ -118,8 +118,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(server: Any, worker: Any) -> None:
     """Pin the worker before it does anything else."""
-    cpu_affinity.keep_on_core(worker)
     do_not_preempt()
+    cpu_affinity.keep_on_core(worker)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -1,9 +1,22 @@
-"""How busy the processor cores are, as Linux counts it in /proc/stat (see proc(5))."""
+"""How busy the processor cores are, and which are one, as Linux shows it in /proc and /sys."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 STAT = Path("/proc/stat")
+#: The logical cores of a physical one, such as "0,4" or "0-1".
+SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+
+
+def siblings_of(core: int, path: str = SIBLINGS) -> set[int]:
+    """Return the logical cores that share a physical one with *core*, which is one of them."""
+    found = {core}
+    with suppress(OSError, ValueError):
+        for part in Path(path.format(core)).read_text().split(","):
+            first, _, last = part.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    return found
 
 
 class CoreLoads:
@@ -43,4 +56,5 @@ class CoreLoads:
                 # user, nice, system, idle, iowait, irq, softirq, steal; guests are part of user
                 ticks = [int(field) for field in fields[:8]]
                 total = sum(ticks)
-                yield int(name[3:]), (total - sum(ticks[3:5]), total)
+                # Other virtual machines steal; moving does not help.
+                yield int(name[3:]), (total - sum(ticks[3:5]) - sum(ticks[7:]), total)

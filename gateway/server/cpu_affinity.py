@@ -1,9 +1,9 @@
 """
-CPU affinity: keeps each worker on one core, the one that others load least.
+CPU affinity: keeps each worker on one core, and moves it when other processes are in its way.
 
 The threads of a worker share the GIL. On one core it changes hands with a thread switch; on two it
-wakes another core, whose caches do not hold the request. But a pinned worker cannot leave a core
-that is loaded by others, such as the workers of another gateway. So it is moved, if need be.
+wakes another core, whose caches do not hold the request. But the system cannot move a pinned
+worker away from other processes that are pinned to its core, such as the worker of another gateway.
 """
 
 import logging
@@ -16,19 +16,21 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from gateway.server.core_loads import CoreLoads
+from gateway.server.core_loads import CoreLoads, siblings_of
 from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
 
 #: Mean interval of the search for a better core, in seconds.
 LOOK_INTERVAL_S = 1.0
-#: Busy share from which a core is full. Below it the system has moved away what is not pinned.
-FULL = 0.95
-#: How much less a core must be used by others to be better, as a share of a core.
+#: Busy share from which a core is full, and up to which it is idle.
+FULL, IDLE = 0.95, 0.1
+#: Minimum difference in use by other processes to move, as a share of a core.
 MIN_GAIN = 0.25
 #: Probability to move to a better core, so that two workers do not follow each other.
 MOVE_PROBABILITY = 0.5
+#: Maximum number of passes over the threads of a process until all are pinned.
+MAX_PASSES = 5
 #: Minimum interval of log lines about moves, in seconds.
 LOG_INTERVAL_S = 60.0
 
@@ -43,9 +45,15 @@ def free_core(taken: Iterable[int | None]) -> int | None:
     usable = usable_cores(os.getpid())
     if len(usable) < 2:
         return None
-    # A worker and its successor overlap for a while. At random, since other gateways choose too.
-    counts = Counter(taken)
-    return min(usable, key=lambda core: (counts[core], random.random()))
+    # A worker and its successor overlap for a while.
+    counts = Counter(core for core in taken if core is not None)
+
+    def cost(core: int) -> tuple[int, int, float]:
+        siblings = sum(counts[one] for one in siblings_of(core))
+        # At random, since other gateways choose too.
+        return counts[core], siblings, random.random()
+
+    return min(usable, key=cost)
 
 
 def core_for_new_worker(server: Any) -> int | None:
@@ -68,14 +76,20 @@ def keep_on_core(worker: Any) -> None:
 
 def pin_to(core: int) -> None:
     """Pin all threads of this process, including later ones; raise OSError if refused."""
-    # In a forked process Python 3.11 has the wrong number of the main thread.
-    for thread in os.listdir("/proc/self/task"):
-        with suppress(ProcessLookupError):  # it has just ended
-            os.sched_setaffinity(int(thread), {core})
+    for _ in range(MAX_PASSES):
+        # In a forked process Python 3.11 has the wrong number of the main thread.
+        threads = map(int, os.listdir("/proc/self/task"))
+        elsewhere = [one for one in threads if usable_cores(one) - {core}]
+        if not elsewhere:
+            return
+        for thread in elsewhere:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.sched_setaffinity(thread, {core})
+        # A thread that was not pinned yet may have started another one meanwhile.
 
 
 def usable_cores(pid: int) -> set[int]:
-    """Return the cores on which *pid* may run; empty if the system does not tell."""
+    """Return the cores on which process or thread *pid* may run; empty if that is not known."""
     try:
         return os.sched_getaffinity(pid)
     except (AttributeError, OSError):  # only Linux has it
@@ -92,20 +106,21 @@ def better_core(busy: Mapping[int, float], core: int, first: int, own: float) ->
         first: where it began; the workers of a gateway begin on different cores.
         own: its own share of its core.
     """
-    if core not in busy:
-        return min(busy, key=busy.__getitem__, default=None)
-    if busy[core] < FULL:
+    others = busy[core] - own
+    if others < MIN_GAIN:
         return None
-    if busy.get(first, 1.0) <= 1 - MIN_GAIN:  # then it is not this one
+    is_full = busy[core] >= FULL
+    if is_full and busy.get(first, 1.0) <= 1 - MIN_GAIN:
         return first
-    others = {one: share - own if one == core else share for one, share in busy.items()}
-    best = min(others, key=others.__getitem__)
-    return best if others[core] - others[best] >= MIN_GAIN else None
+    best = min(busy, key=busy.__getitem__)
+    # What is not pinned leaves a core by itself while another one is idle.
+    is_better = busy[best] <= (others - MIN_GAIN if is_full else IDLE)
+    return best if is_better else None
 
 
 class CoreKeeper:
     """
-    Moves this process, in a thread, when others load its core more than another one.
+    Moves this process, in a thread, when other processes are in its way.
 
     It may use the cores of its parent, the arbiter, which is not pinned: those of its container can
     change while it runs.
@@ -140,22 +155,25 @@ class CoreKeeper:
 
     def look(self) -> None:
         """Move if there is a better core; raises OSError if that is refused."""
-        own = self._own_share()
+        own, busy = self._own_share(), self._loads.busy()
         usable = usable_cores(os.getppid())
-        busy = {core: share for core, share in self._loads.busy().items() if core in usable}
-        # A container whose cores change loses its affinity.
-        is_pinned = usable_cores(0) == {self.core}
-        found = better_core(busy, self.core if is_pinned else -1, self._first, own)
-        if found is None or (is_pinned and self._chance() >= MOVE_PROBABILITY):
+        if len(usable) < 2:
             return
-        self._pin(found)
-        self._log.info(
-            "worker %d moved from core %d to core %d, which others use less",
-            os.getpid(),
-            self.core,
-            found,
-        )
-        self.core = found
+        if self.core not in usable or usable_cores(0) != {self.core}:
+            # The cores of the container have changed.
+            found = self._first if self._first in usable else random.choice([*usable])
+            self._move(found, "worker %d is pinned to core %d again")
+        # LXCFS counts as many cores as a container may use, by other numbers.
+        elif usable <= busy.keys():
+            busy = {core: busy[core] for core in usable}
+            better = better_core(busy, self.core, self._first, own)
+            if better is not None and self._chance() < MOVE_PROBABILITY:
+                self._move(better, "worker %d moved to core %d, which other processes use less")
+
+    def _move(self, core: int, message: str) -> None:
+        self._pin(core)
+        self.core = core
+        self._log.info(message, os.getpid(), core)
 
     def _own_share(self) -> float:
         """Return the share of a core that this process used since the last call."""
@@ -170,5 +188,4 @@ class CoreKeeper:
             try:
                 self.look()
             except OSError as error:
-                logger.warning("worker %d is not moved between cores: %s", os.getpid(), error)
-                return
+                self._log.warning("worker %d stays where it is: %s", os.getpid(), error)

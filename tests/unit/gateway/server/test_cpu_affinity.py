@@ -1,11 +1,10 @@
-"""Each worker runs on one core, the one that others load least."""
+"""Each worker runs on one core, and moves when other processes are in its way."""
 
 import logging
 import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -70,6 +69,16 @@ def test_more_workers_than_cores_share_them_evenly(cores, workers, on_each_core)
     assert sorted([taken.count(0), taken.count(1)]) == on_each_core
 
 
+def test_workers_begin_on_different_physical_cores_as_far_as_there_are_any(cores, monkeypatch):
+    monkeypatch.setattr(cpu_affinity, "siblings_of", lambda core: {core % 4, core % 4 + 4})
+    cores(*range(8))
+    taken: list[int | None] = []
+    for _ in range(8):
+        taken.append(free_core(taken))
+    assert {core % 4 for core in taken[:4] if core is not None} == {0, 1, 2, 3}
+    assert sorted(core for core in taken if core is not None) == list(range(8))
+
+
 def test_on_a_single_core_no_worker_is_pinned(cores):
     cores(0)
     assert free_core([]) is None
@@ -118,9 +127,46 @@ def test_an_affinity_that_the_system_forbids_raises(monkeypatch):
         pin_to(0)
 
 
-def test_a_thread_that_ends_meanwhile_is_no_error(monkeypatch):
+@pytest.fixture
+def threads(monkeypatch):
+    """Set the threads of this process, with the cores of each."""
+    found: dict[int, set[int]] = {}
+    monkeypatch.setattr(os, "listdir", lambda _: [str(thread) for thread in found])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: found.get(thread, set()))
+    monkeypatch.setattr(os, "sched_setaffinity", found.__setitem__)
+    return found
+
+
+def test_a_thread_that_ends_meanwhile_is_no_error(threads, monkeypatch):
+    threads[1] = {0, 1}
     monkeypatch.setattr(os, "sched_setaffinity", raising(ProcessLookupError(3, "No such process")))
     pin_to(0)
+
+
+def test_a_thread_that_another_one_starts_meanwhile_is_pinned_too(threads, monkeypatch):
+    def pin(thread, cores):
+        if thread < 3:
+            threads.setdefault(thread + 1, threads[thread])
+        threads[thread] = cores
+
+    threads[1] = {0, 1}
+    monkeypatch.setattr(os, "sched_setaffinity", pin)
+
+    pin_to(1)
+
+    assert threads == {1: {1}, 2: {1}, 3: {1}}
+
+
+def test_pinning_ends_though_new_threads_never_do(threads, monkeypatch):
+    threads[1] = {0, 1}
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: None)
+    pin_to(1)
+
+
+def test_threads_that_are_pinned_are_left_alone(threads, monkeypatch):
+    threads[1] = {1}
+    monkeypatch.setattr(os, "sched_setaffinity", raising(AssertionError()))
+    pin_to(1)
 
 
 def test_a_new_worker_gets_a_core_that_no_running_worker_has(cores):
@@ -158,32 +204,34 @@ def test_the_core_of_a_worker_is_logged(caplog, monkeypatch, core, error, messag
     ("busy", "own", "found"),
     [
         ({0: 1.0, 1: 0.1, 2: 0.2}, 0.3, 1),
-        ({0: 0.9, 1: 0.1}, 0.3, None),  # there is time left
-        ({0: 1.0, 1: 0.1}, 0.8, None),  # others use both alike
+        ({0: 1.0, 1: 0.4}, 0.3, 1),
+        ({0: 1.0, 1: 0.1}, 0.8, None),  # it fills its core itself
         ({0: 1.0, 1: 0.6}, 0.2, None),  # moving back would be next
         ({0: 1.0, 1: 1.0}, 0.5, None),
         ({0: 1.0, 1: 0.0}, 1.1, None),  # counted at different times
-        ({1: 0.8, 2: 0.3}, 0.3, 2),  # its core may not be used any more
-        ({0: 1.0}, 0.1, None),
-        ({}, 0.3, None),
+        ({0: 0.8, 1: 0.05}, 0.4, 1),  # the other process would leave if it could
+        ({0: 0.8, 1: 0.15}, 0.4, None),  # it can
+        ({0: 0.6, 1: 0.0}, 0.4, None),
     ],
 )
-def test_the_better_core_is_the_one_that_others_use_clearly_less(busy, own, found):
+def test_the_better_core_is_the_one_that_other_processes_use_clearly_less(busy, own, found):
     assert better_core(busy, 0, 0, own) == found
 
 
 @pytest.mark.parametrize(
-    ("busy", "found"),
+    ("busy", "own", "found"),
     [
         # Two workers share core 1, and what is not pinned uses 0.7 of core 0.
-        ({0: 0.7, 1: 1.0}, 0),
-        ({0: 0.8, 1: 1.0}, None),
-        ({0: 0.7, 1: 0.9}, None),
-        ({1: 1.0}, None),
+        ({0: 0.7, 1: 1.0}, 0.5, 0),
+        ({0: 0.8, 1: 1.0}, 0.5, None),
+        ({0: 0.7, 1: 0.9}, 0.5, None),
+        ({0: 0.7, 1: 1.0}, 0.9, None),  # it fills its core alone
+        ({0: 0.7, 1: 1.0, 2: 0.0}, 0.5, 0),
+        ({1: 1.0, 2: 0.2}, 0.5, 2),
     ],
 )
-def test_a_worker_returns_from_a_full_core_to_its_first_one(busy, found):
-    assert better_core(busy, 1, 0, 0.5) == found
+def test_a_worker_returns_from_a_full_core_to_its_first_one(busy, own, found):
+    assert better_core(busy, 1, 0, own) == found
 
 
 class Machine(CoreLoads):
@@ -233,7 +281,7 @@ def machine(monkeypatch, caplog):
 def test_a_worker_leaves_a_core_that_others_load(machine):
     assert machine.look(0.3) == {2}
     [message] = machine.log.messages
-    assert message.endswith("moved from core 0 to core 2, which others use less")
+    assert message.endswith("moved to core 2, which other processes use less")
     machine.shares = {0: 1.0, 1: 0.1, 2: 0.5}
     assert machine.look(0.3) == {2}
 
@@ -256,10 +304,24 @@ def test_a_worker_uses_only_the_cores_of_its_arbiter(machine):
     assert machine.look(0.1) == {1}
 
 
-def test_a_worker_whose_container_got_other_cores_is_pinned_again(machine):
-    machine.parent = machine.affinity = {1, 2}
+def test_a_worker_that_has_lost_its_affinity_is_pinned_again(machine):
+    machine.affinity = {0, 1, 2}
+    machine.shares = {}
     machine.chance = 0.99
-    assert machine.look(0.3) == {2}
+    assert machine.look(0.3) == {0}
+    [message] = machine.log.messages
+    assert message.endswith("is pinned to core 0 again")
+
+
+@pytest.mark.parametrize("affinity", [{0}, {1, 2}])
+def test_a_worker_whose_container_got_other_cores_is_pinned_to_one_of_them(machine, affinity):
+    machine.parent, machine.affinity = {1, 2}, affinity
+    assert machine.look(0.3) in ({1}, {2})
+
+
+def test_a_worker_stays_if_not_all_its_cores_are_counted(machine):
+    machine.shares = {0: 1.0, 1: 0.1}
+    assert machine.look(0.3) == {0}
 
 
 def test_a_worker_returns_when_its_first_core_has_time_again(machine):
@@ -273,50 +335,73 @@ def test_a_worker_whose_parent_has_gone_stays(machine, monkeypatch):
     assert machine.look(0.3) == {0}
 
 
-def test_a_refused_move_ends_the_search_with_a_warning(machine, monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda _: setattr(machine, "now_s", 1.0))
-    machine.own_s = 0.5
-    machine.keeper._pin = raising(PermissionError(1, "Operation not permitted"))
+class Stop(Exception):
+    pass
 
-    machine.keeper._run()
+
+def test_a_failed_move_is_logged_and_tried_again(machine, monkeypatch):
+    pauses = iter([None, None])
+    tries = []
+
+    def sleep(_):
+        machine.now_s += 1
+        if next(pauses, Stop) is Stop:
+            raise Stop
+
+    def pin(core):
+        tries.append(core)
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    machine.keeper._pin = pin
+
+    with pytest.raises(Stop):
+        machine.keeper._run()
 
     [message] = machine.log.messages
-    assert message.endswith("is not moved between cores: [Errno 1] Operation not permitted")
+    assert message.endswith("stays where it is: [Errno 24] Too many open files")
+    assert tries == [2, 2]
 
 
-#: A process that uses a third of the core in its argument, and moves.
+#: A process that moves as the loads in a file say.
 MOVER = """
-import sys, threading, time
-from gateway.server.cpu_affinity import CoreKeeper, pin_to
-pin_to(int(sys.argv[1]))
-CoreKeeper(int(sys.argv[1])).start()
-print("pinned", flush=True)
-while True:
-    until_s = time.thread_time() + 0.01
-    while time.thread_time() < until_s:
-        pass
-    time.sleep(0.02)
+import sys, time
+from pathlib import Path
+from gateway.server import cpu_affinity
+from gateway.server.core_loads import CoreLoads
+core, stat = int(sys.argv[1]), Path(sys.argv[2])
+cpu_affinity.pin_to(core)
+cpu_affinity.LOOK_INTERVAL_S = 0.01
+cpu_affinity.CoreKeeper(core, CoreLoads(stat)).start()
+time.sleep(60)
 """
-HOG = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
 
 
 @pytest.mark.skipif(len(usable_cores(0)) < 2, reason="needs Linux and two cores")
-def test_a_process_leaves_a_core_that_is_really_loaded(tmp_path):
+def test_a_process_leaves_a_core_that_is_loaded(tmp_path):
     core, *others = sorted(usable_cores(0))
-    with ExitStack() as processes:
+    stat = tmp_path / "stat"
 
-        def start(program):
-            child = processes.enter_context(
-                subprocess.Popen([sys.executable, "-c", program, str(core)], cwd=ROOT)
-            )
-            processes.callback(child.kill)
-            return child
+    def load(ticks):
+        lines = [
+            f"cpu{core} {ticks} 0 0 0 0 0 0 0",
+            *(f"cpu{o} 0 0 0 {ticks} 0 0 0" for o in others),
+        ]
+        (tmp_path / "new").write_text("\n".join(lines))
+        (tmp_path / "new").replace(stat)
 
-        mover = start(MOVER)
-        for _ in range(3):
-            start(HOG)
+    load(0)
+    with subprocess.Popen([sys.executable, "-c", MOVER, str(core), str(stat)], cwd=ROOT) as mover:
+        ticks = iter(range(100, 10**9, 100))
 
-        assert wait_until(lambda: os.sched_getaffinity(mover.pid) <= set(others), 60)
+        def has_moved():
+            load(next(ticks))
+            return os.sched_getaffinity(mover.pid) <= set(others)
+
+        try:
+            assert wait_until(has_moved, 30)
+        finally:
+            mover.kill()
 
 
 #: Prints whether gunicorn.conf.py gives a core to the first worker.
