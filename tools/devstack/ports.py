@@ -2,20 +2,24 @@
 
 import random
 import socket
+from collections import deque
 
 LOOPBACK = "127.0.0.1"
 # Below the ephemeral ports of Linux and macOS: a client that retries while its server restarts
 # could get the server's port as its own and connect to itself.
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 ATTEMPTS = 100
+#: The latest ports that this process chose: their servers may not listen yet.
+_chosen: deque[int] = deque(maxlen=1_000)
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 without a listener."""
+    """Return a port of 127.0.0.1 without a listener, which this process did not choose lately."""
     for _ in range(ATTEMPTS):
         # At random, so that two stacks that start together choose different ports.
         port = random.randint(FIRST_PORT, LAST_PORT)
-        if can_listen(LOOPBACK, port):
+        if port not in _chosen and can_listen(LOOPBACK, port):
+            _chosen.append(port)
             return port
     raise OSError(f"no free port found between {FIRST_PORT} and {LAST_PORT}")
 
