@@ -1,22 +1,9 @@
-"""How busy the processor cores are, and which are one, as Linux shows it in /proc and /sys."""
+"""How busy the processor cores are, as Linux counts it in /proc/stat (see proc(5))."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 STAT = Path("/proc/stat")
-#: The logical cores of a physical one, such as "0,4" or "0-1".
-SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-
-
-def siblings_of(core: int, path: str = SIBLINGS) -> set[int]:
-    """Return the logical cores that share a physical one with *core*, which is one of them."""
-    found = {core}
-    with suppress(OSError, ValueError):
-        for part in Path(path.format(core)).read_text().split(","):
-            first, _, last = part.partition("-")
-            found.update(range(int(first), int(last or first) + 1))
-    return found
 
 
 class CoreLoads:

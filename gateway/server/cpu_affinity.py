@@ -14,9 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from gateway.server.core_loads import CoreLoads, siblings_of
+from gateway.server.core_loads import CoreLoads
 from rendezvous.process.throttled_log import ThrottledLog
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ MOVE_PROBABILITY = 0.5
 MAX_PASSES = 5
 #: Minimum interval of log lines about moves, in seconds.
 LOG_INTERVAL_S = 60.0
+#: The logical cores of a physical one, such as "0,4" or "0-1".
+SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def free_core(taken: Iterable[int | None]) -> int | None:
@@ -94,6 +97,16 @@ def usable_cores(pid: int) -> set[int]:
         return os.sched_getaffinity(pid)
     except (AttributeError, OSError):  # only Linux has it
         return set()
+
+
+def siblings_of(core: int, path: str = SIBLINGS) -> set[int]:
+    """Return the logical cores that share a physical one with *core*, which is one of them."""
+    found = {core}
+    with suppress(OSError, ValueError):
+        for part in Path(path.format(core)).read_text().split(","):
+            first, _, last = part.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    return found
 
 
 def better_core(busy: Mapping[int, float], core: int, first: int, own: float) -> int | None:

@@ -1,10 +1,10 @@
-"""The busy shares of cores, and which of them are one, are those of /proc and /sys."""
+"""The busy shares of cores are those of /proc/stat."""
 
 import time
 
 import pytest
 
-from gateway.server.core_loads import STAT, CoreLoads, siblings_of
+from gateway.server.core_loads import STAT, CoreLoads
 
 FIRST = """cpu  300 0 100 1600 0 0 0 0 0 0
 cpu0 100 0 50 800 50 0 0 0 0 0
@@ -56,16 +56,4 @@ def test_the_cores_of_this_machine_are_counted():
         pass
     busy = loads.busy()
     assert all(0 <= share <= 1 for share in busy.values())
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [("1\n", {1}), ("1,5\n", {1, 5}), ("0-1\n", {0, 1}), ("1-2,5-6\n", {1, 2, 5, 6}), ("?", {1})],
-)
-def test_the_logical_cores_of_a_physical_one_are_read(tmp_path, text, cores):
-    (tmp_path / "cpu1").write_text(text)
-    assert siblings_of(1, f"{tmp_path}/cpu{{}}") == cores
-
-
-def test_without_a_topology_each_core_is_a_physical_one(tmp_path):
-    assert siblings_of(3, f"{tmp_path}/cpu{{}}") == {3}
+    assert not busy or max(busy.values()) > 0  # some systems count nothing

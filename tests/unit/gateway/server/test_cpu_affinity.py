@@ -18,6 +18,7 @@ from gateway.server.cpu_affinity import (
     free_core,
     keep_on_core,
     pin_to,
+    siblings_of,
     usable_cores,
 )
 from tests.fakes import raising
@@ -77,6 +78,19 @@ def test_workers_begin_on_different_physical_cores_as_far_as_there_are_any(cores
         taken.append(free_core(taken))
     assert {core % 4 for core in taken[:4] if core is not None} == {0, 1, 2, 3}
     assert sorted(core for core in taken if core is not None) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("1\n", {1}), ("1,5\n", {1, 5}), ("0-1\n", {0, 1}), ("1-2,5-6\n", {1, 2, 5, 6}), ("?", {1})],
+)
+def test_the_logical_cores_of_a_physical_one_are_read(tmp_path, text, cores):
+    (tmp_path / "cpu1").write_text(text)
+    assert siblings_of(1, f"{tmp_path}/cpu{{}}") == cores
+
+
+def test_without_a_topology_each_core_is_a_physical_one(tmp_path):
+    assert siblings_of(3, f"{tmp_path}/cpu{{}}") == {3}
 
 
 def test_on_a_single_core_no_worker_is_pinned(cores):
